@@ -1,0 +1,311 @@
+//! Idempotency keys, namespaces, and the pair of both that names a record.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// The longest key in bytes, all parts together and without their length prefixes: 8 KiB.
+///
+/// A longer key is an error, never truncated: two keys that differ only behind the cut would be one.
+pub const MAX_KEY_LEN: usize = 8 * 1024;
+
+/// Why a key could not be made of the parts that a message offered.
+///
+/// The text names the part and never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no part at all.
+    #[error("an idempotency key needs at least one part")]
+    NoParts,
+    /// A part is absent (`None`).
+    #[error("the idempotency key is missing: part {part} has no value")]
+    Missing {
+        /// Which part, counted from 1.
+        part: usize,
+    },
+    /// A part is the empty string or no bytes.
+    #[error("the idempotency key is empty: part {part} has no characters")]
+    Empty {
+        /// Which part, counted from 1.
+        part: usize,
+    },
+    /// All parts together are longer than [`MAX_KEY_LEN`].
+    #[error("the idempotency key is too long: {len} bytes, at most {MAX_KEY_LEN} are allowed")]
+    TooLong {
+        /// The length that was asked for, in bytes.
+        len: usize,
+    },
+}
+
+/// A value that can be one part of an idempotency key.
+///
+/// Implemented for strings, integers, `bool`, `char`, byte slices, and for `Option` of them, where `None`
+/// is the error [`KeyError::Missing`] and not a key of its own.
+///
+/// A float is not a part: equal amounts may differ in their bits.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be part of an idempotency key",
+    label = "not a key part",
+    note = "key parts are strings, integers, `bool`, `char`, bytes, and `Option` of them; a float cannot be one, because equal amounts may differ in their bits",
+    note = "implement `KeyPart` for a type of your own, or compute the key with `key_with = path::to::function`"
+)]
+pub trait KeyPart {
+    /// The bytes of this part; `None` where the value is absent.
+    fn key_part(&self) -> Option<Cow<'_, [u8]>>;
+}
+
+impl<T: KeyPart + ?Sized> KeyPart for &T {
+    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
+        (**self).key_part()
+    }
+}
+
+impl<T: KeyPart> KeyPart for Option<T> {
+    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
+        self.as_ref().and_then(KeyPart::key_part)
+    }
+}
+
+macro_rules! borrowed_parts {
+    ($method:ident: $($ty:ty),*) => {$(
+        impl KeyPart for $ty {
+            fn key_part(&self) -> Option<Cow<'_, [u8]>> {
+                Some(Cow::Borrowed(self.$method()))
+            }
+        }
+    )*};
+}
+
+borrowed_parts! { as_bytes: str, String, Cow<'_, str>, Box<str>, Arc<str> }
+borrowed_parts! { as_ref: [u8], Vec<u8>, bytes::Bytes }
+
+impl<const N: usize> KeyPart for [u8; N] {
+    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
+        Some(Cow::Borrowed(self))
+    }
+}
+
+macro_rules! displayed_parts {
+    ($($ty:ty)*) => {$(
+        impl KeyPart for $ty {
+            fn key_part(&self) -> Option<Cow<'_, [u8]>> {
+                Some(Cow::Owned(self.to_string().into_bytes()))
+            }
+        }
+    )*};
+}
+
+displayed_parts! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize bool char }
+
+/// What one piece of work is known by: messages with equal keys are the same work.
+///
+/// A key has one or more parts. Each is stored behind its length, so that no two different lists of parts
+/// give the same key: `("a:b", "c")` and `("a", "b:c")` stay apart. Cloning is cheap.
+///
+/// `Debug` shows a hash and not the key.
+///
+/// ```
+/// use idem_core::IdempotencyKey;
+///
+/// let one = IdempotencyKey::new("order-7")?;
+/// let composite = IdempotencyKey::from_parts(&[&"tenant-a", &"order-7"])?;
+/// assert_ne!(one, composite);
+/// assert!(IdempotencyKey::new("").is_err());
+/// # Ok::<(), idem_core::KeyError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IdempotencyKey(Arc<[u8]>);
+
+impl IdempotencyKey {
+    /// A key of one part.
+    ///
+    /// # Errors
+    /// The part is missing, empty or too long.
+    pub fn new(part: impl KeyPart) -> Result<Self, KeyError> {
+        Self::from_parts(&[&part])
+    }
+
+    /// A key of several parts, in this order.
+    ///
+    /// # Errors
+    /// There is no part, or one is missing or empty, or all together are too long.
+    pub fn from_parts(parts: &[&dyn KeyPart]) -> Result<Self, KeyError> {
+        if parts.is_empty() {
+            return Err(KeyError::NoParts);
+        }
+        let mut encoded = Vec::with_capacity(64);
+        let mut len = 0;
+        for (index, part) in parts.iter().enumerate() {
+            let bytes = part.key_part().ok_or(KeyError::Missing { part: index + 1 })?;
+            if bytes.is_empty() {
+                return Err(KeyError::Empty { part: index + 1 });
+            }
+            len += bytes.len();
+            if len > MAX_KEY_LEN {
+                return Err(KeyError::TooLong { len });
+            }
+            push_prefixed(&mut encoded, &bytes);
+        }
+        Ok(Self(encoded.into()))
+    }
+
+    /// The encoded key: each part behind its length, as a netstring (`7:order-7,`).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IdempotencyKey(#{:016x})", hash(&[&self.0]))
+    }
+}
+
+/// Where a key counts: deployment, consumer group and scope, joined without ambiguity.
+///
+/// Equal keys in two namespaces are different work. Cloning is cheap.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Namespace(Arc<[u8]>);
+
+impl Namespace {
+    /// Joins the parts of a namespace, each behind its length. An empty part is allowed and is a part.
+    pub fn new<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut encoded = Vec::with_capacity(64);
+        for part in parts {
+            push_prefixed(&mut encoded, part.as_bytes());
+        }
+        Self(encoded.into())
+    }
+
+    /// The encoded namespace.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Namespace({})", String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// The name of one record in a store: a namespace and a key in it. Cloning is cheap and allocates nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey {
+    namespace: Namespace,
+    key: IdempotencyKey,
+}
+
+impl RecordKey {
+    /// The record of `key` in `namespace`.
+    pub fn new(namespace: Namespace, key: IdempotencyKey) -> Self {
+        Self { namespace, key }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The key in the namespace.
+    pub fn key(&self) -> &IdempotencyKey {
+        &self.key
+    }
+
+    /// The bytes under which a store keeps the record. The namespace's own length goes first, so that no two
+    /// different pairs of namespace and key give the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (namespace, key) = (self.namespace.as_bytes(), self.key.as_bytes());
+        let mut joined = Vec::with_capacity(namespace.len() + key.len() + 8);
+        push_prefixed(&mut joined, namespace);
+        joined.extend_from_slice(key);
+        joined
+    }
+
+    /// A hash of the record's name that is safe to log and equal on every machine and in every version.
+    ///
+    /// It is no secret: whoever can guess a key can compute its hash.
+    pub fn hash64(&self) -> u64 {
+        hash(&[self.namespace.as_bytes(), self.key.as_bytes()])
+    }
+}
+
+fn push_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
+    use std::io::Write as _;
+    write!(out, "{}:", bytes.len()).expect("writing to a Vec cannot fail");
+    out.extend_from_slice(bytes);
+    out.push(b',');
+}
+
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hasher = Xxh3::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.digest()
+}
+
+/// A digest of a payload, with which the same key under another payload is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// The fingerprint of a payload's bytes.
+    pub fn of(payload: &[u8]) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_128(payload).to_be_bytes())
+    }
+
+    /// The fingerprint that [`to_bytes`](Self::to_bytes) gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The fingerprint's bytes, for a store to keep.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_would_collide_without_length_prefixes_stay_apart() {
+        let a = IdempotencyKey::from_parts(&[&"a:b", &"c"]).unwrap();
+        let b = IdempotencyKey::from_parts(&[&"a", &"b:c"]).unwrap();
+        let c = IdempotencyKey::from_parts(&[&"1:a,1:b"]).unwrap();
+        let d = IdempotencyKey::from_parts(&[&"1:a", &"1:b"]).unwrap();
+        assert_ne!(a, b);
+        assert_ne!(c, d);
+    }
+
+    #[test]
+    fn namespace_and_key_do_not_run_into_each_other() {
+        let one = RecordKey::new(Namespace::new(["a"]), IdempotencyKey::from_parts(&[&"b", &"c"]).unwrap());
+        let two = RecordKey::new(Namespace::new(["a", "b"]), IdempotencyKey::new("c").unwrap());
+        assert_ne!(one.to_bytes(), two.to_bytes());
+    }
+
+    #[test]
+    fn empty_missing_and_overlong_keys_are_errors_that_do_not_show_the_value() {
+        assert_eq!(IdempotencyKey::from_parts(&[]), Err(KeyError::NoParts));
+        assert_eq!(IdempotencyKey::from_parts(&[&"a", &""]), Err(KeyError::Empty { part: 2 }));
+        assert_eq!(IdempotencyKey::new(None::<String>), Err(KeyError::Missing { part: 1 }));
+        let long = "x".repeat(MAX_KEY_LEN + 1);
+        let error = IdempotencyKey::new(long.as_str()).unwrap_err();
+        assert_eq!(error, KeyError::TooLong { len: MAX_KEY_LEN + 1 });
+        assert!(!error.to_string().contains("xxx"));
+        assert!(IdempotencyKey::new("x".repeat(MAX_KEY_LEN)).is_ok());
+    }
+
+    #[test]
+    fn debug_shows_a_hash_and_not_the_key() {
+        let key = IdempotencyKey::new("secret-order").unwrap();
+        let record = RecordKey::new(Namespace::new(["group"]), key);
+        assert!(!format!("{record:?}").contains("secret"));
+    }
+}

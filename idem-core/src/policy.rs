@@ -1,0 +1,367 @@
+//! What is decided for each handler: durations, attempts, and one choice for each row of the verdict table.
+
+use std::time::Duration;
+
+/// The delays between attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff(Steps);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Steps {
+    List(Vec<Duration>),
+    Exponential { first: Duration, max: Duration },
+}
+
+impl Backoff {
+    /// RocketMQ's delay levels from 10 s: 10 s, 30 s, 1 to 10 min by minutes, 20 min, 30 min, 1 h, 2 h.
+    ///
+    /// Source: `messageDelayLevel` of the broker's `MessageStoreConfig`; a consumer's retries start at level 3.
+    pub fn levels() -> Self {
+        const SECONDS: [u64; 16] =
+            [10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1_200, 1_800, 3_600, 7_200];
+        Self(Steps::List(SECONDS.map(Duration::from_secs).to_vec()))
+    }
+
+    /// The same delay before each attempt.
+    pub fn fixed(delay: Duration) -> Self {
+        Self(Steps::List(vec![delay]))
+    }
+
+    /// These delays in turn; the last one from then on. None at all means no delay.
+    pub fn steps(delays: impl IntoIterator<Item = Duration>) -> Self {
+        Self(Steps::List(delays.into_iter().collect()))
+    }
+
+    /// `first`, then twice as long each time, up to `max`.
+    pub fn exponential(first: Duration, max: Duration) -> Self {
+        Self(Steps::Exponential { first, max })
+    }
+
+    /// The delay after attempt number `attempt`, counted from 1.
+    pub fn after(&self, attempt: u32) -> Duration {
+        let index = attempt.saturating_sub(1);
+        match &self.0 {
+            Steps::List(delays) => {
+                let index = usize::try_from(index).unwrap_or(usize::MAX).min(delays.len().saturating_sub(1));
+                delays.get(index).copied().unwrap_or_default()
+            }
+            Steps::Exponential { first, max } => {
+                first.checked_mul(1_u32.checked_shl(index).unwrap_or(u32::MAX)).unwrap_or(*max).min(*max)
+            }
+        }
+    }
+}
+
+/// The key is in progress elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InProgress {
+    /// Retry after the remaining lease, or a backoff that grows to the handler's time-out, whichever is longer.
+    /// Costs no attempt.
+    Retry,
+    /// Wait in place up to this bound first, then as [`Retry`](Self::Retry).
+    Wait(Duration),
+}
+
+/// The store fails at claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFailure {
+    /// Wait and ask again until the store answers. Nothing is sent back, no attempt is counted.
+    Hold,
+    /// Run the handler without dedup: duplicates may run while the store is out of reach.
+    Open,
+    /// Send the message back for a retry. Costs no attempt of idem's.
+    Retry,
+}
+
+/// The payload does not decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecodable {
+    /// Dead letter at once; held instead when more than half of the handler's last 100 messages end so.
+    DeadLetter,
+    /// Retry with the handler's backoff.
+    Retry,
+}
+
+/// The message has no key, or an empty or over-long one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingKey {
+    /// Dead letter at once; held instead when more than half of the handler's last 100 messages end so.
+    DeadLetter,
+    /// Retry with the handler's backoff.
+    Retry,
+    /// Run the handler without dedup.
+    RunWithoutDedup,
+}
+
+/// The key is known under another payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FingerprintMismatch {
+    /// Payloads are not compared.
+    Ignore,
+    /// Dead letter at once.
+    DeadLetter,
+    /// Acked as a duplicate; the event says that the payload differs.
+    Duplicate,
+    /// Run the handler for this payload too, without dedup.
+    Run,
+}
+
+/// What a handler or a consumer's defaults say; what is `None` comes from the next one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// How long a claim lasts without renewal.
+    pub lease: Option<Duration>,
+    /// How long a handler may run.
+    pub timeout: Option<Duration>,
+    /// How long a completion is remembered.
+    pub retention: Option<Duration>,
+    /// How many runs may fail before the message is a dead letter.
+    pub max_attempts: Option<u32>,
+    /// The delays between attempts.
+    pub backoff: Option<Backoff>,
+    /// How many messages a handler works on at once.
+    pub concurrency: Option<usize>,
+    /// The key is in progress elsewhere.
+    pub in_progress: Option<InProgress>,
+    /// The store fails at claim.
+    pub store_failure: Option<StoreFailure>,
+    /// The payload does not decode.
+    pub undecodable: Option<Undecodable>,
+    /// The message has no key.
+    pub missing_key: Option<MissingKey>,
+    /// The key is known under another payload.
+    pub fingerprint: Option<FingerprintMismatch>,
+}
+
+impl Settings {
+    /// Nothing said.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These settings, and `defaults` where they say nothing.
+    #[must_use]
+    pub fn or(self, defaults: &Self) -> Self {
+        let d = defaults.clone();
+        Self {
+            lease: self.lease.or(d.lease),
+            timeout: self.timeout.or(d.timeout),
+            retention: self.retention.or(d.retention),
+            max_attempts: self.max_attempts.or(d.max_attempts),
+            backoff: self.backoff.or(d.backoff),
+            concurrency: self.concurrency.or(d.concurrency),
+            in_progress: self.in_progress.or(d.in_progress),
+            store_failure: self.store_failure.or(d.store_failure),
+            undecodable: self.undecodable.or(d.undecodable),
+            missing_key: self.missing_key.or(d.missing_key),
+            fingerprint: self.fingerprint.or(d.fingerprint),
+        }
+    }
+
+    /// The whole policy, with idem's defaults where nothing is said.
+    ///
+    /// # Errors
+    /// Two durations disagree, or a number is zero; the error says which.
+    pub fn resolve(&self) -> Result<Policy, PolicyError> {
+        let default = Policy::default();
+        let policy = Policy {
+            lease: self.lease.unwrap_or(default.lease),
+            timeout: self.timeout.unwrap_or(default.timeout),
+            retention: self.retention.unwrap_or(default.retention),
+            max_attempts: self.max_attempts.unwrap_or(default.max_attempts),
+            backoff: self.backoff.clone().unwrap_or(default.backoff),
+            concurrency: self.concurrency.unwrap_or(default.concurrency),
+            in_progress: self.in_progress.unwrap_or(default.in_progress),
+            store_failure: self.store_failure.unwrap_or(default.store_failure),
+            undecodable: self.undecodable.unwrap_or(default.undecodable),
+            missing_key: self.missing_key.unwrap_or(default.missing_key),
+            fingerprint: self.fingerprint.unwrap_or(default.fingerprint),
+        };
+        policy.check()?;
+        Ok(policy)
+    }
+}
+
+/// The whole of a handler's policy. [`Settings::resolve`] makes a checked one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// How long a claim lasts without renewal: 30 s.
+    pub lease: Duration,
+    /// How long a handler may run: 5 min.
+    pub timeout: Duration,
+    /// How long a completion is remembered: 4 days.
+    pub retention: Duration,
+    /// How many runs may fail before the message is a dead letter: 16.
+    pub max_attempts: u32,
+    /// The delays between attempts: the broker's levels from 10 s.
+    pub backoff: Backoff,
+    /// How many messages a handler works on at once: 64.
+    pub concurrency: usize,
+    /// The key is in progress elsewhere: retry.
+    pub in_progress: InProgress,
+    /// The store fails at claim: hold.
+    pub store_failure: StoreFailure,
+    /// The payload does not decode: dead letter.
+    pub undecodable: Undecodable,
+    /// The message has no key: dead letter.
+    pub missing_key: MissingKey,
+    /// The key is known under another payload: not compared.
+    pub fingerprint: FingerprintMismatch,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            timeout: Duration::from_mins(5),
+            retention: Duration::from_hours(4 * 24),
+            max_attempts: 16,
+            backoff: Backoff::levels(),
+            concurrency: 64,
+            in_progress: InProgress::Retry,
+            store_failure: StoreFailure::Hold,
+            undecodable: Undecodable::DeadLetter,
+            missing_key: MissingKey::DeadLetter,
+            fingerprint: FingerprintMismatch::Ignore,
+        }
+    }
+}
+
+/// The shortest lease: below it, renewals at a third of the lease are lost in a machine's ordinary pauses.
+pub const MIN_LEASE: Duration = Duration::from_millis(100);
+
+/// The retention below which a start-up warns: the 72 h for which a broker keeps messages, and its retries.
+pub const ADVISED_RETENTION: Duration = Duration::from_hours(72);
+
+/// Two settings that disagree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A completion would be forgotten while its run may still hold the lease.
+    #[error(
+        "lease ({lease:?}) is longer than retention ({retention:?}): make retention longer, or the lease shorter"
+    )]
+    LeaseOverRetention {
+        /// The lease.
+        lease: Duration,
+        /// The retention.
+        retention: Duration,
+    },
+    /// A retry of a run that took its whole time could not find its record.
+    #[error(
+        "timeout ({timeout:?}) is longer than retention ({retention:?}): make retention longer, or the timeout shorter"
+    )]
+    TimeoutOverRetention {
+        /// The handler's time-out.
+        timeout: Duration,
+        /// The retention.
+        retention: Duration,
+    },
+    /// Waiting in place for a key takes longer than any run of it.
+    #[error("in_progress wait ({wait:?}) is longer than timeout ({timeout:?}): make the wait shorter")]
+    WaitOverTimeout {
+        /// The wait.
+        wait: Duration,
+        /// The handler's time-out.
+        timeout: Duration,
+    },
+    /// A delay between attempts is so long that the record with their number is gone.
+    #[error(
+        "a backoff delay ({delay:?}) is not shorter than retention ({retention:?}): make retention longer, or the backoff shorter"
+    )]
+    BackoffOverRetention {
+        /// The longest delay.
+        delay: Duration,
+        /// The retention.
+        retention: Duration,
+    },
+    /// The lease is shorter than [`MIN_LEASE`].
+    #[error("lease ({0:?}) is shorter than {MIN_LEASE:?}: renewals could not keep it")]
+    LeaseTooShort(Duration),
+    /// A number or duration that must not be zero is.
+    #[error("{0} is zero: it must be at least one")]
+    Zero(&'static str),
+}
+
+impl Policy {
+    fn check(&self) -> Result<(), PolicyError> {
+        if self.concurrency == 0 {
+            return Err(PolicyError::Zero("concurrency"));
+        }
+        if self.max_attempts == 0 {
+            return Err(PolicyError::Zero("max_attempts"));
+        }
+        if self.timeout.is_zero() {
+            return Err(PolicyError::Zero("timeout"));
+        }
+        if self.lease < MIN_LEASE {
+            return Err(PolicyError::LeaseTooShort(self.lease));
+        }
+        if self.lease > self.retention {
+            return Err(PolicyError::LeaseOverRetention { lease: self.lease, retention: self.retention });
+        }
+        if self.timeout > self.retention {
+            return Err(PolicyError::TimeoutOverRetention {
+                timeout: self.timeout,
+                retention: self.retention,
+            });
+        }
+        if let InProgress::Wait(wait) = self.in_progress
+            && wait > self.timeout
+        {
+            return Err(PolicyError::WaitOverTimeout { wait, timeout: self.timeout });
+        }
+        let delay = self.backoff.after(self.max_attempts.saturating_sub(1));
+        if delay >= self.retention {
+            return Err(PolicyError::BackoffOverRetention { delay, retention: self.retention });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn levels_start_at_ten_seconds_and_stay_at_the_last() {
+        let levels = Backoff::levels();
+        assert_eq!(levels.after(1), secs(10));
+        assert_eq!(levels.after(2), secs(30));
+        assert_eq!(levels.after(16), secs(7_200));
+        assert_eq!(levels.after(400), secs(7_200));
+    }
+
+    #[test]
+    fn exponential_doubles_up_to_its_bound_without_overflow() {
+        let backoff = Backoff::exponential(secs(1), secs(60));
+        assert_eq!(backoff.after(3), secs(4));
+        assert_eq!(backoff.after(40), secs(60));
+        assert_eq!(Backoff::steps([]).after(7), Duration::ZERO);
+    }
+
+    #[test]
+    fn durations_that_disagree_are_named() {
+        let settings = Settings { lease: Some(secs(100)), retention: Some(secs(10)), ..Settings::new() };
+        assert_eq!(
+            settings.resolve(),
+            Err(PolicyError::LeaseOverRetention { lease: secs(100), retention: secs(10) })
+        );
+        let settings = Settings { lease: Some(secs(1)), retention: Some(secs(60)), ..Settings::new() };
+        assert!(settings.resolve().unwrap_err().to_string().contains("timeout"));
+    }
+
+    #[test]
+    fn what_a_handler_leaves_out_comes_from_the_defaults() {
+        let handler = Settings { timeout: Some(secs(5)), ..Settings::new() };
+        let consumer = Settings { timeout: Some(secs(9)), max_attempts: Some(3), ..Settings::new() };
+        let policy = handler.or(&consumer).resolve().unwrap();
+        assert_eq!((policy.timeout, policy.max_attempts, policy.lease), (secs(5), 3, secs(30)));
+    }
+}

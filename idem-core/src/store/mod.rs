@@ -1,0 +1,319 @@
+//! Where records live.
+//!
+//! A [`Store`] keeps one [`Record`] for each key and changes it in single steps. Its interface is batch-first:
+//! every operation takes a slice and answers for each entry by itself. The rules that every store must keep
+//! are the tests of [`conformance`], which a store from outside of this workspace can run as well.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "memory")]
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::key::{Fingerprint, RecordKey};
+use crate::record::{Fence, Record, RecordError, Token};
+
+#[cfg(feature = "memory")]
+pub use self::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisStore, RedisStoreBuilder};
+
+/// The answers of a batch, one for each entry and in its order.
+///
+/// The outer error says that the batch failed as a whole and that what it changed is unknown: the engine
+/// repeats it, which is safe because every operation gives the same answer to the same token. The inner error
+/// concerns one entry only.
+pub type Answers<T> = Result<Vec<Result<T, StoreError>>, StoreError>;
+
+/// Keeps one record for each key and changes it in single, atomic steps.
+///
+/// Every operation is repeatable with the same token: a lost reply is repaired by asking again. All times are
+/// the store's own clock's, never the caller's. A batch may have up to [`Store::max_batch`] entries, and may
+/// have equal keys among them, which are treated one after the other in the batch's order.
+///
+/// A record that the store does not understand is answered with [`StoreError::record`] and left as it is.
+///
+/// # Cancel safety
+/// A dropped future may or may not have had its effect; repeating the call with the same tokens settles it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a store of idem",
+    label = "not a store",
+    note = "use `MemoryStore`, `RedisStore` or another store of idem, or implement `idem_core::Store` and run its conformance suite"
+)]
+pub trait Store: Send + Sync + 'static {
+    /// A short name for logs and metrics: `"memory"`, `"redis"`.
+    fn name(&self) -> &'static str;
+
+    /// Where the answers come from.
+    fn locality(&self) -> Locality {
+        Locality::Remote
+    }
+
+    /// The most entries that one call should have.
+    fn max_batch(&self) -> usize {
+        1_000
+    }
+
+    /// Takes the lease of each key that is absent, released, or whose lease has run out.
+    ///
+    /// - Completed (and its retention not over): [`Claim::Completed`], nothing changes.
+    /// - In progress under another token: [`Claim::InProgress`], nothing changes.
+    /// - In progress under the same token: [`Claim::Claimed`] with the same fence and attempt as before, and the
+    ///   lease begins anew. So a claim whose reply was lost does not conflict with its own orphan.
+    /// - Released under the same token: a late copy of a claim that is over. Nothing changes; the answer is
+    ///   [`Claim::InProgress`] with nothing remaining.
+    /// - Otherwise [`Claim::Claimed`]: the record is in progress under the request's token, its fence is
+    ///   `max(last + 1, clock in µs)`, its attempts are kept (0 where it was absent), its fingerprint is the
+    ///   request's.
+    ///
+    /// The record lives for lease + retention.
+    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>>;
+
+    /// Moves the lease of each key to now + lease, where the token holds it, also after it has run out while
+    /// nobody has claimed the key since. [`Answer::Lost`] where it is not in progress under this token.
+    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>>;
+
+    /// Records that the work is done. The record lives for the retention from now on and is not overwritten
+    /// before.
+    ///
+    /// [`Answer::Done`] where the key is in progress under this token, also with a lease that has run out; or
+    /// where it was completed under this token before; or where there is no record at all, because then nobody
+    /// has claimed it since. Else [`Answer::Lost`], and nothing changes.
+    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>>;
+
+    /// Gives the lease back. The record stays, for the retention, with its attempts: see [`Attempts`].
+    ///
+    /// [`Answer::Done`] where the key is in progress under this token, also with a lease that has run out, or
+    /// was released under this token before (nothing is counted twice). Else [`Answer::Lost`].
+    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>>;
+
+    /// The record of a key, for an operator. `None` where there is none or its retention is over.
+    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
+
+    /// Removes the record of a key, whatever its state, for an operator. Whether there was one.
+    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>>;
+}
+
+/// Where a store's answers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locality {
+    /// From this process, without waiting: the engine calls the store where it stands.
+    InProcess,
+    /// Over a connection: the engine gathers batches and calls the store from idem's own runtime.
+    Remote,
+}
+
+/// One entry of [`Store::claim`].
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// Whose lease is asked for.
+    pub key: RecordKey,
+    /// The claimer's fresh token.
+    pub token: Token,
+    /// How long the lease is.
+    pub lease: Duration,
+    /// How long the record lives after the lease.
+    pub retention: Duration,
+    /// The payload's digest, kept for later claims to compare.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// The answer to one [`ClaimRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The lease is the caller's.
+    Claimed {
+        /// The number of this claim.
+        fence: Fence,
+        /// Which attempt a run now would be: 1 + the counted attempts in the record.
+        attempt: u32,
+    },
+    /// Somebody else holds the lease.
+    InProgress {
+        /// How long the lease still lasts, by the store's clock.
+        remaining: Duration,
+        /// The holder's digest of the payload.
+        fingerprint: Option<Fingerprint>,
+    },
+    /// The work is done.
+    Completed {
+        /// The digest of the payload that it was done for.
+        fingerprint: Option<Fingerprint>,
+        /// The stored reply.
+        reply: Option<Bytes>,
+    },
+}
+
+/// One entry of [`Store::renew`].
+#[derive(Debug, Clone)]
+pub struct RenewRequest {
+    /// Whose lease moves on.
+    pub key: RecordKey,
+    /// The holder's token.
+    pub token: Token,
+    /// How long the lease is from now on.
+    pub lease: Duration,
+    /// How long the record lives after the lease.
+    pub retention: Duration,
+}
+
+/// One entry of [`Store::complete`].
+#[derive(Debug, Clone)]
+pub struct CompleteRequest {
+    /// What was done.
+    pub key: RecordKey,
+    /// The holder's token.
+    pub token: Token,
+    /// The claim's fence, for a record that has to be made anew.
+    pub fence: Fence,
+    /// How long the completion is remembered.
+    pub retention: Duration,
+    /// The payload's digest, for a record that has to be made anew.
+    pub fingerprint: Option<Fingerprint>,
+    /// A reply to keep.
+    pub reply: Option<Bytes>,
+}
+
+/// One entry of [`Store::release`].
+#[derive(Debug, Clone)]
+pub struct ReleaseRequest {
+    /// What is given back.
+    pub key: RecordKey,
+    /// The holder's token.
+    pub token: Token,
+    /// How long the number of attempts is remembered.
+    pub retention: Duration,
+    /// What becomes of the number of attempts.
+    pub attempts: Attempts,
+}
+
+/// What a release does to the number of attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempts {
+    /// Keep it: no run of the handler failed.
+    Keep,
+    /// Count one: a run of the handler failed.
+    Count,
+    /// Begin anew: the message became a dead letter, and a replay has all its attempts.
+    Reset,
+}
+
+/// The answer to a renewal, completion or release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Done, now or by an earlier call with the same token.
+    Done,
+    /// The token does not hold the key; nothing was changed.
+    Lost,
+}
+
+/// Why a store did not answer.
+///
+/// The text says what failed and what to do; it holds no key, payload or password.
+pub struct StoreError {
+    kind: Kind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unavailable,
+    Statement,
+    Full,
+    Record,
+    Config,
+}
+
+impl StoreError {
+    /// The store is out of reach, or did not answer in time. Asking again may help.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, message)
+    }
+
+    /// The store refused the statement. In a batch, one entry may be the reason: halves are tried.
+    pub fn statement(message: impl Into<String>) -> Self {
+        Self::new(Kind::Statement, message)
+    }
+
+    /// A bounded store has no room. It fails instead of forgetting something.
+    pub fn full(message: impl Into<String>) -> Self {
+        Self::new(Kind::Full, message)
+    }
+
+    /// The stored value is not a record that this version understands.
+    pub fn record(error: RecordError) -> Self {
+        Self::new(Kind::Record, error.to_string())
+    }
+
+    /// The store's settings, version or credentials are wrong: asking again does not help.
+    pub fn config(message: impl Into<String>) -> Self {
+        Self::new(Kind::Config, message)
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// Whether the store is out of reach, so that asking again may help.
+    pub fn is_unavailable(&self) -> bool {
+        self.kind == Kind::Unavailable
+    }
+
+    /// Whether a bounded store has no room.
+    pub fn is_full(&self) -> bool {
+        self.kind == Kind::Full
+    }
+
+    /// Whether the stored value is a newer version's or foreign.
+    pub fn is_record(&self) -> bool {
+        self.kind == Kind::Record
+    }
+
+    /// Whether settings, version or credentials are wrong.
+    pub fn is_config(&self) -> bool {
+        self.kind == Kind::Config
+    }
+
+    /// Whether the store refused the statement as a whole.
+    pub fn is_statement(&self) -> bool {
+        self.kind == Kind::Statement
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreError")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .field("source", &self.source.as_ref().map(ToString::to_string))
+            .finish()
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

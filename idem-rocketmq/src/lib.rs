@@ -1,0 +1,1 @@
+//! idem: an idempotent consumer framework for Apache RocketMQ.
