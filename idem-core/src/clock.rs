@@ -35,8 +35,7 @@ impl Clock {
                 static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
                 let now = tokio::time::Instant::now().into_std();
                 // A day ahead, so that a subtraction in a fresh process does not reach below zero.
-                const DAY: Duration = Duration::from_secs(86_400);
-                (now + DAY).saturating_duration_since(*START.get_or_init(|| now))
+                (now + Duration::from_hours(24)).saturating_duration_since(*START.get_or_init(|| now))
             }
         }
     }
