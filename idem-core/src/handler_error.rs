@@ -33,6 +33,12 @@ pub enum Disposition {
     Reject,
 }
 
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 impl HandlerError {
     /// What this error asks for: the outermost [`Retry`] or [`Reject`] of its chain, else a retry.
     pub fn disposition(&self) -> Disposition {

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_64_with_seed};
 
 /// The longest key in bytes, all parts together and without their length prefixes: 8 KiB.
 ///
@@ -160,7 +161,7 @@ impl IdempotencyKey {
 
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IdempotencyKey(#{:016x})", hash(&[&self.0]))
+        write!(f, "IdempotencyKey(#{:016x})", xxh3_64(&self.0))
     }
 }
 
@@ -193,7 +194,7 @@ impl fmt::Debug for Namespace {
 }
 
 /// The name of one record in a store: a namespace and a key in it. Cloning is cheap and allocates nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey {
     namespace: Namespace,
     key: IdempotencyKey,
@@ -229,7 +230,13 @@ impl RecordKey {
     ///
     /// It is no secret: whoever can guess a key can compute its hash.
     pub fn hash64(&self) -> u64 {
-        hash(&[self.namespace.as_bytes(), self.key.as_bytes()])
+        xxh3_64_with_seed(self.key.as_bytes(), xxh3_64(self.namespace.as_bytes()))
+    }
+}
+
+impl Hash for RecordKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash64());
     }
 }
 
@@ -240,14 +247,6 @@ fn push_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b',');
 }
 
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hasher = Xxh3::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.digest()
-}
-
 /// A digest of a payload, with which the same key under another payload is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
@@ -255,7 +254,7 @@ pub struct Fingerprint([u8; 16]);
 impl Fingerprint {
     /// The fingerprint of a payload's bytes.
     pub fn of(payload: &[u8]) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_128(payload).to_be_bytes())
+        Self(xxh3_128(payload).to_be_bytes())
     }
 
     /// The fingerprint that [`to_bytes`](Self::to_bytes) gave.
