@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 /// The longest key in bytes, all parts together and without their length prefixes: 8 KiB.
 ///
@@ -151,6 +151,24 @@ impl IdempotencyKey {
             push_prefixed(&mut encoded, &bytes);
         }
         Ok(Self(encoded.into()))
+    }
+
+    /// The key as people read it: its parts with ` / ` between them. Not unambiguous, unlike
+    /// [`as_bytes`](Self::as_bytes); for an operator's eyes, not for logs.
+    pub fn to_string_lossy(&self) -> String {
+        let mut parts = Vec::new();
+        let mut rest = &self.0[..];
+        while let Some(colon) = rest.iter().position(|byte| *byte == b':') {
+            let length = std::str::from_utf8(&rest[..colon]).ok().and_then(|digits| digits.parse().ok());
+            let Some((part, more)) =
+                length.and_then(|length: usize| rest[colon + 1..].split_at_checked(length))
+            else {
+                break;
+            };
+            parts.push(String::from_utf8_lossy(part));
+            rest = more.get(1..).unwrap_or_default();
+        }
+        parts.join(" / ")
     }
 
     /// The encoded key: each part behind its length, as a netstring (`7:order-7,`).
@@ -299,6 +317,12 @@ mod tests {
         assert_eq!(error, KeyError::TooLong { len: MAX_KEY_LEN + 1 });
         assert!(!error.to_string().contains("xxx"));
         assert!(IdempotencyKey::new("x".repeat(MAX_KEY_LEN)).is_ok());
+    }
+
+    #[test]
+    fn a_key_reads_as_its_parts() {
+        let key = IdempotencyKey::from_parts(&[&"tenant:1", &7_u8]).unwrap();
+        assert_eq!(key.to_string_lossy(), "tenant:1 / 7");
     }
 
     #[test]

@@ -60,6 +60,28 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All outcomes, each at the place of its discriminant.
+    pub const ALL: [Self; 18] = [
+        Self::Completed,
+        Self::CompletedWithoutDedup,
+        Self::CompletedElsewhere,
+        Self::CompletionLost,
+        Self::Duplicate,
+        Self::InProgress,
+        Self::Failed,
+        Self::Panicked,
+        Self::TimedOut,
+        Self::Exhausted,
+        Self::Rejected,
+        Self::LeaseLost,
+        Self::StoreFailed,
+        Self::FingerprintMismatch,
+        Self::Undecodable,
+        Self::MissingKey,
+        Self::NoHandler,
+        Self::Shutdown,
+    ];
+
     /// The outcome's name in events and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -127,5 +149,19 @@ impl Decision {
     pub fn because(mut self, reason: impl Into<Arc<str>>) -> Self {
         self.reason = Some(reason.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_stands_at_its_place_under_a_name_of_its_own() {
+        let mut names = std::collections::HashSet::new();
+        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+            assert!(names.insert(outcome.as_str()));
+        }
     }
 }

@@ -104,7 +104,7 @@ impl Gate {
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             biased;
-            () = self.0.engine.stop.cancelled() => None,
+            () = self.0.engine.closing.cancelled() => None,
             permit = self.0.permits.clone().acquire_owned() => permit.ok(),
         }
     }
@@ -120,7 +120,7 @@ impl Gate {
         loop {
             tokio::select! {
                 biased;
-                () = self.0.engine.stop.cancelled() => return leader.leave(),
+                () = self.0.engine.closing.cancelled() => return leader.leave(),
                 () = tokio::time::sleep(after) => {}
             }
             let held = match permit.take() {
@@ -156,11 +156,12 @@ impl Gate {
                 leader.flight.claimed(fence, deadline);
                 Judged::Admitted(self.claimed(leader, permit, attempt))
             }
-            Ok(Claim::Completed { fingerprint, .. }) => {
-                Judged::Admitted(self.known(leader, permit, fingerprint, |_| {
-                    Decision::new(Verdict::Ack, Outcome::Duplicate)
-                }))
-            }
+            Ok(Claim::Completed { fingerprint, .. }) => Judged::Admitted(self.known(
+                leader,
+                permit,
+                fingerprint,
+                |_| Decision::new(Verdict::Ack, Outcome::Duplicate),
+            )),
             Ok(Claim::InProgress { remaining, fingerprint }) => {
                 if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
                     patience.waited += after;
@@ -261,8 +262,8 @@ impl Gate {
             StoreFailure::Retry => {
                 leader.is_claimed = false;
                 let delay = self.0.policy.backoff.after(leader.redeliveries + 1);
-                let decision = Decision::new(Verdict::Retry(delay), Outcome::StoreFailed)
-                    .because(error.to_string());
+                let decision =
+                    Decision::new(Verdict::Retry(delay), Outcome::StoreFailed).because(error.to_string());
                 Judged::Admitted(Admission::Decided(Settled::of(leader.decide(decision))))
             }
         }
@@ -272,7 +273,7 @@ impl Gate {
         metrics::counter!("idem_store_holds_total").increment(1);
         if failures == 0 || failures.is_multiple_of(30) {
             tracing::warn!(
-                namespace = ?self.0.namespace,
+                handler = &*self.0.name,
                 store = self.0.engine.store.name(),
                 failures,
                 %error,

@@ -17,7 +17,11 @@ pub(crate) struct Flights([Mutex<HashMap<RecordKey, Arc<Flight>>>; SHARDS]);
 
 impl Flights {
     /// Enters a flight, or finds the one that has its key.
-    pub(crate) fn enter(&self, key: &RecordKey, new: impl FnOnce() -> Flight) -> Result<Arc<Flight>, Arc<Flight>> {
+    pub(crate) fn enter(
+        &self,
+        key: &RecordKey,
+        new: impl FnOnce() -> Flight,
+    ) -> Result<Arc<Flight>, Arc<Flight>> {
         match self.shard(key).lock().entry(key.clone()) {
             Entry::Occupied(entry) => Err(entry.get().clone()),
             Entry::Vacant(entry) => Ok(entry.insert(Arc::new(new())).clone()),

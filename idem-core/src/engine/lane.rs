@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::store::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store, StoreError,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
+    StoreError,
 };
 
 /// One operation of the store.
@@ -138,7 +139,8 @@ impl<O: Operation> Shared<O> {
         if groups.is_empty() {
             return false;
         }
-        let requests: Vec<O::Request> = groups.iter().flat_map(|group| group.requests.iter().cloned()).collect();
+        let requests: Vec<O::Request> =
+            groups.iter().flat_map(|group| group.requests.iter().cloned()).collect();
         let replies = self.round_trip(&requests).await;
         let mut answers = replies.answers.into_iter();
         for group in groups {

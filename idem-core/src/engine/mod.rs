@@ -29,7 +29,7 @@ use self::lane::{Claims, Completions, Lane, Releases, Renewals};
 use self::watch::Watch;
 use self::window::Window;
 use crate::clock::Clock;
-use crate::key::{Fingerprint, Namespace, RecordKey};
+use crate::key::{Fingerprint, RecordKey};
 use crate::policy::Policy;
 use crate::store::Store;
 
@@ -54,6 +54,9 @@ pub(crate) struct Inner {
     pub(crate) releases: Lane<Releases>,
     pub(crate) flights: Flights,
     pub(crate) watch: Arc<Watch>,
+    /// No key is claimed any more.
+    pub(crate) closing: CancellationToken,
+    /// Runs are cancelled.
     pub(crate) stop: CancellationToken,
 }
 
@@ -72,6 +75,7 @@ impl Engine {
             releases: Lane::new(store.clone(), clock, runtime.clone()),
             flights: Flights::default(),
             watch: Watch::start(renewals, clock, &runtime),
+            closing: CancellationToken::new(),
             stop: CancellationToken::new(),
             store,
             clock,
@@ -79,21 +83,32 @@ impl Engine {
         }))
     }
 
-    /// A handler's gate: its keys live in `namespace`, and `policy` decides.
-    pub fn gate(&self, namespace: Namespace, policy: Policy) -> Gate {
+    /// A handler's gate. The name is for logs; the policy decides.
+    pub fn gate(&self, name: impl Into<Arc<str>>, policy: Policy) -> Gate {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
             window: Window::default(),
-            namespace,
+            name: name.into(),
             policy,
         }))
     }
 
-    /// Ends all waiting: handlers are cancelled, their keys released without counting an attempt, and what has
-    /// not been settled is decided [`Verdict::Leave`](crate::Verdict::Leave).
+    /// Lets no further run begin: what waits for a permit, for the store or for another message of its key is
+    /// decided [`Verdict::Leave`](crate::Verdict::Leave). Runs that have begun go on and are settled.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Closes, and ends the runs too: handlers are cancelled, their keys released without counting an attempt.
     pub fn stop(&self) {
+        self.0.closing.cancel();
         self.0.stop.cancel();
+    }
+
+    /// Waits for `pause`, or until the engine is stopped. Whether it was.
+    pub async fn stopped_within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.0.stop.cancelled()).await.is_ok()
     }
 
     /// The store, for an operator's questions.
@@ -110,18 +125,19 @@ impl fmt::Debug for Engine {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.closing.cancel();
         self.stop.cancel();
         self.watch.end();
     }
 }
 
-/// One handler's way through the engine: its namespace, policy and permits. Cloning shares it.
+/// One handler's way through the engine: its policy and permits. Cloning shares it.
 #[derive(Clone)]
 pub struct Gate(Arc<GateInner>);
 
 pub(crate) struct GateInner {
     pub(crate) engine: Arc<Inner>,
-    pub(crate) namespace: Namespace,
+    pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) window: Window,
@@ -130,7 +146,7 @@ pub(crate) struct GateInner {
 /// One message, as the engine sees it.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The message's key, in the handler's namespace.
+    /// The message's key, in its namespace.
     pub key: RecordKey,
     /// The payload's digest, where the policy compares payloads.
     pub fingerprint: Option<Fingerprint>,
@@ -139,9 +155,9 @@ pub struct Job {
 }
 
 impl Gate {
-    /// The handler's namespace.
-    pub fn namespace(&self) -> &Namespace {
-        &self.0.namespace
+    /// The handler's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// The handler's policy.
@@ -160,6 +176,6 @@ impl Gate {
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("namespace", &self.0.namespace).finish_non_exhaustive()
+        f.debug_struct("Gate").field("name", &self.0.name).finish_non_exhaustive()
     }
 }

@@ -110,6 +110,9 @@ fn overdue(flight: &Flight, now: std::time::Duration) -> Option<Stop> {
 
 impl fmt::Debug for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finished").field("attempt", &self.attempt).field("result", &self.result).finish_non_exhaustive()
+        f.debug_struct("Finished")
+            .field("attempt", &self.attempt)
+            .field("result", &self.result)
+            .finish_non_exhaustive()
     }
 }

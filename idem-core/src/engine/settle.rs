@@ -87,9 +87,15 @@ impl Gate {
         let engine = &self.0.engine;
         let (completed, released) = join(
             async {
-                if completions.is_empty() { Vec::new() } else { engine.completions.call(completions).await.answers }
+                if completions.is_empty() {
+                    Vec::new()
+                } else {
+                    engine.completions.call(completions).await.answers
+                }
             },
-            async { if releases.is_empty() { Vec::new() } else { engine.releases.call(releases).await.answers } },
+            async {
+                if releases.is_empty() { Vec::new() } else { engine.releases.call(releases).await.answers }
+            },
         )
         .await;
         let (mut completed, mut released) = (completed.into_iter(), released.into_iter());
@@ -157,7 +163,7 @@ impl Gate {
     fn report_settling(&self, error: &StoreError, failures: u32) {
         if failures == 0 || failures.is_multiple_of(30) {
             tracing::warn!(
-                namespace = ?self.0.namespace,
+                handler = &*self.0.name,
                 store = self.0.engine.store.name(),
                 failures,
                 %error,
@@ -299,7 +305,9 @@ impl Finished {
     }
 
     async fn is_completed_by_now(&self) -> bool {
-        let Some(key) = self.leader.as_ref().and_then(|leader| leader.flight.key.as_ref()) else { return false };
+        let Some(key) = self.leader.as_ref().and_then(|leader| leader.flight.key.as_ref()) else {
+            return false;
+        };
         let record = self.gate.0.engine.store.read(key).await;
         matches!(record, Ok(Some(record)) if record.state == State::Completed)
     }

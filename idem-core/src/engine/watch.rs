@@ -143,7 +143,8 @@ impl Watch {
                 flight.halt(Stop::TimedOut);
             }
             // Renewal runs until the handler's time-out and no longer.
-            if flight.stop().is_none() && now >= watched.next_renewal
+            if flight.stop().is_none()
+                && now >= watched.next_renewal
                 && let Some(request) = watched.renewal()
             {
                 // Asked again after a sixteenth of the lease where this one is not confirmed.

@@ -148,7 +148,7 @@ impl Gate {
                 is_reported = true;
                 metrics::counter!("idem_unfit_holds_total").increment(1);
                 tracing::error!(
-                    namespace = ?self.0.namespace,
+                    handler = &*self.0.name,
                     ?what,
                     reason,
                     "more than half of this handler's last {LENGTH} messages cannot be handled, so this one is \
@@ -158,7 +158,7 @@ impl Gate {
             }
             tokio::select! {
                 biased;
-                () = self.0.engine.stop.cancelled() => return false,
+                () = self.0.engine.closing.cancelled() => return false,
                 () = window.good() => {}
             }
         }
