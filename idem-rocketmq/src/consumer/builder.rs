@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use idem_core::engine::Engine;
 use idem_core::{Settings, Store};
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
 use crate::client::{ConsumeFrom, Credentials};
 use crate::handler::Route;
+use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
 
 /// The store of a consumer that has not been given one.
@@ -167,6 +169,23 @@ impl Builder<Arc<dyn Store>> {
     /// Dropping the future stops the consumer without waiting for its handlers.
     pub fn run(self) -> BoxFuture<'static, Result<(), Error>> {
         running::run(self.setup, self.store)
+    }
+}
+
+impl Builder<Arc<dyn Store>> {
+    pub(crate) fn into_parts(self) -> (Setup, Arc<dyn Store>) {
+        (self.setup, self.store)
+    }
+}
+
+impl Setup {
+    /// The handlers behind their gates. Takes routes and states out of the setup.
+    pub(crate) fn dispatch(&mut self, engine: &Engine) -> Result<Dispatch, Error> {
+        let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
+        let identity = Identity { deployment, group: self.group.clone() };
+        let policies = self.routes.iter().map(|route| self.policy(route)).collect::<Result<Vec<_>, _>>()?;
+        let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
+        Ok(Dispatch::new(engine, &identity, routes, Arc::new(std::mem::take(&mut self.states))))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Kind;
 use crate::handler::Route;
 
 impl Setup {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         check_group(&self.group).map_err(Kind::Client)?;
         if self.name_servers.is_empty() {
             return Err(Kind::NoNameServer { group: self.group.clone() }.into());
@@ -28,7 +28,7 @@ impl Setup {
     }
 
     /// A handler's whole policy: its own settings, the consumer's defaults, idem's defaults.
-    pub(super) fn policy(&self, route: &Route) -> Result<Policy, Error> {
+    pub(crate) fn policy(&self, route: &Route) -> Result<Policy, Error> {
         let settings = route.settings().clone().or(&self.defaults);
         let resolved = settings.resolve();
         Ok(resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?)

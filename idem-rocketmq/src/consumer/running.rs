@@ -16,7 +16,6 @@ use crate::Error;
 use crate::client::{Client, ClientSettings};
 use crate::error::Kind;
 use crate::listener::Bridge;
-use crate::listener::dispatch::{Dispatch, Identity};
 
 /// How many listener calls there may be at once. Each holds up to 32 messages and a parked thread while it waits,
 /// so that a slow handler's backlog leaves threads for its neighbours.
@@ -80,15 +79,9 @@ pub(super) fn run(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Res
     .boxed()
 }
 
-async fn connect(setup: Setup, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
+async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
     let engine = Engine::new(store);
-    let identity = Identity {
-        deployment: setup.deployment.clone().or_else(|| setup.namespace.clone()).unwrap_or_default(),
-        group: setup.group.clone(),
-    };
-    let policies = setup.routes.iter().map(|route| setup.policy(route)).collect::<Result<Vec<_>, _>>()?;
-    let routes = setup.routes.into_iter().zip(policies).collect();
-    let dispatch = Dispatch::new(&engine, &identity, routes, Arc::new(setup.states));
+    let dispatch = setup.dispatch(&engine)?;
     let settings = ClientSettings {
         group: setup.group.clone(),
         name_servers: setup.name_servers,

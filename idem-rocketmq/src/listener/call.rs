@@ -45,7 +45,7 @@ struct Waiting {
 }
 
 /// What the tasks of a call report.
-pub(crate) enum Outcomes {
+enum Report {
     Settled(usize, Settled),
     /// The task was dropped: the handlers' runtime is going away.
     Dropped(usize),
@@ -57,7 +57,7 @@ struct Call<'a> {
     sources: &'a [&'a MessageExt],
     messages: Vec<Message>,
     events: FuturesUnordered<BoxFuture<'a, Event>>,
-    report: mpsc::UnboundedSender<Outcomes>,
+    report: mpsc::UnboundedSender<Report>,
     open: usize,
     is_settled: bool,
 }
@@ -152,10 +152,10 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn reported(&mut self, report: Outcomes) {
+    fn reported(&mut self, report: Report) {
         match report {
-            Outcomes::Settled(place, settled) => self.decided(place, settled),
-            Outcomes::Dropped(place) => {
+            Report::Settled(place, settled) => self.decided(place, settled),
+            Report::Dropped(place) => {
                 self.bridge.user_is_gone.cancel();
                 let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
                 self.decided(place, Settled { decision, held: None });
@@ -179,7 +179,7 @@ impl<'a> Call<'a> {
         let message = &mut self.messages[place];
         let (Some(handler), Some(run)) = (message.handler.clone(), message.run.take()) else {
             debug_assert!(false, "a message is run once, by its handler");
-            return self.reported(Outcomes::Dropped(place));
+            return self.reported(Report::Dropped(place));
         };
         let delivery = message.delivery.clone();
         let states = self.bridge.dispatch.states.clone();
@@ -239,13 +239,13 @@ impl Waiting {
 /// Reports for one task, also when the task is dropped.
 struct Reporter {
     place: usize,
-    report: Option<mpsc::UnboundedSender<Outcomes>>,
+    report: Option<mpsc::UnboundedSender<Report>>,
 }
 
 impl Reporter {
     fn settled(mut self, settled: Settled) {
         if let Some(report) = self.report.take() {
-            let _ = report.send(Outcomes::Settled(self.place, settled));
+            let _ = report.send(Report::Settled(self.place, settled));
         }
     }
 }
@@ -253,7 +253,7 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         if let Some(report) = self.report.take() {
-            let _ = report.send(Outcomes::Dropped(self.place));
+            let _ = report.send(Report::Dropped(self.place));
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::dispatch::Dispatch;
 use crate::client::{Answer, Client, Listener};
 
-pub(crate) use self::call::Outcomes;
+pub(crate) use self::settle::no_handler;
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {

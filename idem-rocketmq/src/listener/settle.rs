@@ -28,7 +28,7 @@ pub(super) fn attempts(delivery: &Delivery) -> u32 {
 }
 
 /// A message for which this process has no handler is never acked: another member of the group may have one.
-pub(super) fn no_handler(delivery: &Delivery) -> Decision {
+pub(crate) fn no_handler(delivery: &Delivery) -> Decision {
     let delay = idem_core::Backoff::levels().after(delivery.reconsume_times() + 1);
     Decision::new(Verdict::Retry(delay), Outcome::NoHandler).because(
         "no handler of this process takes this topic and tag: deploy the handler to every member of the group, \
