@@ -6,6 +6,8 @@
 mod clock;
 mod handler_error;
 mod key;
+mod keyed;
+mod lease;
 mod policy;
 mod record;
 pub mod store;
@@ -13,6 +15,8 @@ pub mod store;
 pub use clock::Clock;
 pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};
 pub use key::{Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey};
+pub use keyed::{IntoKey, Keyed};
+pub use lease::Lease;
 pub use policy::{
     ADVISED_RETENTION, Backoff, FingerprintMismatch, InProgress, MIN_LEASE, MissingKey, Policy, PolicyError,
     Settings, StoreFailure, Undecodable,
