@@ -7,6 +7,7 @@ mod clock;
 pub mod engine;
 mod handler_error;
 mod key;
+mod keyed;
 mod lease;
 mod outcome;
 mod policy;
@@ -18,6 +19,7 @@ pub use clock::Clock;
 pub use engine::{Engine, Gate, Job};
 pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};
 pub use key::{Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey};
+pub use keyed::{IntoKey, Keyed};
 pub use lease::Lease;
 pub use outcome::{Decision, Outcome, Verdict};
 pub use policy::{

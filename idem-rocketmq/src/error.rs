@@ -5,6 +5,7 @@ use std::fmt;
 use idem_core::PolicyError;
 
 use crate::client::ClientError;
+use crate::handler::RouteError;
 use crate::state::MissingState;
 
 /// Why a consumer did not start, or did not stop as it should.
@@ -31,8 +32,8 @@ pub(crate) enum Kind {
     Policy { handler: String, source: PolicyError },
     #[error("{0}")]
     MissingState(MissingState),
-    #[error("handler `{handler}`: {source}")]
-    Handler { handler: String, source: ClientError },
+    #[error("{0}")]
+    Route(RouteError),
     #[error("{0}")]
     Client(ClientError),
     #[error("the consumer must be started inside a tokio runtime, on which its handlers run: call it from an async function under `#[tokio::main]`")]

@@ -1,1 +1,31 @@
 //! idem: an idempotent consumer framework for Apache RocketMQ.
+
+// The macros' expansion names this crate, also in its own tests.
+extern crate self as idem_rocketmq;
+
+pub mod codec;
+mod delivery;
+pub mod extract;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the consumer will use them"))]
+mod handler;
+mod macros;
+pub mod prelude;
+mod state;
+
+#[doc(hidden)]
+pub mod __private;
+
+pub use idem_core::{
+    Backoff, Disposition, Fence, FingerprintMismatch, HandlerError, HandlerResult, InProgress, IntoKey, KeyError,
+    KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
+};
+#[doc = include_str!("docs/keys.md")]
+pub use idem_core::IdempotencyKey;
+#[doc(inline)]
+pub use idem_macros::{IdempotencyKey, idempotent};
+
+pub use self::delivery::{Delivery, DeliveryBuilder};
+pub use self::handler::{
+    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler, handler_with,
+};
+pub use self::state::{MissingState, States};

@@ -11,7 +11,7 @@ use idem_core::{Settings, Store};
 use super::running::{self, RunningConsumer};
 use crate::Error;
 use crate::client::{ConsumeFrom, Credentials};
-use crate::handler::Route;
+use crate::handler::{IntoRoute, Route};
 use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
 
@@ -91,8 +91,8 @@ impl<S> Builder<S> {
     }
 
     /// Adds handlers: `handlers![add_gmv, send_coupon]`, or routes made without the attribute.
-    pub fn handlers(mut self, handlers: impl IntoIterator<Item = Route>) -> Self {
-        self.setup.routes.extend(handlers);
+    pub fn handlers<R: IntoRoute>(mut self, handlers: impl IntoIterator<Item = R>) -> Self {
+        self.setup.routes.extend(handlers.into_iter().map(IntoRoute::into_route));
         self
     }
 

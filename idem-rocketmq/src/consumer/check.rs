@@ -6,7 +6,7 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{check_group, check_tag, check_topic};
+use crate::client::check_group;
 use crate::error::Kind;
 use crate::handler::Route;
 
@@ -19,7 +19,7 @@ impl Setup {
         if self.routes.is_empty() {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }
-        self.routes.iter().try_for_each(check_names)?;
+        self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
         self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
         check_overlaps(&self.routes)?;
         check_scopes(&self.routes)?;
@@ -29,7 +29,7 @@ impl Setup {
 
     /// A handler's whole policy: its own settings, the consumer's defaults, idem's defaults.
     pub(crate) fn policy(&self, route: &Route) -> Result<Policy, Error> {
-        let settings = route.settings().clone().or(&self.defaults);
+        let settings = route.own_settings().clone().or(&self.defaults);
         let resolved = settings.resolve();
         Ok(resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?)
     }
@@ -50,13 +50,6 @@ impl Setup {
     }
 }
 
-fn check_names(route: &Route) -> Result<(), Error> {
-    let handler = |source| Kind::Handler { handler: route.name().to_owned(), source };
-    check_topic(route.topic()).map_err(handler)?;
-    route.tags().iter().try_for_each(|tag| check_tag(tag)).map_err(handler)?;
-    Ok(())
-}
-
 /// Two handlers that would get the same message.
 fn check_overlaps(routes: &[Route]) -> Result<(), Error> {
     for (index, first) in routes.iter().enumerate() {
@@ -75,11 +68,11 @@ fn check_overlaps(routes: &[Route]) -> Result<(), Error> {
 
 fn overlap(first: &Route, second: &Route) -> Option<String> {
     let topic = first.topic();
-    if first.tags().is_empty() && second.tags().is_empty() {
+    if first.tag_set().is_empty() && second.tag_set().is_empty() {
         return Some(format!("every message of topic `{topic}`"));
     }
-    let (some, others) = if first.tags().is_empty() { (second, first) } else { (first, second) };
-    let shared = some.tags().iter().find(|tag| others.tags().is_empty() || others.tags().contains(*tag))?;
+    let (some, others) = if first.tag_set().is_empty() { (second, first) } else { (first, second) };
+    let shared = some.tag_set().iter().find(|tag| others.tag_set().is_empty() || others.tag_set().contains(*tag))?;
     Some(format!("messages of topic `{topic}` with tag `{shared}`"))
 }
 
@@ -87,9 +80,9 @@ fn overlap(first: &Route, second: &Route) -> Option<String> {
 fn check_scopes(routes: &[Route]) -> Result<(), Error> {
     let mut known: HashMap<&str, &Route> = HashMap::new();
     for route in routes {
-        let Some(scope) = route.scope() else { continue };
+        let Some(scope) = route.explicit_scope() else { continue };
         let Some(first) = known.insert(scope, route) else { continue };
-        if !(first.is_shared_scope() && route.is_shared_scope()) {
+        if !(first.shares_scope() && route.shares_scope()) {
             let (first, second) = (first.name().to_owned(), route.name().to_owned());
             return Err(Kind::SharedScope { first, second, scope: scope.to_owned() }.into());
         }

@@ -1,7 +1,6 @@
 //! From a delivery to its handler's gate.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use idem_core::engine::{Engine, Gate, Unfit};
@@ -62,10 +61,10 @@ impl Dispatch {
         let mut handlers = Vec::with_capacity(routes.len());
         for (index, (route, policy)) in routes.into_iter().enumerate() {
             let topic = topics.entry(route.topic().to_owned()).or_default();
-            if route.tags().is_empty() {
+            if route.tag_set().is_empty() {
                 topic.any = Some(index);
             }
-            topic.by_tag.extend(route.tags().iter().map(|tag| (tag.clone(), index)));
+            topic.by_tag.extend(route.tag_set().iter().map(|tag| (tag.clone(), index)));
             handlers.push(Arc::new(Handler {
                 gate: engine.gate(route.name(), policy),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
@@ -105,10 +104,10 @@ pub(crate) struct Identity {
 
 impl Scope {
     fn of(route: &Route, Identity { deployment, group }: &Identity) -> Self {
-        if let Some(scope) = route.scope() {
+        if let Some(scope) = route.explicit_scope() {
             return Self::Said(Namespace::new([deployment, group, "scope", scope]));
         }
-        let known = route.tags().iter().map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), tag)));
+        let known = route.tag_set().iter().map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), tag)));
         Self::Topic { deployment: deployment.clone(), group: group.clone(), known: known.collect() }
     }
 
@@ -128,24 +127,19 @@ fn by_topic(deployment: &str, group: &str, topic: &str, tag: &str) -> Namespace 
 }
 
 impl Handler {
-    /// Decodes a message and takes its key. The user's codec and key function may do anything but get past here.
+    /// Decodes a message and takes its key.
     pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
-        match catch_unwind(AssertUnwindSafe(|| self.route.prepare(delivery))) {
-            Ok(Ok(Prepared { key: Ok(key), run })) => {
+        match self.route.handler().prepare(delivery) {
+            Ok(Prepared { key: Ok(key), run }) => {
                 self.gate.fit();
                 Prepare::Ready { job: self.job(delivery, key), run }
             }
-            Ok(Ok(Prepared { key: Err(error), run })) => {
+            Ok(Prepared { key: Err(error), run }) => {
                 Prepare::Unfit { what: Unfit::MissingKey, reason: error.to_string(), run: Some(run) }
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 Prepare::Unfit { what: Unfit::Undecodable, reason: error.to_string(), run: None }
             }
-            Err(_panic) => Prepare::Unfit {
-                what: Unfit::Undecodable,
-                reason: "the codec or the key function panicked".to_owned(),
-                run: None,
-            },
         }
     }
 
