@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idem_core::engine::{Admission, Engine, Entry, Gate};
-use idem_core::{Clock, Fence, IdempotencyKey, Job, MemoryStore, Namespace, RecordKey, Settings, Store, Token};
 use idem_core::store::{ClaimRequest, CompleteRequest};
+use idem_core::{
+    Clock, Fence, IdempotencyKey, Job, MemoryStore, Namespace, RecordKey, Settings, Store, Token,
+};
 use rustix::time::{ClockId, clock_gettime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

@@ -52,14 +52,17 @@ fn signature(function: &Function) -> Result<()> {
 fn impl_trait(function: &Function) -> Result<()> {
     let types = function.args().map(|arg| &*arg.ty).chain(function.output());
     match types.filter_map(ImplTrait::find).next() {
-        Some(span) => Err(Error::new(span, "a handler names its types: write the type in place of `impl Trait`")),
+        Some(span) => {
+            Err(Error::new(span, "a handler names its types: write the type in place of `impl Trait`"))
+        }
         None => Ok(()),
     }
 }
 
 fn payload(function: &Function) -> Result<()> {
     let Some(PatType { ty, .. }) = function.args().next() else {
-        let message = "a handler takes the message's payload: add it as the first argument, such as `order: OrderPaid`";
+        let message =
+            "a handler takes the message's payload: add it as the first argument, such as `order: OrderPaid`";
         return Err(Error::new(function.sig.paren_token.span.join(), message));
     };
     if let Some(name) = extractor_name(ty) {

@@ -34,7 +34,9 @@ fn krate(input: &DeriveInput) -> Result<TokenStream> {
     for attr in input.attrs.iter().filter(|attr| attr.path().is_ident(MARK)) {
         attr.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
-                return Err(meta.error("on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields"));
+                return Err(meta.error(
+                    "on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields",
+                ));
             }
             let path: Path = meta.value()?.call(Path::parse_mod_style)?;
             krate = quote!(#path);
@@ -76,7 +78,9 @@ fn at_type(member: Member, field: &Field) -> Member {
 }
 
 fn no_struct(span: Span, what: &str) -> Error {
-    let message = format!("{what} has no fields of its own to make a key of: implement `Keyed` by hand, or say `key_with = path` on the handler");
+    let message = format!(
+        "{what} has no fields of its own to make a key of: implement `Keyed` by hand, or say `key_with = path` on the handler"
+    );
     Error::new(span, message)
 }
 

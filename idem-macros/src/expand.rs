@@ -64,7 +64,8 @@ pub(crate) fn marker(function: &Function) -> TokenStream {
 fn handler_impl(function: &Function, payload: &Type) -> TokenStream {
     let name = &function.sig.ident;
     let extractors: Vec<_> = function.extractors().collect();
-    let args: Vec<_> = (1..=extractors.len()).map(|n| format_ident!("arg{n}", span = Span::mixed_site())).collect();
+    let args: Vec<_> =
+        (1..=extractors.len()).map(|n| format_ident!("arg{n}", span = Span::mixed_site())).collect();
     let unit = syn::parse_quote!(());
     let output = function.output().unwrap_or(&unit);
     let mutability = (!args.is_empty()).then(|| quote!(mut));
@@ -92,7 +93,11 @@ fn handler_impl(function: &Function, payload: &Type) -> TokenStream {
 
 /// A future that is not `Send` is told of at the function's `async`.
 fn at_async(function: &Function, block: &TokenStream) -> TokenStream {
-    let span = function.sig.asyncness.map_or_else(Span::mixed_site, |token| token.span).resolved_at(Span::mixed_site());
+    let span = function
+        .sig
+        .asyncness
+        .map_or_else(Span::mixed_site, |token| token.span)
+        .resolved_at(Span::mixed_site());
     quote_spanned!(span=> __idem::boxed(async move { #block }))
 }
 
@@ -127,7 +132,8 @@ fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
     match key {
         None => quote_spanned!(mixed=> .key(<#payload as __idem::Keyed>::idempotency_key)),
         Some(Key::Fields(fields)) => {
-            let fields = fields.iter().map(|FieldPath(members)| quote_spanned!(mixed=> &payload #(.#members)*));
+            let fields =
+                fields.iter().map(|FieldPath(members)| quote_spanned!(mixed=> &payload #(.#members)*));
             quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IdempotencyKey::from_parts(&[#(#fields),*])))
         }
         Some(Key::With(path)) => {

@@ -15,17 +15,19 @@ mod state;
 #[doc(hidden)]
 pub mod __private;
 
-pub use idem_core::{
-    Backoff, Disposition, Fence, FingerprintMismatch, HandlerError, HandlerResult, InProgress, IntoKey, KeyError,
-    KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
-};
 #[doc = include_str!("docs/keys.md")]
 pub use idem_core::IdempotencyKey;
+pub use idem_core::{
+    Backoff, Disposition, Fence, FingerprintMismatch, HandlerError, HandlerResult, InProgress, IntoKey,
+    KeyError, KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token,
+    Undecodable,
+};
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, idempotent};
 
 pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::handler::{
-    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler, handler_with,
+    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,
+    handler_with,
 };
 pub use self::state::{MissingState, States};

@@ -99,15 +99,25 @@ impl Gate {
         )
         .await;
         let (mut completed, mut released) = (completed.into_iter(), released.into_iter());
-        let settled = finished.into_iter().map(|finished| {
+        let mut settled: Vec<Option<Settled>> = Vec::with_capacity(finished.len());
+        let mut later = Vec::new();
+        for (place, finished) in finished.into_iter().enumerate() {
             let answer = match finished.kind() {
                 Kind::Completes => completed.next(),
                 Kind::Releases => released.next(),
                 Kind::Holds | Kind::Free => None,
             };
-            finished.settled(answer)
-        });
-        join_all(settled).await
+            if finished.needs_nothing_more(answer.as_ref()) {
+                settled.push(Some(finished.settled(answer).await));
+            } else {
+                settled.push(None);
+                later.push(async move { (place, finished.settled(answer).await) });
+            }
+        }
+        for (place, late) in join_all(later).await {
+            settled[place] = Some(late);
+        }
+        settled.into_iter().flatten().collect()
     }
 
     /// As [`settle`](Self::settle), for one run.
@@ -222,6 +232,15 @@ impl Finished {
             _ => Attempts::Count,
         };
         self.leader.as_ref()?.release_request(attempts)
+    }
+
+    /// Whether the store's first answer is all that the decision needs.
+    fn needs_nothing_more(&self, first: Option<&Result<Answer, StoreError>>) -> bool {
+        match self.kind() {
+            Kind::Holds | Kind::Free => true,
+            Kind::Completes => matches!(first, Some(Ok(Answer::Done))),
+            Kind::Releases => matches!(first, Some(Ok(_))),
+        }
     }
 
     /// The decision, after the store's first answer, or after as many more as it takes.

@@ -36,7 +36,10 @@ impl Time {
 
     pub(super) fn more_than_zero(self) -> Result<Self> {
         if self.millis == 0 {
-            return Err(Error::new(self.literal.span(), "a duration of zero: make it longer, or leave it out"));
+            return Err(Error::new(
+                self.literal.span(),
+                "a duration of zero: make it longer, or leave it out",
+            ));
         }
         Ok(self)
     }
@@ -83,7 +86,20 @@ mod tests {
         assert_eq!(millis("1h30m"), Some(5_400_000));
         assert_eq!(millis("4d"), Some(345_600_000));
         assert_eq!(millis("0s"), Some(0));
-        for wrong in ["", "10", "s", "1.5s", "-1s", "10 s", "1s1s", "1s1h", "1x", "10ſ", "99999999999999999999s", "18446744073709551615d"] {
+        for wrong in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10 s",
+            "1s1s",
+            "1s1h",
+            "1x",
+            "10ſ",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert_eq!(millis(wrong), None, "{wrong}");
         }
     }

@@ -63,7 +63,8 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
 
     fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError> {
         let payload = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))??;
-        let key = unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
+        let key =
+            unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
         let run = run(Arc::clone(&self.handler), payload, key.clone().ok());
         Ok(Prepared { key, run })
     }
