@@ -25,6 +25,9 @@ pub use idem_core::{
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, idempotent};
 
+/// The future of a hand-written [`Handler`].
+pub use futures_util::future::BoxFuture;
+
 pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::handler::{
     Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,

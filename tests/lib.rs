@@ -1,0 +1,1 @@
+//! Tests across the crates of idem. There is no library here.
