@@ -24,9 +24,13 @@ pub(crate) enum Kind {
         "the consumer group `{group}` has no name server: add one, as in `.name_server(\"127.0.0.1:9876\")`"
     )]
     NoNameServer { group: String },
-    #[error("the handlers `{first}` and `{second}` would both get {what}: give them different tags or topics, or register them with two consumer groups")]
+    #[error(
+        "the handlers `{first}` and `{second}` would both get {what}: give them different tags or topics, or register them with two consumer groups"
+    )]
     Overlap { first: String, second: String, what: String },
-    #[error("the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant")]
+    #[error(
+        "the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant"
+    )]
     SharedScope { first: String, second: String, scope: String },
     #[error("handler `{handler}`: {source}")]
     Policy { handler: String, source: PolicyError },
@@ -36,11 +40,15 @@ pub(crate) enum Kind {
     Route(RouteError),
     #[error("{0}")]
     Client(ClientError),
-    #[error("the consumer must be started inside a tokio runtime, on which its handlers run: call it from an async function under `#[tokio::main]`")]
+    #[error(
+        "the consumer must be started inside a tokio runtime, on which its handlers run: call it from an async function under `#[tokio::main]`"
+    )]
     NoRuntime,
     #[error("the signals SIGINT and SIGTERM cannot be listened for: {0}")]
     Signal(std::io::Error),
-    #[error("the runtime of the handlers went away under the consumer group `{group}`: its messages are left to the broker")]
+    #[error(
+        "the runtime of the handlers went away under the consumer group `{group}`: its messages are left to the broker"
+    )]
     RuntimeGone { group: String },
 }
 
@@ -48,7 +56,7 @@ impl Error {
     /// Whether the setup is at fault: the same call fails again until it is changed.
     pub fn is_misconfiguration(&self) -> bool {
         match &*self.0 {
-            Kind::Client(error) => error.is_misconfiguration(),
+            Kind::Client(error) => !error.is_retryable(),
             Kind::Signal(_) | Kind::RuntimeGone { .. } => false,
             _ => true,
         }

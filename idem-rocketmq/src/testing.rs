@@ -75,7 +75,8 @@ impl TestConsumer {
                 Admission::Decided(settled) => return settled,
                 Admission::Run(claimed) => {
                     let run = run.expect("what is run was decoded");
-                    let finished = claimed.run(|lease, attempt| self.call(run, delivery, lease, attempt)).await;
+                    let finished =
+                        claimed.run(|lease, attempt| self.call(run, delivery, lease, attempt)).await;
                     return gate.settle_one(finished).await;
                 }
             }

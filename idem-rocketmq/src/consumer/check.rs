@@ -72,7 +72,8 @@ fn overlap(first: &Route, second: &Route) -> Option<String> {
         return Some(format!("every message of topic `{topic}`"));
     }
     let (some, others) = if first.tag_set().is_empty() { (second, first) } else { (first, second) };
-    let shared = some.tag_set().iter().find(|tag| others.tag_set().is_empty() || others.tag_set().contains(*tag))?;
+    let shared =
+        some.tag_set().iter().find(|tag| others.tag_set().is_empty() || others.tag_set().contains(*tag))?;
     Some(format!("messages of topic `{topic}` with tag `{shared}`"))
 }
 

@@ -15,7 +15,7 @@ use super::builder::Setup;
 use crate::Error;
 use crate::client::{Client, ClientSettings};
 use crate::error::Kind;
-use crate::listener::Bridge;
+use crate::listener::{Bridge, Broker};
 
 /// How many listener calls there may be at once. Each holds up to 32 messages and a parked thread while it waits,
 /// so that a slow handler's backlog leaves threads for its neighbours.
@@ -37,12 +37,15 @@ pub struct RunningConsumer {
 struct Inner {
     group: String,
     bridge: Arc<Bridge>,
-    client: Arc<Client>,
+    client: Arc<dyn Broker>,
     drain: Duration,
     end: watch::Sender<bool>,
 }
 
-pub(super) fn start(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Result<RunningConsumer, Error>> {
+pub(super) fn start(
+    setup: Setup,
+    store: Arc<dyn Store>,
+) -> BoxFuture<'static, Result<RunningConsumer, Error>> {
     async move {
         setup.check()?;
         setup.warn_of_short_retention();
@@ -83,18 +86,17 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
     let engine = Engine::new(store);
     let dispatch = setup.dispatch(&engine)?;
     let settings = ClientSettings {
-        group: setup.group.clone(),
-        name_servers: setup.name_servers,
         subscriptions: dispatch.subscriptions(),
         namespace: setup.namespace,
         instance_name: setup.instance_name,
         consume_from: setup.consume_from,
         credentials: setup.credentials,
         listener_threads: LISTENER_THREADS,
-        ..ClientSettings::default()
+        ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };
     let bridge = Arc::new(Bridge::new(setup.group.clone(), dispatch, engine, user));
-    let client = Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
+    let client: Arc<dyn Broker> =
+        Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
     bridge.connect(&client);
     tracing::info!(
         group = setup.group,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::Bridge;
 use super::dispatch::{Handler, Prepare};
 use super::report;
-use crate::client::delivery_of;
+use crate::client::Parts;
 use crate::delivery::Delivery;
 use crate::extract::Attempt;
 use crate::handler::{CallContext, Run};
@@ -31,7 +31,10 @@ struct Message {
 /// What a call waits for.
 enum Event {
     /// Leaders of one handler were claimed; the rest waits for permits.
-    Claimed { admissions: Vec<(usize, Admission)>, rest: Option<Waiting> },
+    Claimed {
+        admissions: Vec<(usize, Admission)>,
+        rest: Option<Waiting>,
+    },
     Admitted(usize, Admission),
     /// The broker has what it was to be told; `false` where the message is left to it.
     Told(usize, bool),
@@ -92,7 +95,7 @@ impl<'a> Call<'a> {
     fn enter(&mut self) {
         let mut waiting: HashMap<usize, Waiting> = HashMap::new();
         for place in 0..self.sources.len() {
-            let delivery = Arc::new(delivery_of(self.sources[place], &self.bridge.group));
+            let delivery = Arc::new(delivery(self.sources[place], &self.bridge.group));
             let found = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
             let Some((index, handler)) = found.map(|(index, handler)| (index, handler.clone())) else {
                 self.messages.push(Message { delivery, handler: None, run: None, key: None });
@@ -256,4 +259,22 @@ impl Drop for Reporter {
             let _ = report.send(Report::Dropped(self.place));
         }
     }
+}
+
+fn delivery(message: &MessageExt, group: &str) -> Delivery {
+    let parts = Parts::of(message);
+    let time = |millis: i64| {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    };
+    Delivery::builder(parts.topic)
+        .group(group)
+        .message_id(parts.message_id)
+        .queue(parts.broker, u32::try_from(parts.queue_id).unwrap_or_default())
+        .offset(u64::try_from(parts.offset).unwrap_or_default())
+        .reconsume_times(parts.reconsume_times)
+        .born_at(time(parts.born_at))
+        .stored_at(time(parts.stored_at))
+        .properties(parts.properties)
+        .body(parts.body)
+        .build()
 }

@@ -90,7 +90,14 @@ impl Dispatch {
     pub(crate) fn subscriptions(&self) -> Vec<(String, String)> {
         let expression = |topic: &Topic| match topic.any {
             Some(_) => "*".to_owned(),
-            None => topic.by_tag.keys().cloned().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("||"),
+            None => topic
+                .by_tag
+                .keys()
+                .cloned()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join("||"),
         };
         self.topics.iter().map(|(name, topic)| (name.clone(), expression(topic))).collect()
     }
@@ -107,7 +114,8 @@ impl Scope {
         if let Some(scope) = route.explicit_scope() {
             return Self::Said(Namespace::new([deployment, group, "scope", scope]));
         }
-        let known = route.tag_set().iter().map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), tag)));
+        let known =
+            route.tag_set().iter().map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), tag)));
         Self::Topic { deployment: deployment.clone(), group: group.clone(), known: known.collect() }
     }
 
@@ -137,9 +145,7 @@ impl Handler {
             Ok(Prepared { key: Err(error), run }) => {
                 Prepare::Unfit { what: Unfit::MissingKey, reason: error.to_string(), run: Some(run) }
             }
-            Err(error) => {
-                Prepare::Unfit { what: Unfit::Undecodable, reason: error.to_string(), run: None }
-            }
+            Err(error) => Prepare::Unfit { what: Unfit::Undecodable, reason: error.to_string(), run: None },
         }
     }
 

@@ -4,6 +4,7 @@
 //! when every message in it is settled; it never answers "later" while the client can hear it. When the process
 //! goes away under a call, the call blocks until the client has shut down.
 
+mod broker;
 mod call;
 pub(crate) mod dispatch;
 mod report;
@@ -19,8 +20,9 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::broker::Broker;
 use self::dispatch::Dispatch;
-use crate::client::{Answer, Client, Listener};
+use crate::client::{Answer, Listener};
 
 pub(crate) use self::settle::no_handler;
 
@@ -33,7 +35,7 @@ pub(crate) struct Bridge {
     pub(crate) user: Handle,
     /// Set when the handlers' runtime went away under a message.
     pub(crate) user_is_gone: CancellationToken,
-    client: OnceLock<Weak<Client>>,
+    client: OnceLock<Weak<dyn Broker>>,
     calls: Calls,
 }
 
@@ -67,7 +69,7 @@ impl Bridge {
 
     /// Tells the bridge which client to send retries and dead letters with. Messages that are decided before
     /// wait for it.
-    pub(crate) fn connect(&self, client: &Arc<Client>) {
+    pub(crate) fn connect(&self, client: &Arc<dyn Broker>) {
         let _ = self.client.set(Arc::downgrade(client));
     }
 
@@ -111,7 +113,7 @@ impl Bridge {
         Answer::Later
     }
 
-    async fn client(&self) -> Option<Arc<Client>> {
+    async fn client(&self) -> Option<Arc<dyn Broker>> {
         loop {
             match self.client.get() {
                 Some(client) => return client.upgrade(),

@@ -7,6 +7,7 @@ use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 
 use super::Bridge;
+use super::broker::Properties;
 use crate::client::ClientError;
 use crate::delivery::Delivery;
 
@@ -73,12 +74,12 @@ impl Bridge {
         &self,
         source: &MessageExt,
         decision: &Decision,
-        properties: &[(&'static str, String)],
+        properties: &[(String, String)],
     ) -> Option<Result<(), ClientError>> {
         let client = self.client().await?;
         Some(match decision.verdict {
-            Verdict::Retry(after) => client.retry(source, after, properties).await,
-            Verdict::DeadLetter => client.dead_letter(source, properties).await,
+            Verdict::Retry(delay) => client.retry(source, delay, properties.to_vec()).await,
+            Verdict::DeadLetter => client.dead_letter(source, properties.to_vec()).await,
             Verdict::Ack | Verdict::Leave => Ok(()),
         })
     }
@@ -98,7 +99,7 @@ impl Bridge {
     }
 }
 
-fn properties(delivery: &Delivery, key: Option<&RecordKey>, decision: &Decision) -> Vec<(&'static str, String)> {
+fn properties(delivery: &Delivery, key: Option<&RecordKey>, decision: &Decision) -> Properties {
     let counted = match decision.outcome {
         Outcome::Failed | Outcome::Panicked | Outcome::TimedOut | Outcome::Exhausted | Outcome::Rejected => {
             decision.attempt
@@ -107,12 +108,15 @@ fn properties(delivery: &Delivery, key: Option<&RecordKey>, decision: &Decision)
         Outcome::Undecodable | Outcome::MissingKey => attempts(delivery) + 1,
         _ => attempts(delivery),
     };
-    let mut properties = vec![(OUTCOME, decision.outcome.as_str().to_owned()), (ATTEMPTS, counted.to_string())];
+    let mut properties = Vec::with_capacity(4);
+    let mut put = |name: &str, value: String| properties.push((name.to_owned(), value));
+    put(OUTCOME, decision.outcome.as_str().to_owned());
+    put(ATTEMPTS, counted.to_string());
     if let Some(reason) = &decision.reason {
-        properties.push((REASON, shortened(reason)));
+        put(REASON, shortened(reason));
     }
     if let Some(key) = key {
-        properties.push((KEY, shortened(&key.key().to_string_lossy())));
+        put(KEY, shortened(&key.key().to_string_lossy()));
     }
     properties
 }
