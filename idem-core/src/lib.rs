@@ -8,6 +8,8 @@ mod handler_error;
 mod key;
 mod policy;
 mod record;
+#[cfg(feature = "redis")]
+mod runtime;
 pub mod store;
 
 pub use clock::Clock;
