@@ -25,7 +25,7 @@ mod tests;
 pub(crate) use copy::{DelayBy, Retry};
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
-pub(crate) use message::Parts;
+pub(crate) use message::delivery;
 pub(crate) use names::{check_group, check_tag, check_topic};
 pub(crate) use runtime::own_runtime;
 pub(crate) use settings::ClientSettings;

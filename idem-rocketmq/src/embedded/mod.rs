@@ -20,10 +20,12 @@ mod admin;
 mod config;
 mod host;
 mod locks;
+mod plain;
 mod producer;
 mod remoting;
 
 pub use admin::StoredMessage;
+pub use plain::PlainListener;
 pub use producer::{Outgoing, Producer};
 
 use std::time::Duration;
