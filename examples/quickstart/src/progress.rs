@@ -1,9 +1,10 @@
 //! How far the consumer is, read from its metrics.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 use crate::orders::Keys;
@@ -11,30 +12,39 @@ use crate::orders::Keys;
 /// The example must not hang where something is wrong.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Looks at `idem_messages_total`.
-pub(crate) struct Progress(Snapshotter);
+/// Adds up `idem_messages_total` by outcome.
+pub(crate) struct Progress {
+    snapshots: Snapshotter,
+    outcomes: RefCell<HashMap<String, u64>>,
+}
 
 impl Progress {
     /// Records all metrics of this process from now on.
     pub(crate) fn install() -> Result<Self, Box<dyn Error>> {
         let recorder = DebuggingRecorder::new();
-        let progress = Self(recorder.snapshotter());
+        let snapshots = recorder.snapshotter();
         recorder.install()?;
-        Ok(progress)
+        Ok(Self { snapshots, outcomes: RefCell::default() })
     }
 
     /// Messages whose outcome is one of these.
     fn count(&self, wanted: impl Fn(&str) -> bool) -> u64 {
-        let metrics = self.0.snapshot().into_vec();
-        let messages = metrics.iter().filter_map(|(key, _, _, value)| {
-            let is_ours = key.kind() == MetricKind::Counter && key.key().name() == "idem_messages_total";
-            let outcome = key.key().labels().find(|label| label.key() == "outcome")?;
-            match value {
-                DebugValue::Counter(count) if is_ours && wanted(outcome.value()) => Some(*count),
-                _ => None,
+        self.look();
+        let outcomes = self.outcomes.borrow();
+        outcomes.iter().filter(|(outcome, _)| wanted(outcome)).map(|(_, count)| count).sum()
+    }
+
+    /// A snapshot tells what came since the last one.
+    fn look(&self) {
+        let mut outcomes = self.outcomes.borrow_mut();
+        for (key, _, _, value) in self.snapshots.snapshot().into_vec() {
+            let outcome = key.key().labels().find(|label| label.key() == "outcome");
+            if let (Some(outcome), DebugValue::Counter(count)) = (outcome, value)
+                && key.key().name() == "idem_messages_total"
+            {
+                *outcomes.entry(outcome.value().to_owned()).or_default() += count;
             }
-        });
-        messages.sum()
+        }
     }
 
     pub(crate) fn deliveries(&self) -> u64 {
