@@ -8,7 +8,7 @@ mod handler_error;
 mod key;
 mod policy;
 mod record;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "conformance"))]
 mod runtime;
 pub mod store;
 

@@ -26,10 +26,7 @@ pub(super) fn claim(
     let own = record.token == request.token;
     let remaining = match record.state {
         State::Completed => {
-            return Some(Claim::Completed {
-                fingerprint: record.fingerprint,
-                reply: record.reply.clone(),
-            });
+            return Some(Claim::Completed { fingerprint: record.fingerprint, reply: record.reply.clone() });
         }
         State::InProgress => record.lease_end.saturating_sub(now.clock),
         State::Released => std::time::Duration::ZERO,

@@ -107,8 +107,7 @@ impl Shard {
 
     /// Drops the slot of a heap entry, or looks again when its life ends. Whether it was dropped.
     fn look_at(&mut self, moment: Duration, hash: u64, now: Duration) -> bool {
-        let Ok(mut entry) =
-            self.table.find_entry(hash, |slot| slot.hash == hash && slot.looked_at == moment)
+        let Ok(mut entry) = self.table.find_entry(hash, |slot| slot.hash == hash && slot.looked_at == moment)
         else {
             return false;
         };
