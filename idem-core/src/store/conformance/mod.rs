@@ -152,6 +152,5 @@ pub async fn run(harness: &dyn Harness) {
             rules::$rule(harness).await;
         )*};
     }
-    use run_each;
     crate::__conformance_rules! { run_each; }
 }
