@@ -35,7 +35,7 @@ async fn a_failover_is_followed_to_the_new_master() {
     let done = claims(1);
     let (key, token) = (done[0].key.clone(), done[0].token);
     store.claim(&done).await.unwrap();
-    let retention = Duration::from_secs(60);
+    let retention = Duration::from_mins(1);
     let complete = CompleteRequest { key, token, fence: Fence(1), retention, fingerprint: None, reply: None };
     store.complete(&[complete]).await.unwrap();
     wait_until_replicated(&replica).await;
@@ -80,14 +80,11 @@ async fn a_master_that_was_demoted_is_left() {
 }
 
 fn start_sentinel(master: &Server) -> Server {
-    let dir = tempfile::tempdir().unwrap().keep();
-    let path = dir.join("sentinel.conf");
     let settings = format!(
         "sentinel monitor own 127.0.0.1 {} 1\nsentinel down-after-milliseconds own 500\nsentinel failover-timeout own 5000\n",
         master.port()
     );
-    std::fs::write(&path, settings).unwrap();
-    Server::start(&[path.to_str().unwrap(), "--sentinel"])
+    Server::start_sentinel(&settings)
 }
 
 async fn wait_for_replica(sentinel: &Server) {

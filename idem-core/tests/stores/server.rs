@@ -19,8 +19,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        let arguments = [&["--save", "", "--dir", "."], arguments].concat();
+        Self::start_in(tempfile::tempdir().unwrap(), &arguments)
+    }
+
+    /// A Sentinel with this configuration, which it rewrites.
+    pub(crate) fn start_sentinel(configuration: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("sentinel.conf"), configuration).unwrap();
+        Self::start_in(dir, &["sentinel.conf", "--sentinel"])
+    }
+
+    fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
+        let port = free_port();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
         let process = spawn(dir.path(), port, &arguments);
         let server = Self { port, arguments, dir, process };
         server.wait_until_it_listens();
@@ -98,12 +110,8 @@ impl Drop for Server {
 
 fn spawn(dir: &Path, port: u16, arguments: &[String]) -> Child {
     let mut command = Command::new("redis-server");
-    if arguments.first().is_some_and(|argument| argument.ends_with(".conf")) {
-        command.arg(&arguments[0]).args(["--port", &port.to_string()]).args(&arguments[1..]);
-    } else {
-        command.args(["--port", &port.to_string(), "--save", "", "--dir", "."]).args(arguments);
-    }
-    command.args(["--bind", "127.0.0.1"]).current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.current_dir(dir).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("redis-server is not installed: scripts/services installs it")
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn claims(count: usize) -> Vec<ClaimRequest> {
         key: RecordKey::new(namespace.clone(), IdempotencyKey::new(index).unwrap()),
         token: Token::random(),
         lease: Duration::from_secs(30),
-        retention: Duration::from_secs(60),
+        retention: Duration::from_mins(1),
         fingerprint: None,
     };
     (0..count).map(claim).collect()

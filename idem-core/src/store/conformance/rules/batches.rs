@@ -27,16 +27,16 @@ pub async fn batches_of_every_size_answer_in_order(harness: &dyn Harness) {
             entries().map(|(key, token)| renew_request(key, *token, LONG)).collect();
         all_done(bench.store.renew(&renewals).await.expect("answers"), size);
         // Every third is released and the others completed, with a reply that says whose it is.
-        let (released, completed): (Vec<usize>, Vec<usize>) = (0..size).partition(|place| place % 3 == 2);
+        let (to_release, to_complete): (Vec<usize>, Vec<usize>) = (0..size).partition(|place| place % 3 == 2);
         let releases: Vec<ReleaseRequest> =
-            released.iter().map(|&place| release_request(&keys[place], tokens[place])).collect();
-        all_done(bench.store.release(&releases).await.expect("answers"), released.len());
+            to_release.iter().map(|&place| release_request(&keys[place], tokens[place])).collect();
+        all_done(bench.store.release(&releases).await.expect("answers"), to_release.len());
         let completion = |&place: &usize| CompleteRequest {
             reply: Some(place.to_string().into()),
             ..complete_request(&keys[place], tokens[place])
         };
-        let completions: Vec<_> = completed.iter().map(completion).collect();
-        all_done(bench.store.complete(&completions).await.expect("answers"), completed.len());
+        let completions: Vec<_> = to_complete.iter().map(completion).collect();
+        all_done(bench.store.complete(&completions).await.expect("answers"), to_complete.len());
         let again: Vec<_> = keys.iter().map(|key| claim_request(key, Token::random(), LONG)).collect();
         for (place, answer) in claim(&bench, &again).await.iter().enumerate() {
             if place % 3 == 2 {
