@@ -1,1 +1,156 @@
 //! The rules that every store keeps, as a suite that any store can run.
+//!
+//! A store's author writes a [`Harness`] and lets [`conformance_tests!`](crate::conformance_tests) make one
+//! test of each rule, so that a failure has the rule's name:
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use futures_util::future::BoxFuture;
+//! use idem_core::store::conformance::Harness;
+//! use idem_core::{MemoryStore, Store};
+//!
+//! struct Memory;
+//!
+//! impl Harness for Memory {
+//!     fn store(&self) -> BoxFuture<'_, Arc<dyn Store>> {
+//!         Box::pin(async { Arc::new(MemoryStore::new()) as Arc<dyn Store> })
+//!     }
+//!
+//!     fn pass(&self, time: Duration) -> BoxFuture<'_, ()> {
+//!         Box::pin(tokio::time::sleep(time))
+//!     }
+//! }
+//!
+//! idem_core::conformance_tests!(Memory);
+//! # fn main() {}
+//! ```
+//!
+//! The rules take fresh namespaces, so that they can run side by side on one server.
+
+mod bench;
+#[doc(hidden)]
+pub mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, ready};
+
+use super::Store;
+use crate::key::RecordKey;
+
+/// What the suite needs of a store's author.
+pub trait Harness: Send + Sync {
+    /// A store. All stores of one harness may share their records.
+    fn store(&self) -> BoxFuture<'_, Arc<dyn Store>>;
+
+    /// Lets the store's clock go on: a sleep for a real server, an advance for a paused clock.
+    fn pass(&self, time: Duration) -> BoxFuture<'_, ()>;
+
+    /// An empty store that has room for this many records and fails when it is full; `None` where the store
+    /// is not bounded.
+    fn bounded(&self, records: usize) -> BoxFuture<'_, Option<Arc<dyn Store>>> {
+        let _ = records;
+        Box::pin(ready(None))
+    }
+
+    /// Puts raw bytes in the place where the store keeps the record of this key, as another program or a newer
+    /// version would. `false` where nobody else can write there; the rules about foreign values then hold by
+    /// themselves.
+    fn plant<'a>(&'a self, key: &'a RecordKey, bytes: &'a [u8]) -> BoxFuture<'a, bool> {
+        let _ = (key, bytes);
+        Box::pin(ready(false))
+    }
+
+    /// The raw bytes that are kept in that place. Asked for only where [`plant`](Self::plant) can write.
+    fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
+        let _ = key;
+        Box::pin(ready(None))
+    }
+}
+
+/// Hands the names of all rules to another macro, behind what it is given itself.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_rules {
+    ($then:path; $($given:tt)*) => {
+        $then! { $($given)*;
+            invariant_1_at_most_one_live_lease_per_key
+            invariant_1_no_second_claim_before_the_lease_is_over
+            invariant_1_a_renewed_lease_is_live_past_its_first_end
+            invariant_1_the_lease_is_measured_by_the_stores_clock
+            invariant_2_stale_token_changes_nothing_and_is_lost
+            invariant_2_a_finished_claim_is_lost_to_everybody_else
+            invariant_2_same_token_same_answer_for_claim
+            invariant_2_same_token_same_answer_for_renew
+            invariant_2_same_token_same_answer_for_complete
+            invariant_2_same_token_same_answer_for_release
+            invariant_2_complete_of_a_lapsed_unclaimed_key_is_recorded
+            invariant_2_complete_of_a_vanished_record_is_recorded
+            invariant_2_renew_of_a_lapsed_unclaimed_key_holds_it_again
+            invariant_2_late_copy_of_a_released_claim_changes_nothing
+            invariant_2_late_copy_of_a_completed_claim_is_told_completed
+            invariant_3_completed_is_never_overwritten_before_retention
+            invariant_3_completed_is_forgotten_after_retention
+            invariant_3_bounded_store_fails_when_full
+            invariant_3_bounded_store_has_room_again_after_expiry
+            invariant_7_fences_grow
+            invariant_7_fences_grow_in_bursts
+            attempts_are_counted_kept_and_reset
+            attempts_are_not_counted_twice_by_a_repeated_release
+            attempts_survive_a_crash_and_are_not_counted_by_it
+            attempts_are_forgotten_after_retention
+            crash_after_claim_frees_the_key_when_the_lease_is_over
+            crash_of_a_renewing_holder_frees_the_key
+            reply_and_fingerprint_are_kept
+            fingerprint_is_the_last_claims
+            a_reply_may_be_empty_large_or_any_bytes
+            foreign_and_newer_records_are_errors_and_left_untouched
+            a_foreign_record_does_not_fail_its_neighbours
+            batches_of_every_size_answer_in_order
+            equal_keys_in_a_batch_are_handled_in_order
+            unusual_keys_are_kept_apart
+            namespaces_are_kept_apart
+            read_shows_the_record_and_remove_takes_it_out
+            an_empty_batch_has_no_answers
+        }
+    };
+}
+
+/// Makes one `#[tokio::test]` of each rule that a [store](crate::Store) keeps, for the given
+/// [`Harness`](crate::store::conformance::Harness).
+///
+/// The expression is evaluated in each test, on a current-thread runtime of tokio, and may `.await`.
+#[macro_export]
+macro_rules! conformance_tests {
+    ($harness:expr) => {
+        $crate::__conformance_rules! { $crate::__conformance_test; $harness }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_test {
+    ($harness:expr; $($rule:ident)*) => {$(
+        #[::tokio::test]
+        async fn $rule() {
+            $crate::store::conformance::rules::$rule(&$harness).await;
+        }
+    )*};
+}
+
+/// Runs all rules one after the other, for a caller that has a test framework of its own.
+///
+/// # Panics
+/// The store breaks a rule; the panic names it.
+pub async fn run(harness: &dyn Harness) {
+    macro_rules! run_each {
+        (; $($rule:ident)*) => {$(
+            tracing::debug!(rule = stringify!($rule), "checking");
+            rules::$rule(harness).await;
+        )*};
+    }
+    crate::__conformance_rules! { run_each; }
+}

@@ -1,0 +1,99 @@
+//! Invariant 3: a completed record stays for its retention, and a full store fails instead of forgetting.
+
+use super::super::Harness;
+use super::super::bench::{
+    Bench, LONG, PAST_SHORT, SHORT, claim_request, complete_request, expect_claimed, expect_completed,
+};
+use crate::record::Token;
+use crate::store::{Answer, Attempts, ClaimRequest, CompleteRequest};
+
+/// Nothing that anybody asks for changes a completed record.
+pub async fn invariant_3_completed_is_never_overwritten_before_retention(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    let key = bench.key("done");
+    let (token, ..) = bench.claimed(&key, SHORT).await;
+    assert_eq!(bench.complete(&key, token, LONG).await, Answer::Done);
+    let before = bench.store.read(&key).await.expect("an answer");
+    expect_completed(&bench.claim(&key, Token::random(), LONG).await);
+    bench.expect_lost(&key, Token::random()).await;
+    // Long after the lease's end: a completed record is no lapsed one.
+    bench.pass(PAST_SHORT * 2).await;
+    expect_completed(&bench.claim(&key, Token::random(), LONG).await);
+    expect_completed(&bench.claim(&key, token, LONG).await);
+    assert_eq!(bench.release(&key, token, Attempts::Keep).await, Answer::Lost);
+    assert_eq!(bench.store.read(&key).await.expect("an answer"), before);
+}
+
+/// The retention counts from the completion, and the key is as new afterwards.
+pub async fn invariant_3_completed_is_forgotten_after_retention(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    let key = bench.key("forgotten");
+    let (token, ..) = bench.claimed(&key, LONG).await;
+    assert_eq!(bench.complete(&key, token, SHORT).await, Answer::Done);
+    bench.pass(PAST_SHORT).await;
+    assert_eq!(bench.store.read(&key).await.expect("an answer"), None);
+    assert!(!bench.store.remove(&key).await.expect("an answer"), "there is nothing to remove");
+    let (_, _, attempt) = bench.claimed(&key, LONG).await;
+    assert_eq!(attempt, 1);
+}
+
+/// Where the store is bounded.
+pub async fn invariant_3_bounded_store_fails_when_full(harness: &dyn Harness) {
+    const ROOM: usize = 20;
+    let Some(store) = harness.bounded(ROOM).await else { return };
+    let bench = Bench::with(harness, store);
+    let keys = bench.keys(ROOM);
+    let mut tokens = Vec::new();
+    for key in &keys {
+        tokens.push(bench.claimed(key, LONG).await.0);
+    }
+    for (key, token) in keys.iter().zip(&tokens).take(ROOM / 2) {
+        assert_eq!(bench.complete(key, *token, LONG).await, Answer::Done);
+    }
+    let too_many = bench.key("one too many");
+    for _ in 0..3 {
+        let error = bench.try_claim(claim_request(&too_many, Token::random(), LONG)).await.unwrap_err();
+        assert!(error.is_full(), "{error:?}");
+        let error = bench.try_complete(complete_request(&too_many, Token::random())).await.unwrap_err();
+        assert!(error.is_full(), "{error:?}");
+    }
+    for (index, (key, token)) in keys.iter().zip(&tokens).enumerate() {
+        if index < ROOM / 2 {
+            expect_completed(&bench.claim(key, Token::random(), LONG).await);
+        } else {
+            assert_eq!(
+                bench.complete(key, *token, LONG).await,
+                Answer::Done,
+                "no room is needed to complete"
+            );
+        }
+    }
+    assert!(bench.store.remove(&keys[0]).await.expect("an answer"));
+    bench.claimed(&too_many, LONG).await;
+}
+
+/// Where the store is bounded: expired records make room, and only they.
+pub async fn invariant_3_bounded_store_has_room_again_after_expiry(harness: &dyn Harness) {
+    const ROOM: usize = 20;
+    let Some(store) = harness.bounded(ROOM).await else { return };
+    let bench = Bench::with(harness, store);
+    let keys = bench.keys(ROOM);
+    let mut tokens = Vec::new();
+    for key in &keys {
+        tokens.push(bench.claimed(key, LONG).await.0);
+    }
+    for (index, (key, token)) in keys.iter().zip(&tokens).enumerate() {
+        let retention = if index == 0 { LONG } else { SHORT };
+        let request = CompleteRequest { retention, ..complete_request(key, *token) };
+        assert_eq!(bench.try_complete(request).await.expect("an answer"), Answer::Done);
+    }
+    bench.pass(PAST_SHORT).await;
+    for index in 0..ROOM - 1 {
+        let key = bench.key(&format!("second {index}"));
+        let claim = ClaimRequest { retention: LONG, ..claim_request(&key, Token::random(), LONG) };
+        expect_claimed(&bench.try_claim(claim).await.expect("room for another record"));
+    }
+    expect_completed(&bench.claim(&keys[0], Token::random(), LONG).await);
+    let error = bench.try_claim(claim_request(&bench.key("third"), Token::random(), LONG)).await.unwrap_err();
+    assert!(error.is_full(), "{error:?}");
+}

@@ -1,0 +1,21 @@
+//! The rules, each a function that panics where the store breaks it.
+
+mod attempts;
+mod batches;
+mod bounds;
+mod fences;
+mod foreign;
+mod keys;
+mod leases;
+mod records;
+mod tokens;
+
+pub use self::attempts::*;
+pub use self::batches::*;
+pub use self::bounds::*;
+pub use self::fences::*;
+pub use self::foreign::*;
+pub use self::keys::*;
+pub use self::leases::*;
+pub use self::records::*;
+pub use self::tokens::*;

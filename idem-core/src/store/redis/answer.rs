@@ -1,0 +1,88 @@
+//! What the scripts' answers mean; their form is in `lua/common.lua`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::{RedisResult, Value};
+
+use super::errors::{full, store_error};
+use crate::key::Fingerprint;
+use crate::record::{Fence, Record, RecordError};
+use crate::store::{Answer, Claim, StoreError};
+
+/// The answer to a claim.
+pub(super) fn claim(bytes: &[u8], at: &str) -> Result<Claim, StoreError> {
+    let (&tag, rest) = bytes.split_first().unwrap_or((&0, &[]));
+    let claim = match tag {
+        b'N' => claimed(rest),
+        b'P' => in_progress(rest),
+        b'C' => completed(rest),
+        _ => return Err(refused(tag, rest, at)),
+    };
+    claim.ok_or_else(|| unexpected(at))
+}
+
+/// The answer to a renewal, completion, release or removal.
+pub(super) fn answer(bytes: &[u8], at: &str) -> Result<Answer, StoreError> {
+    let (&tag, rest) = bytes.split_first().unwrap_or((&0, &[]));
+    match tag {
+        b'D' => Ok(Answer::Done),
+        b'L' => Ok(Answer::Lost),
+        _ => Err(refused(tag, rest, at)),
+    }
+}
+
+/// The answer to a plain GET.
+pub(super) fn record(value: RedisResult<Value>, at: &str) -> Result<Option<Record>, StoreError> {
+    match value {
+        Ok(Value::Nil) => Ok(None),
+        Ok(Value::BulkString(bytes)) => Record::decode(&bytes).map(Some).map_err(StoreError::record),
+        Ok(_) => Err(unexpected(at)),
+        Err(error) if error.code() == Some("WRONGTYPE") => Err(StoreError::record(RecordError::Foreign)),
+        Err(error) => Err(store_error(error, at)),
+    }
+}
+
+fn claimed(bytes: &[u8]) -> Option<Claim> {
+    let (_lease_end, rest) = take::<8>(bytes)?;
+    let (fence, rest) = take(rest)?;
+    let (attempts, _) = take(rest)?;
+    let attempt = u32::from_be_bytes(attempts).saturating_add(1);
+    Some(Claim::Claimed { fence: Fence(u64::from_be_bytes(fence)), attempt })
+}
+
+fn in_progress(bytes: &[u8]) -> Option<Claim> {
+    let (remaining, rest) = take(bytes)?;
+    let (_, fingerprint, _) = tail(rest)?;
+    Some(Claim::InProgress { remaining: Duration::from_micros(u64::from_be_bytes(remaining)), fingerprint })
+}
+
+fn completed(bytes: &[u8]) -> Option<Claim> {
+    let (flags, fingerprint, reply) = tail(bytes)?;
+    let reply = (flags & 2 != 0).then(|| Bytes::copy_from_slice(reply));
+    Some(Claim::Completed { fingerprint, reply })
+}
+
+/// A record's end: flags, fingerprint, reply.
+fn tail(bytes: &[u8]) -> Option<(u8, Option<Fingerprint>, &[u8])> {
+    let ([flags], rest) = take(bytes)?;
+    let (fingerprint, reply) = take(rest)?;
+    Some((flags, (flags & 1 != 0).then(|| Fingerprint::from_bytes(fingerprint)), reply))
+}
+
+fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    Some((*first, rest))
+}
+
+fn refused(tag: u8, rest: &[u8], at: &str) -> StoreError {
+    match tag {
+        b'X' => StoreError::record(Record::decode(rest).err().unwrap_or(RecordError::Foreign)),
+        b'O' => full(at),
+        _ => unexpected(at),
+    }
+}
+
+fn unexpected(at: &str) -> StoreError {
+    StoreError::statement(format!("Redis at {at} answered in a form that idem does not know"))
+}

@@ -1,0 +1,46 @@
+-- What the scripts share. It is put in front of each of them.
+--
+-- A value is laid out as Record::encode writes it; positions here count from 1:
+--   1 version | 2 state | 3-18 token | 19-26 lease end, µs | 27-34 fence | 35-38 attempts
+--   39 flags | 40-55 fingerprint | 56- reply
+-- Times and fences stay below 2^53, so that Lua's doubles hold them exactly.
+--
+-- An answer is one string for each key, and its first byte says what it is:
+--   N claimed | P in progress | C completed | D done | L lost
+--   X a value that is no record of this version | O no memory for a new record
+
+-- Redis 6 must be told to replicate what a script does instead of the script, because it reads the clock.
+if redis.replicate_commands then redis.replicate_commands() end
+
+local pcall, byte, sub = redis.pcall, string.byte, string.sub
+local pack, unpack = struct.pack, struct.unpack
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+
+local IN_PROGRESS, COMPLETED, RELEASED = 80, 67, 82
+
+-- The value of a key and its state; or nil and the answer that its place in the batch gets, which is false
+-- where the key is absent; or nil, nil and an error that fails the whole batch.
+local function fetch(key)
+  local value = pcall('GET', key)
+  if not value then return nil, false end
+  if type(value) == 'table' then
+    if string.find(value.err, 'WRONGTYPE', 1, true) then return nil, 'X' end
+    return nil, nil, value
+  end
+  local version, state = byte(value, 1, 2)
+  if version ~= 1 or #value < 55 or (state ~= IN_PROGRESS and state ~= COMPLETED and state ~= RELEASED) then
+    return nil, 'X' .. sub(value, 1, 55)
+  end
+  return value, state
+end
+
+-- Stores a value; the answer is `done`, or O where memory is short, or nil and an error that fails the batch.
+local function store(key, value, px, done)
+  local result = pcall('SET', key, value, 'PX', px)
+  if not result.err then return done end
+  if string.find(result.err, 'OOM', 1, true) then return 'O' end
+  return nil, result
+end
+
