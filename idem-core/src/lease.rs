@@ -89,7 +89,7 @@ mod tests {
             let lease = lease.clone();
             async move { lease.lost().await }
         });
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert!(!lease.is_lost() && !waiting.is_finished());
         lease.mark_lost();
         waiting.await.unwrap();

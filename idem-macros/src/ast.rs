@@ -17,14 +17,20 @@ impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
-        if input.peek(Token![struct]) || input.peek(Token![enum]) || input.peek(Token![impl]) || input.peek(Token![mod])
+        if input.peek(Token![struct])
+            || input.peek(Token![enum])
+            || input.peek(Token![impl])
+            || input.peek(Token![mod])
         {
             return Err(input.error("`#[idempotent]` goes on an `async fn`"));
         }
         let sig = input.parse()?;
         match input.parse()? {
             TokenTree::Group(body) => Ok(Self { attrs, vis, sig, body }),
-            other => Err(Error::new(other.span(), "a handler has a body: `#[idempotent]` goes on a free `async fn`")),
+            other => Err(Error::new(
+                other.span(),
+                "a handler has a body: `#[idempotent]` goes on a free `async fn`",
+            )),
         }
     }
 }

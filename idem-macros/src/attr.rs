@@ -20,9 +20,26 @@ pub(crate) mod text;
 pub(crate) mod time;
 
 const OPTIONS: [&str; 20] = [
-    "key", "key_with", "key_from", "topic", "tag", "tags", "scope", "shared_scope", "retention", "lease", "timeout",
-    "concurrency", "max_attempts", "backoff", "in_progress", "store_failure", "undecodable", "missing_key",
-    "fingerprint", "codec",
+    "key",
+    "key_with",
+    "key_from",
+    "topic",
+    "tag",
+    "tags",
+    "scope",
+    "shared_scope",
+    "retention",
+    "lease",
+    "timeout",
+    "concurrency",
+    "max_attempts",
+    "backoff",
+    "in_progress",
+    "store_failure",
+    "undecodable",
+    "missing_key",
+    "fingerprint",
+    "codec",
 ];
 
 /// What was said, each at most once.
@@ -75,7 +92,10 @@ impl Options {
 
     fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
         let name = input.call(Ident::parse_any).map_err(|error| {
-            Error::new(error.span(), "expected an option, such as `key = \"order_id\"` or `topic = \"orders\"`")
+            Error::new(
+                error.span(),
+                "expected an option, such as `key = \"order_id\"` or `topic = \"orders\"`",
+            )
         })?;
         self.note(&name)?;
         match name.to_string().as_str() {
@@ -90,18 +110,18 @@ impl Options {
             "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),
             "retention" => self.retention = Some(Time::parse(&name, input)?.more_than_zero()?),
-            _ => self.parse_setting(name, input)?,
+            _ => self.parse_setting(&name, input)?,
         }
         Ok(())
     }
 
-    fn parse_setting(&mut self, name: Ident, input: ParseStream<'_>) -> Result<()> {
+    fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         let arg = match name.to_string().as_str() {
-            "concurrency" | "max_attempts" => number::parse(&name, input)?,
-            "backoff" => backoff::parse(&name, input)?,
+            "concurrency" | "max_attempts" => number::parse(name, input)?,
+            "backoff" => backoff::parse(name, input)?,
             option => match Choice::of(option) {
-                Some(choice) => choice.parse(&name, input)?,
-                None => return Err(suggest::unknown("option", &name, &OPTIONS)),
+                Some(choice) => choice.parse(name, input)?,
+                None => return Err(suggest::unknown("option", name, &OPTIONS)),
             },
         };
         self.calls.push(Call { method: Ident::new(&name.to_string(), Span::mixed_site()), arg });
@@ -116,7 +136,9 @@ impl Options {
             name => name,
         };
         match self.seen.iter().find(|seen| subject(seen) == subject(name)) {
-            Some(seen) if seen == name => Err(Error::new(name.span(), format!("`{name}` is given twice: keep one"))),
+            Some(seen) if seen == name => {
+                Err(Error::new(name.span(), format!("`{name}` is given twice: keep one")))
+            }
             Some(seen) => Err(Error::new(
                 name.span(),
                 format!("`{name}` and `{seen}` say the same in two ways: keep one of them"),

@@ -5,6 +5,8 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Error, Field, Member, Meta, Path, Result};
 
+use crate::expand::ours_at;
+
 const MARK: &str = "idempotency_key";
 
 pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
@@ -15,13 +17,13 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
     let bounds = bounds(&input, &marked);
     let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
-    let members = marked.iter().map(|(member, _)| member);
+    let parts = marked.iter().map(|(member, _)| quote_spanned!(ours_at(member.span())=> &self.#member));
     Ok(quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #krate::__private as __idem;
             impl #impl_generics __idem::Keyed for #name #ty_generics where #(#predicates,)* #(#bounds,)* {
                 fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[#(&self.#members),*])
+                    __idem::IdempotencyKey::from_parts(&[#(#parts),*])
                 }
             }
         };
@@ -34,7 +36,9 @@ fn krate(input: &DeriveInput) -> Result<TokenStream> {
     for attr in input.attrs.iter().filter(|attr| attr.path().is_ident(MARK)) {
         attr.parse_nested_meta(|meta| {
             if !meta.path.is_ident("crate") {
-                return Err(meta.error("on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields"));
+                return Err(meta.error(
+                    "on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields",
+                ));
             }
             let path: Path = meta.value()?.call(Path::parse_mod_style)?;
             krate = quote!(#path);
@@ -76,7 +80,9 @@ fn at_type(member: Member, field: &Field) -> Member {
 }
 
 fn no_struct(span: Span, what: &str) -> Error {
-    let message = format!("{what} has no fields of its own to make a key of: implement `Keyed` by hand, or say `key_with = path` on the handler");
+    let message = format!(
+        "{what} has no fields of its own to make a key of: implement `Keyed` by hand, or say `key_with = path` on the handler"
+    );
     Error::new(span, message)
 }
 

@@ -1,5 +1,7 @@
 //! What the macros write, as a user would read it. `UPDATE_EXPECT=1` rewrites the expectations.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use expect_test::{Expect, expect};
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -11,9 +13,16 @@ fn check(expanded: TokenStream, expected: &Expect) {
 
 /// The body of `fn route` alone.
 fn route(options: TokenStream, expected: &Expect) {
-    let expanded = crate::expand::idempotent(options, quote!(async fn pay(_: Order) {}));
+    let expanded = crate::expand::idempotent(
+        options,
+        &quote!(
+            async fn pay(_: Order) {}
+        ),
+    );
     let file: syn::File = syn::parse2(expanded).expect("an expansion is a list of items");
-    let Some(syn::Item::Const(block)) = file.items.into_iter().last() else { panic!("the last item is the block") };
+    let Some(syn::Item::Const(block)) = file.items.into_iter().last() else {
+        panic!("the last item is the block")
+    };
     let syn::Expr::Block(block) = *block.expr else { panic!("the block is a block") };
     let Some(syn::Stmt::Item(syn::Item::Impl(routed))) = block.block.stmts.into_iter().last() else {
         panic!("the last item of the block is `impl Routed`")
@@ -22,7 +31,7 @@ fn route(options: TokenStream, expected: &Expect) {
     check(quote!(impl Routed { #(#routed)* }), expected);
 }
 
-fn attribute(options: TokenStream, item: TokenStream, expected: &Expect) {
+fn attribute(options: TokenStream, item: &TokenStream, expected: &Expect) {
     check(crate::expand::idempotent(options, item), expected);
 }
 
@@ -30,7 +39,7 @@ fn attribute(options: TokenStream, item: TokenStream, expected: &Expect) {
 fn the_attribute_writes_the_public_call() {
     attribute(
         quote!(key = "order_id", topic = "orders", tag = "PAID"),
-        quote! {
+        &quote! {
             /// Adds.
             #[cfg(unix)]
             pub async fn add_gmv(order: OrderPaid, State(gmv): State<Gmv>, delivery: &Delivery) -> HandlerResult {
@@ -164,7 +173,9 @@ fn every_option_becomes_a_call_on_the_route() {
 
 #[test]
 fn a_key_comes_from_a_function() {
-    route(quote!(key_with = keys::of_order, topic = "orders", backoff = ["1s", "5s"]), &expect![[r#"
+    route(
+        quote!(key_with = keys::of_order, topic = "orders", backoff = ["1s", "5s"]),
+        &expect![[r#"
         impl Routed {
             fn route() -> __idem::Route {
                 __idem::handler_with(
@@ -186,12 +197,15 @@ fn a_key_comes_from_a_function() {
                     )
             }
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_key_comes_from_the_message() {
-    route(quote!(key_from = property("tenant"), topic = "orders", backoff = "10s"), &expect![[r#"
+    route(
+        quote!(key_from = property("tenant"), topic = "orders", backoff = "10s"),
+        &expect![[r#"
         impl Routed {
             fn route() -> __idem::Route {
                 __idem::handler_with(
@@ -208,12 +222,15 @@ fn a_key_comes_from_the_message() {
                     .backoff(__idem::Backoff::fixed(__idem::Duration::from_millis(10000u64)))
             }
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn without_an_option_the_payload_has_its_own_key() {
-    route(quote!(topic = "orders"), &expect![[r#"
+    route(
+        quote!(topic = "orders"),
+        &expect![[r#"
         impl Routed {
             fn route() -> __idem::Route {
                 __idem::handler_with(
@@ -225,16 +242,19 @@ fn without_an_option_the_payload_has_its_own_key() {
                         },
                         __Handler,
                     )
-                    .key(<Order as __idem::Keyed>::idempotency_key)
+                    .key(|payload: &Order| <Order as __idem::Keyed>::idempotency_key(payload))
                     .named(::core::concat!(::core::module_path!(), "::", "pay"))
             }
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_keyword_is_a_field_too() {
-    route(quote!(key = "type", topic = "orders", codec = Json), &expect![[r#"
+    route(
+        quote!(key = "type", topic = "orders", codec = Json),
+        &expect![[r#"
         impl Routed {
             fn route() -> __idem::Route {
                 __idem::handler_with("orders", Json, __Handler)
@@ -244,12 +264,18 @@ fn a_keyword_is_a_field_too() {
                     .named(::core::concat!(::core::module_path!(), "::", "pay"))
             }
         }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_mistake_keeps_the_function_and_a_route() {
-    attribute(quote!(crate = ::my::idem, key = ""), quote!(pub(crate) async fn pay(_: Order) {}), &expect![[r#"
+    attribute(
+        quote!(crate = ::my::idem, key = ""),
+        &quote!(
+            pub(crate) async fn pay(_: Order) {}
+        ),
+        &expect![[r#"
         ::core::compile_error! {
             "the key is empty: expected the name of a field: `key = \"order_id\"`, `key = \"buyer.id\"` or `key = (\"tenant\", \"order_id\")`"
         }
@@ -270,7 +296,8 @@ fn a_mistake_keeps_the_function_and_a_route() {
                 }
             }
         };
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -284,7 +311,9 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
             id: u64,
         }
     };
-    check(crate::derive::expand(item).unwrap(), &expect![[r#"
+    check(
+        crate::derive::expand(item).unwrap(),
+        &expect![[r#"
         const _: () = {
             use ::idem_rocketmq::__private as __idem;
             impl<T: Clone> __idem::Keyed for Order<T>
@@ -300,12 +329,15 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
                 }
             }
         };
-    "#]]);
+    "#]],
+    );
     let tuple = quote! {
         #[idempotency_key(crate = ::my::idem)]
         struct Order(i64, #[idempotency_key] String);
     };
-    check(crate::derive::expand(tuple).unwrap(), &expect![[r#"
+    check(
+        crate::derive::expand(tuple).unwrap(),
+        &expect![[r#"
         const _: () = {
             use ::my::idem::__private as __idem;
             impl __idem::Keyed for Order {
@@ -316,13 +348,16 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
                 }
             }
         };
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn handlers_names_the_struct_beside_each_function() {
     let list = crate::handlers::expand(quote!((::idem) pay, orders::ship,)).unwrap();
-    check(quote!(fn routes() -> Vec<Route> { #list }), &expect![[r#"
+    check(
+        quote!(fn routes() -> Vec<Route> { #list }),
+        &expect![[r#"
         fn routes() -> Vec<Route> {
             {
                 let routes: ::idem::__private::Vec<::idem::__private::Route> = ::idem::__private::Vec::from([
@@ -332,5 +367,6 @@ fn handlers_names_the_struct_beside_each_function() {
                 routes
             }
         }
-    "#]]);
+    "#]],
+    );
 }

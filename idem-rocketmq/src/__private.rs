@@ -2,8 +2,8 @@
 
 pub use futures_util::future::BoxFuture;
 pub use idem_core::{
-    Backoff, FingerprintMismatch, HandlerResult, IdempotencyKey, InProgress, IntoKey, KeyError, KeyPart, Keyed, MissingKey,
-    StoreFailure, Undecodable,
+    Backoff, FingerprintMismatch, HandlerResult, IdempotencyKey, InProgress, IntoKey, KeyError, KeyPart,
+    Keyed, MissingKey, StoreFailure, Undecodable,
 };
 pub use idem_macros::handlers;
 pub use std::time::Duration;

@@ -165,7 +165,10 @@ mod tests {
 
     #[test]
     fn errors_say_the_place_and_never_the_content() {
-        assert_eq!(json(r#"{"id":"secret"}"#), "the JSON does not fit the payload's type, at line 1 column 14");
+        assert_eq!(
+            json(r#"{"id":"secret"}"#),
+            "the JSON does not fit the payload's type, at line 1 column 14"
+        );
         assert_eq!(json("secret"), "the body is no JSON, at line 1 column 1");
         assert_eq!(json(r#"{"id":"#), "the JSON ends too early, at line 1 column 6");
         let result: Result<String, _> = Text.decode(&Bytes::from_static(b"secret\xff"));

@@ -6,21 +6,23 @@ extern crate self as idem_rocketmq;
 pub mod codec;
 mod delivery;
 pub mod extract;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the consumer will use them"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the consumer will use it"))]
 mod handler;
 mod macros;
 pub mod prelude;
+#[cfg_attr(not(test), expect(dead_code, reason = "the consumer will use it"))]
 mod state;
 
 #[doc(hidden)]
 pub mod __private;
 
-pub use idem_core::{
-    Backoff, Disposition, Fence, FingerprintMismatch, HandlerError, HandlerResult, InProgress, IntoKey, KeyError,
-    KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
-};
 #[doc = include_str!("docs/keys.md")]
 pub use idem_core::IdempotencyKey;
+pub use idem_core::{
+    Backoff, Disposition, Fence, FingerprintMismatch, HandlerError, HandlerResult, InProgress, IntoKey,
+    KeyError, KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token,
+    Undecodable,
+};
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, idempotent};
 
@@ -29,6 +31,7 @@ pub use futures_util::future::BoxFuture;
 
 pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::handler::{
-    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler, handler_with,
+    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,
+    handler_with,
 };
 pub use self::state::{MissingState, States};

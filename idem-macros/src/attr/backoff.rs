@@ -44,10 +44,16 @@ fn exponential(input: ParseStream<'_>) -> Result<TokenStream> {
     let paren = parenthesized!(args in input);
     let args: Vec<_> = args.parse_terminated(Time::value, Token![,])?.into_iter().collect();
     let [first, max] = args.as_slice() else {
-        return Err(Error::new(paren.span.join(), "`exponential` takes the first and the longest delay: `(\"1s\", \"5m\")`"));
+        return Err(Error::new(
+            paren.span.join(),
+            "`exponential` takes the first and the longest delay: `(\"1s\", \"5m\")`",
+        ));
     };
     if first.millis > max.millis {
-        return Err(Error::new(first.literal.span(), "the first delay is longer than the longest: swap them"));
+        return Err(Error::new(
+            first.literal.span(),
+            "the first delay is longer than the longest: swap them",
+        ));
     }
     let (first, max) = (first.expr(), max.expr());
     Ok(quote_spanned!(Span::mixed_site()=> __idem::Backoff::exponential(#first, #max)))

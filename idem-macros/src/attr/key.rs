@@ -79,9 +79,8 @@ fn from_literal(literal: &LitStr) -> Result<FieldPath> {
     }
     let members = text.split('.').map(|segment| match segment {
         "" => Err(wrong(format!("`{text}` has an empty name between its dots: {EXPECTED}"))),
-        segment => name(segment, literal.span()).ok_or_else(|| {
-            wrong(format!("`{segment}` is not the name of a field: {EXPECTED}"))
-        }),
+        segment => name(segment, literal.span())
+            .ok_or_else(|| wrong(format!("`{segment}` is not the name of a field: {EXPECTED}"))),
     });
     members.collect::<Result<_>>().map(FieldPath)
 }
@@ -115,7 +114,11 @@ impl Parse for Source {
             "message_keys" => Ok(Self::MessageKeys),
             "unique_key" => Ok(Self::UniqueKey),
             "property" => property(&source, input).map(Self::Property),
-            _ => Err(suggest::unknown("value of `key_from`", &source, &["message_keys", "unique_key", "property"])),
+            _ => Err(suggest::unknown(
+                "value of `key_from`",
+                &source,
+                &["message_keys", "unique_key", "property"],
+            )),
         }
     }
 }

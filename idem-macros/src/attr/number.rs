@@ -12,7 +12,10 @@ pub(super) fn parse(name: &Ident, input: ParseStream<'_>) -> Result<TokenStream>
     let literal: LitInt = input.parse().map_err(|error| Error::new(error.span(), &expected))?;
     match literal.base10_parse::<u32>() {
         Ok(1..) if literal.suffix().is_empty() => Ok(quote!(#literal)),
-        Ok(0) => Err(Error::new(literal.span(), format!("`{name}` is zero: the handler would never run; {expected}"))),
+        Ok(0) => Err(Error::new(
+            literal.span(),
+            format!("`{name}` is zero: the handler would never run; {expected}"),
+        )),
         _ => Err(Error::new(literal.span(), expected)),
     }
 }

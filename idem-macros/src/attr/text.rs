@@ -32,7 +32,8 @@ impl Text {
         let bracket = bracketed!(list in input);
         let texts = list.parse_terminated(Self::value, Token![,])?;
         if texts.is_empty() {
-            let message = format!("`{name}` is empty: name a tag, or leave `{name}` out to take all messages");
+            let message =
+                format!("`{name}` is empty: name a tag, or leave `{name}` out to take all messages");
             return Err(Error::new(bracket.span.join(), message));
         }
         texts.iter().try_for_each(|text| text.check(name))?;
@@ -43,7 +44,8 @@ impl Text {
         if input.peek(LitStr) {
             return input.parse().map(Self::Literal);
         }
-        let expected = |error: Error| Error::new(error.span(), "expected a string in quotes, or the path of a constant");
+        let expected =
+            |error: Error| Error::new(error.span(), "expected a string in quotes, or the path of a constant");
         input.call(Path::parse_mod_style).map(Self::Constant).map_err(expected)
     }
 
@@ -80,8 +82,9 @@ fn topic_problem(topic: &str) -> Option<String> {
             c.escape_default()
         ));
     }
-    (topic.len() > MAX_TOPIC_LEN)
-        .then(|| format!("the topic has {} characters: RocketMQ accepts at most {MAX_TOPIC_LEN}", topic.len()))
+    (topic.len() > MAX_TOPIC_LEN).then(|| {
+        format!("the topic has {} characters: RocketMQ accepts at most {MAX_TOPIC_LEN}", topic.len())
+    })
 }
 
 fn tag_problem(tag: &str) -> Option<String> {
@@ -93,5 +96,6 @@ fn tag_problem(tag: &str) -> Option<String> {
         let tags: Vec<_> = tag.split("||").map(|tag| format!("{:?}", tag.trim())).collect();
         return Some(format!("one string is one tag: write `tags = [{}]`", tags.join(", ")));
     }
-    tag.contains(bad).then(|| "a tag has no spaces and no `|`: write several tags as `tags = [\"A\", \"B\"]`".to_owned())
+    tag.contains(bad)
+        .then(|| "a tag has no spaces and no `|`: write several tags as `tags = [\"A\", \"B\"]`".to_owned())
 }

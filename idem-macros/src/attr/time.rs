@@ -25,18 +25,17 @@ impl Time {
         let literal: LitStr = input.parse().map_err(|error| {
             Error::new(error.span(), format!("expected a duration in quotes: {EXPECTED}"))
         })?;
-        match millis(&literal.value()) {
-            Some(millis) => Ok(Self { millis, literal }),
-            None => {
-                let message = format!("`{}` is not a duration: {EXPECTED}", literal.value());
-                Err(Error::new(literal.span(), message))
-            }
-        }
+        let not_one = || format!("`{}` is not a duration: {EXPECTED}", literal.value());
+        let millis = millis(&literal.value()).ok_or_else(|| Error::new(literal.span(), not_one()))?;
+        Ok(Self { millis, literal })
     }
 
     pub(super) fn more_than_zero(self) -> Result<Self> {
         if self.millis == 0 {
-            return Err(Error::new(self.literal.span(), "a duration of zero: make it longer, or leave it out"));
+            return Err(Error::new(
+                self.literal.span(),
+                "a duration of zero: make it longer, or leave it out",
+            ));
         }
         Ok(self)
     }
@@ -83,7 +82,20 @@ mod tests {
         assert_eq!(millis("1h30m"), Some(5_400_000));
         assert_eq!(millis("4d"), Some(345_600_000));
         assert_eq!(millis("0s"), Some(0));
-        for wrong in ["", "10", "s", "1.5s", "-1s", "10 s", "1s1s", "1s1h", "1x", "10ſ", "99999999999999999999s", "18446744073709551615d"] {
+        for wrong in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10 s",
+            "1s1s",
+            "1s1h",
+            "1x",
+            "10ſ",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert_eq!(millis(wrong), None, "{wrong}");
         }
     }

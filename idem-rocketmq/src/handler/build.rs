@@ -99,6 +99,9 @@ impl<P: Send + 'static> Unkeyed<P> {
 
 impl<P> fmt::Debug for Unkeyed<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unkeyed").field("name", &self.name).field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("Unkeyed")
+            .field("name", &self.name)
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }

@@ -63,6 +63,9 @@ impl<'d> Call<'d> {
 
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("delivery", self.delivery()).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Call")
+            .field("delivery", self.delivery())
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }

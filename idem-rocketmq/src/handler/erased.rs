@@ -43,9 +43,12 @@ impl fmt::Debug for Run {
     }
 }
 
+/// Computes the key of a payload.
+type KeyOf<P> = dyn Fn(&P) -> Result<IdempotencyKey, KeyError> + Send + Sync;
+
 /// How a handler's key is found.
 pub(super) enum KeyBy<P> {
-    Payload(Box<dyn Fn(&P) -> Result<IdempotencyKey, KeyError> + Send + Sync>),
+    Payload(Box<KeyOf<P>>),
     Delivery(KeySource),
 }
 
@@ -63,7 +66,8 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
 
     fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError> {
         let payload = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))??;
-        let key = unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
+        let key =
+            unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
         let run = run(Arc::clone(&self.handler), payload, key.clone().ok());
         Ok(Prepared { key, run })
     }

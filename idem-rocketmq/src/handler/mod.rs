@@ -17,6 +17,7 @@ use idem_core::HandlerResult;
 pub use self::build::{Unkeyed, handler, handler_with};
 pub use self::call::Call;
 pub(crate) use self::call::CallContext;
+#[allow(unused_imports, reason = "the consumer will use them")]
 pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
 pub use self::key::KeySource;
 pub use self::needs::Needs;

@@ -73,7 +73,10 @@ async fn an_annotated_function_gets_its_payload_and_state() {
     assert_eq!(gmv.0.load(Ordering::Relaxed), 5);
     assert_eq!(key(&route, order().build()), IdempotencyKey::new("o-7"));
     assert!(route.name().ends_with("handler::tests::add_gmv"), "{}", route.name());
-    assert_eq!((route.topic(), route.takes_tag(Some("PAID")), route.takes_tag(None)), ("orders", true, false));
+    assert_eq!(
+        (route.topic(), route.takes_tag(Some("PAID")), route.takes_tag(None)),
+        ("orders", true, false)
+    );
 }
 
 #[tokio::test]
@@ -215,7 +218,10 @@ fn keys_come_from_fields_functions_messages_and_the_payload() {
     assert_eq!(key(&routes[5], delivery), IdempotencyKey::new(9));
     let none = Delivery::builder("orders").body(r#"{"order_id":"","amount":5}"#);
     assert_eq!(key(&routes[2], none.clone().build()), Err(KeyError::Missing { part: 1 }));
-    assert_eq!(key(&routes[3], none.clone().property("tenant", "").build()), Err(KeyError::Empty { part: 1 }));
+    assert_eq!(
+        key(&routes[3], none.clone().property("tenant", "").build()),
+        Err(KeyError::Empty { part: 1 })
+    );
     assert_eq!(key(&routes[4], none.build()), Err(KeyError::Empty { part: 1 }));
 }
 
@@ -277,7 +283,7 @@ fn options_become_tags_scope_and_settings() {
     assert!(route.tag_set().iter().eq(["A", "B"]));
     assert_eq!((route.explicit_scope(), route.shares_scope()), (Some("gmv"), true));
     let policy = route.own_settings().resolve().unwrap();
-    assert_eq!((policy.lease, policy.timeout), (Duration::from_secs(90), Duration::from_secs(600)));
+    assert_eq!((policy.lease, policy.timeout), (Duration::from_secs(90), Duration::from_mins(10)));
     assert_eq!((policy.retention, policy.concurrency), (Duration::from_hours(120), 8));
     assert_eq!((policy.max_attempts, policy.backoff.after(9)), (3, Duration::from_secs(5)));
     assert_eq!(policy.in_progress, crate::InProgress::Wait(Duration::from_secs(2)));

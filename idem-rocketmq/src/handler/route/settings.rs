@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use idem_core::{
-    Backoff, FingerprintMismatch, InProgress, MissingKey, Settings, StoreFailure, Undecodable,
-};
+use idem_core::{Backoff, FingerprintMismatch, InProgress, MissingKey, Settings, StoreFailure, Undecodable};
 
 use super::Route;
 
