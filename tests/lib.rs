@@ -20,6 +20,7 @@ pub async fn count(line: String, delivery: &Delivery) {
 }
 
 /// What a consumer is given.
+#[must_use]
 pub fn routes() -> Vec<idem_rocketmq::Route> {
     handlers![count, inner::private]
 }

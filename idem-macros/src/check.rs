@@ -2,11 +2,14 @@
 
 use proc_macro2::Span;
 use syn::visit::{self, Visit};
-use syn::{Error, PatType, Result, Type, TypeImplTrait};
+use syn::{Error, Lifetime, PatType, Result, Type, TypeImplTrait};
 
 use crate::ast::Function;
 use crate::attr::Options;
 use crate::attr::time::Time;
+
+const BORROWED: &str =
+    "a handler owns its payload: give the type no lifetime, such as `String` in place of `&str`";
 
 /// Extractors that are sometimes written in the payload's place.
 const EXTRACTORS: [&str; 5] = ["State", "Delivery", "Attempt", "Lease", "IdempotencyKey"];
@@ -71,7 +74,10 @@ fn payload(function: &Function) -> Result<()> {
     match &**ty {
         Type::Reference(_) => Err(Error::new_spanned(ty, "a handler owns its payload: take it without `&`")),
         Type::Infer(_) => Err(Error::new_spanned(ty, "name the payload's type")),
-        _ => Ok(()),
+        _ => match Borrow::find(ty) {
+            Some(lifetime) => Err(Error::new_spanned(lifetime, BORROWED)),
+            None => Ok(()),
+        },
     }
 }
 
@@ -122,5 +128,25 @@ impl<'ast> Visit<'ast> for ImplTrait<'ast> {
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
         self.0.get_or_insert(ty);
         visit::visit_type_impl_trait(self, ty);
+    }
+}
+
+/// Finds a lifetime in a type that is not `'static`.
+#[derive(Default)]
+struct Borrow<'ast>(Option<&'ast Lifetime>);
+
+impl<'ast> Borrow<'ast> {
+    fn find(ty: &'ast Type) -> Option<&'ast Lifetime> {
+        let mut found = Self::default();
+        found.visit_type(ty);
+        found.0
+    }
+}
+
+impl<'ast> Visit<'ast> for Borrow<'ast> {
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        if lifetime.ident != "static" {
+            self.0.get_or_insert(lifetime);
+        }
     }
 }

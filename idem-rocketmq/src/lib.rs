@@ -1,6 +1,7 @@
 //! idem: an idempotent consumer framework for Apache RocketMQ.
 
 // The macros' expansion names this crate, also in its own tests.
+#[cfg(test)]
 extern crate self as idem_rocketmq;
 
 pub mod codec;

@@ -8,6 +8,7 @@ mod needs;
 mod output;
 mod plain;
 mod route;
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,8 @@ pub use self::key::KeySource;
 pub use self::needs::Needs;
 pub use self::output::HandlerReturn;
 pub use self::route::{IntoRoute, Route, RouteError, Routed};
+#[allow(unused_imports, reason = "the consumer will use it")]
+pub(crate) use self::routes::Routes;
 
 #[doc = include_str!("../docs/handlers.md")]
 #[diagnostic::on_unimplemented(
