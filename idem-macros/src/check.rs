@@ -2,7 +2,7 @@
 
 use proc_macro2::Span;
 use syn::visit::{self, Visit};
-use syn::{Error, Lifetime, PatType, Result, Type, TypeImplTrait};
+use syn::{Error, Lifetime, PatType, Result, Safety, Type, TypeImplTrait};
 
 use crate::ast::Function;
 use crate::attr::Options;
@@ -37,6 +37,9 @@ fn signature(function: &Function) -> Result<()> {
     }
     if let Some(constness) = &sig.constness {
         return Err(Error::new(constness.span, "a handler is not `const`: remove it"));
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        return Err(Error::new(token.span, "a handler is not `unsafe`: idem calls it for any message"));
     }
     if let Some(abi) = &sig.abi {
         return Err(Error::new_spanned(abi, "a handler is not `extern`: remove it"));

@@ -294,6 +294,16 @@ fn options_become_tags_scope_and_settings() {
 }
 
 #[test]
+fn routes_and_runs_move_between_threads() {
+    fn is_send_and_sync<T: Send + Sync>() {}
+    fn is_send<T: Send>() {}
+    is_send_and_sync::<Route>();
+    is_send_and_sync::<States>();
+    is_send_and_sync::<Delivery>();
+    is_send::<Prepared>();
+}
+
+#[test]
 fn topics_tags_and_scopes_that_rocketmq_would_not_take_are_errors() {
     let route = |topic: &str| handler(topic, |_: OrderPaid| async {}).key(|order| order.amount);
     assert_eq!(route("orders").tag("A").tags(["B"]).scope("s").check(), Ok(()));
