@@ -21,6 +21,7 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     Ok(quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #krate::__private as __idem;
+            #[automatically_derived]
             impl #impl_generics __idem::Keyed for #name #ty_generics where #(#predicates,)* #(#bounds,)* {
                 fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
                     __idem::IdempotencyKey::from_parts(&[#(#parts),*])

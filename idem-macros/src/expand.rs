@@ -3,6 +3,7 @@
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::Type;
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
 
 use crate::ast::Function;
@@ -100,7 +101,7 @@ fn at_async(function: &Function, block: &TokenStream) -> TokenStream {
 
 /// The public call that the attribute stands for.
 fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream {
-    let name = function.sig.ident.to_string();
+    let name = function.sig.ident.unraw().to_string();
     let topic = &options.topic;
     let codec = codec(options, payload);
     let key = key(options.key.as_ref(), payload);

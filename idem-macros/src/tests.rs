@@ -314,22 +314,23 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
     check(
         crate::derive::expand(item).unwrap(),
         &expect![[r#"
-        const _: () = {
-            use ::idem_rocketmq::__private as __idem;
-            impl<T: Clone> __idem::Keyed for Order<T>
-            where
-                T: Send,
-                T: __idem::KeyPart,
-                u64: __idem::KeyPart,
-            {
-                fn idempotency_key(
-                    &self,
-                ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[&self.tenant, &self.id])
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                #[automatically_derived]
+                impl<T: Clone> __idem::Keyed for Order<T>
+                where
+                    T: Send,
+                    T: __idem::KeyPart,
+                    u64: __idem::KeyPart,
+                {
+                    fn idempotency_key(
+                        &self,
+                    ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                        __idem::IdempotencyKey::from_parts(&[&self.tenant, &self.id])
+                    }
                 }
-            }
-        };
-    "#]],
+            };
+        "#]],
     );
     let tuple = quote! {
         #[idempotency_key(crate = ::my::idem)]
@@ -338,17 +339,18 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
     check(
         crate::derive::expand(tuple).unwrap(),
         &expect![[r#"
-        const _: () = {
-            use ::my::idem::__private as __idem;
-            impl __idem::Keyed for Order {
-                fn idempotency_key(
-                    &self,
-                ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[&self.1])
+            const _: () = {
+                use ::my::idem::__private as __idem;
+                #[automatically_derived]
+                impl __idem::Keyed for Order {
+                    fn idempotency_key(
+                        &self,
+                    ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                        __idem::IdempotencyKey::from_parts(&[&self.1])
+                    }
                 }
-            }
-        };
-    "#]],
+            };
+        "#]],
     );
 }
 

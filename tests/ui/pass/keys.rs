@@ -63,6 +63,9 @@ async fn computed_by_method(_: Order) {}
 #[idempotent(key_from = unique_key, topic = "orders")]
 async fn from_the_message(_: Bytes) {}
 
+#[idempotent(key = "r#type", topic = "orders")]
+async fn r#match(_: Buyer) {}
+
 const fn tenant_of(order: &Order) -> &Tenant {
     &order.tenant
 }
@@ -84,5 +87,5 @@ fn derived_keys_have_the_marked_fields_in_their_order() {
     assert_eq!(Borrowed { inner: "a" }.idempotency_key(), IdempotencyKey::new("a"));
     let routes =
         handlers![own, own_of_generic, nested, composite, computed, computed_by_method, from_the_message];
-    assert_eq!(routes.len(), 7);
+    assert_eq!((routes.len(), handlers![r#match].len()), (7, 1));
 }
