@@ -4,15 +4,20 @@
 #[cfg(test)]
 extern crate self as idem_rocketmq;
 
+mod client;
 pub mod codec;
+pub mod consumer;
 mod delivery;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod error;
 pub mod extract;
-#[cfg_attr(not(test), expect(dead_code, reason = "the consumer will use it"))]
 mod handler;
+mod listener;
 mod macros;
 pub mod prelude;
-#[cfg_attr(not(test), expect(dead_code, reason = "the consumer will use it"))]
 mod state;
+pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;
@@ -28,10 +33,18 @@ pub use idem_core::{
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, idempotent};
 
+#[cfg(feature = "redis")]
+pub use idem_core::RedisStore;
+/// What stores are made of, for authors of stores and for operators.
+pub use idem_core::store;
+pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};
+
 /// The future of a hand-written [`Handler`].
 pub use futures_util::future::BoxFuture;
 
+pub use self::consumer::{ConsumeFrom, Consumer, Credentials, RunningConsumer};
 pub use self::delivery::{Delivery, DeliveryBuilder};
+pub use self::error::Error;
 pub use self::handler::{
     Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,
     handler_with,

@@ -8,7 +8,6 @@ mod needs;
 mod output;
 mod plain;
 mod route;
-mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -18,14 +17,11 @@ use idem_core::HandlerResult;
 pub use self::build::{Unkeyed, handler, handler_with};
 pub use self::call::Call;
 pub(crate) use self::call::CallContext;
-#[allow(unused_imports, reason = "the consumer will use them")]
 pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
 pub use self::key::KeySource;
 pub use self::needs::Needs;
 pub use self::output::HandlerReturn;
 pub use self::route::{IntoRoute, Route, RouteError, Routed};
-#[allow(unused_imports, reason = "the consumer will use it")]
-pub(crate) use self::routes::Routes;
 
 #[doc = include_str!("../docs/handlers.md")]
 #[diagnostic::on_unimplemented(

@@ -29,32 +29,6 @@ pub enum RouteError {
         /// Its tag.
         tag: String,
     },
-    /// Two handlers of one consumer want the same messages.
-    #[error(
-        "the handlers `{}` and `{}` both take the tag `{tag}` of the topic `{topic}`: a message is for one handler; give them different tags, or different consumer groups",
-        handlers[0],
-        handlers[1]
-    )]
-    Overlap {
-        /// The handlers' names.
-        handlers: [String; 2],
-        /// Their topic.
-        topic: String,
-        /// A tag that both take.
-        tag: String,
-    },
-    /// Two handlers have the same scope, and not both say that it is shared.
-    #[error(
-        "the handlers `{}` and `{}` have the same scope `{scope}`, so that a key which one has handled is a duplicate for the other: say `shared_scope` on both if that is meant, else rename one",
-        handlers[0],
-        handlers[1]
-    )]
-    SharedScope {
-        /// The handlers' names.
-        handlers: [String; 2],
-        /// Their scope.
-        scope: String,
-    },
     /// The scope is empty.
     #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
     Scope {
