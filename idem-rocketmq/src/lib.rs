@@ -1,5 +1,9 @@
 //! idem: an idempotent consumer framework for Apache RocketMQ.
 
+// The client's types are so deep that proving them `Send` needs more than the default of 128. They stay inside of
+// this crate, so that users need no such line.
+#![recursion_limit = "256"]
+
 // The macros' expansion names this crate, also in its own tests.
 #[cfg(test)]
 extern crate self as idem_rocketmq;

@@ -104,13 +104,23 @@ impl Follower {
         tokio::select! {
             biased;
             end = flight.ended() => match end {
-                End::Decided(decision) => decision,
+                End::Decided(decision) => shared(decision),
                 End::Abandoned => gate.conflict(std::time::Duration::ZERO, job.redeliveries),
             },
             () = gate.0.engine.stop.cancelled() => Decision::new(Verdict::Leave, Outcome::Shutdown),
             () = too_long => gate.conflict(std::time::Duration::ZERO, job.redeliveries),
         }
     }
+}
+
+/// The first message's decision, as another message of its key has it: no run and no attempt of its own.
+fn shared(decision: Decision) -> Decision {
+    let outcome = match decision.verdict {
+        Verdict::Ack => Outcome::Duplicate,
+        Verdict::Retry(_) => Outcome::InProgress,
+        Verdict::DeadLetter | Verdict::Leave => decision.outcome,
+    };
+    Decision { outcome, attempt: 0, ..decision }
 }
 
 impl Leader {

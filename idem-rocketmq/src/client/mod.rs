@@ -5,6 +5,7 @@
 //! runs on the user's runtime: each [`Client`] has a thread and a runtime of its own, so that a blocked or
 //! finished user runtime cannot leave a consumer half alive.
 
+mod chores;
 mod copy;
 mod delay;
 mod error;
@@ -13,7 +14,6 @@ mod listener;
 mod message;
 mod names;
 mod reach;
-mod routes;
 mod runtime;
 mod session;
 mod settings;
@@ -25,7 +25,7 @@ mod tests;
 pub(crate) use copy::{DelayBy, Retry};
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
-pub(crate) use message::Parts;
+pub(crate) use message::delivery;
 pub(crate) use names::{check_group, check_tag, check_topic};
 pub(crate) use runtime::own_runtime;
 pub(crate) use settings::ClientSettings;

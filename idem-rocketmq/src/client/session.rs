@@ -49,7 +49,7 @@ pub(super) struct Running {
     pub(super) runtime: Arc<ClientRuntime>,
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
-    pub(super) routes: JoinHandle<()>,
+    pub(super) chores: Vec<JoinHandle<()>>,
 }
 
 pub(super) fn spawn(
@@ -100,7 +100,7 @@ fn live_on(
 /// Pulling stops, then the consumer drops the calls that are still blocked and stores the offsets of the others.
 async fn stop(running: Running, gate: &Gate) {
     gate.close();
-    running.routes.abort();
+    running.chores.iter().for_each(JoinHandle::abort);
     let leaving = async {
         let mut consumer = running.consumer.lock().await;
         consumer.suspend().await;

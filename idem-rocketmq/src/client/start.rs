@@ -21,7 +21,7 @@ use tokio::sync::Mutex;
 use super::gate::Gate;
 use super::listener::Adapter;
 use super::session::Running;
-use super::{ClientError, ClientSettings, ConsumeFrom, Credentials, Listener, reach, routes};
+use super::{ClientError, ClientSettings, ConsumeFrom, Credentials, Listener, chores, reach};
 
 /// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
 /// them when that fails; it also sleeps this long, and no product with it overflows.
@@ -33,10 +33,7 @@ const MAX_RECONSUME_TIMES: i32 = i32::MAX;
 /// Time for the last answers before a shutdown takes effect.
 const LAST_ANSWERS_MILLIS: u64 = 300;
 
-/// The least that the client accepts: what a crash delivers twice is about this much.
-const PERSIST_OFFSETS_MILLIS: u32 = 1_000;
-
-/// The least that the client accepts; see [`routes`] for topics that do not exist yet.
+/// The least that the client accepts; see [`chores`] for topics that do not exist yet.
 const POLL_ROUTES_MILLIS: u32 = 10_000;
 
 /// A producer with a larger limit than the default may have sent what is to be sent again.
@@ -68,8 +65,8 @@ pub(super) async fn start(
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
     ask_a_broker(&mut consumer, settings).await?;
-    let routes = routes::watch(&consumer, settings);
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, routes })
+    let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores })
 }
 
 fn client_config(settings: &ClientSettings) -> ClientConfig {
@@ -78,7 +75,6 @@ fn client_config(settings: &ClientSettings) -> ClientConfig {
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
     config.set_instance_name(instance_name(settings).into());
     config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
-    config.set_persist_consumer_offset_interval(PERSIST_OFFSETS_MILLIS);
     config
 }
 

@@ -107,12 +107,12 @@ fn store(root: CheetahString, ports: Ports, options: &Options) -> MessageStoreCo
         mapped_file_size_timer_log: 100 << 16,
         max_hash_slot_num: 10_000,
         max_index_num: 40_000,
-        // Room for a body of 4 MiB with its properties.
-        max_message_size: 8 << 20,
+        // Apache's broker allows 4 MiB for the body alone; this one counts properties and headers too.
+        max_message_size: (4 << 20) + (64 << 10),
         // A full disk of the host is not the reader's business.
-        disk_max_used_space_ratio: 99,
+        disk_max_used_space_ratio: 97,
+        disk_space_clean_forcibly_ratio: 98,
         disk_space_warning_level_ratio: 99,
-        disk_space_clean_forcibly_ratio: 99,
         ha_listen_address: Ipv4Addr::LOCALHOST.into(),
         ha_listen_port: ports.replication.into(),
         message_delay_level: options.delay_levels.clone(),

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rocketmq_broker::{BrokerBootstrap, BrokerStartupError, Running};
+use rocketmq_namesrv::NameServerResult;
 use rocketmq_observability::{TelemetryHandle, TelemetryRuntimeGuard};
 use rocketmq_runtime::RuntimeOwner;
 use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::admin::Admin;
@@ -25,7 +27,12 @@ const STACK_BYTES: usize = 16 << 20;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-type Started = Result<(String, Admin, Producer), EmbeddedError>;
+/// When broker and name server have ended, nothing is left that is worth waiting for.
+const END_TASKS: Duration = Duration::from_millis(200);
+
+/// The name server's address and what asks the broker.
+type Face = (String, Admin, Producer);
+type Started = Result<Face, EmbeddedError>;
 
 pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedError> {
     let (ready, started) = oneshot::channel();
@@ -42,47 +49,70 @@ pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedEr
     Ok(EmbeddedBroker { name_server, admin, producer, stop: Mutex::new(Some(stop)), down })
 }
 
-/// A stop signal ends the services in order; a dropped one ends them like a crash.
-fn live(options: &Options, ready: oneshot::Sender<Started>, stopped: oneshot::Receiver<()>) {
-    let directory = match tempfile::Builder::new().prefix("idem-embedded-").tempdir() {
-        Ok(directory) => directory,
-        Err(error) => return drop(ready.send(Err(EmbeddedError::Start(error.to_string())))),
-    };
-    match own_runtime("idem-embedded", 32) {
-        Ok(owner) => {
-            owner.block_on(serve(&owner, options, &directory, ready, stopped));
-            owner.shutdown_background();
-        }
-        Err(cause) => drop(ready.send(Err(EmbeddedError::Start(cause)))),
+type Ready = oneshot::Sender<Started>;
+
+fn live(options: &Options, ready: Ready, stopped: oneshot::Receiver<()>) {
+    let failure = live_in_directory(options, ready, stopped);
+    // Only now are the files gone and the ports free.
+    if let Some((ready, error)) = failure {
+        let _ = ready.send(Err(error));
     }
 }
 
+fn live_in_directory(
+    options: &Options,
+    ready: Ready,
+    stopped: oneshot::Receiver<()>,
+) -> Option<(Ready, EmbeddedError)> {
+    let directory = match tempfile::Builder::new().prefix("idem-embedded-").tempdir() {
+        Ok(directory) => directory,
+        Err(error) => return Some((ready, EmbeddedError::Start(error.to_string()))),
+    };
+    let owner = match own_runtime("idem-embedded", 32) {
+        Ok(owner) => owner,
+        Err(cause) => return Some((ready, EmbeddedError::Start(cause))),
+    };
+    let failure = owner.block_on(async {
+        match boot(&owner, options, &directory).await {
+            Ok((services, face)) => serve(&owner, services, face, ready, stopped).await,
+            Err(error) => return Some((ready, error)),
+        }
+        None
+    });
+    owner.shutdown_background();
+    failure
+}
+
+/// Until the stop signal, which also comes by being dropped. A broker that does not end in order panics aloud.
 async fn serve(
     owner: &RuntimeOwner,
-    options: &Options,
-    directory: &TempDir,
-    ready: oneshot::Sender<Started>,
+    services: Services,
+    face: Face,
+    ready: Ready,
     stopped: oneshot::Receiver<()>,
 ) {
-    let (services, face) = match boot(owner, options, directory).await {
-        Ok(started) => started,
-        Err(error) => return drop(ready.send(Err(error))),
-    };
-    if ready.send(Ok(face)).is_ok() && stopped.await.is_ok() {
-        services.end().await;
-        owner.shutdown_tasks_until(ShutdownDeadline::after(PATIENCE)).await;
+    if ready.send(Ok(face)).is_ok() {
+        let _ = stopped.await;
     }
+    services.end().await;
+    owner.shutdown_tasks_until(ShutdownDeadline::after(END_TASKS)).await;
 }
 
 struct Services {
     broker: BrokerBootstrap<Running>,
-    name_server: oneshot::Sender<()>,
+    name_server: NameServer,
+}
+
+struct NameServer {
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<NameServerResult<()>>,
 }
 
 impl Services {
     async fn end(self) {
         let _ = timeout(PATIENCE, self.broker.shutdown()).await;
-        let _ = self.name_server.send(());
+        let _ = self.name_server.stop.send(());
+        let _ = timeout(END_TASKS, self.name_server.serving).await;
     }
 }
 
@@ -90,7 +120,7 @@ async fn boot(
     owner: &RuntimeOwner,
     options: &Options,
     directory: &TempDir,
-) -> Result<(Services, (String, Admin, Producer)), EmbeddedError> {
+) -> Result<(Services, Face), EmbeddedError> {
     let ports = Ports::find().map_err(|error| EmbeddedError::Start(error.to_string()))?;
     let address = |port| format!("{}:{port}", Ipv4Addr::LOCALHOST);
     let name_server = boot_name_server(owner, directory, ports.name_server).await?;
@@ -105,7 +135,7 @@ async fn boot_name_server(
     owner: &RuntimeOwner,
     directory: &TempDir,
     port: u16,
-) -> Result<oneshot::Sender<()>, EmbeddedError> {
+) -> Result<NameServer, EmbeddedError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let context = owner.root_context().component("name-server");
     let bootstrap = rocketmq_namesrv::bootstrap::Builder::new(context, TelemetryHandle::noop())
@@ -113,16 +143,16 @@ async fn boot_name_server(
         .set_server_config(config::server(port))
         .build();
     let stopped = async { drop(stopped.await) };
-    let serving = tokio::spawn(Box::pin(bootstrap.boot_with_shutdown(stopped)));
+    let mut serving = tokio::spawn(Box::pin(bootstrap.boot_with_shutdown(stopped)));
     let answers = async {
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
             sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::select! {
-        ended = serving => Err(EmbeddedError::Start(format!("the name server ended: {ended:?}"))),
+        ended = &mut serving => Err(EmbeddedError::Start(format!("the name server ended: {ended:?}"))),
         answered = timeout(PATIENCE, answers) => match answered {
-            Ok(()) => Ok(stop),
+            Ok(()) => Ok(NameServer { stop, serving }),
             Err(_) => Err(EmbeddedError::Start("the name server does not answer".to_owned())),
         },
     }

@@ -20,12 +20,15 @@ mod admin;
 mod config;
 mod host;
 mod locks;
+mod plain;
 mod producer;
 mod remoting;
 
 pub use admin::StoredMessage;
+pub use plain::PlainListener;
 pub use producer::{Outgoing, Producer};
 
+use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -38,8 +41,8 @@ use admin::Admin;
 
 /// A running name server and broker.
 ///
-/// They have a runtime of their own and so outlive any other. Dropping this value ends them at once;
-/// [`shutdown`](Self::shutdown) ends them in order and takes some seconds.
+/// They have a runtime of their own and so outlive any other. Dropping this value ends them and waits for that a
+/// moment; [`shutdown`](Self::shutdown) waits to the end.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
     name_server: String,
@@ -227,12 +230,12 @@ impl EmbeddedBroker {
 }
 
 impl Drop for EmbeddedBroker {
-    /// Ends the broker as a crash would and waits a moment for its files to be gone.
+    /// Ends the broker and waits up to a second for its files to be gone.
     fn drop(&mut self) {
         let running = self.stop.lock().take().is_some();
         let mut waits = 0;
-        while running && !*self.down.borrow() && waits < 100 {
-            std::thread::sleep(Duration::from_millis(5));
+        while running && !*self.down.borrow() && waits < 200 {
+            thread::sleep(Duration::from_millis(5));
             waits += 1;
         }
     }

@@ -173,7 +173,6 @@ impl Inner {
         let mut producer = DefaultMQProducer::builder(runtime.map_err(|error| failed("", &error))?)
             .client_config(config)
             .producer_group("idem_embedded_producer")
-            .max_message_size(8 << 20)
             .build();
         producer.start().await.map_err(|error| failed("", &error))?;
         Ok(producer)

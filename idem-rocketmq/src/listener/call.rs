@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::Bridge;
 use super::dispatch::{Handler, Prepare};
 use super::report;
-use crate::client::Parts;
+use crate::client;
 use crate::delivery::Delivery;
 use crate::extract::Attempt;
 use crate::handler::{CallContext, Run};
@@ -37,7 +37,7 @@ enum Event {
     },
     Admitted(usize, Admission),
     /// The broker has what it was to be told; `false` where the message is left to it.
-    Told(usize, bool),
+    Told(bool),
 }
 
 /// The leaders of one handler that are yet to be claimed, with their messages' places.
@@ -95,7 +95,7 @@ impl<'a> Call<'a> {
     fn enter(&mut self) {
         let mut waiting: HashMap<usize, Waiting> = HashMap::new();
         for place in 0..self.sources.len() {
-            let delivery = Arc::new(delivery(self.sources[place], &self.bridge.group));
+            let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
             let found = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
             let Some((index, handler)) = found.map(|(index, handler)| (index, handler.clone())) else {
                 self.messages.push(Message { delivery, handler: None, run: None, key: None });
@@ -151,7 +151,7 @@ impl<'a> Call<'a> {
                 }
             }
             Event::Admitted(place, admission) => self.admitted(place, admission),
-            Event::Told(_, is_told) => self.close(is_told),
+            Event::Told(is_told) => self.close(is_told),
         }
     }
 
@@ -214,7 +214,7 @@ impl<'a> Call<'a> {
                 let (bridge, source) = (self.bridge, self.sources[place]);
                 let (delivery, key) = (message.delivery.clone(), message.key.clone());
                 self.events.push(Box::pin(async move {
-                    Event::Told(place, bridge.tell(source, &delivery, key.as_ref(), settled).await)
+                    Event::Told(bridge.tell(source, &delivery, key.as_ref(), settled).await)
                 }));
             }
         }
@@ -259,22 +259,4 @@ impl Drop for Reporter {
             let _ = report.send(Report::Dropped(self.place));
         }
     }
-}
-
-fn delivery(message: &MessageExt, group: &str) -> Delivery {
-    let parts = Parts::of(message);
-    let time = |millis: i64| {
-        SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
-    };
-    Delivery::builder(parts.topic)
-        .group(group)
-        .message_id(parts.message_id)
-        .queue(parts.broker, u32::try_from(parts.queue_id).unwrap_or_default())
-        .offset(u64::try_from(parts.offset).unwrap_or_default())
-        .reconsume_times(parts.reconsume_times)
-        .born_at(time(parts.born_at))
-        .stored_at(time(parts.stored_at))
-        .properties(parts.properties)
-        .body(parts.body)
-        .build()
 }

@@ -107,10 +107,13 @@ async fn equal_keys_of_one_process_share_one_verdict_without_a_permit_or_an_atte
             handle(&gate, job("a"), work).await.decision
         })
     });
+    let mut attempts = 0;
     for message in messages.collect::<Vec<_>>() {
         let decision = message.await.unwrap();
-        assert_eq!((decision.verdict, decision.attempt), (Verdict::Retry(secs(7)), 1));
+        assert_eq!(decision.verdict, Verdict::Retry(secs(7)));
+        attempts += decision.attempt;
     }
+    assert_eq!(attempts, 1);
     assert_eq!((runs.count(), store.sizes("claim")), (1, vec![1]));
     assert_eq!(succeed(&gate, job("a")).await.attempt, 2, "ten messages have cost one attempt");
 }

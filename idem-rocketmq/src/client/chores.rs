@@ -1,14 +1,15 @@
-//! Finds topics soon after they are created.
+//! Chores beside the client's own: routes of new topics and offsets.
 //!
 //! The client asks for routes every 10 s at best, and has no broker to send its heartbeat to before it knows
-//! one. A consumer that is started before its topic would get the first message up to half a minute late.
+//! one. A consumer that is started before its topic would get the first message up to half a minute late. And it
+//! stores no offset in its first 10 s; a crash then would deliver all of them twice.
 
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
-use rocketmq_client_rust::DefaultMQPushConsumer;
+use rocketmq_client_rust::{DefaultMQPushConsumer, MQConsumerInner};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 use super::ClientSettings;
 
@@ -18,7 +19,7 @@ const LATER: Duration = Duration::from_secs(2);
 const EAGER: u32 = 20;
 
 /// Asks for each topic that has no route yet, until it has one. Must be called on the client's runtime.
-pub(super) fn watch(consumer: &DefaultMQPushConsumer, settings: &ClientSettings) -> JoinHandle<()> {
+pub(super) fn find_routes(consumer: &DefaultMQPushConsumer, settings: &ClientSettings) -> JoinHandle<()> {
     let consumer = consumer.default_mq_push_consumer_impl().cloned();
     let topics = topics(settings);
     tokio::spawn(async move {
@@ -36,6 +37,21 @@ pub(super) fn watch(consumer: &DefaultMQPushConsumer, settings: &ClientSettings)
             }
             rounds = if found { 0 } else { rounds.saturating_add(1) };
             sleep(if missing.is_empty() || rounds > EAGER { LATER } else { SOON }).await;
+        }
+    })
+}
+
+/// What a crash delivers twice is about what was acked since the last time.
+const STORE_OFFSETS: Duration = Duration::from_secs(1);
+
+/// Stores the offsets of acked messages regularly. Must be called on the client's runtime.
+pub(super) fn store_offsets(consumer: &DefaultMQPushConsumer) -> JoinHandle<()> {
+    let consumer = consumer.default_mq_push_consumer_impl().cloned();
+    tokio::spawn(async move {
+        let mut next = interval(STORE_OFFSETS);
+        while let Some(consumer) = &consumer {
+            next.tick().await;
+            consumer.persist_consumer_offset().await;
         }
     })
 }
