@@ -110,18 +110,18 @@ impl Options {
             "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),
             "retention" => self.retention = Some(Time::parse(&name, input)?.more_than_zero()?),
-            _ => self.parse_setting(name, input)?,
+            _ => self.parse_setting(&name, input)?,
         }
         Ok(())
     }
 
-    fn parse_setting(&mut self, name: Ident, input: ParseStream<'_>) -> Result<()> {
+    fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         let arg = match name.to_string().as_str() {
-            "concurrency" | "max_attempts" => number::parse(&name, input)?,
-            "backoff" => backoff::parse(&name, input)?,
+            "concurrency" | "max_attempts" => number::parse(name, input)?,
+            "backoff" => backoff::parse(name, input)?,
             option => match Choice::of(option) {
-                Some(choice) => choice.parse(&name, input)?,
-                None => return Err(suggest::unknown("option", &name, &OPTIONS)),
+                Some(choice) => choice.parse(name, input)?,
+                None => return Err(suggest::unknown("option", name, &OPTIONS)),
             },
         };
         self.calls.push(Call { method: Ident::new(&name.to_string(), Span::mixed_site()), arg });

@@ -5,6 +5,8 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Error, Field, Member, Meta, Path, Result};
 
+use crate::expand::ours_at;
+
 const MARK: &str = "idempotency_key";
 
 pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
@@ -15,13 +17,14 @@ pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
     let bounds = bounds(&input, &marked);
     let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
-    let members = marked.iter().map(|(member, _)| member);
+    let parts = marked.iter().map(|(member, _)| quote_spanned!(ours_at(member.span())=> &self.#member));
     Ok(quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #krate::__private as __idem;
+            #[automatically_derived]
             impl #impl_generics __idem::Keyed for #name #ty_generics where #(#predicates,)* #(#bounds,)* {
                 fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[#(&self.#members),*])
+                    __idem::IdempotencyKey::from_parts(&[#(#parts),*])
                 }
             }
         };

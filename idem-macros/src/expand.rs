@@ -1,15 +1,17 @@
 //! The function, the struct beside it, and its route.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::Type;
+use syn::ext::IdentExt as _;
+use syn::spanned::Spanned;
 
 use crate::ast::Function;
 use crate::attr::Options;
 use crate::attr::key::{FieldPath, Key, Source};
 use crate::{check, fallback};
 
-pub(crate) fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn idempotent(options: TokenStream, item: &TokenStream) -> TokenStream {
     let function = match syn::parse2(item.clone()) {
         Ok(function) => function,
         Err(error) => {
@@ -93,17 +95,13 @@ fn handler_impl(function: &Function, payload: &Type) -> TokenStream {
 
 /// A future that is not `Send` is told of at the function's `async`.
 fn at_async(function: &Function, block: &TokenStream) -> TokenStream {
-    let span = function
-        .sig
-        .asyncness
-        .map_or_else(Span::mixed_site, |token| token.span)
-        .resolved_at(Span::mixed_site());
-    quote_spanned!(span=> __idem::boxed(async move { #block }))
+    let span = function.sig.asyncness.map_or_else(Span::mixed_site, |token| token.span);
+    quote_spanned!(ours_at(span)=> __idem::boxed(async move { #block }))
 }
 
 /// The public call that the attribute stands for.
 fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream {
-    let name = function.sig.ident.to_string();
+    let name = function.sig.ident.unraw().to_string();
     let topic = &options.topic;
     let codec = codec(options, payload);
     let key = key(options.key.as_ref(), payload);
@@ -119,35 +117,62 @@ fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream 
 fn codec(options: &Options, payload: &Type) -> TokenStream {
     match &options.codec {
         Some(codec) => quote!(#codec),
-        None => quote_spanned! {Span::mixed_site()=> {
-            #[allow(unused_imports)]
-            use __idem::PickJson as _;
-            __idem::Pick::<#payload>::codec()
-        }},
+        None => block_at(
+            payload.span(),
+            quote_spanned! {Span::mixed_site()=>
+                #[allow(unused_imports)]
+                use __idem::PickJson as _;
+                __idem::Pick::<#payload>::codec()
+            },
+        ),
     }
 }
 
 fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
     let mixed = Span::mixed_site();
     match key {
-        None => quote_spanned!(mixed=> .key(<#payload as __idem::Keyed>::idempotency_key)),
+        None => {
+            quote_spanned!(mixed=> .key(|payload: &#payload| <#payload as __idem::Keyed>::idempotency_key(payload)))
+        }
         Some(Key::Fields(fields)) => {
-            let fields =
-                fields.iter().map(|FieldPath(members)| quote_spanned!(mixed=> &payload #(.#members)*));
+            let fields = fields.iter().map(field);
             quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IdempotencyKey::from_parts(&[#(#fields),*])))
         }
         Some(Key::With(path)) => {
-            quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IntoKey::into_key(#path(payload))))
+            let args = quote_spanned!(ours_at(path.span())=> (payload));
+            quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IntoKey::into_key(#path #args)))
         }
         Some(Key::From(source)) => {
-            let source = match source {
-                Source::MessageKeys => quote_spanned!(mixed=> MessageKeys),
-                Source::UniqueKey => quote_spanned!(mixed=> UniqueKey),
-                Source::Property(name) => quote_spanned!(mixed=> property(#name)),
-            };
+            let source = self::source(source);
             quote_spanned!(mixed=> .key_from(__idem::KeySource::#source))
         }
     }
+}
+
+/// A part of the key, which stands where the user named the field.
+fn field(FieldPath(members): &FieldPath) -> TokenStream {
+    let span = members.first().map_or_else(Span::mixed_site, Spanned::span);
+    quote_spanned!(ours_at(span)=> &payload #(.#members)*)
+}
+
+fn source(source: &Source) -> TokenStream {
+    match source {
+        Source::MessageKeys => quote_spanned!(Span::mixed_site()=> MessageKeys),
+        Source::UniqueKey => quote_spanned!(Span::mixed_site()=> UniqueKey),
+        Source::Property(name) => quote_spanned!(Span::mixed_site()=> property(#name)),
+    }
+}
+
+/// A block whose braces stand where an error about it belongs.
+fn block_at(span: Span, block: TokenStream) -> TokenStream {
+    let mut block = Group::new(Delimiter::Brace, block);
+    block.set_span(ours_at(span));
+    block.into_token_stream()
+}
+
+/// The place of the user's token with the hygiene of our own, so that lints take it for ours.
+pub(crate) fn ours_at(span: Span) -> Span {
+    span.resolved_at(Span::mixed_site())
 }
 
 fn settings(options: &Options) -> TokenStream {

@@ -1,5 +1,7 @@
 //! What the macros write, as a user would read it. `UPDATE_EXPECT=1` rewrites the expectations.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
 use expect_test::{Expect, expect};
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -13,7 +15,7 @@ fn check(expanded: TokenStream, expected: &Expect) {
 fn route(options: TokenStream, expected: &Expect) {
     let expanded = crate::expand::idempotent(
         options,
-        quote!(
+        &quote!(
             async fn pay(_: Order) {}
         ),
     );
@@ -29,7 +31,7 @@ fn route(options: TokenStream, expected: &Expect) {
     check(quote!(impl Routed { #(#routed)* }), expected);
 }
 
-fn attribute(options: TokenStream, item: TokenStream, expected: &Expect) {
+fn attribute(options: TokenStream, item: &TokenStream, expected: &Expect) {
     check(crate::expand::idempotent(options, item), expected);
 }
 
@@ -37,7 +39,7 @@ fn attribute(options: TokenStream, item: TokenStream, expected: &Expect) {
 fn the_attribute_writes_the_public_call() {
     attribute(
         quote!(key = "order_id", topic = "orders", tag = "PAID"),
-        quote! {
+        &quote! {
             /// Adds.
             #[cfg(unix)]
             pub async fn add_gmv(order: OrderPaid, State(gmv): State<Gmv>, delivery: &Delivery) -> HandlerResult {
@@ -240,7 +242,7 @@ fn without_an_option_the_payload_has_its_own_key() {
                         },
                         __Handler,
                     )
-                    .key(<Order as __idem::Keyed>::idempotency_key)
+                    .key(|payload: &Order| <Order as __idem::Keyed>::idempotency_key(payload))
                     .named(::core::concat!(::core::module_path!(), "::", "pay"))
             }
         }
@@ -270,7 +272,7 @@ fn a_keyword_is_a_field_too() {
 fn a_mistake_keeps_the_function_and_a_route() {
     attribute(
         quote!(crate = ::my::idem, key = ""),
-        quote!(
+        &quote!(
             pub(crate) async fn pay(_: Order) {}
         ),
         &expect![[r#"
@@ -312,22 +314,23 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
     check(
         crate::derive::expand(item).unwrap(),
         &expect![[r#"
-        const _: () = {
-            use ::idem_rocketmq::__private as __idem;
-            impl<T: Clone> __idem::Keyed for Order<T>
-            where
-                T: Send,
-                T: __idem::KeyPart,
-                u64: __idem::KeyPart,
-            {
-                fn idempotency_key(
-                    &self,
-                ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[&self.tenant, &self.id])
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                #[automatically_derived]
+                impl<T: Clone> __idem::Keyed for Order<T>
+                where
+                    T: Send,
+                    T: __idem::KeyPart,
+                    u64: __idem::KeyPart,
+                {
+                    fn idempotency_key(
+                        &self,
+                    ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                        __idem::IdempotencyKey::from_parts(&[&self.tenant, &self.id])
+                    }
                 }
-            }
-        };
-    "#]],
+            };
+        "#]],
     );
     let tuple = quote! {
         #[idempotency_key(crate = ::my::idem)]
@@ -336,17 +339,18 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
     check(
         crate::derive::expand(tuple).unwrap(),
         &expect![[r#"
-        const _: () = {
-            use ::my::idem::__private as __idem;
-            impl __idem::Keyed for Order {
-                fn idempotency_key(
-                    &self,
-                ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[&self.1])
+            const _: () = {
+                use ::my::idem::__private as __idem;
+                #[automatically_derived]
+                impl __idem::Keyed for Order {
+                    fn idempotency_key(
+                        &self,
+                    ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                        __idem::IdempotencyKey::from_parts(&[&self.1])
+                    }
                 }
-            }
-        };
-    "#]],
+            };
+        "#]],
     );
 }
 

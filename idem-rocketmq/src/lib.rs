@@ -5,6 +5,7 @@
 #![recursion_limit = "256"]
 
 // The macros' expansion names this crate, also in its own tests.
+#[cfg(test)]
 extern crate self as idem_rocketmq;
 
 mod client;
@@ -25,12 +26,13 @@ pub mod testing;
 #[doc(hidden)]
 pub mod __private;
 
+#[doc = include_str!("docs/errors.md")]
+pub use idem_core::HandlerError;
 #[doc = include_str!("docs/keys.md")]
 pub use idem_core::IdempotencyKey;
 pub use idem_core::{
-    Backoff, Disposition, Fence, FingerprintMismatch, HandlerError, HandlerResult, InProgress, IntoKey,
-    KeyError, KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token,
-    Undecodable,
+    Backoff, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey, KeyError, KeyPart,
+    Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
 };
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, idempotent};

@@ -16,7 +16,7 @@
 /// let routes: Vec<Route> = handlers![count, pay::refund];
 /// ```
 ///
-/// A handler is named by the struct that the attribute put beside the function, and that lives where types
+/// "Expected type, found function" says that a function has no `#[idempotent]`. A handler is named by the struct that the attribute put beside the function, and that lives where types
 /// live. A module and an imported function of one name clash there: for `mod pay; use pay::pay;` write
 /// `handlers![pay::pay]`.
 #[macro_export]

@@ -103,6 +103,10 @@ fn the_sources_of_a_reason_stay_in_the_chain() {
 
 #[test]
 fn shorthands_on_results_mark_the_error() {
+    fn in_anyhow() -> anyhow::Result<()> {
+        Err(io::Error::other("disk")).or_retry_after(DELAY)?;
+        Ok(())
+    }
     fn number(text: &str) -> HandlerResult {
         text.parse::<u8>().or_reject()?;
         Ok(())
@@ -110,11 +114,6 @@ fn shorthands_on_results_mark_the_error() {
     let error = number("x").unwrap_err();
     assert_eq!(error.disposition(), REJECT);
     assert_eq!(error.to_string(), "invalid digit found in string");
-
-    fn in_anyhow() -> anyhow::Result<()> {
-        Err(io::Error::other("disk")).or_retry_after(DELAY)?;
-        Ok(())
-    }
     check(in_anyhow().unwrap_err(), RETRY_AFTER, "disk");
 }
 

@@ -89,7 +89,9 @@ fn name(segment: &str, span: Span) -> Option<Member> {
     if let Ok(index) = segment.parse() {
         return Some(Member::Unnamed(Index { index, span }));
     }
-    let mut ident: Ident = syn::parse::Parser::parse_str(Ident::parse_any, segment).ok()?;
+    // The text is compared, because a parser skips spaces and comments around the name.
+    let parsed = syn::parse::Parser::parse_str(Ident::parse_any, segment).ok();
+    let mut ident = parsed.filter(|ident: &Ident| ident == segment)?;
     if syn::parse_str::<Ident>(segment).is_err() {
         let keyword_field = !matches!(segment, "self" | "Self" | "super" | "crate" | "_");
         ident = keyword_field.then(|| Ident::new_raw(segment, span))?;

@@ -25,13 +25,9 @@ impl Time {
         let literal: LitStr = input.parse().map_err(|error| {
             Error::new(error.span(), format!("expected a duration in quotes: {EXPECTED}"))
         })?;
-        match millis(&literal.value()) {
-            Some(millis) => Ok(Self { millis, literal }),
-            None => {
-                let message = format!("`{}` is not a duration: {EXPECTED}", literal.value());
-                Err(Error::new(literal.span(), message))
-            }
-        }
+        let not_one = || format!("`{}` is not a duration: {EXPECTED}", literal.value());
+        let millis = millis(&literal.value()).ok_or_else(|| Error::new(literal.span(), not_one()))?;
+        Ok(Self { millis, literal })
     }
 
     pub(super) fn more_than_zero(self) -> Result<Self> {

@@ -43,9 +43,12 @@ impl fmt::Debug for Run {
     }
 }
 
+/// Computes the key of a payload.
+type KeyOf<P> = dyn Fn(&P) -> Result<IdempotencyKey, KeyError> + Send + Sync;
+
 /// How a handler's key is found.
 pub(super) enum KeyBy<P> {
-    Payload(Box<dyn Fn(&P) -> Result<IdempotencyKey, KeyError> + Send + Sync>),
+    Payload(Box<KeyOf<P>>),
     Delivery(KeySource),
 }
 

@@ -91,11 +91,6 @@ impl Route {
         &self.tags
     }
 
-    /// Whether a message with this tag is for this handler.
-    pub(crate) fn takes_tag(&self, tag: Option<&str>) -> bool {
-        self.tags.is_empty() || tag.is_some_and(|tag| self.tags.contains(tag))
-    }
-
     /// The scope that the user chose.
     pub(crate) fn explicit_scope(&self) -> Option<&str> {
         self.scope.as_deref()
