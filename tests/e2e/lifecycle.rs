@@ -1,0 +1,1 @@
+//! From start to end, and what a stop leaves behind.

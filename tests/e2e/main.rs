@@ -1,0 +1,9 @@
+//! Whole consumers against real brokers and real stores.
+
+mod crash;
+mod input;
+mod kit;
+mod lifecycle;
+mod outage;
+mod slow;
+mod startup;

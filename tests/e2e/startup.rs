@@ -1,0 +1,1 @@
+//! Every mistake that a start-up finds, by its text.

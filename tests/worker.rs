@@ -1,0 +1,3 @@
+//! A consumer in a process of its own, for tests that kill it.
+
+fn main() {}
