@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::faulty::Faulty;
-use super::{Admission, Attempt, Engine, Entry, Gate, Job, Settled};
+use super::{Admission, Engine, Entry, Gate, Job, Settled};
 use crate::handler_error::HandlerResult;
 use crate::store::MemoryStore;
 use crate::{
-    Backoff, Clock, Decision, Fingerprint, IdempotencyKey, Lease, Namespace, Outcome, RecordKey, Settings,
-    Verdict,
+    Attempt, Backoff, Clock, Decision, Fingerprint, IdempotencyKey, Lease, Namespace, Outcome, RecordKey,
+    Settings, Verdict,
 };
 
 fn secs(seconds: u64) -> Duration {
