@@ -89,7 +89,7 @@ impl Bridge {
     }
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     /// Lets every message in; the leaders of each handler are claimed together.
     fn enter(&mut self) {
         let mut waiting: HashMap<usize, Waiting> = HashMap::new();
