@@ -63,7 +63,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// `RUST_LOG` where it is set; else what a service in production would show.
+/// `RUST_LOG` where it is set; else what idem says, and of the RocketMQ client, which talks much, only errors.
 fn filter() -> tracing_subscriber::EnvFilter {
-    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,idem_rocketmq=info".into())
+    let usual = "info,rocketmq_client_rust=error,rocketmq_transport=error,rocketmq_runtime=error";
+    tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into())
 }
