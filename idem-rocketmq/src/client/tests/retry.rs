@@ -155,6 +155,23 @@ async fn a_body_that_was_compressed_on_the_way_is_the_same_in_a_retry() {
 }
 
 #[tokio::test]
+async fn a_message_without_body_can_be_retried_and_dead_lettered() {
+    let broker = broker().await;
+    broker.create_topic("empty", 1).await.unwrap();
+    broker.send_empty_body("empty").await.unwrap();
+    let listener = Recorder::acking();
+    let client = start(settings(&broker, "empty_group", "empty"), &listener).await;
+    let first = listener.message(0).await;
+    client.retry(&first, Retry::default()).await.unwrap();
+    let second = listener.message(1).await;
+    assert_eq!(second.reconsume_times(), 1);
+    client.dead_letter(&second, Vec::new()).await.unwrap();
+    let letters = broker.read_all("%DLQ%empty_group").await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.property("TAGS")).collect::<Vec<_>>(), [Some("T")]);
+    client.shutdown().await;
+}
+
+#[tokio::test]
 async fn after_the_broker_is_gone_a_retry_is_an_error_that_names_the_message() {
     let broker = EmbeddedBroker::builder().topic("gone", 1).start().await.unwrap();
     broker.producer().send(Outgoing::new("gone", "x")).await.unwrap();
