@@ -174,8 +174,9 @@ impl Face {
     }
 
     /// The client's producer refuses an empty body, so such a message goes the client's own way, without further
-    /// properties. Its silent fallback is an ordinary message, which is refused too and so is an error.
-    async fn send_back(
+    /// properties. Its silent fallback is an ordinary message, which is refused too and so is an error. Brokers
+    /// refuse empty bodies as well, but a proxy inside the broker goes past that check.
+    pub(super) async fn send_back(
         &self,
         mut message: MessageExt,
         level: i32,

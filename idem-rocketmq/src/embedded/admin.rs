@@ -14,8 +14,6 @@ use super::remoting::{Connection, Request, Response};
 
 /// `RequestCode` of Apache RocketMQ.
 mod code {
-    #[cfg(test)]
-    pub(super) const SEND_MESSAGE: i32 = 10;
     pub(super) const PULL_MESSAGE: i32 = 11;
     pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
     pub(super) const UPDATE_AND_CREATE_TOPIC: i32 = 17;
@@ -94,17 +92,6 @@ impl Admin {
             backlog += u64::try_from(end - acked).unwrap_or(0);
         }
         Ok(backlog)
-    }
-
-    /// What no client of this crate sends, but others may.
-    #[cfg(test)]
-    pub(super) async fn send_empty_body(&self, topic: &str) -> Result<(), EmbeddedError> {
-        let fields = json!({
-            "producerGroup": "raw", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "1",
-            "queueId": "0", "sysFlag": "0", "bornTimestamp": "0", "flag": "0", "properties": "TAGS\u{1}T\u{2}",
-            "reconsumeTimes": "0", "unitMode": "false", "batch": "false",
-        });
-        accepted("store a message", self.ask(code::SEND_MESSAGE, fields).await?)
     }
 
     async fn offset(&self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {

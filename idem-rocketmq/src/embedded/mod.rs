@@ -216,11 +216,6 @@ impl EmbeddedBroker {
         Box::pin(self.face.admin.backlog(group, topic))
     }
 
-    #[cfg(test)]
-    pub(crate) async fn send_empty_body(&self, topic: &str) -> Result<(), EmbeddedError> {
-        self.face.admin.send_empty_body(topic).await
-    }
-
     /// Ends broker and name server in order and removes their files; calling it again waits for the same end.
     pub fn shutdown(&self) -> BoxFuture<'static, ()> {
         if let Some(stop) = self.stop.lock().take() {

@@ -155,18 +155,18 @@ async fn a_body_that_was_compressed_on_the_way_is_the_same_in_a_retry() {
 }
 
 #[tokio::test]
-async fn a_message_without_body_can_be_retried_and_dead_lettered() {
+async fn the_way_for_messages_without_body_retries_and_dead_letters() {
     let broker = broker().await;
-    broker.create_topic("empty", 1).await.unwrap();
-    broker.send_empty_body("empty").await.unwrap();
+    broker.create_topic("back", 1).await.unwrap();
+    broker.producer().send(Outgoing::new("back", "x").tag("T")).await.unwrap();
     let listener = Recorder::acking();
-    let client = start(settings(&broker, "empty_group", "empty"), &listener).await;
+    let client = start(settings(&broker, "back_group", "back"), &listener).await;
     let first = listener.message(0).await;
-    client.retry(&first, Retry::default()).await.unwrap();
+    client.face.send_back(first, 1).await.unwrap().unwrap();
     let second = listener.message(1).await;
-    assert_eq!(second.reconsume_times(), 1);
-    client.dead_letter(&second, Vec::new()).await.unwrap();
-    let letters = broker.read_all("%DLQ%empty_group").await.unwrap();
+    assert_eq!((second.topic().as_str(), second.reconsume_times()), ("back", 1));
+    client.face.send_back(second, -1).await.unwrap().unwrap();
+    let letters = broker.read_all("%DLQ%back_group").await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.property("TAGS")).collect::<Vec<_>>(), [Some("T")]);
     client.shutdown().await;
 }
