@@ -46,13 +46,21 @@ impl Purpose {
             Self::DeadLetter(_) => "dead letter",
         }
     }
+
+    /// For the client's own send-back, to which 0 would mean a level of the broker's choice.
+    pub(super) fn delay_level(&self) -> i32 {
+        match self {
+            Self::Retry(retry) => delay::level(retry.delay).max(1),
+            Self::DeadLetter(_) => -1,
+        }
+    }
 }
 
 /// The broker refuses properties of more than 32,767 bytes; it adds some itself.
 const PROPERTIES_BYTES: usize = 32_767 - 1_024;
 
 /// Brokers take a timer of up to three days.
-const LONGEST_TIMER: Duration = Duration::from_secs(3 * 24 * 3600 - 60);
+const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
 
 /// What the broker or the client wrote for one delivery; in a copy it would be wrong or even act.
 const OF_ONE_DELIVERY: [&str; 20] = [

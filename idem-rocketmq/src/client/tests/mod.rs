@@ -24,14 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn broker() -> Arc<EmbeddedBroker> {
     static SHARED: tokio::sync::Mutex<Weak<EmbeddedBroker>> = tokio::sync::Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;
-    match shared.upgrade() {
-        Some(broker) => broker,
-        None => {
-            let broker = Arc::new(EmbeddedBroker::start().await.unwrap());
-            *shared = Arc::downgrade(&broker);
-            broker
-        }
+    if let Some(broker) = shared.upgrade() {
+        return broker;
     }
+    let broker = Arc::new(EmbeddedBroker::start().await.unwrap());
+    *shared = Arc::downgrade(&broker);
+    broker
 }
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {

@@ -155,6 +155,23 @@ async fn a_body_that_was_compressed_on_the_way_is_the_same_in_a_retry() {
 }
 
 #[tokio::test]
+async fn the_way_for_messages_without_body_retries_and_dead_letters() {
+    let broker = broker().await;
+    broker.create_topic("back", 1).await.unwrap();
+    broker.producer().send(Outgoing::new("back", "x").tag("T")).await.unwrap();
+    let listener = Recorder::acking();
+    let client = start(settings(&broker, "back_group", "back"), &listener).await;
+    let first = listener.message(0).await;
+    client.face.send_back(first, 1).await.unwrap().unwrap();
+    let second = listener.message(1).await;
+    assert_eq!((second.topic().as_str(), second.reconsume_times()), ("back", 1));
+    client.face.send_back(second, -1).await.unwrap().unwrap();
+    let letters = broker.read_all("%DLQ%back_group").await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.property("TAGS")).collect::<Vec<_>>(), [Some("T")]);
+    client.shutdown().await;
+}
+
+#[tokio::test]
 async fn after_the_broker_is_gone_a_retry_is_an_error_that_names_the_message() {
     let broker = EmbeddedBroker::builder().topic("gone", 1).start().await.unwrap();
     broker.producer().send(Outgoing::new("gone", "x")).await.unwrap();

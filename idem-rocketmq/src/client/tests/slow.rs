@@ -44,3 +44,24 @@ async fn a_call_of_40_s_is_not_declared_failed() {
     assert_eq!(broker.read_all("%RETRY%patient_group").await.unwrap(), []);
     client.shutdown().await;
 }
+
+#[tokio::test]
+async fn many_retries_at_once_are_all_confirmed_and_come() {
+    const MESSAGES: usize = 500;
+    let broker = broker().await;
+    broker.create_topic("many", 4).await.unwrap();
+    broker.producer().send_all(vec![Outgoing::new("many", "x"); MESSAGES]).await.unwrap();
+    let listener = Recorder::acking();
+    let client = start(settings(&broker, "many_group", "many"), &listener).await;
+    until("all come", || listener.count() >= MESSAGES).await;
+    let messages = listener.messages.lock().clone();
+    let begin = Instant::now();
+    let retries = messages.iter().map(|message| client.retry(message, crate::client::Retry::default()));
+    for confirmed in futures_util::future::join_all(retries).await {
+        confirmed.unwrap();
+    }
+    println!("{MESSAGES} retries at once confirmed within {:?}", begin.elapsed());
+    until("all come again", || listener.count() >= 2 * MESSAGES).await;
+    client.shutdown().await;
+    assert_eq!(listener.count(), 2 * MESSAGES);
+}
