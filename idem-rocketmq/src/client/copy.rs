@@ -24,10 +24,10 @@ pub(crate) struct Retry {
     pub(crate) properties: Vec<(String, String)>,
 }
 
-/// How a delay is asked from the broker.
+/// How a retry's delay is asked from the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum DelayBy {
-    /// The smallest sufficient delay level, which every broker has.
+pub enum DelayBy {
+    /// The smallest sufficient one of RocketMQ's delay levels, `1s 5s 10s 30s 1m ..`, which every broker has.
     #[default]
     Level,
     /// The timer of 5.x brokers, to the second, up to three days. A broker without it rejects the message.

@@ -21,7 +21,7 @@ async fn a_backlog_with_a_slow_listener_causes_no_retry() {
     until_acked(&broker, "backlog_group", "backlog").await;
     sleep(Duration::from_secs(5)).await;
     assert_eq!(listener.count(), 100);
-    assert!(listener.parts().iter().all(|parts| parts.reconsume_times == 0));
+    assert!(listener.deliveries().iter().all(|one| one.reconsume_times() == 0));
     assert_eq!(broker.read_all("%RETRY%backlog_group").await.unwrap(), []);
     client.shutdown().await;
 }
