@@ -56,6 +56,7 @@ impl Claimed {
         let result = self.drive(|| work(lease, attempt)).await;
         let Self { gate, leader, flight, attempt, permit } = self;
         gate.0.engine.watch.remove(&flight);
+        flight.rest();
         drop(permit);
         Finished { gate, leader, attempt, result }
     }

@@ -142,6 +142,31 @@ async fn whoever_waits_for_a_cancelled_key_gets_the_in_progress_row() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_run_that_the_store_does_not_record_yet_is_held_with_it() {
+    let (engine, store) = engine();
+    let gate = gate(&engine, Settings { timeout: Some(secs(60)), ..Settings::new() });
+    let spawn = || {
+        let (gate, store) = (gate.clone(), store.clone());
+        tokio::spawn(async move {
+            let work = |_, _| async move {
+                store.go_down();
+                Ok(())
+            };
+            handle(&gate, job("a"), work).await.decision
+        })
+    };
+    let messages = [spawn(), spawn()];
+    tokio::time::sleep(secs(600)).await;
+    assert!(
+        messages.iter().all(|message| !message.is_finished()),
+        "nothing is sent back while the store is down"
+    );
+    store.come_back();
+    let [first, second] = messages.map(|message| async { message.await.unwrap().outcome });
+    assert_eq!((first.await, second.await), (Outcome::Completed, Outcome::Duplicate));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_is_claimed_only_when_its_handler_can_start() {
     let (engine, store) = engine();
     let gate = gate(&engine, Settings { concurrency: Some(2), ..Settings::new() });

@@ -53,8 +53,17 @@ fn job_with_payload(name: &str, payload: &str) -> Job {
     Job { fingerprint: Some(Fingerprint::of(payload.as_bytes())), ..job(name) }
 }
 
-/// One message's whole way, as a listener drives it.
+/// One message's whole way. It must be decided within two hours, most of them of paused time.
 async fn handle<F>(gate: &Gate, job: Job, work: impl FnOnce(Lease, Attempt) -> F) -> Settled
+where
+    F: Future<Output = HandlerResult>,
+{
+    let handling = handle_now(gate, job, work);
+    tokio::time::timeout(secs(7_200), handling).await.expect("a message is decided within two hours")
+}
+
+/// One message's whole way, as a listener drives it.
+async fn handle_now<F>(gate: &Gate, job: Job, work: impl FnOnce(Lease, Attempt) -> F) -> Settled
 where
     F: Future<Output = HandlerResult>,
 {
