@@ -106,9 +106,8 @@ impl Scene {
         self.keys.extend((0..ORDERS).map(key));
         self.broker.producer().send_all(messages).await.unwrap();
         let (first, early) = (self.first.id(), self.keys.len() - ORDERS);
-        let half = |runs: &Runs| {
-            done(runs) > early + ORDERS / 2 && runs.values().any(|runs| open_in(runs, first))
-        };
+        let half =
+            |runs: &Runs| done(runs) > early + ORDERS / 2 && runs.values().any(|runs| open_in(runs, first));
         self.ledger().until("half of the work", LONG, half).await;
     }
 
