@@ -17,7 +17,7 @@ use idem_rocketmq::prelude::*;
 
 #[derive(Deserialize)]
 struct Order {
-    order_id: String,
+    id: String,
     /// How long a run works.
     millis: u64,
     /// How many attempts fail.
@@ -46,7 +46,7 @@ impl Ledger {
 }
 
 #[idempotent(
-    key = "order_id",
+    key = "id",
     topic = "orders",
     scope = "orders",
     lease = "3s",
@@ -55,16 +55,16 @@ impl Ledger {
     concurrency = 8
 )]
 async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> HandlerResult {
-    ledger.write(&order.order_id, attempt, "begin")?;
+    ledger.write(&order.id, attempt, "begin")?;
     while order.blocks && !ledger.go.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
     tokio::time::sleep(Duration::from_millis(order.millis)).await;
     if attempt.number() <= order.fails {
-        ledger.write(&order.order_id, attempt, "failed")?;
+        ledger.write(&order.id, attempt, "failed")?;
         return Err("this attempt is to fail".into());
     }
-    ledger.write(&order.order_id, attempt, "done")?;
+    ledger.write(&order.id, attempt, "done")?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ impl Process {
     }
 
     async fn ended(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status;
