@@ -4,10 +4,10 @@
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
-//! said by its message. The worker ends with its standard input, and so with the test that started it.
+//! said by its message.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 use std::sync::Arc;
@@ -96,10 +96,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("idem-worker NAME_SERVER REDIS_URL GROUP INSTANCE LEDGER THREADS");
         exit(2);
     };
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        exit(3);
-    });
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;
     runtime.block_on(consume(arguments))

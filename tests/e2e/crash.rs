@@ -12,6 +12,8 @@ use crate::process::{End, Ledger, Place, Redis, Runs, Worker, done, ran_twice};
 
 const GROUP: &str = "warehouse";
 const ORDERS: usize = 2_000;
+/// The workers' lease.
+const LEASE: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +46,25 @@ async fn a_process_that_is_shut_down_repeats_nothing() {
     assert!(repeated.is_empty(), "ran twice: {repeated:?}");
 }
 
+/// What the promise excepts, and nothing else: a member that could not record a completion before its lease ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_store_repeats_only_what_was_not_recorded() {
+    let mut scene = Scene::start().await;
+    scene.work_until_halfway().await;
+    scene.redis.kill();
+    tokio::time::sleep(LEASE).await;
+    let begun = scene.ledger().runs();
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(scene.ledger().runs(), begun, "something ran while the store was away");
+    let unrecorded = scene.unrecorded().await;
+    scene.redis.restart().await;
+    let runs = scene.finish().await;
+    let repeated = repeated(&runs);
+    println!("outage: {} completions not recorded, {} keys repeated", unrecorded.len(), repeated.len());
+    let surprising: Vec<_> = repeated.difference(&unrecorded).map(|key| (key, &runs[key])).collect();
+    assert!(surprising.is_empty(), "ran twice although it had been recorded: {surprising:?}");
+}
+
 struct Scene {
     // Workers end first.
     first: Worker,
@@ -52,7 +73,7 @@ struct Scene {
     keys: BTreeSet<String>,
     begun: Instant,
     store: RedisStore,
-    _redis: Redis,
+    redis: Redis,
     broker: EmbeddedBroker,
 }
 
@@ -69,7 +90,7 @@ impl Scene {
         let store = RedisStore::connect(redis.url()).await.unwrap();
         let (first, second) = (Worker::start(&place, "first", 2), Worker::start(&place, "second", 2));
         let (keys, begun) = (BTreeSet::new(), Instant::now());
-        let mut scene = Self { first, second, place, keys, begun, store, _redis: redis, broker };
+        let mut scene = Self { first, second, place, keys, begun, store, redis, broker };
         scene.warm_up().await;
         scene.begun = Instant::now();
         scene
@@ -116,18 +137,25 @@ impl Scene {
         let mut in_flight = BTreeSet::new();
         for (key, runs) in self.ledger().runs() {
             let Some(last) = runs.iter().rfind(|run| run.process == process) else { continue };
-            if last.end == End::Open || (last.end == End::Done && !self.is_completed(&key).await) {
+            if last.end == End::Open || (last.end == End::Done && !is_completed(&self.store, &key).await) {
                 in_flight.insert(key);
             }
         }
         in_flight
     }
 
-    async fn is_completed(&self, key: &str) -> bool {
-        let namespace = Namespace::new(["", GROUP, "scope", "orders"]);
-        let key = RecordKey::new(namespace, IdempotencyKey::new(key).unwrap());
-        let record = self.store.read(&key).await.unwrap();
-        record.is_some_and(|record| record.state == State::Completed)
+    /// What has run, and is not completed by what the dead store has on its disk.
+    async fn unrecorded(&self) -> BTreeSet<String> {
+        let twin = self.redis.twin().await;
+        let store = RedisStore::connect(twin.url()).await.unwrap();
+        let mut unrecorded = BTreeSet::new();
+        for (key, runs) in self.ledger().runs() {
+            let has_failed = runs.last().is_some_and(|run| run.end == End::Failed);
+            if !has_failed && !is_completed(&store, &key).await {
+                unrecorded.insert(key);
+            }
+        }
+        unrecorded
     }
 
     /// Waits for the end of all work, and looks at what must be so however it came about.
@@ -146,7 +174,7 @@ impl Scene {
         println!("{} keys done after {took:.1?}, {failed} attempts failed", runs.len());
         assert_eq!(runs.keys().cloned().collect::<BTreeSet<_>>(), self.keys);
         for key in &self.keys {
-            assert!(self.is_completed(key).await, "{key} is done and not recorded");
+            assert!(is_completed(&self.store, key).await, "{key} is done and not recorded");
         }
         assert_eq!(self.broker.read_all(&format!("%DLQ%{GROUP}")).await.unwrap(), []);
         assert_eq!(self.left().await, 0);
@@ -166,6 +194,13 @@ impl Scene {
         let hidden = delayed.checked_sub(delivered).expect("what is delivered again was delayed");
         orders + again + u64::try_from(hidden).unwrap()
     }
+}
+
+async fn is_completed(store: &RedisStore, key: &str) -> bool {
+    let namespace = Namespace::new(["", GROUP, "scope", "orders"]);
+    let key = RecordKey::new(namespace, IdempotencyKey::new(key).unwrap());
+    let record = store.read(&key).await.unwrap();
+    record.is_some_and(|record| record.state == State::Completed)
 }
 
 fn key(number: usize) -> String {

@@ -1,6 +1,7 @@
 //! Redis servers and consumers in processes of their own, which end with the test.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,28 +12,53 @@ use tempfile::TempDir;
 use crate::kit::until;
 
 /// A process that is killed with this value, also one that stands still.
-struct Process(Child);
+struct Process {
+    child: Child,
+    /// Kills the process when the test's own process is gone, and its end of a pipe with it.
+    guard: Child,
+}
 
 impl Process {
     fn spawn(command: &mut Command) -> Self {
         let program = command.get_program().to_owned();
-        Self(command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display())))
+        let child = command.spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let mut guard = Command::new("sh");
+        guard.args(["-c", &format!("read -r _; kill -KILL {}", child.id())]);
+        let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { child, guard }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([format!("-{name}"), self.0.id().to_string()]).status();
+        let status = Command::new("kill").args([format!("-{name}"), self.id().to_string()]).status();
         assert!(status.unwrap().success(), "signal {name} was not sent");
     }
 
     fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.let_go();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Before the process ends: its number may be another's afterwards.
+    fn let_go(&mut self) {
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
     }
 
     async fn ended(&mut self) -> ExitStatus {
+        self.let_go();
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
+            if let Some(status) = self.has_ended() {
                 return status;
             }
             assert!(Instant::now() < deadline, "the process does not end");
@@ -43,8 +69,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.let_go();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -57,7 +84,19 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) async fn start() -> Self {
-        let mut dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Another server with what this one, which was killed, has on its disk.
+    pub(crate) async fn twin(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = self.dir.path().join("appendonlydir");
+        let copied = Command::new("cp").arg("-r").args([&data, dir.path()]).status();
+        assert!(copied.unwrap().success(), "the data were not copied");
+        Self::start_in(dir).await
+    }
+
+    async fn start_in(mut dir: TempDir) -> Self {
         loop {
             let port = free_port();
             let mut server = Self { process: spawn_redis(dir.path(), port), port, dir };
@@ -94,13 +133,23 @@ impl Redis {
 
     async fn is_up(&mut self) -> bool {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.process.0.try_wait().unwrap().is_none() && Instant::now() < deadline {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+        while self.process.has_ended().is_none() && Instant::now() < deadline {
+            if self.answers().unwrap_or(false) {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         false
+    }
+
+    /// Whether it has read its data, and is not another test's server on the same port.
+    fn answers(&self) -> std::io::Result<bool> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        connection.write_all(b"PING\r\nINFO server\r\nQUIT\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("+PONG") && answer.contains(&format!("process_id:{}\r", self.process.id())))
     }
 }
 
@@ -138,12 +187,11 @@ impl Worker {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idem-worker"));
         command.args([&place.name_server, &place.redis, place.group, instance]);
         command.arg(place.ledger.path()).arg(threads.to_string());
-        // It ends when this end of its standard input is closed, and so with the test's process.
-        Self(Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null())))
+        Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null())))
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.0.0.id()
+        self.0.id()
     }
 
     pub(crate) fn kill(&mut self) {
