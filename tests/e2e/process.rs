@@ -90,22 +90,22 @@ impl Redis {
     /// Another server with what this one, which was killed, has on its disk.
     pub(crate) async fn twin(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let data = self.dir.path().join("appendonlydir");
-        let copied = Command::new("cp").arg("-r").args([&data, dir.path()]).status();
+        let copied = Command::new("cp").arg("-r").args([&self.dir.path().join("."), dir.path()]).status();
         assert!(copied.unwrap().success(), "the data were not copied");
         Self::start_in(dir).await
     }
 
     async fn start_in(mut dir: TempDir) -> Self {
-        loop {
+        // Somebody else may take the port first.
+        for _ in 0..10 {
             let port = free_port();
             let mut server = Self { process: spawn_redis(dir.path(), port), port, dir };
             if server.is_up().await {
                 return server;
             }
-            // Somebody else took the port.
             dir = server.dir;
         }
+        panic!("Redis does not start")
     }
 
     pub(crate) fn url(&self) -> String {
