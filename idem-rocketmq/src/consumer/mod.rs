@@ -6,7 +6,7 @@ mod running;
 
 pub use self::builder::{Builder, NoStoreYet};
 pub use self::running::RunningConsumer;
-pub use crate::client::{ConsumeFrom, Credentials};
+pub use crate::client::{ConsumeFrom, Credentials, DelayBy};
 
 /// A consumer of a RocketMQ consumer group, in which each key's work is done once.
 ///

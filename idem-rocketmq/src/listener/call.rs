@@ -17,7 +17,6 @@ use super::dispatch::{Handler, Prepare};
 use super::report;
 use crate::client;
 use crate::delivery::Delivery;
-use crate::extract::Attempt;
 use crate::handler::{CallContext, Run};
 
 /// One message of the call.
@@ -90,7 +89,7 @@ impl Bridge {
     }
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     /// Lets every message in; the leaders of each handler are claimed together.
     fn enter(&mut self) {
         let mut waiting: HashMap<usize, Waiting> = HashMap::new();
@@ -189,10 +188,7 @@ impl<'a> Call<'a> {
         let reporter = Reporter { place, report: Some(self.report.clone()) };
         self.bridge.user.spawn(async move {
             let begun = Instant::now();
-            let work = |lease, attempt: idem_core::engine::Attempt| {
-                let attempt = Attempt::new(attempt.number, attempt.max);
-                run.call(CallContext { delivery, states, lease, attempt })
-            };
+            let work = |lease, attempt| run.call(CallContext { delivery, states, lease, attempt });
             let finished = claimed.run(work).await;
             handler.meter.ran(begun.elapsed());
             reporter.settled(handler.gate.settle_one(finished).await);

@@ -67,9 +67,12 @@ async fn a_handler_that_blocks_its_whole_runtime_keeps_its_lease() {
     let user = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let blocked = gate(&Engine::new(store.clone()), settings());
     let running = user.spawn(async move {
-        handle(&blocked, job("a"), |_, _| async { Ok(std::thread::sleep(Duration::from_millis(1_200))) })
-            .await
-            .decision
+        handle(&blocked, job("a"), |_, _| async {
+            std::thread::sleep(Duration::from_millis(1_200));
+            Ok(())
+        })
+        .await
+        .decision
     });
     let other = gate(&Engine::new(store), settings());
     let begun = std::time::Instant::now();

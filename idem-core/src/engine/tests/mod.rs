@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::faulty::Faulty;
-use super::{Admission, Attempt, Engine, Entry, Gate, Job, Settled};
+use super::{Admission, Engine, Entry, Gate, Job, Settled};
 use crate::handler_error::HandlerResult;
 use crate::store::MemoryStore;
 use crate::{
-    Backoff, Clock, Decision, Fingerprint, IdempotencyKey, Lease, Namespace, Outcome, RecordKey, Settings,
-    Verdict,
+    Attempt, Backoff, Clock, Decision, Fingerprint, IdempotencyKey, Lease, Namespace, Outcome, RecordKey,
+    Settings, Verdict,
 };
 
 fn secs(seconds: u64) -> Duration {
@@ -36,6 +36,7 @@ fn engine_over(store: &Arc<Faulty>) -> Engine {
     Engine::with(store.clone(), Clock::tokio(), Handle::current())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "reads better where settings are written in place")]
 fn gate(engine: &Engine, settings: Settings) -> Gate {
     engine.gate("test", settings.resolve().unwrap())
 }
@@ -92,5 +93,12 @@ impl Runs {
 
     fn one(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A handler's work: it counts and succeeds.
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a handler returns")]
+    fn succeed(&self) -> HandlerResult {
+        self.one();
+        Ok(())
     }
 }
