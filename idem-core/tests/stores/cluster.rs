@@ -1,6 +1,9 @@
 //! Redis Cluster.
 
+use std::time::{Duration, Instant};
+
 use super::redis_harness::{Harnessed, cluster_urls, single_url};
+use super::server::{Server, free_port};
 use super::single::claims;
 use idem_core::{RedisStore, Store as _};
 
@@ -34,5 +37,77 @@ async fn a_prefix_with_a_hash_tag_keeps_a_batch_on_one_server() {
     let store = RedisStore::cluster(cluster_urls()).key_prefix("{idem}:").connect().await.unwrap();
     for answer in store.claim(&claims(100)).await.unwrap() {
         answer.unwrap();
+    }
+}
+
+/// A cluster of the test's own, of three masters.
+async fn own_cluster() -> Vec<Server> {
+    let start = || {
+        let bus = free_port().to_string();
+        Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
+    };
+    let servers: Vec<Server> = (0..3).map(|_| start()).collect();
+    let nodes = servers.iter().map(|server| format!("127.0.0.1:{}", server.port()));
+    let mut create = std::process::Command::new("redis-cli");
+    create.args(["--cluster", "create"]).args(nodes).arg("--cluster-yes");
+    let output = create.output().expect("redis-cli is not installed: scripts/services installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for server in &servers {
+        let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+        let start = Instant::now();
+        loop {
+            let mut info = redis::cmd("CLUSTER");
+            let info: String = info.arg("INFO").query_async(&mut connection).await.unwrap();
+            if info.contains("cluster_state:ok") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{info}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    servers
+}
+
+#[tokio::test]
+async fn a_dead_node_fails_only_its_own_keys_and_is_found_again() {
+    let mut servers = own_cluster().await;
+    let store = RedisStore::cluster(servers.iter().map(Server::url)).connect().await.unwrap();
+    for answer in store.claim(&claims(100)).await.unwrap() {
+        answer.unwrap();
+    }
+    servers[2].kill();
+    let answers = store.claim(&claims(300)).await.unwrap();
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(failed.iter().all(|error| error.is_unavailable()), "{failed:?}");
+    assert!((50..150).contains(&failed.len()), "{} of 300 failed", failed.len());
+    servers[2].restart();
+    let start = Instant::now();
+    while store.claim(&claims(300)).await.map_or(true, |answers| answers.iter().any(Result::is_err)) {
+        assert!(start.elapsed() < Duration::from_secs(20), "the node is not used again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_all_down_is_found_again() {
+    let mut servers = own_cluster().await;
+    let store = RedisStore::cluster(servers.iter().map(Server::url)).connect().await.unwrap();
+    store.claim(&claims(100)).await.unwrap();
+    servers.iter_mut().for_each(Server::kill);
+    let start = Instant::now();
+    for _ in 0..3 {
+        match store.claim(&claims(10)).await {
+            Ok(answers) => {
+                assert!(answers.iter().all(|answer| answer.as_ref().unwrap_err().is_unavailable()))
+            }
+            Err(error) => assert!(error.is_unavailable(), "{error:?}"),
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    servers.iter_mut().for_each(Server::restart);
+    let start = Instant::now();
+    while store.claim(&claims(100)).await.map_or(true, |answers| answers.iter().any(Result::is_err)) {
+        assert!(start.elapsed() < Duration::from_secs(20), "the cluster is not used again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

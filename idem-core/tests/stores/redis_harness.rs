@@ -39,8 +39,8 @@ fn list(name: &str) -> Vec<String> {
 
 /// What a test writes and reads behind the store's back.
 pub(crate) enum Raw {
-    Server(Box<Client>),
-    Cluster(ClusterClient),
+    Server(Client),
+    Cluster(Box<ClusterClient>),
 }
 
 impl Raw {
@@ -62,13 +62,13 @@ pub(crate) struct Harnessed {
 impl Harnessed {
     pub(crate) fn single() -> Self {
         let url = single_url();
-        let raw = Raw::Server(Box::new(Client::open(url.as_str()).unwrap()));
+        let raw = Raw::Server(Client::open(url.as_str()).unwrap());
         Self { builder: RedisStore::builder(url), raw }
     }
 
     pub(crate) fn cluster() -> Self {
         let urls = cluster_urls();
-        let raw = Raw::Cluster(ClusterClient::new(urls.clone()).unwrap());
+        let raw = Raw::Cluster(Box::new(ClusterClient::new(urls.clone()).unwrap()));
         Self { builder: RedisStore::cluster(urls), raw }
     }
 
@@ -78,7 +78,7 @@ impl Harnessed {
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("get-master-addr-by-name").arg(sentinel_master());
         let (host, port): (String, u16) = ask.query_async(&mut sentinel).await.unwrap();
-        let raw = Raw::Server(Box::new(Client::open((host, port)).unwrap()));
+        let raw = Raw::Server(Client::open((host, port)).unwrap());
         Self { builder: RedisStore::sentinel(sentinel_urls(), sentinel_master()), raw }
     }
 

@@ -1,8 +1,10 @@
 //! What each operation does to a record: the contract of [`Store`](crate::Store), for one shard.
 
+use std::time::Duration;
+
 use super::shard::{Now, Shard};
 use crate::key::RecordKey;
-use crate::record::{Fence, Record, State};
+use crate::record::{Fence, Record, State, Token};
 use crate::store::{Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 
 /// `None` where there is no room for a new record.
@@ -17,7 +19,15 @@ pub(super) fn claim(
     let expires = lease_end.saturating_add(request.retention);
     let Some(slot) = shard.valid(hash, &request.key, now.clock) else {
         let fence = Fence(now.wall_micros);
-        let record = fresh(State::InProgress, request, fence, lease_end);
+        let record = Record {
+            state: State::InProgress,
+            token: request.token,
+            fence,
+            attempts: 0,
+            lease_end,
+            fingerprint: request.fingerprint,
+            reply: None,
+        };
         return shard
             .put(hash, &request.key, record, expires, room)
             .then_some(Claim::Claimed { fence, attempt: 1 });
@@ -29,7 +39,7 @@ pub(super) fn claim(
             return Some(Claim::Completed { fingerprint: record.fingerprint, reply: record.reply.clone() });
         }
         State::InProgress => record.lease_end.saturating_sub(now.clock),
-        State::Released => std::time::Duration::ZERO,
+        State::Released => Duration::ZERO,
     };
     let held_by_another = !own && !remaining.is_zero();
     let late_copy = own && record.state == State::Released;
@@ -84,7 +94,7 @@ pub(super) fn complete(
                 token: request.token,
                 fence: request.fence,
                 attempts: 0,
-                lease_end: std::time::Duration::ZERO,
+                lease_end: Duration::ZERO,
                 fingerprint: request.fingerprint,
                 reply: request.reply.clone(),
             };
@@ -126,13 +136,7 @@ enum Standing {
     Another,
 }
 
-fn standing(
-    shard: &mut Shard,
-    hash: u64,
-    key: &RecordKey,
-    token: crate::record::Token,
-    now: Now,
-) -> Standing {
+fn standing(shard: &mut Shard, hash: u64, key: &RecordKey, token: Token, now: Now) -> Standing {
     match shard.valid(hash, key, now.clock).map(|slot| &slot.record) {
         None => Standing::Absent,
         Some(record) if record.token != token => Standing::Another,
@@ -141,14 +145,26 @@ fn standing(
     }
 }
 
-fn fresh(state: State, request: &ClaimRequest, fence: Fence, lease_end: std::time::Duration) -> Record {
-    Record {
-        state,
-        token: request.token,
-        fence,
-        attempts: 0,
-        lease_end,
-        fingerprint: request.fingerprint,
-        reply: None,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{IdempotencyKey, Namespace};
+
+    #[test]
+    fn fences_grow_when_the_wall_clock_stands_still_or_steps_back() {
+        let mut shard = Shard::default();
+        let key = RecordKey::new(Namespace::new(["test"]), IdempotencyKey::new("key").unwrap());
+        let hash = key.hash64();
+        let (lease, retention) = (Duration::from_secs(1), Duration::from_mins(1));
+        let fences = [9, 9, 3, 20].into_iter().zip(0..).map(|(wall_micros, turn)| {
+            let now = Now { clock: Duration::from_secs(2 * turn), wall_micros };
+            let token = Token::random();
+            let request = ClaimRequest { key: key.clone(), token, lease, retention, fingerprint: None };
+            match claim(&mut shard, hash, &request, now, || true) {
+                Some(Claim::Claimed { fence, .. }) => fence.0,
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(fences.collect::<Vec<_>>(), [9, 10, 11, 20]);
     }
 }
