@@ -15,7 +15,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::errors::{ends_cluster, ends_connection, timed_out};
+use super::errors::{broke_off, ends_cluster, ends_connection, timed_out};
 use super::target::Target;
 use crate::runtime;
 
@@ -75,12 +75,12 @@ impl Link {
 
     /// Sends a command and waits for its answer, up to the response time-out.
     ///
-    /// A connection that turns out to be broken is replaced, and the command repeated once on the new one: that
-    /// is safe for every command of a store.
+    /// A connection to a server that turns out to be broken is replaced, and the command repeated once on the new
+    /// one: that is safe for every command of a store. A cluster's connection repeats by itself.
     pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
         let deadline = Instant::now() + self.response_timeout;
         match self.attempt(command, deadline).await {
-            Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {
+            Err(error) if !self.target.is_cluster() && broke_off(&error) => {
                 self.attempt(command, deadline).await
             }
             answer => answer,

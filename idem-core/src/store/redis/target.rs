@@ -18,6 +18,11 @@ use super::link::Connection;
 /// Longer than a handshake over a bad line takes, short enough for a start-up to say what is wrong.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Enough for a moved slot and a broken connection. With more, a dead node's keys hold up everybody's.
+const CLUSTER_RETRIES: u32 = 3;
+/// The shortest and the longest wait before one of them. The client's own begin at 1.3 s.
+const CLUSTER_RETRY_MILLIS: (u64, u64) = (10, 200);
+
 /// Makes connections, and knows what to call their other end in an error.
 pub(super) struct Target {
     kind: Kind,
@@ -110,7 +115,10 @@ impl Target {
     async fn connect_cluster(&self) -> RedisResult<Connection> {
         let builder: ClusterClientBuilder = ClusterClient::builder(self.nodes.clone())
             .connection_timeout(CONNECT_TIMEOUT / 3)
-            .response_timeout(self.response_timeout);
+            .response_timeout(self.response_timeout)
+            .retries(CLUSTER_RETRIES)
+            .min_retry_wait(CLUSTER_RETRY_MILLIS.0)
+            .max_retry_wait(CLUSTER_RETRY_MILLIS.1);
         let builder = match &self.certificates {
             Some(certificates) => builder.certs(certificates.clone()),
             None => builder,
