@@ -72,11 +72,6 @@ pub(super) fn broke_off(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
-/// Whether a cluster's connection has lost sight of every node. Single nodes it finds again by itself.
-pub(super) fn ends_cluster(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::ClusterConnectionNotFound
-}
-
 enum Meaning {
     Unreachable,
     Late,
