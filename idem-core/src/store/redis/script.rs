@@ -51,7 +51,14 @@ pub(super) async fn run(
         let entries: Vec<&Entry> = places.iter().map(|&place| &batch[place]).collect();
         run_group(route, *group, script, &entries).await
     });
-    put_together(batch.len(), &groups, join_all(runs).await)
+    let mut answers: Vec<RedisResult<Vec<u8>>> = batch.iter().map(|_| Ok(Vec::new())).collect();
+    for ((_, places), parts) in groups.iter().zip(join_all(runs).await) {
+        places.iter().zip(parts).for_each(|(&place, part)| answers[place] = part);
+    }
+    match answers.first() {
+        Some(Err(error)) if answers.iter().all(Result::is_err) => Err(error.clone()),
+        _ => Ok(answers),
+    }
 }
 
 /// The places of the entries of each group, in the batch's order.
@@ -65,27 +72,30 @@ fn split(route: &Route, batch: &[Entry]) -> Groups {
     groups.into_iter().collect()
 }
 
-fn put_together(
-    len: usize,
-    groups: &Groups,
-    results: Vec<RedisResult<Vec<Vec<u8>>>>,
-) -> RedisResult<Vec<RedisResult<Vec<u8>>>> {
-    if !results.is_empty() && results.iter().all(Result::is_err) {
-        let failed = results.into_iter().find_map(Result::err);
-        return failed.map_or_else(|| Ok(Vec::new()), Err);
-    }
-    let mut answers: Vec<RedisResult<Vec<u8>>> = (0..len).map(|_| Ok(Vec::new())).collect();
-    for ((_, places), result) in groups.iter().zip(results) {
-        match result {
-            Ok(parts) => places.iter().zip(parts).for_each(|(&place, part)| answers[place] = Ok(part)),
-            Err(error) => places.iter().for_each(|&place| answers[place] = Err(error.clone())),
+/// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
+/// on different sides.
+async fn run_group(
+    route: &Route,
+    group: usize,
+    script: &Script,
+    batch: &[&Entry],
+) -> Vec<RedisResult<Vec<u8>>> {
+    match run_script(route, group, script, batch).await {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for entry in batch.chunks(1) {
+                let answer = run_script(route, group, script, entry).await;
+                answers.push(answer.map(|mut answers| answers.pop().unwrap_or_default()));
+            }
+            answers
         }
+        Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
     }
-    Ok(answers)
 }
 
 /// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
-async fn run_group(
+async fn run_script(
     route: &Route,
     group: usize,
     script: &Script,
