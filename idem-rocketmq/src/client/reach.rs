@@ -11,7 +11,7 @@ use super::ClientError;
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Each address must be `host:port`; a host may be a DNS name, an IPv4 address or `[IPv6]`.
-pub(super) fn check_syntax(addresses: &[String]) -> Result<(), ClientError> {
+pub(crate) fn check_syntax(addresses: &[String]) -> Result<(), ClientError> {
     if addresses.is_empty() {
         return Err(ClientError::NoNameServer);
     }
