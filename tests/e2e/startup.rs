@@ -1,6 +1,7 @@
 //! Every mistake that a start-up finds, by its text.
 
 use std::future::Future as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
@@ -106,11 +107,21 @@ fn a_bad_topic_tag_or_scope_is_told() {
     fails(builder("g", [route("订单", "pay")]), expect![[r#"
         the handler `pay` has the topic `订单`: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
     "#]]);
-    fails(builder("g", [route("SCHEDULE_TOPIC_XXXX", "pay")]), expect![""]);
-    fails(with(|pay| pay.tag("")), expect![""]);
-    fails(with(|pay| pay.tag("A || B")), expect![""]);
-    fails(with(|pay| pay.tag("*")), expect![""]);
-    fails(with(|pay| pay.scope("")), expect![""]);
+    fails(builder("g", [route("SCHEDULE_TOPIC_XXXX", "pay")]), expect![[r#"
+        the topic "SCHEDULE_TOPIC_XXXX" is reserved for RocketMQ itself; a topic has 1 to 127 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+    fails(with(|pay| pay.tag("")), expect![[r#"
+        the handler `pay` has the tag ``: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
+    "#]]);
+    fails(with(|pay| pay.tag("A || B")), expect![[r#"
+        the handler `pay` has the tag `A || B`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
+    "#]]);
+    fails(with(|pay| pay.tag("*")), expect![[r#"
+        the handler `pay` has the tag `*`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
+    "#]]);
+    fails(with(|pay| pay.scope("")), expect![[r#"
+        the handler `pay` has an empty scope: name it, or leave it out for topic and tag
+    "#]]);
 }
 
 #[test]
@@ -271,13 +282,30 @@ async fn a_name_that_does_not_resolve_is_told_within_three_seconds() {
     "#]].assert_eq(&format!("{before}(..){after}"));
 }
 
-/// Something listens there that is no name server.
+/// Something listens there that says nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_server_that_never_answers_is_told() {
+async fn a_name_server_that_never_answers_is_told_within_three_seconds() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = mute.local_addr().unwrap().to_string();
-    let text = unreachable(&address).await;
-    expect![""].assert_eq(&text);
+    expect![[r#"
+        cannot reach the name server ADDRESS (no answer within 2.5s); check that it runs, that the address is its own and that no firewall is between
+    "#]].assert_eq(&unreachable(&address).await);
+}
+
+/// The address of another service, such as Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_no_name_server_is_told() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        stream.write_all(b"-ERR unknown command\r\n").unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    expect![[r#"
+        cannot reach the name server ADDRESS (what answers there is no RocketMQ name server); check that it runs, that the address is its own and that no firewall is between
+    "#]].assert_eq(&unreachable(&address).await);
+    answering.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
