@@ -25,6 +25,14 @@ pub(crate) enum Kind {
     )]
     NoNameServer { group: String },
     #[error(
+        "the {what} of the consumer group `{group}` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none"
+    )]
+    EmptyCredentials { group: String, what: &'static str },
+    #[error(
+        "the consumer group `{group}` already has a consumer named `{instance_name}` in this process: the brokers would take both for one, and half of the messages would stay; give each its own `.instance_name(..)`, or none, or shut the first one down before"
+    )]
+    SameInstance { group: String, instance_name: String },
+    #[error(
         "the handlers `{first}` and `{second}` would both get {what}: give them different tags or topics, or register them with two consumer groups"
     )]
     Overlap { first: String, second: String, what: String },
@@ -76,14 +84,14 @@ impl From<Kind> for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
 impl fmt::Debug for Error {
     /// As `Display`: `main` prints a returned error by `Debug`, and a newcomer reads it there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use idem_core::engine::{Admission, Engine, Entry, Settled};
-use idem_core::{Attempt, Decision, Store};
+use idem_core::{Attempt, Decision};
 
 use crate::Error;
-use crate::consumer::Builder;
+use crate::consumer::{Builder, HasStore};
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
 use crate::listener::dispatch::{Dispatch, Handler, Prepare};
@@ -21,14 +21,18 @@ pub struct TestConsumer {
     dispatch: Dispatch,
 }
 
-impl Builder<Arc<dyn Store>> {
+impl<S> Builder<S> {
     /// The consumer without a broker, for tests of handlers. Name servers and credentials are not looked at.
     ///
     /// # Errors
     /// What [`check`](Self::check) would say.
-    pub fn test(self) -> Result<TestConsumer, Error> {
+    pub fn test(self) -> Result<TestConsumer, Error>
+    where
+        S: HasStore,
+    {
         let (mut setup, store) = self.into_parts();
-        setup.name_servers.push("127.0.0.1:9876".to_owned());
+        setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
+        setup.credentials = None;
         setup.check()?;
         let dispatch = setup.dispatch(&Engine::new(store))?;
         Ok(TestConsumer { dispatch })

@@ -119,14 +119,16 @@ impl Follower {
     }
 }
 
-/// The first message's decision, as another message of its key has it: no run and no attempt of its own.
+/// The first message's decision, as another message of its key has it: no run and no attempt of its own. A dead
+/// letter says how many attempts the key had.
 fn shared(decision: Decision) -> Decision {
+    let attempt = if decision.verdict == Verdict::DeadLetter { decision.attempt } else { 0 };
     let outcome = match decision.verdict {
         Verdict::Ack => Outcome::Duplicate,
         Verdict::Retry(_) => Outcome::InProgress,
         Verdict::DeadLetter | Verdict::Leave => decision.outcome,
     };
-    Decision { outcome, attempt: 0, ..decision }
+    Decision { outcome, attempt, ..decision }
 }
 
 impl Leader {

@@ -23,11 +23,13 @@ struct Last {
     unfit: [bool; LENGTH],
     next: usize,
     count: usize,
+    /// How often the window has turned good.
+    turns: u64,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { last: Mutex::new(Last { unfit: [false; LENGTH], next: 0, count: 0 }), changed: Notify::new() }
+        Self { last: Mutex::new(Last { unfit: [false; LENGTH], next: 0, count: 0, turns: 0 }), changed: Notify::new() }
     }
 }
 
@@ -45,11 +47,13 @@ impl Window {
         self.last.lock().count > LENGTH / 2
     }
 
-    /// Waits until no more than half of the last messages are unfit.
+    /// Waits until no more than half of the last messages are unfit, were it for one moment: where good and bad
+    /// ones come mixed, the window has often turned bad again before all who wait have looked.
     pub(crate) async fn good(&self) {
+        let since = self.last.lock().turns;
         loop {
             let changed = self.changed.notified();
-            if !self.is_bad() {
+            if !self.is_bad() || self.last.lock().turns != since {
                 return;
             }
             changed.await;
@@ -62,7 +66,8 @@ impl Window {
         let was = std::mem::replace(&mut last.unfit[next], unfit);
         last.next = (next + 1) % LENGTH;
         last.count = last.count + usize::from(unfit) - usize::from(was);
-        let turned_good = was && !unfit && last.count <= LENGTH / 2;
+        let turned_good = was && !unfit && last.count == LENGTH / 2;
+        last.turns += u64::from(turned_good);
         drop(last);
         if turned_good {
             self.changed.notify_waiters();
@@ -138,29 +143,23 @@ impl Gate {
     /// Waits while the topic looks as if a bad deploy read it. `false` when the engine was stopped first.
     async fn may_dead_letter(&self, what: Unfit, reason: &str) -> bool {
         let window = &self.0.window;
-        let mut is_reported = false;
-        loop {
-            window.unfit();
-            if !window.is_bad() {
-                return true;
-            }
-            if !is_reported {
-                is_reported = true;
-                metrics::counter!("idem_unfit_holds_total").increment(1);
-                tracing::error!(
-                    handler = &*self.0.name,
-                    ?what,
-                    reason,
-                    "more than half of this handler's last {LENGTH} messages cannot be handled, so this one is \
-                     held instead of becoming a dead letter: check the payload's type and the codec, deploy the \
-                     right version, or remove the messages from the topic"
-                );
-            }
-            tokio::select! {
-                biased;
-                () = self.0.engine.closing.cancelled() => return false,
-                () = window.good() => {}
-            }
+        window.unfit();
+        if !window.is_bad() {
+            return true;
+        }
+        metrics::counter!("idem_unfit_holds_total").increment(1);
+        tracing::error!(
+            handler = &*self.0.name,
+            ?what,
+            reason,
+            "more than half of this handler's last {LENGTH} messages cannot be handled, so this one is held \
+             instead of becoming a dead letter: check the payload's type and the codec, deploy the right version, \
+             or remove the messages from the topic"
+        );
+        tokio::select! {
+            biased;
+            () = self.0.engine.closing.cancelled() => false,
+            () = window.good() => true,
         }
     }
 }
@@ -180,5 +179,17 @@ mod tests {
         assert!(window.is_bad(), "the unfit ones are still among the last hundred");
         window.fit();
         assert!(!window.is_bad(), "the first unfit one has left the window");
+    }
+
+    #[tokio::test]
+    async fn who_waits_goes_on_also_when_the_window_is_bad_again_before_he_looks() {
+        let window = Window::default();
+        (0..51).for_each(|_| window.unfit());
+        let mut waiting = Box::pin(window.good());
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        (0..50).for_each(|_| window.fit());
+        (0..51).for_each(|_| window.unfit());
+        assert!(window.is_bad());
+        assert!(futures_util::poll!(&mut waiting).is_ready());
     }
 }

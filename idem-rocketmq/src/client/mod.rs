@@ -28,6 +28,7 @@ pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
 pub(crate) use names::{check_group, check_topic};
+pub(crate) use reach::check_syntax as check_addresses;
 pub(crate) use runtime::own_runtime;
 pub(crate) use settings::ClientSettings;
 pub use settings::{ConsumeFrom, Credentials};

@@ -1,8 +1,10 @@
 //! Whether the name servers can be reached: the client itself starts without one and says nothing.
 
+use std::io;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -11,7 +13,7 @@ use super::ClientError;
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Each address must be `host:port`; a host may be a DNS name, an IPv4 address or `[IPv6]`.
-pub(super) fn check_syntax(addresses: &[String]) -> Result<(), ClientError> {
+pub(crate) fn check_syntax(addresses: &[String]) -> Result<(), ClientError> {
     if addresses.is_empty() {
         return Err(ClientError::NoNameServer);
     }
@@ -45,12 +47,28 @@ pub(super) async fn check(addresses: &[String]) -> Result<(), ClientError> {
 }
 
 async fn connect(address: &str) -> Result<(), ClientError> {
-    let cause = match timeout(PATIENCE, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => return Ok(()),
+    let cause = match timeout(PATIENCE, greet(address)).await {
+        Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {PATIENCE:?}"),
     };
     Err(ClientError::NameServerUnreachable { address: address.to_owned(), cause })
+}
+
+/// Asks for the route of a topic, and looks whether what comes back is an answer of RocketMQ's at all.
+///
+/// A frame is its length, the header's length with the header's format in the first byte, and the header
+/// (`RemotingCommand`). Something else behind the address, such as a proxy or another service, leaves the client
+/// without a route and without a word.
+async fn greet(address: &str) -> io::Result<()> {
+    const HEADER: &str = r#"{"code":105,"language":"JAVA","version":493,"opaque":0,"flag":0,"serializeTypeCurrentRPC":"JSON","extFields":{"topic":"TBW102"}}"#;
+    let mut stream = TcpStream::connect(address).await?;
+    let header = u32::try_from(HEADER.len()).unwrap_or_default();
+    let frame = [&(header + 4).to_be_bytes(), &header.to_be_bytes(), HEADER.as_bytes()].concat();
+    stream.write_all(&frame).await?;
+    let (total, header) = (stream.read_u32().await?, stream.read_u32().await?);
+    let is_frame = total >= 4 && header & 0x00FF_FFFF <= total - 4 && header >> 24 <= 1;
+    is_frame.then_some(()).ok_or_else(|| io::Error::other("what answers there is no RocketMQ name server"))
 }
 
 #[cfg(test)]

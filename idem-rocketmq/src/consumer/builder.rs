@@ -19,6 +19,33 @@ use crate::state::States;
 #[derive(Debug)]
 pub struct NoStoreYet(());
 
+/// What [`Builder::run`], [`Builder::start`] and [`Builder::check`] ask for: that the builder was given a store.
+#[diagnostic::on_unimplemented(
+    message = "the consumer has no store yet",
+    label = "no store was given before this call",
+    note = "give it one first: `.store(MemoryStore::new())` for tests and a single process, or `.store(RedisStore::connect(\"redis://..\").await?)`"
+)]
+pub trait HasStore: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_shared(self) -> Arc<dyn Store>;
+}
+
+impl HasStore for Arc<dyn Store> {
+    fn into_shared(self) -> Arc<dyn Store> {
+        self
+    }
+}
+
+mod sealed {
+    use std::sync::Arc;
+
+    use idem_core::Store;
+
+    pub trait Sealed {}
+
+    impl Sealed for Arc<dyn Store> {}
+}
+
 /// Says how a consumer works. Made by [`Consumer::builder`](super::Consumer::builder).
 #[must_use = "a consumer does nothing until it is started with `run` or `start`"]
 pub struct Builder<S = NoStoreYet> {
@@ -148,12 +175,16 @@ impl<S> Builder<S> {
     }
 }
 
-impl Builder<Arc<dyn Store>> {
+/// A store is asked for by these methods and not by their `impl`, so that a forgotten one is said with its fix.
+impl<S> Builder<S> {
     /// Looks for every mistake that needs no server to be seen: to be called in a unit test.
     ///
     /// # Errors
     /// As [`start`](Self::start), but for what only the name server can tell.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error>
+    where
+        S: HasStore,
+    {
         self.setup.check()
     }
 
@@ -164,8 +195,11 @@ impl Builder<Arc<dyn Store>> {
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.
-    pub fn start(self) -> BoxFuture<'static, Result<RunningConsumer, Error>> {
-        running::start(self.setup, self.store)
+    pub fn start(self) -> BoxFuture<'static, Result<RunningConsumer, Error>>
+    where
+        S: HasStore,
+    {
+        running::start(self.setup, self.store.into_shared())
     }
 
     /// Starts consuming, and ends on SIGINT or SIGTERM after the handlers under way have finished.
@@ -175,14 +209,17 @@ impl Builder<Arc<dyn Store>> {
     ///
     /// # Cancel safety
     /// Dropping the future stops the consumer without waiting for its handlers.
-    pub fn run(self) -> BoxFuture<'static, Result<(), Error>> {
-        running::run(self.setup, self.store)
+    pub fn run(self) -> BoxFuture<'static, Result<(), Error>>
+    where
+        S: HasStore,
+    {
+        running::run(self.setup, self.store.into_shared())
     }
 }
 
-impl Builder<Arc<dyn Store>> {
+impl<S: HasStore> Builder<S> {
     pub(crate) fn into_parts(self) -> (Setup, Arc<dyn Store>) {
-        (self.setup, self.store)
+        (self.setup, self.store.into_shared())
     }
 }
 

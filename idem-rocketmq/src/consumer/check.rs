@@ -6,7 +6,7 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::check_group;
+use crate::client::{check_addresses, check_group, check_topic};
 use crate::error::Kind;
 use crate::handler::Route;
 
@@ -16,15 +16,33 @@ impl Setup {
         if self.name_servers.is_empty() {
             return Err(Kind::NoNameServer { group: self.group.clone() }.into());
         }
+        check_addresses(&self.name_servers).map_err(Kind::Client)?;
+        self.check_credentials()?;
         if self.routes.is_empty() {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }
         self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
+        self.routes.iter().try_for_each(|route| check_topic(route.topic())).map_err(Kind::Client)?;
         self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
         check_overlaps(&self.routes)?;
         check_scopes(&self.routes)?;
         self.states.check(&self.routes).map_err(Kind::MissingState)?;
         Ok(())
+    }
+
+    /// The client signs with whatever it is given, and a broker then refuses it without a word.
+    fn check_credentials(&self) -> Result<(), Error> {
+        let Some(credentials) = &self.credentials else { return Ok(()) };
+        let parts = [
+            ("access key", Some(&credentials.access_key)),
+            ("secret key", Some(&credentials.secret_key)),
+            ("security token", credentials.security_token.as_ref()),
+        ];
+        let is_blank = |part: &Option<&String>| part.is_some_and(|part| part.trim().is_empty());
+        match parts.into_iter().find(|(_, part)| is_blank(part)) {
+            Some((what, _)) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
+            None => Ok(()),
+        }
     }
 
     /// A handler's whole policy: its own settings, the consumer's defaults, idem's defaults.

@@ -2,9 +2,10 @@
 
 mod builder;
 mod check;
+mod named;
 mod running;
 
-pub use self::builder::{Builder, NoStoreYet};
+pub use self::builder::{Builder, HasStore, NoStoreYet};
 pub use self::running::RunningConsumer;
 pub use crate::client::{ConsumeFrom, Credentials, DelayBy};
 

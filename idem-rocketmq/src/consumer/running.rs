@@ -8,10 +8,12 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use idem_core::Store;
 use idem_core::engine::Engine;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::builder::Setup;
+use super::named::Named;
 use crate::Error;
 use crate::client::{Client, ClientSettings};
 use crate::error::Kind;
@@ -40,6 +42,8 @@ struct Inner {
     client: Arc<dyn Broker>,
     drain: Duration,
     end: watch::Sender<bool>,
+    /// Freed when the consumer has left the group.
+    named: Mutex<Option<Named>>,
 }
 
 pub(super) fn start(
@@ -83,6 +87,7 @@ pub(super) fn run(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Res
 }
 
 async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
+    let named = Named::take(&setup)?;
     let engine = Engine::new(store);
     let dispatch = setup.dispatch(&engine)?;
     let settings = ClientSettings {
@@ -106,7 +111,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         "consumer started"
     );
     let (end, ended) = watch::channel(false);
-    let inner = Arc::new(Inner { group: setup.group, bridge, client, drain: setup.drain, end });
+    let inner = Arc::new(Inner { group: setup.group, bridge, client, drain: setup.drain, end, named: Mutex::new(named) });
     inner.clone().stop_without_the_user();
     Ok(RunningConsumer { inner, ended })
 }
@@ -168,6 +173,7 @@ impl Inner {
         let _ = draining.await;
         self.bridge.engine.stop();
         self.client.shutdown().await;
+        drop(self.named.lock().take());
         tracing::info!(group = self.group, "consumer stopped");
         self.end.send_replace(true);
     }
@@ -206,6 +212,8 @@ impl Signals {
     #[cfg(unix)]
     fn listen() -> Result<Self, Error> {
         use tokio::signal::unix::{SignalKind, signal};
+        // On idem's runtime: the user's may be none, or one without the drivers that signals need.
+        let _entered = idem_core::runtime::handle().enter();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(Kind::Signal)?,
             terminate: signal(SignalKind::terminate()).map_err(Kind::Signal)?,
