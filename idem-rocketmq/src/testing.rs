@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use idem_core::engine::{Admission, Engine, Entry, Settled};
 use idem_core::Decision;
+use idem_core::engine::{Admission, Engine, Entry, Settled};
 
 use crate::Error;
 use crate::consumer::{Builder, HasStore};
@@ -63,7 +63,7 @@ impl TestConsumer {
         let gate = &handler.gate;
         let (mut admission, run) = match handler.prepare(delivery) {
             Prepare::Unfit { what, reason, run } => {
-                (gate.unfit(what, &reason, delivery.reconsume_times() + 1).await, run)
+                (gate.unfit(what, reason, delivery.reconsume_times() + 1).await, run)
             }
             Prepare::Ready { job, run } => match gate.enter(job) {
                 Entry::Follower(follower) => (follower.admit().await, Some(run)),

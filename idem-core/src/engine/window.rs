@@ -1,5 +1,7 @@
 //! How many of a handler's last messages were unfit: what guards a topic against a bad deploy.
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -29,7 +31,10 @@ struct Last {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { last: Mutex::new(Last { unfit: [false; LENGTH], next: 0, count: 0, turns: 0 }), changed: Notify::new() }
+        Self {
+            last: Mutex::new(Last { unfit: [false; LENGTH], next: 0, count: 0, turns: 0 }),
+            changed: Notify::new(),
+        }
     }
 }
 
@@ -38,8 +43,9 @@ impl Window {
         self.push(false);
     }
 
-    pub(crate) fn unfit(&self) {
-        self.push(true);
+    /// Whether the window is bad now.
+    pub(crate) fn unfit(&self) -> bool {
+        self.push(true)
     }
 
     /// Whether more than half of the last messages were unfit.
@@ -60,7 +66,7 @@ impl Window {
         }
     }
 
-    fn push(&self, unfit: bool) {
+    fn push(&self, unfit: bool) -> bool {
         let mut last = self.last.lock();
         let next = last.next;
         let was = std::mem::replace(&mut last.unfit[next], unfit);
@@ -68,10 +74,12 @@ impl Window {
         last.count = last.count + usize::from(unfit) - usize::from(was);
         let turned_good = was && !unfit && last.count == LENGTH / 2;
         last.turns += u64::from(turned_good);
+        let is_bad = last.count > LENGTH / 2;
         drop(last);
         if turned_good {
             self.changed.notify_waiters();
         }
+        is_bad
     }
 }
 
@@ -102,25 +110,38 @@ impl Gate {
     /// sent back, until that has changed or the engine is stopped: a bad deploy must not empty a topic into the
     /// dead-letter queue.
     ///
+    /// The message is noted by the call and not by the future, as [`fit`](Self::fit) notes the others: were it
+    /// later, a burst of good and bad messages would end with all the bad ones, and hold itself for good.
+    ///
     /// # Cancel safety
-    /// Nothing is lost when this is dropped: the message stays as it is.
-    pub async fn unfit(&self, what: Unfit, reason: &str, attempt: u32) -> Admission {
+    /// Nothing is lost when the future is dropped: the message stays as it is.
+    pub fn unfit(&self, what: Unfit, reason: String, attempt: u32) -> BoxFuture<'static, Admission> {
+        let choice = self.choice(what);
+        let is_held = matches!(choice, Choice::DeadLetter) && self.0.window.unfit();
+        self.clone().admit_unfit(what, choice, is_held, reason, attempt).boxed()
+    }
+
+    async fn admit_unfit(
+        self,
+        what: Unfit,
+        choice: Choice,
+        is_held: bool,
+        reason: String,
+        attempt: u32,
+    ) -> Admission {
         let outcome = match what {
             Unfit::Undecodable => Outcome::Undecodable,
             Unfit::MissingKey => Outcome::MissingKey,
         };
-        let verdict = match self.choice(what) {
+        let verdict = match choice {
             Choice::Run => return self.admit_without_dedup(attempt).await,
             Choice::Retry if attempt < self.policy().max_attempts => {
                 Verdict::Retry(self.policy().backoff.after(attempt))
             }
-            Choice::Retry => Verdict::DeadLetter,
-            Choice::DeadLetter => {
-                if !self.may_dead_letter(what, reason).await {
-                    return Admission::Decided(Settled::leave());
-                }
-                Verdict::DeadLetter
+            Choice::DeadLetter if is_held && !self.held(what, &reason).await => {
+                return Admission::Decided(Settled::leave());
             }
+            Choice::Retry | Choice::DeadLetter => Verdict::DeadLetter,
         };
         Admission::Decided(Settled::of(Decision::new(verdict, outcome).because(reason)))
     }
@@ -141,12 +162,7 @@ impl Gate {
     }
 
     /// Waits while the topic looks as if a bad deploy read it. `false` when the engine was stopped first.
-    async fn may_dead_letter(&self, what: Unfit, reason: &str) -> bool {
-        let window = &self.0.window;
-        window.unfit();
-        if !window.is_bad() {
-            return true;
-        }
+    async fn held(&self, what: Unfit, reason: &str) -> bool {
         metrics::counter!("idem_unfit_holds_total").increment(1);
         tracing::error!(
             handler = &*self.0.name,
@@ -159,7 +175,7 @@ impl Gate {
         tokio::select! {
             biased;
             () = self.0.engine.closing.cancelled() => false,
-            () = window.good() => true,
+            () = self.0.window.good() => true,
         }
     }
 }
@@ -171,9 +187,8 @@ mod tests {
     #[test]
     fn more_than_half_of_the_last_hundred_is_bad_and_recovers() {
         let window = Window::default();
-        (0..50).for_each(|_| window.unfit());
-        assert!(!window.is_bad());
-        window.unfit();
+        (0..50).for_each(|_| assert!(!window.unfit()));
+        assert!(window.unfit());
         assert!(window.is_bad());
         (0..49).for_each(|_| window.fit());
         assert!(window.is_bad(), "the unfit ones are still among the last hundred");
@@ -184,11 +199,11 @@ mod tests {
     #[tokio::test]
     async fn who_waits_goes_on_also_when_the_window_is_bad_again_before_he_looks() {
         let window = Window::default();
-        (0..51).for_each(|_| window.unfit());
+        (0..51).for_each(|_| assert!(window.unfit() == window.is_bad()));
         let mut waiting = Box::pin(window.good());
         assert!(futures_util::poll!(&mut waiting).is_pending());
         (0..50).for_each(|_| window.fit());
-        (0..51).for_each(|_| window.unfit());
+        (0..51).for_each(|_| assert!(window.unfit() == window.is_bad()));
         assert!(window.is_bad());
         assert!(futures_util::poll!(&mut waiting).is_ready());
     }

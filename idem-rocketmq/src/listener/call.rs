@@ -123,9 +123,8 @@ impl<'a> Call<'a> {
                 Prepare::Unfit { what, reason, run } => {
                     message.run = run;
                     let attempt = super::settle::attempts(&message.delivery) + 1;
-                    self.events.push(Box::pin(async move {
-                        Event::Admitted(place, gate.unfit(what, &reason, attempt).await)
-                    }));
+                    let admission = gate.unfit(what, reason, attempt);
+                    self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
             }
             self.messages.push(message);
