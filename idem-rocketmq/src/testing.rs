@@ -62,7 +62,7 @@ impl TestConsumer {
         let gate = &handler.gate;
         let (mut admission, run) = match handler.prepare(delivery) {
             Prepare::Unfit { what, reason, run } => {
-                (gate.unfit(what, &reason, delivery.reconsume_times() + 1).await, run)
+                (gate.unfit(what, reason, delivery.reconsume_times() + 1).await, run)
             }
             Prepare::Ready { job, run } => match gate.enter(job) {
                 Entry::Follower(follower) => (follower.admit().await, Some(run)),

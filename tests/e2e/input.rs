@@ -202,10 +202,8 @@ async fn a_topic_that_a_bad_deploy_cannot_read_is_held_until_the_right_one_comes
     })
     .key(String::clone);
     let good = kit::member(&broker, group, &MemoryStore::new(), [good]).start().await.unwrap();
-    kit::until("all held ones are handled", SOON, async || {
-        kit::backlog(&broker, group, "orders").await == 0
-    })
-    .await;
+    kit::until("all held ones are handled", SOON, async || kit::backlog(&broker, group, "orders").await == 0)
+        .await;
     good.shutdown().await;
     let letters: BTreeSet<_> = kit::dead_letters(&broker, group).await.into_iter().map(|m| m.body).collect();
     assert!(letters.len() <= 51);
@@ -228,7 +226,8 @@ async fn a_retry_that_this_member_has_no_handler_for_is_never_acked() {
         let (runs, fails) = (y.clone(), fails.clone());
         let of_y = handler("orders", move |order: Order| {
             runs.add(&order.id);
-            let result = if fails.load(std::sync::atomic::Ordering::SeqCst) { Err("not yet") } else { Ok(()) };
+            let result =
+                if fails.load(std::sync::atomic::Ordering::SeqCst) { Err("not yet") } else { Ok(()) };
             async move { result }
         });
         let of_y = of_y.key(|order| order.id.clone()).tag("Y").named("y");
@@ -240,7 +239,8 @@ async fn a_retry_that_this_member_has_no_handler_for_is_never_acked() {
     a.shutdown().await;
     let failed = y.of("y");
 
-    let b = kit::member(&broker, group, &store, [kit::counting("orders", &x).tag("X")]).start().await.unwrap();
+    let b =
+        kit::member(&broker, group, &store, [kit::counting("orders", &x).tag("X")]).start().await.unwrap();
     let unhandled = || kit::outcomes(group).into_iter().filter(|event| event.is("outcome", "no_handler"));
     kit::until("the other member sends it on, twice", SOON, async || unhandled().count() >= 2).await;
     assert!(unhandled().all(|event| event.level == tracing::Level::ERROR && event.is("tag", "Y")));
@@ -314,7 +314,8 @@ async fn a_rejected_message_becomes_a_dead_letter_at_once_with_reason_key_and_at
     .key(|order| order.id.clone());
     broker.producer().send(kit::order("orders", "order-7").tag("PAID").key("k7")).await.unwrap();
     let consumer = kit::member(&broker, "reject", &MemoryStore::new(), [route]).start().await.unwrap();
-    kit::until_equal("dead letters", 1, SOON, async || kit::dead_letters(&broker, "reject").await.len()).await;
+    kit::until_equal("dead letters", 1, SOON, async || kit::dead_letters(&broker, "reject").await.len())
+        .await;
     consumer.shutdown().await;
     let letter = &kit::dead_letters(&broker, "reject").await[0];
     assert_eq!(why(letter), ("rejected", "1", "a negative amount"));
@@ -399,7 +400,8 @@ async fn each_message_has_one_outcome_event_and_no_line_shows_key_payload_or_sec
     producer.send(Outgoing::new("secrets", format!(r#"{{"id":{{"{MARKER}":1}}}}"#))).await.unwrap();
     producer.send(Outgoing::new("secrets", format!(r#"{{"id":"","card":"{MARKER}"}}"#))).await.unwrap();
     let credentials = Credentials::new(MARKER, MARKER).security_token(MARKER);
-    let builder = kit::member(&broker, "secrets", &MemoryStore::new(), [route]).credentials(credentials.clone());
+    let builder =
+        kit::member(&broker, "secrets", &MemoryStore::new(), [route]).credentials(credentials.clone());
     let debugs = format!("{builder:?} {credentials:?}");
     let consumer = builder.start().await.unwrap();
     kit::until_equal("outcomes", 5, SOON, async || kit::outcomes("secrets").len()).await;
@@ -420,7 +422,9 @@ async fn each_message_has_one_outcome_event_and_no_line_shows_key_payload_or_sec
         assert!(ids.insert(event.field("message_id").unwrap().to_owned()), "two events of one delivery");
         let (attempt, hash) = (event.field("attempt").unwrap(), event.field("key_hash"));
         match event.field("outcome").unwrap() {
-            "undecodable" | "missing_key" => assert_eq!((attempt, hash, event.field("tag")), ("0", None, None)),
+            "undecodable" | "missing_key" => {
+                assert_eq!((attempt, hash, event.field("tag")), ("0", None, None))
+            }
             outcome => {
                 let ran = if outcome == "duplicate" { 0..=0 } else { 1..=2 };
                 assert!(ran.contains(&attempt.parse::<i32>().unwrap()), "{outcome}: {attempt}");
@@ -458,7 +462,8 @@ async fn a_panic_in_a_codec_or_a_key_function_is_a_dead_letter_and_harms_no_othe
     let lines = ["codec", "key"].into_iter().map(str::to_owned).chain((0..30).map(|n| n.to_string()));
     broker.producer().send_all(lines.map(|line| Outgoing::new("lines", line)).collect()).await.unwrap();
     let consumer = kit::member(&broker, "touchy", &MemoryStore::new(), [route]).start().await.unwrap();
-    kit::until_equal("dead letters", 2, SOON, async || kit::dead_letters(&broker, "touchy").await.len()).await;
+    kit::until_equal("dead letters", 2, SOON, async || kit::dead_letters(&broker, "touchy").await.len())
+        .await;
     runs.until_total(30, SOON).await;
     consumer.shutdown().await;
     let letters = kit::dead_letters(&broker, "touchy").await;

@@ -27,7 +27,12 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, deadline: Durati
 }
 
 /// As [`until`], for a number that is to become exactly `wanted`; says what it is where it does not.
-pub(crate) async fn until_equal(what: &str, wanted: usize, deadline: Duration, seen: impl AsyncFn() -> usize) {
+pub(crate) async fn until_equal(
+    what: &str,
+    wanted: usize,
+    deadline: Duration,
+    seen: impl AsyncFn() -> usize,
+) {
     let begun = std::time::Instant::now();
     loop {
         let now = seen().await;
@@ -244,12 +249,7 @@ impl<S: tracing::Subscriber> Layer<S> for Record {
         }
     }
 
-    fn on_new_span(
-        &self,
-        span: &tracing::span::Attributes<'_>,
-        _: &tracing::span::Id,
-        _: Context<'_, S>,
-    ) {
+    fn on_new_span(&self, span: &tracing::span::Attributes<'_>, _: &tracing::span::Id, _: Context<'_, S>) {
         let mut fields = Fields::default();
         span.record(&mut fields);
         if let Some(leak) = fields.0.values().find(|value| value.contains(MARKER)) {

@@ -52,43 +52,76 @@ fn what_is_right_has_no_error() {
 
 #[test]
 fn a_bad_group_name_is_told() {
-    fails(builder("", [pay()]), expect![[r#"
+    fails(
+        builder("", [pay()]),
+        expect![[r#"
         the consumer group "" is empty; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
-    "#]]);
-    fails(builder("a b", [pay()]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("a b", [pay()]),
+        expect![[r#"
         the consumer group "a b" has a character that RocketMQ forbids; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
-    "#]]);
-    fails(builder("活动", [pay()]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("活动", [pay()]),
+        expect![[r#"
         the consumer group "活动" has a character that RocketMQ forbids; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
-    "#]]);
-    fails(builder(&"g".repeat(121), [pay()]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder(&"g".repeat(121), [pay()]),
+        expect![[r#"
         the consumer group "ggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggg" is too long; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
-    "#]]);
-    fails(builder("DEFAULT_CONSUMER", [pay()]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("DEFAULT_CONSUMER", [pay()]),
+        expect![[r#"
         the consumer group "DEFAULT_CONSUMER" is reserved for RocketMQ itself; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_missing_or_malformed_name_server_is_told() {
-    fails(Consumer::builder("g").store(MemoryStore::new()).handlers([pay()]), expect![[r#"
+    fails(
+        Consumer::builder("g").store(MemoryStore::new()).handlers([pay()]),
+        expect![[r#"
         the consumer group `g` has no name server: add one, as in `.name_server("127.0.0.1:9876")`
-    "#]]);
-    for_address("", expect![[r#"
+    "#]],
+    );
+    for_address(
+        "",
+        expect![[r#"
         the name server address "" is not of the form host:port, for example "127.0.0.1:9876"
-    "#]]);
-    for_address("localhost", expect![[r#"
+    "#]],
+    );
+    for_address(
+        "localhost",
+        expect![[r#"
         the name server address "localhost" is not of the form host:port, for example "127.0.0.1:9876"
-    "#]]);
-    for_address("http://mq:9876", expect![[r#"
+    "#]],
+    );
+    for_address(
+        "http://mq:9876",
+        expect![[r#"
         the name server address "http://mq:9876" is not of the form host:port, for example "127.0.0.1:9876"
-    "#]]);
-    for_address("mq:99999", expect![[r#"
+    "#]],
+    );
+    for_address(
+        "mq:99999",
+        expect![[r#"
         the name server address "mq:99999" is not of the form host:port, for example "127.0.0.1:9876"
-    "#]]);
-    for_address("10.0.0.1:9876,10.0.0.2:9876", expect![[r#"
+    "#]],
+    );
+    for_address(
+        "10.0.0.1:9876,10.0.0.2:9876",
+        expect![[r#"
         the name server address "10.0.0.1:9876,10.0.0.2:9876" is not of the form host:port, for example "127.0.0.1:9876"
-    "#]]);
+    "#]],
+    );
 }
 
 fn for_address(address: &str, text: Expect) {
@@ -98,65 +131,110 @@ fn for_address(address: &str, text: Expect) {
 
 #[test]
 fn a_bad_topic_tag_or_scope_is_told() {
-    fails(builder("g", [route("", "pay")]), expect![[r#"
+    fails(
+        builder("g", [route("", "pay")]),
+        expect![[r#"
         the handler `pay` has the topic ``: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
-    "#]]);
-    fails(builder("g", [route("or ders", "pay")]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [route("or ders", "pay")]),
+        expect![[r#"
         the handler `pay` has the topic `or ders`: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
-    "#]]);
-    fails(builder("g", [route("订单", "pay")]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [route("订单", "pay")]),
+        expect![[r#"
         the handler `pay` has the topic `订单`: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
-    "#]]);
-    fails(builder("g", [route("SCHEDULE_TOPIC_XXXX", "pay")]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [route("SCHEDULE_TOPIC_XXXX", "pay")]),
+        expect![[r#"
         the topic "SCHEDULE_TOPIC_XXXX" is reserved for RocketMQ itself; a topic has 1 to 127 of the characters a-z A-Z 0-9 _ - % |
-    "#]]);
-    fails(with(|pay| pay.tag("")), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.tag("")),
+        expect![[r#"
         the handler `pay` has the tag ``: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
-    "#]]);
-    fails(with(|pay| pay.tag("A || B")), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.tag("A || B")),
+        expect![[r#"
         the handler `pay` has the tag `A || B`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
-    "#]]);
-    fails(with(|pay| pay.tag("*")), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.tag("*")),
+        expect![[r#"
         the handler `pay` has the tag `*`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
-    "#]]);
-    fails(with(|pay| pay.scope("")), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.scope("")),
+        expect![[r#"
         the handler `pay` has an empty scope: name it, or leave it out for topic and tag
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn no_handlers_are_told() {
-    fails(builder("g", []), expect![[r#"
+    fails(
+        builder("g", []),
+        expect![[r#"
         the consumer group `g` has no handlers: pass the annotated functions, as in `.handlers(handlers![add_gmv])`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn two_handlers_for_one_message_are_told() {
     let other = || route("orders", "pay_again");
-    fails(builder("g", [pay(), other()]), expect![[r#"
+    fails(
+        builder("g", [pay(), other()]),
+        expect![[r#"
         the handlers `pay` and `pay_again` would both get every message of topic `orders`: give them different tags or topics, or register them with two consumer groups
-    "#]]);
-    fails(builder("g", [pay().tag("PAID"), other()]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [pay().tag("PAID"), other()]),
+        expect![[r#"
         the handlers `pay` and `pay_again` would both get messages of topic `orders` with tag `PAID`: give them different tags or topics, or register them with two consumer groups
-    "#]]);
-    fails(builder("g", [pay(), other().tag("PAID")]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [pay(), other().tag("PAID")]),
+        expect![[r#"
         the handlers `pay` and `pay_again` would both get messages of topic `orders` with tag `PAID`: give them different tags or topics, or register them with two consumer groups
-    "#]]);
-    fails(builder("g", [pay().tags(["PAID", "DUE"]), other().tags(["LATE", "DUE"])]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [pay().tags(["PAID", "DUE"]), other().tags(["LATE", "DUE"])]),
+        expect![[r#"
         the handlers `pay` and `pay_again` would both get messages of topic `orders` with tag `DUE`: give them different tags or topics, or register them with two consumer groups
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_scope_that_is_shared_unsaid_is_told() {
     let refund = || route("refunds", "refund").scope("money");
-    fails(builder("g", [pay().scope("money"), refund()]), expect![[r#"
+    fails(
+        builder("g", [pay().scope("money"), refund()]),
+        expect![[r#"
         the handlers `pay` and `refund` share the scope `money`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant
-    "#]]);
-    fails(builder("g", [pay().scope("money").shared_scope(), refund()]), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [pay().scope("money").shared_scope(), refund()]),
+        expect![[r#"
         the handlers `pay` and `refund` share the scope `money`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant
-    "#]]);
+    "#]],
+    );
 }
 
 #[derive(Clone)]
@@ -164,71 +242,121 @@ struct Gmv;
 
 #[test]
 fn a_missing_state_is_told_with_what_there_is() {
-    let route = || {
-        handler("orders", async |_: Order, _: State<Gmv>| {}).key(|order| order.id.clone()).named("pay")
-    };
-    fails(builder("g", [route()]), expect![[r#"
+    let route =
+        || handler("orders", async |_: Order, _: State<Gmv>| {}).key(|order| order.id.clone()).named("pay");
+    fails(
+        builder("g", [route()]),
+        expect![[r#"
         the handler `pay` takes `State<e2e::startup::Gmv>`, and the consumer has no state: give it one with `.state(..)` on the consumer's builder
-    "#]]);
-    fails(builder("g", [route()]).state(7_u8).state("text"), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [route()]).state(7_u8).state("text"),
+        expect![[r#"
         the handler `pay` takes `State<e2e::startup::Gmv>`, and the consumer has only `&str`, `u8`: give it one with `.state(..)` on the consumer's builder
-    "#]]);
+    "#]],
+    );
     builder("g", [route()]).state(Gmv).check().unwrap();
 }
 
 #[test]
 fn durations_that_disagree_and_zeros_are_told() {
     let secs = Duration::from_secs;
-    fails(with(|pay| pay.lease(secs(60)).retention(secs(30)).timeout(secs(5))), expect![[r#"
+    fails(
+        with(|pay| pay.lease(secs(60)).retention(secs(30)).timeout(secs(5))),
+        expect![[r#"
         handler `pay`: lease (60s) is longer than retention (30s): make retention longer, or the lease shorter
-    "#]]);
-    fails(with(|pay| pay.timeout(secs(600)).retention(secs(300))), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.timeout(secs(600)).retention(secs(300))),
+        expect![[r#"
         handler `pay`: timeout (600s) is longer than retention (300s): make retention longer, or the timeout shorter
-    "#]]);
-    fails(with(|pay| pay.timeout(secs(5)).in_progress(InProgress::Wait(secs(6)))), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.timeout(secs(5)).in_progress(InProgress::Wait(secs(6)))),
+        expect![[r#"
         handler `pay`: in_progress wait (6s) is longer than timeout (5s): make the wait shorter
-    "#]]);
-    fails(with(|pay| pay.retention(secs(3600))), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.retention(secs(3600))),
+        expect![[r#"
         handler `pay`: a backoff delay (3600s) is not shorter than retention (3600s): make retention longer, or the backoff shorter
-    "#]]);
-    fails(with(|pay| pay.backoff(Backoff::fixed(secs(900))).retention(secs(900))), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.backoff(Backoff::fixed(secs(900))).retention(secs(900))),
+        expect![[r#"
         handler `pay`: a backoff delay (900s) is not shorter than retention (900s): make retention longer, or the backoff shorter
-    "#]]);
-    fails(with(|pay| pay.lease(Duration::from_millis(99))), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.lease(Duration::from_millis(99))),
+        expect![[r#"
         handler `pay`: lease (99ms) is shorter than 100ms: renewals could not keep it
-    "#]]);
-    fails(with(|pay| pay.lease(Duration::ZERO)), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.lease(Duration::ZERO)),
+        expect![[r#"
         handler `pay`: lease (0ns) is shorter than 100ms: renewals could not keep it
-    "#]]);
-    fails(with(|pay| pay.timeout(Duration::ZERO)), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.timeout(Duration::ZERO)),
+        expect![[r#"
         handler `pay`: timeout is zero: it must be at least one
-    "#]]);
-    fails(with(|pay| pay.retention(Duration::ZERO)), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.retention(Duration::ZERO)),
+        expect![[r#"
         handler `pay`: lease (30s) is longer than retention (0ns): make retention longer, or the lease shorter
-    "#]]);
-    fails(with(|pay| pay.concurrency(0)), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.concurrency(0)),
+        expect![[r#"
         handler `pay`: concurrency is zero: it must be at least one
-    "#]]);
-    fails(with(|pay| pay.max_attempts(0)), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(|pay| pay.max_attempts(0)),
+        expect![[r#"
         handler `pay`: max_attempts is zero: it must be at least one
-    "#]]);
-    fails(builder("g", [pay()]).concurrency(0), expect![[r#"
+    "#]],
+    );
+    fails(
+        builder("g", [pay()]).concurrency(0),
+        expect![[r#"
         handler `pay`: concurrency is zero: it must be at least one
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn empty_credentials_are_told_and_the_others_never_shown() {
     let with = |credentials| builder("g", [pay()]).credentials(credentials);
-    fails(with(Credentials::new("", "s3cret")), expect![[r#"
+    fails(
+        with(Credentials::new("", "s3cret")),
+        expect![[r#"
         the access key of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
-    "#]]);
-    fails(with(Credentials::new("user", " ")), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(Credentials::new("user", " ")),
+        expect![[r#"
         the secret key of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
-    "#]]);
-    fails(with(Credentials::new("user", "s3cret").security_token("")), expect![[r#"
+    "#]],
+    );
+    fails(
+        with(Credentials::new("user", "s3cret").security_token("")),
+        expect![[r#"
         the security token of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
-    "#]]);
+    "#]],
+    );
     let good = with(Credentials::new("user", "s3cret"));
     good.check().unwrap();
     assert!(!format!("{good:?}").contains("s3cret"));
@@ -314,7 +442,8 @@ async fn two_consumers_of_one_group_in_one_process_share_its_messages() {
     let store = MemoryStore::new();
     let (first, second) = (Runs::default(), Runs::default());
     let one = kit::member(&broker, "twins", &store, [kit::counting("orders", &first)]).start().await.unwrap();
-    let two = kit::member(&broker, "twins", &store, [kit::counting("orders", &second)]).start().await.unwrap();
+    let two =
+        kit::member(&broker, "twins", &store, [kit::counting("orders", &second)]).start().await.unwrap();
     let sent = std::cell::Cell::new(0);
     kit::until("both get messages", SOON, async || {
         let batch = (0..64).map(|number| kit::order("orders", sent.get() + number)).collect();

@@ -10,8 +10,8 @@ mod flights;
 mod lane;
 mod run;
 mod settle;
+mod unfit;
 mod watch;
-mod window;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::flights::Flights;
 use self::lane::{Claims, Completions, Lane, Releases, Renewals};
+use self::unfit::Tolerance;
 use self::watch::Watch;
-use self::window::Window;
 use crate::clock::Clock;
 use crate::key::{Fingerprint, RecordKey};
 use crate::policy::Policy;
@@ -37,7 +37,7 @@ pub use self::claim::{Admission, Claimed};
 pub use self::enter::{Entry, Follower, Leader};
 pub use self::run::Finished;
 pub use self::settle::{Held, Settled};
-pub use self::window::Unfit;
+pub use self::unfit::Unfit;
 
 /// Routes messages through a store so that each key's work is done once.
 ///
@@ -88,7 +88,7 @@ impl Engine {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
-            window: Window::default(),
+            tolerance: Tolerance::default(),
             name: name.into(),
             policy,
         }))
@@ -140,7 +140,7 @@ pub(crate) struct GateInner {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) permits: Arc<Semaphore>,
-    pub(crate) window: Window,
+    pub(crate) tolerance: Tolerance,
 }
 
 /// One message, as the engine sees it.

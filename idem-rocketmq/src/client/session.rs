@@ -11,7 +11,7 @@ use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::RuntimeOwner;
 use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -24,6 +24,10 @@ const STACK_BYTES: usize = 8 << 20;
 
 /// Leaving takes a few requests to brokers, which may be gone.
 const LEAVE: Duration = Duration::from_secs(10);
+
+/// Copies that are sent at one time. The client's connection takes a few hundred requests and refuses more, which
+/// would then wait for a pause and be refused again.
+const COPIES: usize = 64;
 
 const END_TASKS: Duration = Duration::from_secs(2);
 
@@ -43,6 +47,7 @@ pub(super) struct Face {
     producer: Arc<DefaultMQProducer>,
     settings: Arc<ClientSettings>,
     gate: Arc<Gate>,
+    copies: Semaphore,
 }
 
 /// What has to be ended.
@@ -124,6 +129,7 @@ impl Face {
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
             gate,
+            copies: Semaphore::new(COPIES),
         }
     }
 
@@ -163,6 +169,7 @@ impl Face {
     }
 
     async fn send(&self, copy: Message) -> Result<Result<(), String>, ClientError> {
+        let _permit = self.copies.acquire().await.map_err(|_| ClientError::Stopped)?;
         let producer = Arc::clone(&self.producer);
         self.run(async move {
             match Box::pin(producer.send(copy)).await {

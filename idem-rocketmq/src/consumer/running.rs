@@ -111,7 +111,14 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         "consumer started"
     );
     let (end, ended) = watch::channel(false);
-    let inner = Arc::new(Inner { group: setup.group, bridge, client, drain: setup.drain, end, named: Mutex::new(named) });
+    let inner = Arc::new(Inner {
+        group: setup.group,
+        bridge,
+        client,
+        drain: setup.drain,
+        end,
+        named: Mutex::new(named),
+    });
     inner.clone().stop_without_the_user();
     Ok(RunningConsumer { inner, ended })
 }

@@ -122,9 +122,8 @@ impl Call<'_> {
                 Prepare::Unfit { what, reason, run } => {
                     message.run = run;
                     let attempt = super::settle::attempts(&message.delivery) + 1;
-                    self.events.push(Box::pin(async move {
-                        Event::Admitted(place, gate.unfit(what, &reason, attempt).await)
-                    }));
+                    let admission = gate.unfit(what, reason, attempt);
+                    self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
             }
             self.messages.push(message);

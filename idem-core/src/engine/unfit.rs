@@ -1,0 +1,176 @@
+//! Messages that cannot be handled, and what guards a topic against a bad deploy.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use super::Gate;
+use super::claim::Admission;
+use super::settle::Settled;
+use crate::outcome::{Decision, Outcome, Verdict};
+use crate::policy::{MissingKey, Undecodable};
+
+/// Half of the last 100 messages.
+const MOST: usize = 50;
+
+/// How many unfit messages may still become dead letters: each takes one from it, each fit message gives one back,
+/// up to half of the last 100. So dead letters can never be more than half of what goes through for long, whatever
+/// the order, and the messages that are held go on in their order, one for each fit one.
+pub(crate) struct Tolerance(Semaphore);
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Self(Semaphore::new(MOST))
+    }
+}
+
+impl Tolerance {
+    fn fit(&self) {
+        if self.0.available_permits() < MOST {
+            self.0.add_permits(1);
+        }
+    }
+
+    /// Whether one may become a dead letter at once.
+    fn unfit(&self) -> bool {
+        self.0.try_acquire().map(tokio::sync::SemaphorePermit::forget).is_ok()
+    }
+
+    /// Waits until one may.
+    async fn unfit_later(&self) {
+        match self.0.acquire().await {
+            Ok(permit) => permit.forget(),
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Why a message cannot be handled at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The payload does not decode.
+    Undecodable,
+    /// There is no key, or an empty or over-long one.
+    MissingKey,
+}
+
+enum Choice {
+    DeadLetter,
+    Retry,
+    Run,
+}
+
+impl Gate {
+    /// Notes a message that decodes and has a key.
+    pub fn fit(&self) {
+        self.0.tolerance.fit();
+    }
+
+    /// Admits a message that does not decode or has no key, as the policy says. `attempt` is the broker's count.
+    ///
+    /// Where more than half of the handler's last 100 messages are unfit, the message is held, neither acked nor
+    /// sent back, until that has changed or the engine is stopped: a bad deploy must not empty a topic into the
+    /// dead-letter queue.
+    ///
+    /// The message is noted by the call and not by the future, as [`fit`](Self::fit) notes the others: were it
+    /// later, a burst of good and bad messages would end with all the bad ones, and hold itself for good.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped: the message stays as it is.
+    pub fn unfit(&self, what: Unfit, reason: String, attempt: u32) -> BoxFuture<'static, Admission> {
+        let choice = self.choice(what);
+        let is_held = matches!(choice, Choice::DeadLetter) && !self.0.tolerance.unfit();
+        self.clone().admit_unfit(what, choice, is_held, reason, attempt).boxed()
+    }
+
+    async fn admit_unfit(
+        self,
+        what: Unfit,
+        choice: Choice,
+        is_held: bool,
+        reason: String,
+        attempt: u32,
+    ) -> Admission {
+        let outcome = match what {
+            Unfit::Undecodable => Outcome::Undecodable,
+            Unfit::MissingKey => Outcome::MissingKey,
+        };
+        let verdict = match choice {
+            Choice::Run => return self.admit_without_dedup(attempt).await,
+            Choice::Retry if attempt < self.policy().max_attempts => {
+                Verdict::Retry(self.policy().backoff.after(attempt))
+            }
+            Choice::DeadLetter if is_held && !self.held(what, &reason).await => {
+                return Admission::Decided(Settled::leave());
+            }
+            Choice::Retry | Choice::DeadLetter => Verdict::DeadLetter,
+        };
+        Admission::Decided(Settled::of(Decision::new(verdict, outcome).because(reason)))
+    }
+
+    fn choice(&self, what: Unfit) -> Choice {
+        let policy = self.policy();
+        match what {
+            Unfit::Undecodable => match policy.undecodable {
+                Undecodable::DeadLetter => Choice::DeadLetter,
+                Undecodable::Retry => Choice::Retry,
+            },
+            Unfit::MissingKey => match policy.missing_key {
+                MissingKey::DeadLetter => Choice::DeadLetter,
+                MissingKey::Retry => Choice::Retry,
+                MissingKey::RunWithoutDedup => Choice::Run,
+            },
+        }
+    }
+
+    /// Waits while the topic looks as if a bad deploy read it. `false` when the engine was stopped first.
+    async fn held(&self, what: Unfit, reason: &str) -> bool {
+        metrics::counter!("idem_unfit_holds_total").increment(1);
+        tracing::error!(
+            handler = &*self.0.name,
+            ?what,
+            reason,
+            "more than half of this handler's last 100 messages cannot be handled, so this one is held \
+             instead of becoming a dead letter: check the payload's type and the codec, deploy the right version, \
+             or remove the messages from the topic"
+        );
+        tokio::select! {
+            biased;
+            () = self.0.engine.closing.cancelled() => false,
+            () = self.0.tolerance.unfit_later() => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_ready(future: impl Future<Output = ()>) -> bool {
+        future.now_or_never().is_some()
+    }
+
+    #[test]
+    fn half_of_the_last_hundred_may_be_unfit_and_no_more() {
+        let tolerance = Tolerance::default();
+        (0..1_000).for_each(|_| tolerance.fit());
+        (0..MOST).for_each(|_| assert!(tolerance.unfit()));
+        assert!(!tolerance.unfit(), "a long good time is no credit for more");
+        for _ in 0..1_000 {
+            tolerance.fit();
+            assert!(tolerance.unfit(), "as many good as bad ones go on for ever");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_fit_message_lets_one_that_is_held_go_on() {
+        let tolerance = Tolerance::default();
+        while tolerance.unfit() {}
+        let (mut first, mut second) = (Box::pin(tolerance.unfit_later()), Box::pin(tolerance.unfit_later()));
+        assert!(!is_ready(&mut first) && !is_ready(&mut second));
+        tolerance.fit();
+        assert!(is_ready(&mut first) && !is_ready(&mut second));
+        tolerance.fit();
+        assert!(is_ready(&mut second));
+    }
+}
