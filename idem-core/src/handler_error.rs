@@ -4,23 +4,71 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+mod chain;
+
+/// Any error, boxed.
+type Boxed = Box<dyn StdError + Send + Sync>;
+
 /// What a handler returns.
 pub type HandlerResult = Result<(), HandlerError>;
 
 /// Whatever a handler failed with.
 ///
-/// It is no `Error` itself, so that one conversion can serve every error type, anyhow's, eyre's and strings.
-pub struct HandlerError(Box<dyn StdError + Send + Sync>);
+/// It is no `Error` itself, so that one conversion serves every error type, anyhow's, eyre's and strings: `?`
+/// just works. Unless the chain holds a [`Retry`] or a [`Reject`], the message is retried with the handler's
+/// backoff.
+///
+/// `Display` and `Debug` show the error and its sources in one line of at most [`MAX_TEXT`](Self::MAX_TEXT)
+/// bytes, and never a backtrace.
+///
+/// ```
+/// use idem_core::{Disposition, HandlerError};
+///
+/// let error: HandlerError = "no connection".into();
+/// assert_eq!(error.disposition(), Disposition::Retry(None));
+/// assert_eq!(error.to_string(), "no connection");
+/// ```
+pub struct HandlerError(Boxed);
 
-impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for HandlerError {
+impl HandlerError {
+    /// The most bytes that [`chain_text`](Self::chain_text) gives: 1 KiB.
+    pub const MAX_TEXT: usize = 1024;
+
+    /// What this error asks for: the outermost [`Retry`] or [`Reject`] of its chain, else a retry with the
+    /// handler's backoff.
+    pub fn disposition(&self) -> Disposition {
+        chain::of(self.as_error()).find_map(Mark::of).unwrap_or(Disposition::Retry(None))
+    }
+
+    /// The error and its sources in one line, outermost first, for logs and message properties.
+    ///
+    /// It is cut after [`MAX_TEXT`](Self::MAX_TEXT) bytes, and control characters are spaces in it, because
+    /// RocketMQ separates properties by them. A source whose text its parent's text ends with is not repeated.
+    pub fn chain_text(&self) -> String {
+        chain::text(self.as_error(), Self::MAX_TEXT)
+    }
+
+    /// The error that the handler failed with.
+    pub fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl<E: Into<Boxed>> From<E> for HandlerError {
     fn from(error: E) -> Self {
         Self(error.into())
     }
 }
 
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.chain_text())
+    }
+}
+
 impl fmt::Debug for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HandlerError({})", self.0)
+        write!(f, "HandlerError({})", self.chain_text())
     }
 }
 
@@ -33,20 +81,164 @@ pub enum Disposition {
     Reject,
 }
 
-impl HandlerError {
-    /// What this error asks for: the outermost [`Retry`] or [`Reject`] of its chain, else a retry.
-    pub fn disposition(&self) -> Disposition {
-        Disposition::Retry(None)
+/// An error that asks for a retry after a delay of the handler's choice.
+///
+/// It is found anywhere in the chain of the error that a handler returns.
+///
+/// ```
+/// use std::time::Duration;
+/// use idem_core::{Disposition, HandlerError, Retry};
+///
+/// let delay = Duration::from_secs(30);
+/// let error = HandlerError::from(Retry::after(delay).because("the bank is closed"));
+/// assert_eq!(error.disposition(), Disposition::Retry(Some(delay)));
+/// assert_eq!(error.to_string(), "the bank is closed");
+/// ```
+pub struct Retry(Mark);
+
+impl Retry {
+    /// Retry after `delay`.
+    pub fn after(delay: Duration) -> Self {
+        Self(Mark { asks: Disposition::Retry(Some(delay)), why: None })
+    }
+
+    /// Says why: an error, or a text.
+    #[must_use]
+    pub fn because(self, why: impl Into<Boxed>) -> Self {
+        Self(Mark { why: Some(why.into()), ..self.0 })
     }
 }
 
-/// Retry after a delay of the handler's choice.
-#[derive(Debug)]
-pub struct Retry;
+/// An error that gives up at once: the message becomes a dead letter without further attempts.
+///
+/// It is found anywhere in the chain of the error that a handler returns. Only anyhow's `.context(Reject::new(..))`
+/// hides it: say [`or_reject`](ResultExt::or_reject) or [`Reject::because`] instead.
+///
+/// ```
+/// use idem_core::{Disposition, HandlerError, Reject};
+///
+/// let error = HandlerError::from(Reject::new("the amount is negative"));
+/// assert_eq!(error.disposition(), Disposition::Reject);
+/// assert_eq!(error.to_string(), "the amount is negative");
+/// ```
+pub struct Reject(Mark);
 
-/// Give up at once.
-#[derive(Debug)]
-pub struct Reject;
+impl Reject {
+    /// Gives up for this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self::because(reason.into())
+    }
 
-/// Shorthands on results.
-pub trait ResultExt {}
+    /// Gives up because of this error.
+    pub fn because(why: impl Into<Boxed>) -> Self {
+        Self(Mark { asks: Disposition::Reject, why: Some(why.into()) })
+    }
+}
+
+macro_rules! error_with_mark {
+    ($ty:ident) => {
+        impl fmt::Display for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt_why(f)
+            }
+        }
+
+        impl fmt::Debug for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($ty), "({})"), self)
+            }
+        }
+
+        impl StdError for $ty {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&self.0)
+            }
+        }
+    };
+}
+
+error_with_mark!(Retry);
+error_with_mark!(Reject);
+
+/// What is looked for in a chain.
+///
+/// A plain downcast to [`Retry`] and [`Reject`] fails at the top of an anyhow error and behind thiserror's
+/// `#[error(transparent)]`: both stand in front of the error and pass on only its source. So the mark is the
+/// source, and the sources of the error that the user gave come after it.
+struct Mark {
+    asks: Disposition,
+    why: Option<Boxed>,
+}
+
+impl Mark {
+    fn of(error: &(dyn StdError + 'static)) -> Option<Disposition> {
+        error.downcast_ref::<Self>().map(|mark| mark.asks)
+    }
+
+    fn fmt_why(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.why {
+            Some(why) => fmt::Display::fmt(why, f),
+            None => fmt::Display::fmt(self, f),
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.asks {
+            Disposition::Retry(Some(delay)) => write!(f, "retry after {delay:?}"),
+            Disposition::Retry(None) => f.write_str("retry"),
+            Disposition::Reject => f.write_str("not to be retried"),
+        }
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl StdError for Mark {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.why.as_deref().and_then(|why| why.source())
+    }
+}
+
+/// Shorthands on results, for a handler's `?`.
+///
+/// ```
+/// use idem_core::{HandlerResult, ResultExt};
+///
+/// async fn count(text: String) -> HandlerResult {
+///     let number: u64 = text.parse().or_reject()?;
+///     println!("{number}");
+///     Ok(())
+/// }
+/// ```
+pub trait ResultExt<T>: Sized {
+    /// Turns an error into a [`Reject`]: no attempt will make it better.
+    ///
+    /// # Errors
+    /// The result was an error.
+    fn or_reject(self) -> Result<T, Reject>;
+
+    /// Turns an error into a [`Retry`] after `delay`.
+    ///
+    /// # Errors
+    /// The result was an error.
+    fn or_retry_after(self, delay: Duration) -> Result<T, Retry>;
+}
+
+impl<T, E: Into<Boxed>> ResultExt<T> for Result<T, E> {
+    fn or_reject(self) -> Result<T, Reject> {
+        self.map_err(Reject::because)
+    }
+
+    fn or_retry_after(self, delay: Duration) -> Result<T, Retry> {
+        self.map_err(|error| Retry::after(delay).because(error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 /// The longest key in bytes, all parts together and without their length prefixes: 8 KiB.
 ///
@@ -152,6 +153,24 @@ impl IdempotencyKey {
         Ok(Self(encoded.into()))
     }
 
+    /// The key as people read it: its parts with ` / ` between them. Not unambiguous, unlike
+    /// [`as_bytes`](Self::as_bytes); for an operator's eyes, not for logs.
+    pub fn to_string_lossy(&self) -> String {
+        let mut parts = Vec::new();
+        let mut rest = &self.0[..];
+        while let Some(colon) = rest.iter().position(|byte| *byte == b':') {
+            let length = std::str::from_utf8(&rest[..colon]).ok().and_then(|digits| digits.parse().ok());
+            let Some((part, more)) =
+                length.and_then(|length: usize| rest[colon + 1..].split_at_checked(length))
+            else {
+                break;
+            };
+            parts.push(String::from_utf8_lossy(part));
+            rest = more.get(1..).unwrap_or_default();
+        }
+        parts.join(" / ")
+    }
+
     /// The encoded key: each part behind its length, as a netstring (`7:order-7,`).
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -160,7 +179,7 @@ impl IdempotencyKey {
 
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IdempotencyKey(#{:016x})", hash(&[&self.0]))
+        write!(f, "IdempotencyKey(#{:016x})", xxh3_64(&self.0))
     }
 }
 
@@ -193,7 +212,7 @@ impl fmt::Debug for Namespace {
 }
 
 /// The name of one record in a store: a namespace and a key in it. Cloning is cheap and allocates nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordKey {
     namespace: Namespace,
     key: IdempotencyKey,
@@ -229,7 +248,13 @@ impl RecordKey {
     ///
     /// It is no secret: whoever can guess a key can compute its hash.
     pub fn hash64(&self) -> u64 {
-        hash(&[self.namespace.as_bytes(), self.key.as_bytes()])
+        xxh3_64_with_seed(self.key.as_bytes(), xxh3_64(self.namespace.as_bytes()))
+    }
+}
+
+impl Hash for RecordKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash64());
     }
 }
 
@@ -240,14 +265,6 @@ fn push_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b',');
 }
 
-fn hash(parts: &[&[u8]]) -> u64 {
-    let mut hasher = Xxh3::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    hasher.digest()
-}
-
 /// A digest of a payload, with which the same key under another payload is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 16]);
@@ -255,7 +272,7 @@ pub struct Fingerprint([u8; 16]);
 impl Fingerprint {
     /// The fingerprint of a payload's bytes.
     pub fn of(payload: &[u8]) -> Self {
-        Self(xxhash_rust::xxh3::xxh3_128(payload).to_be_bytes())
+        Self(xxh3_128(payload).to_be_bytes())
     }
 
     /// The fingerprint that [`to_bytes`](Self::to_bytes) gave.
@@ -300,6 +317,12 @@ mod tests {
         assert_eq!(error, KeyError::TooLong { len: MAX_KEY_LEN + 1 });
         assert!(!error.to_string().contains("xxx"));
         assert!(IdempotencyKey::new("x".repeat(MAX_KEY_LEN)).is_ok());
+    }
+
+    #[test]
+    fn a_key_reads_as_its_parts() {
+        let key = IdempotencyKey::from_parts(&[&"tenant:1", &7_u8]).unwrap();
+        assert_eq!(key.to_string_lossy(), "tenant:1 / 7");
     }
 
     #[test]

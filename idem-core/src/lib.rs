@@ -3,18 +3,27 @@
 //! This crate names no type of RocketMQ. Users of RocketMQ depend on `idem-rocketmq` alone, which re-exports
 //! what they need of it; authors of stores implement [`Store`] and run its conformance suite.
 
+mod attempt;
 mod clock;
+pub mod engine;
 mod handler_error;
 mod key;
+mod keyed;
+mod lease;
+mod outcome;
 mod policy;
 mod record;
-#[cfg(any(feature = "redis", feature = "conformance"))]
-mod runtime;
+pub mod runtime;
 pub mod store;
 
+pub use attempt::Attempt;
 pub use clock::Clock;
+pub use engine::{Engine, Gate, Job};
 pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};
 pub use key::{Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey};
+pub use keyed::{IntoKey, Keyed};
+pub use lease::Lease;
+pub use outcome::{Decision, Outcome, Verdict};
 pub use policy::{
     ADVISED_RETENTION, Backoff, FingerprintMismatch, InProgress, MIN_LEASE, MissingKey, Policy, PolicyError,
     Settings, StoreFailure, Undecodable,

@@ -1,1 +1,37 @@
 //! The attribute and derives of idem.
+//!
+//! Do not depend on this crate: `idem-rocketmq` re-exports it. What is written on a function goes through five
+//! rooms: `attr` reads the options and `ast` the function, `check` looks at both together, `expand` writes the
+//! public call that a user could have written, and `fallback` keeps one mistake from becoming many errors.
+
+mod ast;
+mod attr;
+mod check;
+mod derive;
+mod expand;
+mod fallback;
+mod handlers;
+#[cfg(test)]
+mod tests;
+
+use proc_macro::TokenStream;
+
+#[doc = include_str!("idempotent.md")]
+#[proc_macro_attribute]
+pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand::idempotent(options.into(), &item.into()).into()
+}
+
+/// Gives a payload its own idempotency key: the fields marked `#[idempotency_key]`, in the order in which they
+/// are declared.
+#[proc_macro_derive(IdempotencyKey, attributes(idempotency_key))]
+pub fn idempotency_key(item: TokenStream) -> TokenStream {
+    derive::expand(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// What `idem_rocketmq::handlers!` passes its crate's path to.
+#[doc(hidden)]
+#[proc_macro]
+pub fn handlers(input: TokenStream) -> TokenStream {
+    handlers::expand(input.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}

@@ -1,1 +1,59 @@
-//! idem: an idempotent consumer framework for Apache RocketMQ.
+#![doc = include_str!("docs/crate.md")]
+// The client's types are so deep that proving them `Send` needs more than the default of 128. They stay inside of
+// this crate, so that users need no such line.
+#![recursion_limit = "256"]
+
+// The macros' expansion names this crate, also in its own tests.
+#[cfg(test)]
+extern crate self as idem_rocketmq;
+
+mod client;
+pub mod codec;
+pub mod consumer;
+mod delivery;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod error;
+pub mod extract;
+mod handler;
+mod listener;
+mod macros;
+pub mod prelude;
+mod state;
+pub mod testing;
+
+#[doc(hidden)]
+pub mod __private;
+
+#[doc = include_str!("docs/errors.md")]
+pub use idem_core::HandlerError;
+#[doc = include_str!("docs/keys.md")]
+pub use idem_core::IdempotencyKey;
+pub use idem_core::{
+    Backoff, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey, KeyError, KeyPart,
+    Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
+};
+#[doc(inline)]
+pub use idem_macros::{IdempotencyKey, idempotent};
+
+#[cfg(feature = "redis")]
+pub use idem_core::RedisStore;
+/// What stores are made of, for authors of stores and for operators.
+pub use idem_core::store;
+pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};
+
+/// The future of a hand-written [`Handler`].
+pub use futures_util::future::BoxFuture;
+
+pub use self::consumer::{ConsumeFrom, Consumer, Credentials, DelayBy, RunningConsumer};
+pub use self::delivery::{Delivery, DeliveryBuilder};
+pub use self::error::Error;
+pub use self::handler::{
+    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,
+    handler_with,
+};
+pub use self::state::{MissingState, States};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

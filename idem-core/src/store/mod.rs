@@ -13,6 +13,7 @@ mod redis;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -218,10 +219,11 @@ pub enum Answer {
 /// Why a store did not answer.
 ///
 /// The text says what failed and what to do; it holds no key, payload or password.
+#[derive(Clone)]
 pub struct StoreError {
     kind: Kind,
-    message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    message: Arc<str>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,12 +264,12 @@ impl StoreError {
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into().into(), source: None }
     }
 
     /// Whether the store is out of reach, so that asking again may help.

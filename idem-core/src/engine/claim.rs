@@ -1,0 +1,339 @@
+//! The first step: a permit of the handler, then the key's lease.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Gate;
+use super::enter::{Leader, Mismatch};
+use super::settle::{Held, Settled};
+use crate::lease::Flight;
+use crate::outcome::{Decision, Outcome, Verdict};
+use crate::policy::{InProgress, StoreFailure};
+use crate::store::{Claim, ClaimRequest, StoreError};
+
+/// What a message's claim came to.
+pub enum Admission {
+    /// The handler is to be run, at once.
+    Run(Claimed),
+    /// The message is decided without a run.
+    Decided(Settled),
+    /// Not yet: the store does not answer, or the policy waits in place. To be awaited beside its neighbours.
+    Later(BoxFuture<'static, Admission>),
+}
+
+/// The right to run the handler for one message, with the permit to do it now. Dropping it gives both back.
+pub struct Claimed {
+    pub(super) gate: Gate,
+    /// `None` in a run without dedup.
+    pub(super) leader: Option<Leader>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) attempt: u32,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// What a repeated claim remembers.
+#[derive(Default)]
+struct Patience {
+    /// How often the store has failed in a row.
+    failures: u32,
+    /// How long the message has waited in place for a key in progress.
+    waited: Duration,
+}
+
+/// The judgement of one answer.
+enum Judged {
+    Admitted(Admission),
+    Again { leader: Leader, permit: Option<OwnedSemaphorePermit>, after: Duration },
+}
+
+impl Gate {
+    /// Claims as many of `leaders` as can start at once, at least one, and takes them off the front. There is one
+    /// admission for each of them, in their order. To be called again for the rest.
+    ///
+    /// # Cancel safety
+    /// The leaders taken by a dropped call are given back.
+    pub async fn claim(&self, leaders: &mut std::collections::VecDeque<Leader>) -> Vec<Admission> {
+        let Some(permits) = self.permits(leaders.len()).await else {
+            return leaders.drain(..).map(Leader::leave).collect();
+        };
+        let mut claiming: Vec<Leader> = leaders.drain(..permits.len()).collect();
+        let requests = claiming.iter_mut().map(Leader::claim_request).collect();
+        let replies = self.0.engine.claims.call(requests).await;
+        let claims = claiming.into_iter().zip(permits).zip(replies.answers);
+        claims
+            .map(|((leader, permit), answer)| {
+                let mut patience = Patience::default();
+                match self.judge(leader, permit, replies.sent, answer, &mut patience) {
+                    Judged::Admitted(admission) => admission,
+                    Judged::Again { leader, permit, after } => {
+                        let again = self.clone().again(leader, permit, after, patience);
+                        Admission::Later(again.boxed())
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// A run without dedup: for a message without a key, or while the store fails and the policy says open.
+    pub async fn admit_without_dedup(&self, attempt: u32) -> Admission {
+        let Some(permit) = self.permit().await else {
+            return Admission::Decided(Settled::leave());
+        };
+        let flight = Arc::new(Flight::new(None, None));
+        self.watch(&flight);
+        Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit })
+    }
+
+    /// Waits for one permit and takes up to `wanted`. `None` when the engine was stopped.
+    async fn permits(&self, wanted: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+        let mut permits = Vec::with_capacity(wanted);
+        permits.push(self.permit().await?);
+        while permits.len() < wanted
+            && let Ok(permit) = self.0.permits.clone().try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        Some(permits)
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            () = self.0.engine.closing.cancelled() => None,
+            permit = self.0.permits.clone().acquire_owned() => permit.ok(),
+        }
+    }
+
+    /// Claims one key again and again, until there is something to admit.
+    async fn again(
+        self,
+        mut leader: Leader,
+        mut permit: Option<OwnedSemaphorePermit>,
+        mut after: Duration,
+        mut patience: Patience,
+    ) -> Admission {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.0.engine.closing.cancelled() => return leader.leave(),
+                () = tokio::time::sleep(after) => {}
+            }
+            let held = match permit.take() {
+                Some(permit) => Some(permit),
+                None => self.permit().await,
+            };
+            let Some(held) = held else { return leader.leave() };
+            let request = leader.claim_request();
+            let (sent, answer) = self.0.engine.claims.call_one(request).await;
+            match self.judge(leader, held, sent, answer, &mut patience) {
+                Judged::Admitted(admission) => return admission,
+                Judged::Again { leader: l, permit: p, after: a } => (leader, permit, after) = (l, p, a),
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        leader: Leader,
+        permit: OwnedSemaphorePermit,
+        sent: Duration,
+        answer: Result<Claim, StoreError>,
+        patience: &mut Patience,
+    ) -> Judged {
+        match answer {
+            Ok(Claim::Claimed { fence, attempt }) => {
+                let deadline = self.local_deadline(sent);
+                if self.0.engine.clock.now() >= deadline {
+                    // Invariant 4: no handler starts when the claim's reply came later than the local deadline
+                    // (`invariant_4_a_late_claim_does_not_start_a_handler`). The same token claims again.
+                    return Judged::Again { leader, permit: Some(permit), after: Duration::ZERO };
+                }
+                leader.flight.claimed(fence, deadline);
+                Judged::Admitted(self.claimed(leader, permit, attempt))
+            }
+            Ok(Claim::Completed { fingerprint, .. }) => Judged::Admitted(self.known(
+                leader,
+                permit,
+                fingerprint,
+                |_| Decision::new(Verdict::Ack, Outcome::Duplicate),
+            )),
+            Ok(Claim::InProgress { remaining, fingerprint }) => {
+                if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
+                    patience.waited += after;
+                    return Judged::Again { leader, permit: None, after };
+                }
+                Judged::Admitted(self.known(leader, permit, fingerprint, |leader| {
+                    self.conflict(remaining, leader.redeliveries)
+                }))
+            }
+            Err(error) => self.store_failed(leader, permit, &error, patience),
+        }
+    }
+
+    fn claimed(&self, leader: Leader, permit: OwnedSemaphorePermit, attempt: u32) -> Admission {
+        self.watch(&leader.flight);
+        if attempt > self.0.policy.max_attempts {
+            let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
+                .attempt(attempt - 1)
+                .because("all attempts were used up before");
+            return Admission::Decided(Settled { decision, held: Some(Held::new(leader)) });
+        }
+        let flight = leader.flight.clone();
+        Admission::Run(Claimed { gate: self.clone(), leader: Some(leader), flight, attempt, permit })
+    }
+
+    /// The key is completed or in progress: decided by `decide`, unless the payload is another one.
+    fn known(
+        &self,
+        mut leader: Leader,
+        permit: OwnedSemaphorePermit,
+        known: Option<crate::Fingerprint>,
+        decide: impl FnOnce(&Leader) -> Decision,
+    ) -> Admission {
+        leader.is_claimed = false;
+        match self.mismatch(known, leader.flight.fingerprint) {
+            None => {
+                let decision = decide(&leader);
+                Admission::Decided(Settled::of(leader.decide(decision)))
+            }
+            Some(Mismatch::Decided(decision)) => {
+                // The verdict is this payload's alone; another message of the key may have the known one.
+                leader.abandon();
+                Admission::Decided(Settled::of(decision))
+            }
+            Some(Mismatch::Run) => {
+                let attempt = leader.redeliveries + 1;
+                leader.abandon();
+                let flight = Arc::new(Flight::new(None, None));
+                self.watch(&flight);
+                Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit })
+            }
+        }
+    }
+
+    fn waits_in_place(
+        &self,
+        leader: &Leader,
+        remaining: Duration,
+        known: Option<crate::Fingerprint>,
+        patience: &Patience,
+    ) -> Option<Duration> {
+        let InProgress::Wait(bound) = self.0.policy.in_progress else { return None };
+        let left = bound.checked_sub(patience.waited).filter(|left| !left.is_zero())?;
+        if self.mismatch(known, leader.flight.fingerprint).is_some() {
+            return None;
+        }
+        // The holder may finish long before its lease ends: look in steps that are cheap for the store.
+        Some(left.min(remaining).clamp(Duration::from_millis(10), Duration::from_millis(250)))
+    }
+
+    fn store_failed(
+        &self,
+        mut leader: Leader,
+        permit: OwnedSemaphorePermit,
+        error: &StoreError,
+        patience: &mut Patience,
+    ) -> Judged {
+        match self.0.policy.store_failure {
+            StoreFailure::Hold => {
+                self.report_hold(error, patience.failures);
+                patience.failures = patience.failures.saturating_add(1);
+                Judged::Again { leader, permit: Some(permit), after: hold_delay(patience.failures) }
+            }
+            StoreFailure::Open => {
+                // The claim may have been stored all the same: it is given back when the store answers again.
+                let attempt = leader.redeliveries + 1;
+                drop(leader);
+                let flight = Arc::new(Flight::new(None, None));
+                self.watch(&flight);
+                Judged::Admitted(Admission::Run(Claimed {
+                    gate: self.clone(),
+                    leader: None,
+                    flight,
+                    attempt,
+                    permit,
+                }))
+            }
+            StoreFailure::Retry => {
+                leader.is_claimed = false;
+                let delay = self.0.policy.backoff.after(leader.redeliveries + 1);
+                let decision =
+                    Decision::new(Verdict::Retry(delay), Outcome::StoreFailed).because(error.to_string());
+                Judged::Admitted(Admission::Decided(Settled::of(leader.decide(decision))))
+            }
+        }
+    }
+
+    fn report_hold(&self, error: &StoreError, failures: u32) {
+        metrics::counter!("idem_store_holds_total").increment(1);
+        if failures == 0 || failures.is_multiple_of(30) {
+            tracing::warn!(
+                handler = &*self.0.name,
+                store = self.0.engine.store.name(),
+                failures,
+                %error,
+                "the store does not answer a claim: the message is held, nothing is acked or sent back; \
+                 consuming goes on by itself when the store answers"
+            );
+        }
+    }
+
+    /// The end of a lease that was asked for at `sent`, less a margin for what the clocks of two machines and a
+    /// tick of the watch may differ.
+    pub(crate) fn local_deadline(&self, sent: Duration) -> Duration {
+        sent + super::watch::safe_part(self.0.policy.lease)
+    }
+
+    pub(super) fn watch(&self, flight: &Arc<Flight>) {
+        let engine = &self.0.engine;
+        flight.start(engine.clock.now());
+        engine.watch.add(flight, &self.0.policy);
+    }
+}
+
+/// 50 ms, then twice as long each time, up to a second.
+pub(super) fn hold_delay(failures: u32) -> Duration {
+    Duration::from_millis(50 << failures.saturating_sub(1).min(5)).min(Duration::from_secs(1))
+}
+
+impl Leader {
+    fn claim_request(&mut self) -> ClaimRequest {
+        // From here on the store may hold a lease for this flight.
+        self.is_claimed = true;
+        let policy = self.gate.policy();
+        ClaimRequest {
+            key: self.flight.key.clone().expect("a leader's flight has a key"),
+            token: self.flight.token,
+            lease: policy.lease,
+            retention: policy.retention,
+            fingerprint: self.flight.fingerprint,
+        }
+    }
+
+    fn leave(self) -> Admission {
+        // Gives back what a claim under way may have taken.
+        drop(self);
+        Admission::Decided(Settled::leave())
+    }
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimed").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(claimed) => claimed.fmt(f),
+            Self::Decided(settled) => settled.fmt(f),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Batches that form by themselves, one lane for each operation of the store.
+//!
+//! As in a group commit, what is ready while a round trip is under way goes with the next one. Nothing waits for
+//! a batch to fill: where no round trip is under way, one starts at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::store::{
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
+    StoreError,
+};
+
+/// One operation of the store.
+pub(crate) trait Operation: Send + Sync + 'static {
+    type Request: Clone + Send + Sync + 'static;
+    type Answer: Send + 'static;
+    const NAME: &'static str;
+    fn call<'a>(store: &'a dyn Store, batch: &'a [Self::Request]) -> BoxFuture<'a, Answers<Self::Answer>>;
+}
+
+macro_rules! operations {
+    ($($name:ident: $method:ident($request:ty) -> $answer:ty;)*) => {$(
+        pub(crate) struct $name;
+
+        impl Operation for $name {
+            type Request = $request;
+            type Answer = $answer;
+            const NAME: &'static str = stringify!($method);
+
+            fn call<'a>(store: &'a dyn Store, batch: &'a [$request]) -> BoxFuture<'a, Answers<$answer>> {
+                store.$method(batch)
+            }
+        }
+    )*};
+}
+
+operations! {
+    Claims: claim(ClaimRequest) -> Claim;
+    Renewals: renew(RenewRequest) -> Answer;
+    Completions: complete(CompleteRequest) -> Answer;
+    Releases: release(ReleaseRequest) -> Answer;
+}
+
+/// The answers to one group of requests, and when they were sent at the earliest.
+pub(crate) struct Replies<T> {
+    /// Before the request left this process: what a lease's local deadline counts from.
+    pub(crate) sent: Duration,
+    pub(crate) answers: Vec<Result<T, StoreError>>,
+}
+
+/// One operation's lane to the store. Cloning shares it.
+pub(crate) struct Lane<O: Operation>(Arc<Shared<O>>);
+
+impl<O: Operation> Clone for Lane<O> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Shared<O: Operation> {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    runtime: Handle,
+    queue: Mutex<Queue<O>>,
+}
+
+struct Queue<O: Operation> {
+    groups: Vec<Group<O>>,
+    under_way: bool,
+}
+
+struct Group<O: Operation> {
+    requests: Vec<O::Request>,
+    reply: oneshot::Sender<Replies<O::Answer>>,
+}
+
+impl<O: Operation> Lane<O> {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
+        let queue = Mutex::new(Queue { groups: Vec::new(), under_way: false });
+        Self(Arc::new(Shared { store, clock, runtime, queue }))
+    }
+
+    /// Sends requests with the next round trip. The answers come in the requests' order.
+    ///
+    /// # Cancel safety
+    /// A dropped call is sent all the same once it was queued.
+    pub(crate) async fn call(&self, requests: Vec<O::Request>) -> Replies<O::Answer> {
+        if requests.is_empty() {
+            return Replies { sent: self.0.clock.now(), answers: Vec::new() };
+        }
+        match self.0.store.locality() {
+            Locality::InProcess => self.0.round_trip(&requests).await,
+            Locality::Remote => self.queued(requests).await,
+        }
+    }
+
+    /// As [`call`](Self::call), for one request.
+    pub(crate) async fn call_one(&self, request: O::Request) -> (Duration, Result<O::Answer, StoreError>) {
+        let mut replies = self.call(vec![request]).await;
+        let answer = replies.answers.pop().unwrap_or_else(|| Err(no_answer()));
+        (replies.sent, answer)
+    }
+
+    async fn queued(&self, requests: Vec<O::Request>) -> Replies<O::Answer> {
+        let count = requests.len();
+        let (reply, answers) = oneshot::channel();
+        self.push(Group { requests, reply });
+        answers.await.unwrap_or_else(|_| Replies {
+            sent: Duration::ZERO,
+            answers: (0..count).map(|_| Err(no_answer())).collect(),
+        })
+    }
+
+    fn push(&self, group: Group<O>) {
+        let mut queue = self.0.queue.lock();
+        queue.groups.push(group);
+        if !queue.under_way {
+            queue.under_way = true;
+            drop(queue);
+            let shared = self.0.clone();
+            self.0.runtime.spawn(async move { while shared.next_round_trip().await {} });
+        }
+    }
+}
+
+fn no_answer() -> StoreError {
+    StoreError::unavailable("the store's connection task ended before it answered")
+}
+
+impl<O: Operation> Shared<O> {
+    /// Takes what is queued and sends it. Whether there was anything.
+    async fn next_round_trip(&self) -> bool {
+        let groups = self.take();
+        if groups.is_empty() {
+            return false;
+        }
+        let requests: Vec<O::Request> =
+            groups.iter().flat_map(|group| group.requests.iter().cloned()).collect();
+        let replies = self.round_trip(&requests).await;
+        let mut answers = replies.answers.into_iter();
+        for group in groups {
+            let answers = answers.by_ref().take(group.requests.len()).collect();
+            // Whoever asked may be gone by now; what was claimed for them runs out with its lease.
+            let _ = group.reply.send(Replies { sent: replies.sent, answers });
+        }
+        true
+    }
+
+    fn take(&self) -> Vec<Group<O>> {
+        let max = self.store.max_batch();
+        let mut queue = self.queue.lock();
+        let mut count = 0;
+        let fitting = queue.groups.iter().take_while(|group| {
+            count += group.requests.len();
+            count <= max
+        });
+        let fitting = fitting.count().max(1).min(queue.groups.len());
+        let groups: Vec<Group<O>> = queue.groups.drain(..fitting).collect();
+        queue.under_way = !groups.is_empty();
+        groups
+    }
+
+    /// One call of the store for each `max_batch` requests; usually one.
+    async fn round_trip(&self, requests: &[O::Request]) -> Replies<O::Answer> {
+        let sent = self.clock.now();
+        let max = self.store.max_batch().max(1);
+        if requests.len() <= max {
+            return Replies { sent, answers: self.ask(requests).await };
+        }
+        let mut answers = Vec::with_capacity(requests.len());
+        for chunk in requests.chunks(max) {
+            answers.extend(self.ask(chunk).await);
+        }
+        Replies { sent, answers }
+    }
+
+    /// Asks the store; a statement that fails as a whole is repeated in halves, so that one bad key does not
+    /// fail its neighbours.
+    fn ask<'a>(&'a self, batch: &'a [O::Request]) -> BoxFuture<'a, Vec<Result<O::Answer, StoreError>>> {
+        let call = O::call(&*self.store, batch);
+        async move {
+            metrics::histogram!("idem_store_batch_keys", "operation" => O::NAME).record(as_f64(batch.len()));
+            match call.await {
+                Ok(answers) if answers.len() == batch.len() => answers,
+                Ok(answers) => {
+                    let text = format!("the store answered {} of {} keys", answers.len(), batch.len());
+                    batch.iter().map(|_| Err(StoreError::unavailable(text.clone()))).collect()
+                }
+                Err(error) if batch.len() > 1 && !error.is_unavailable() && !error.is_config() => {
+                    let (left, right) = batch.split_at(batch.len() / 2);
+                    let mut answers = self.ask(left).await;
+                    answers.extend(self.ask(right).await);
+                    answers
+                }
+                Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+            }
+        }
+        .boxed()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 keys")]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}

@@ -1,0 +1,181 @@
+//! The dedup engine: claim → run → settle.
+//!
+//! A [`Gate`] is one handler's way through the engine. A message's [`Job`] [enters](Gate::enter) it, where equal
+//! keys of this process meet; the first of them is [claimed](Gate::claim) when its handler can start at once,
+//! [run](Claimed::run) under a lease that idem renews, and [settled](Gate::settle). Each step is a file.
+
+mod claim;
+mod enter;
+mod flights;
+mod lane;
+mod run;
+mod settle;
+mod watch;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::flights::Flights;
+use self::lane::{Claims, Completions, Lane, Releases, Renewals};
+use self::watch::Watch;
+use self::window::Window;
+use crate::clock::Clock;
+use crate::key::{Fingerprint, RecordKey};
+use crate::policy::Policy;
+use crate::store::Store;
+
+pub use self::claim::{Admission, Claimed};
+pub use self::enter::{Entry, Follower, Leader};
+pub use self::run::Finished;
+pub use self::settle::{Held, Settled};
+pub use self::window::Unfit;
+
+/// Routes messages through a store so that each key's work is done once.
+///
+/// Cloning shares the engine. Dropping the last clone ends its background work.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: Handle,
+    pub(crate) claims: Lane<Claims>,
+    pub(crate) completions: Lane<Completions>,
+    pub(crate) releases: Lane<Releases>,
+    pub(crate) flights: Flights,
+    pub(crate) watch: Arc<Watch>,
+    /// No key is claimed any more.
+    pub(crate) closing: CancellationToken,
+    /// Runs are cancelled.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Engine {
+    /// An engine over `store`, on idem's own runtime and the clock that goes on while the machine sleeps.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self::with(store, Clock::boot(), crate::runtime::handle().clone())
+    }
+
+    /// An engine on another clock and runtime, for tests that pause the time.
+    pub fn with(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
+        let renewals = Lane::<Renewals>::new(store.clone(), clock, runtime.clone());
+        Self(Arc::new(Inner {
+            claims: Lane::new(store.clone(), clock, runtime.clone()),
+            completions: Lane::new(store.clone(), clock, runtime.clone()),
+            releases: Lane::new(store.clone(), clock, runtime.clone()),
+            flights: Flights::default(),
+            watch: Watch::start(renewals, clock, &runtime),
+            closing: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            store,
+            clock,
+            runtime,
+        }))
+    }
+
+    /// A handler's gate. The name is for logs; the policy decides.
+    pub fn gate(&self, name: impl Into<Arc<str>>, policy: Policy) -> Gate {
+        Gate(Arc::new(GateInner {
+            engine: self.0.clone(),
+            permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
+            window: Window::default(),
+            name: name.into(),
+            policy,
+        }))
+    }
+
+    /// Lets no further run begin: what waits for a permit, for the store or for another message of its key is
+    /// decided [`Verdict::Leave`](crate::Verdict::Leave). Runs that have begun go on and are settled.
+    pub fn close(&self) {
+        self.0.closing.cancel();
+    }
+
+    /// Closes, and ends the runs too: handlers are cancelled, their keys released without counting an attempt.
+    pub fn stop(&self) {
+        self.0.closing.cancel();
+        self.0.stop.cancel();
+    }
+
+    /// Waits for `pause`, or until the engine is stopped. Whether it was.
+    pub async fn stopped_within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.0.stop.cancelled()).await.is_ok()
+    }
+
+    /// The store, for an operator's questions.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("store", &self.0.store.name()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.stop.cancel();
+        self.watch.end();
+    }
+}
+
+/// One handler's way through the engine: its policy and permits. Cloning shares it.
+#[derive(Clone)]
+pub struct Gate(Arc<GateInner>);
+
+pub(crate) struct GateInner {
+    pub(crate) engine: Arc<Inner>,
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) window: Window,
+}
+
+/// One message, as the engine sees it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The message's key, in its namespace.
+    pub key: RecordKey,
+    /// The payload's digest, where the policy compares payloads.
+    pub fingerprint: Option<Fingerprint>,
+    /// How often the broker has delivered the message before: what the backoff of conflicts grows with.
+    pub redeliveries: u32,
+}
+
+impl Gate {
+    /// The handler's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The handler's policy.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// The delay before a key in progress elsewhere is asked for again: at least `remaining`, and a backoff from
+    /// one second that grows with the redeliveries to the handler's time-out.
+    pub(crate) fn conflict_delay(&self, remaining: Duration, redeliveries: u32) -> Duration {
+        let doublings = 1_u32.checked_shl(redeliveries).unwrap_or(u32::MAX);
+        let backoff = Duration::from_secs(1).checked_mul(doublings).unwrap_or(Duration::MAX);
+        remaining.max(backoff.min(self.0.policy.timeout))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! The second step: the handler runs under the lease.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::Gate;
+use super::claim::Claimed;
+use super::enter::Leader;
+use crate::attempt::Attempt;
+use crate::handler_error::{Disposition, HandlerResult};
+use crate::lease::{Flight, Lease, Stop};
+
+/// A run that is over and has not been settled. Dropping it gives the key back.
+pub struct Finished {
+    pub(super) gate: Gate,
+    pub(super) leader: Option<Leader>,
+    pub(super) attempt: u32,
+    pub(super) result: Ran,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(super) enum Ran {
+    Ok,
+    Err { disposition: Disposition, text: Arc<str> },
+    Panicked,
+    Stopped(Stop),
+    Shutdown,
+}
+
+impl Claimed {
+    /// What the handler is told of its lease.
+    pub fn lease(&self) -> Lease {
+        Lease(self.flight.clone())
+    }
+
+    /// Which attempt the run is.
+    pub fn attempt(&self) -> Attempt {
+        Attempt::new(self.attempt, self.gate.policy().max_attempts)
+    }
+
+    /// Runs the handler until it returns, panics, takes too long, or loses its lease. It is polled where this
+    /// future is polled; the time-out and the lease are watched on idem's own runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping this cancels the handler and gives the key back without counting an attempt.
+    pub async fn run<F>(self, work: impl FnOnce(Lease, Attempt) -> F) -> Finished
+    where
+        F: Future<Output = HandlerResult>,
+    {
+        let (lease, attempt) = (self.lease(), self.attempt());
+        let result = self.drive(|| work(lease, attempt)).await;
+        let Self { gate, leader, flight, attempt, permit } = self;
+        gate.0.engine.watch.remove(&flight);
+        flight.rest();
+        drop(permit);
+        Finished { gate, leader, attempt, result }
+    }
+
+    async fn drive<F>(&self, work: impl FnOnce() -> F) -> Ran
+    where
+        F: Future<Output = HandlerResult>,
+    {
+        let (engine, flight) = (&self.gate.0.engine, &self.flight);
+        // Invariant 4: no handler starts after its lease's local deadline.
+        if let Some(stop) = overdue(flight, engine.clock.now()) {
+            return Ran::Stopped(stop);
+        }
+        flight.start(engine.clock.now());
+        let work = AssertUnwindSafe(async move { work().await }).catch_unwind();
+        tokio::select! {
+            biased;
+            result = work => match result {
+                Ok(Ok(())) => Ran::Ok,
+                Ok(Err(error)) => {
+                    Ran::Err { disposition: error.disposition(), text: error.to_string().into() }
+                }
+                Err(_panic) => Ran::Panicked,
+            },
+            stop = flight.stopped() => Ran::Stopped(stop),
+            () = engine.stop.cancelled() => Ran::Shutdown,
+        }
+    }
+}
+
+fn overdue(flight: &Flight, now: std::time::Duration) -> Option<Stop> {
+    if now >= flight.deadline() {
+        flight.halt(Stop::Lost);
+    }
+    flight.stop()
+}
+
+impl fmt::Debug for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finished")
+            .field("attempt", &self.attempt)
+            .field("result", &self.result)
+            .finish_non_exhaustive()
+    }
+}

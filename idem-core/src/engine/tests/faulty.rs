@@ -1,0 +1,129 @@
+//! A store that fails on demand, over the memory store.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::{Clock, MemoryStore};
+use crate::store::{
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
+    StoreError,
+};
+use crate::{Record, RecordKey};
+
+pub(super) struct Faulty {
+    inner: MemoryStore,
+    /// Nothing is done, nothing answered but an error.
+    is_down: AtomicBool,
+    /// The next claims are done, but their replies are lost.
+    pub(super) lost_claims: AtomicUsize,
+    /// How long the next claim's reply takes.
+    pub(super) claim_delay: Mutex<Duration>,
+    /// A batch with this key fails as a whole.
+    pub(super) poison: Mutex<Option<RecordKey>>,
+    pub(super) batches: Mutex<Vec<(&'static str, usize)>>,
+    pub(super) is_local: bool,
+}
+
+impl Faulty {
+    pub(super) fn new() -> Self {
+        Self {
+            inner: MemoryStore::builder().clock(Clock::tokio()).build(),
+            is_down: AtomicBool::new(false),
+            lost_claims: AtomicUsize::new(0),
+            claim_delay: Mutex::default(),
+            poison: Mutex::default(),
+            batches: Mutex::default(),
+            is_local: false,
+        }
+    }
+
+    pub(super) fn go_down(&self) {
+        self.is_down.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn come_back(&self) {
+        self.is_down.store(false, Ordering::SeqCst);
+    }
+
+    /// The sizes of the batches of one operation so far.
+    pub(super) fn sizes(&self, operation: &str) -> Vec<usize> {
+        self.batches.lock().iter().filter(|(name, _)| *name == operation).map(|(_, size)| *size).collect()
+    }
+
+    fn enter<'r>(
+        &self,
+        operation: &'static str,
+        keys: impl ExactSizeIterator<Item = &'r RecordKey>,
+    ) -> Result<(), StoreError> {
+        self.batches.lock().push((operation, keys.len()));
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("switched off by the test"));
+        }
+        let poison = self.poison.lock();
+        for key in keys {
+            if poison.as_ref() == Some(key) {
+                return Err(StoreError::statement("a poisoned key"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store for Faulty {
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    fn locality(&self) -> Locality {
+        if self.is_local { Locality::InProcess } else { Locality::Remote }
+    }
+
+    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
+        async move {
+            self.enter("claim", batch.iter().map(|r| &r.key))?;
+            let answers = self.inner.claim(batch).await;
+            let delay = std::mem::take(&mut *self.claim_delay.lock());
+            tokio::time::sleep(delay).await;
+            let is_lost =
+                self.lost_claims.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            if is_lost.is_ok() { Err(StoreError::unavailable("reply lost")) } else { answers }
+        }
+        .boxed()
+    }
+
+    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        async move {
+            self.enter("renew", batch.iter().map(|r| &r.key))?;
+            self.inner.renew(batch).await
+        }
+        .boxed()
+    }
+
+    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        async move {
+            self.enter("complete", batch.iter().map(|r| &r.key))?;
+            self.inner.complete(batch).await
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        async move {
+            self.enter("release", batch.iter().map(|r| &r.key))?;
+            self.inner.release(batch).await
+        }
+        .boxed()
+    }
+
+    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.inner.read(key)
+    }
+
+    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.inner.remove(key)
+    }
+}

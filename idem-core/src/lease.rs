@@ -1,0 +1,219 @@
+//! One run's hold on a key, as the engine keeps it and as the handler sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::key::{Fingerprint, RecordKey};
+use crate::outcome::Decision;
+use crate::record::{Fence, Token};
+
+/// What a handler knows of the lease under which it runs.
+///
+/// Pass the [token](Lease::token) and the [fence](Lease::fence) on to a resource that can refuse a writer that
+/// was overtaken. Cloning is cheap.
+#[derive(Clone)]
+pub struct Lease(pub(crate) Arc<Flight>);
+
+impl Lease {
+    /// A lease that nobody holds: of a run without dedup, and for unit tests of a handler.
+    pub fn detached() -> Self {
+        Self(Arc::new(Flight::new(None, None)))
+    }
+
+    /// The token of this claim.
+    pub fn token(&self) -> Token {
+        self.0.token
+    }
+
+    /// The number of this claim, greater than that of every earlier claim of the key. `None` in a run without
+    /// dedup.
+    pub fn fence(&self) -> Option<Fence> {
+        match self.0.fence.load(Ordering::Acquire) {
+            0 => None,
+            fence => Some(Fence(fence)),
+        }
+    }
+
+    /// Whether the lease could not be kept, so that another process may run this key now.
+    ///
+    /// A handler whose lease is lost is cancelled at its next `.await`; a long stretch of computation should ask.
+    pub fn is_lost(&self) -> bool {
+        self.0.stop() == Some(Stop::Lost)
+    }
+
+    /// Waits until the lease is lost. Never ends in a run without dedup.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn lost(&self) {
+        while self.0.stopped().await != Stop::Lost {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("fence", &self.fence()).field("is_lost", &self.is_lost()).finish()
+    }
+}
+
+/// Why a run must end before its handler does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Lost = 1,
+    TimedOut = 2,
+}
+
+/// A key in flight in this process: from the first message that asks for it to that message's decision.
+///
+/// One allocation serves the coalescing of equal keys, the renewal, and the handler's [`Lease`].
+pub(crate) struct Flight {
+    pub(crate) key: Option<RecordKey>,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) token: Token,
+    fence: AtomicU64,
+    stop: AtomicU8,
+    /// When the handler was started, in µs of the engine's clock; 0 while it does not run.
+    started: AtomicU64,
+    /// The local deadline of the lease, in µs of the engine's clock.
+    deadline: AtomicU64,
+    /// Where the watch keeps it; `usize::MAX` where it does not.
+    pub(crate) slot: AtomicUsize,
+    end: OnceLock<End>,
+    changed: Notify,
+}
+
+/// How a flight ended, for the messages that wait for it.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    Decided(Decision),
+    /// Cancelled, or its lease was lost: nobody knows whether the work was done.
+    Abandoned,
+}
+
+impl Flight {
+    pub(crate) fn new(key: Option<RecordKey>, fingerprint: Option<Fingerprint>) -> Self {
+        Self {
+            key,
+            fingerprint,
+            token: Token::random(),
+            fence: AtomicU64::new(0),
+            stop: AtomicU8::new(0),
+            started: AtomicU64::new(0),
+            deadline: AtomicU64::new(u64::MAX),
+            slot: AtomicUsize::new(usize::MAX),
+            end: OnceLock::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(crate) fn claimed(&self, fence: Fence, deadline: Duration) {
+        self.fence.store(fence.0, Ordering::Release);
+        self.set_deadline(deadline);
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        Fence(self.fence.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Duration) {
+        self.deadline.store(micros(deadline), Ordering::Release);
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        Duration::from_micros(self.deadline.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn start(&self, now: Duration) {
+        self.started.store(micros(now).max(1), Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// The handler is over; what follows is bounded by nothing but the store.
+    pub(crate) fn rest(&self) {
+        self.started.store(0, Ordering::Release);
+    }
+
+    pub(crate) fn started(&self) -> Option<Duration> {
+        match self.started.load(Ordering::Acquire) {
+            0 => None,
+            started => Some(Duration::from_micros(started)),
+        }
+    }
+
+    /// Tells the run to end. The first reason counts.
+    pub(crate) fn halt(&self, why: Stop) {
+        if self.stop.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Stop::Lost),
+            _ => Some(Stop::TimedOut),
+        }
+    }
+
+    pub(crate) async fn stopped(&self) -> Stop {
+        self.until(|| self.stop()).await
+    }
+
+    pub(crate) fn finish(&self, end: End) {
+        if self.end.set(end).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(crate) async fn ended(&self) -> End {
+        self.until(|| self.end.get().cloned()).await
+    }
+
+    /// Waits until the handler was started, and says when.
+    pub(crate) async fn has_started(&self) -> Duration {
+        self.until(|| self.started()).await
+    }
+
+    async fn until<T>(&self, seen: impl Fn() -> Option<T>) -> T {
+        loop {
+            // Made before the look, so that a change between the look and the wait is not missed.
+            let changed = self.changed.notified();
+            if let Some(value) = seen() {
+                return value;
+            }
+            changed.await;
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_halt_before_and_during_the_wait_is_seen() {
+        let lease = Lease::detached();
+        assert!(!lease.is_lost());
+        let waiting = tokio::spawn({
+            let lease = lease.clone();
+            async move { lease.lost().await }
+        });
+        tokio::task::yield_now().await;
+        lease.0.halt(Stop::Lost);
+        lease.0.halt(Stop::TimedOut);
+        waiting.await.unwrap();
+        lease.lost().await;
+        assert!(lease.is_lost());
+    }
+}

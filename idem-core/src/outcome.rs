@@ -1,0 +1,167 @@
+//! What becomes of a message.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the broker is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The message is settled: ack it.
+    Ack,
+    /// Store a copy for a retry after this delay, then ack the original.
+    Retry(Duration),
+    /// Store a copy as a dead letter, then ack the original.
+    DeadLetter,
+    /// Neither ack nor send back: the process is going away, and the broker will deliver the message again.
+    Leave,
+}
+
+/// What happened: one value for each row of the verdict table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The handler ran and its completion is recorded.
+    Completed,
+    /// The handler ran without dedup and returned `Ok`.
+    CompletedWithoutDedup,
+    /// The handler ran, lost its lease, and somebody else has completed the key meanwhile.
+    CompletedElsewhere,
+    /// The handler ran and returned `Ok`, but its completion could not be recorded.
+    CompletionLost,
+    /// The key was completed before; the handler did not run.
+    Duplicate,
+    /// The key is in progress elsewhere.
+    InProgress,
+    /// The handler returned an error.
+    Failed,
+    /// The handler panicked.
+    Panicked,
+    /// The handler took longer than its time-out and was cancelled.
+    TimedOut,
+    /// The last attempt failed.
+    Exhausted,
+    /// The handler gave up for good.
+    Rejected,
+    /// The lease was lost while the handler ran; it was cancelled.
+    LeaseLost,
+    /// The store did not answer the claim, and the policy says retry.
+    StoreFailed,
+    /// The key is known under another payload.
+    FingerprintMismatch,
+    /// The payload does not decode.
+    Undecodable,
+    /// The message has no key, or an empty or over-long one.
+    MissingKey,
+    /// No handler in this process takes this message.
+    NoHandler,
+    /// The shutdown's drain was over first.
+    Shutdown,
+}
+
+impl Outcome {
+    /// All outcomes, each at the place of its discriminant.
+    pub const ALL: [Self; 18] = [
+        Self::Completed,
+        Self::CompletedWithoutDedup,
+        Self::CompletedElsewhere,
+        Self::CompletionLost,
+        Self::Duplicate,
+        Self::InProgress,
+        Self::Failed,
+        Self::Panicked,
+        Self::TimedOut,
+        Self::Exhausted,
+        Self::Rejected,
+        Self::LeaseLost,
+        Self::StoreFailed,
+        Self::FingerprintMismatch,
+        Self::Undecodable,
+        Self::MissingKey,
+        Self::NoHandler,
+        Self::Shutdown,
+    ];
+
+    /// The outcome's name in events and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::CompletedWithoutDedup => "completed_without_dedup",
+            Self::CompletedElsewhere => "completed_elsewhere",
+            Self::CompletionLost => "completion_lost",
+            Self::Duplicate => "duplicate",
+            Self::InProgress => "in_progress",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+            Self::TimedOut => "timed_out",
+            Self::Exhausted => "exhausted",
+            Self::Rejected => "rejected",
+            Self::LeaseLost => "lease_lost",
+            Self::StoreFailed => "store_failed",
+            Self::FingerprintMismatch => "fingerprint_mismatch",
+            Self::Undecodable => "undecodable",
+            Self::MissingKey => "missing_key",
+            Self::NoHandler => "no_handler",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    /// Whether a run that returned `Ok` may be run, or have been run, a second time.
+    pub const fn is_possible_double_run(self) -> bool {
+        matches!(self, Self::CompletedElsewhere | Self::CompletionLost)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is decided for one message, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What the broker is to be told.
+    pub verdict: Verdict,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Which attempt it was, counted from 1; 0 where the handler did not run.
+    pub attempt: u32,
+    /// What the handler or the store said, without keys and payloads of idem's own.
+    pub reason: Option<Arc<str>>,
+}
+
+impl Decision {
+    /// A decision without a run of the handler and without more to say.
+    pub fn new(verdict: Verdict, outcome: Outcome) -> Self {
+        Self { verdict, outcome, attempt: 0, reason: None }
+    }
+
+    /// Adds which attempt it was.
+    #[must_use]
+    pub fn attempt(mut self, attempt: u32) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Adds why.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<Arc<str>>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_stands_at_its_place_under_a_name_of_its_own() {
+        let mut names = std::collections::HashSet::new();
+        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+            assert!(names.insert(outcome.as_str()));
+        }
+    }
+}

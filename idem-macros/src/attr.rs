@@ -1,0 +1,170 @@
+//! The options of `#[idempotent(..)]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::quote;
+use syn::ext::IdentExt as _;
+use syn::parse::{ParseStream, Parser as _};
+use syn::{Error, Ident, Path, Result, Token};
+
+use self::key::Key;
+use self::policy::Choice;
+use self::text::Text;
+use self::time::Time;
+
+mod backoff;
+pub(crate) mod key;
+mod number;
+mod policy;
+mod suggest;
+pub(crate) mod text;
+pub(crate) mod time;
+
+const OPTIONS: [&str; 20] = [
+    "key",
+    "key_with",
+    "key_from",
+    "topic",
+    "tag",
+    "tags",
+    "scope",
+    "shared_scope",
+    "retention",
+    "lease",
+    "timeout",
+    "concurrency",
+    "max_attempts",
+    "backoff",
+    "in_progress",
+    "store_failure",
+    "undecodable",
+    "missing_key",
+    "fingerprint",
+    "codec",
+];
+
+/// What was said, each at most once.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) krate: Option<Path>,
+    pub(crate) topic: Option<Text>,
+    pub(crate) tags: Vec<Text>,
+    pub(crate) key: Option<Key>,
+    pub(crate) scope: Option<Text>,
+    pub(crate) shared_scope: bool,
+    pub(crate) codec: Option<Path>,
+    pub(crate) lease: Option<Time>,
+    pub(crate) timeout: Option<Time>,
+    pub(crate) retention: Option<Time>,
+    /// The calls on the route that the other options become.
+    pub(crate) calls: Vec<Call>,
+    /// The names that were seen.
+    seen: Vec<Ident>,
+}
+
+/// One method call on the route.
+pub(crate) struct Call {
+    pub(crate) method: Ident,
+    pub(crate) arg: TokenStream,
+}
+
+impl Options {
+    /// Reads options up to the first mistake; what was read before it is kept for the fallback.
+    pub(crate) fn parse(tokens: TokenStream) -> (Self, Result<()>) {
+        let mut options = Self::default();
+        let result = (|input: ParseStream<'_>| options.parse_all(input)).parse2(tokens);
+        (options, result)
+    }
+
+    /// The path of the crate that the expansion names.
+    pub(crate) fn krate(&self) -> TokenStream {
+        self.krate.as_ref().map_or_else(|| quote!(::idem_rocketmq), |path| quote!(#path))
+    }
+
+    fn parse_all(&mut self, input: ParseStream<'_>) -> Result<()> {
+        while !input.is_empty() {
+            self.parse_one(input)?;
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
+        let name = input.call(Ident::parse_any).map_err(|error| {
+            Error::new(
+                error.span(),
+                "expected an option, such as `key = \"order_id\"` or `topic = \"orders\"`",
+            )
+        })?;
+        self.note(&name)?;
+        match name.to_string().as_str() {
+            "crate" => self.krate = Some(path(&name, input)?),
+            "topic" => self.topic = Some(Text::parse(&name, input)?),
+            "tag" => self.tags = vec![Text::parse(&name, input)?],
+            "tags" => self.tags = Text::parse_list(&name, input)?,
+            "key" | "key_with" | "key_from" => self.key = Some(Key::parse(&name, input)?),
+            "scope" => self.scope = Some(Text::parse(&name, input)?),
+            "shared_scope" => self.shared_scope = true,
+            "codec" => self.codec = Some(path(&name, input)?),
+            "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
+            "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),
+            "retention" => self.retention = Some(Time::parse(&name, input)?.more_than_zero()?),
+            _ => self.parse_setting(&name, input)?,
+        }
+        Ok(())
+    }
+
+    fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
+        let arg = match name.to_string().as_str() {
+            "concurrency" | "max_attempts" => number::parse(name, input)?,
+            "backoff" => backoff::parse(name, input)?,
+            option => match Choice::of(option) {
+                Some(choice) => choice.parse(name, input)?,
+                None => return Err(suggest::unknown("option", name, &OPTIONS)),
+            },
+        };
+        self.calls.push(Call { method: Ident::new(&name.to_string(), Span::mixed_site()), arg });
+        Ok(())
+    }
+
+    /// Refuses an option that was there before, or another way to say the same.
+    fn note(&mut self, name: &Ident) -> Result<()> {
+        let subject = |name: &Ident| match name.to_string() {
+            name if name.starts_with("key") => "key".to_owned(),
+            name if name == "tags" => "tag".to_owned(),
+            name => name,
+        };
+        match self.seen.iter().find(|seen| subject(seen) == subject(name)) {
+            Some(seen) if seen == name => {
+                Err(Error::new(name.span(), format!("`{name}` is given twice: keep one")))
+            }
+            Some(seen) => Err(Error::new(
+                name.span(),
+                format!("`{name}` and `{seen}` say the same in two ways: keep one of them"),
+            )),
+            None => {
+                self.seen.push(name.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The `=` behind an option's name.
+fn equals(name: &Ident, input: ParseStream<'_>, example: &str) -> Result<()> {
+    if !input.peek(Token![=]) {
+        return Err(Error::new(name.span(), format!("`{name}` needs a value: `{name} = {example}`")));
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() {
+        return Err(Error::new(name.span(), format!("`{name}` needs a value: `{name} = {example}`")));
+    }
+    Ok(())
+}
+
+fn path(name: &Ident, input: ParseStream<'_>) -> Result<Path> {
+    equals(name, input, "::path")?;
+    let expected = |error: Error| Error::new(error.span(), format!("expected a path: `{name} = ::path`"));
+    input.call(Path::parse_mod_style).map_err(expected)
+}

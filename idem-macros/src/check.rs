@@ -1,0 +1,155 @@
+//! What can only be seen by looking at the options and the function together.
+
+use proc_macro2::Span;
+use syn::visit::{self, Visit};
+use syn::{Error, Lifetime, PatType, Result, Safety, Type, TypeImplTrait};
+
+use crate::ast::Function;
+use crate::attr::Options;
+use crate::attr::time::Time;
+
+const BORROWED: &str =
+    "a handler owns its payload: give the type no lifetime, such as `String` in place of `&str`";
+
+/// Extractors that are sometimes written in the payload's place.
+const EXTRACTORS: [&str; 5] = ["State", "Delivery", "Attempt", "Lease", "IdempotencyKey"];
+
+/// The first mistake, if any.
+pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
+    signature(function)?;
+    payload(function)?;
+    if options.topic.is_none() {
+        return Err(Error::new(
+            Span::call_site(),
+            "the topic is missing: say which messages to handle, such as `topic = \"orders\"`",
+        ));
+    }
+    let Options { lease, timeout, retention, .. } = options;
+    no_longer_than("lease", lease.as_ref(), "retention", retention.as_ref())?;
+    no_longer_than("timeout", timeout.as_ref(), "retention", retention.as_ref())
+}
+
+fn signature(function: &Function) -> Result<()> {
+    let sig = &function.sig;
+    if let Some(receiver) = sig.receiver() {
+        let message = "a handler is a free function: take what `self` would give as `State<T>`, and move the function out of the `impl`";
+        return Err(Error::new_spanned(receiver, message));
+    }
+    if let Some(constness) = &sig.constness {
+        return Err(Error::new(constness.span, "a handler is not `const`: remove it"));
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        return Err(Error::new(token.span, "a handler is not `unsafe`: idem calls it for any message"));
+    }
+    if let Some(abi) = &sig.abi {
+        return Err(Error::new_spanned(abi, "a handler is not `extern`: remove it"));
+    }
+    if sig.asyncness.is_none() {
+        return Err(Error::new(sig.fn_token.span, "a handler is async: write `async fn`"));
+    }
+    if !sig.generics.params.is_empty() {
+        let message = "a handler is not generic: name the types, and leave lifetimes out";
+        return Err(Error::new_spanned(&sig.generics, message));
+    }
+    impl_trait(function)
+}
+
+fn impl_trait(function: &Function) -> Result<()> {
+    let mut types = function.args().map(|arg| &*arg.ty).chain(function.output());
+    match types.find_map(ImplTrait::find) {
+        Some(ty) => {
+            Err(Error::new_spanned(ty, "a handler names its types: write the type in place of `impl Trait`"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn payload(function: &Function) -> Result<()> {
+    let Some(PatType { ty, .. }) = function.args().next() else {
+        let message =
+            "a handler takes the message's payload: add it as the first argument, such as `order: OrderPaid`";
+        return Err(Error::new(function.sig.paren_token.span.join(), message));
+    };
+    if let Some(name) = extractor_name(ty) {
+        let message = format!("the first argument is the payload: put `{name}` behind it");
+        return Err(Error::new_spanned(ty, message));
+    }
+    match &**ty {
+        Type::Reference(_) => Err(Error::new_spanned(ty, "a handler owns its payload: take it without `&`")),
+        Type::Infer(_) => Err(Error::new_spanned(ty, "name the payload's type")),
+        _ => match Borrow::find(ty) {
+            Some(lifetime) => Err(Error::new_spanned(lifetime, BORROWED)),
+            None => Ok(()),
+        },
+    }
+}
+
+/// The extractor that a type is by its name: `State<T>`, `&Delivery`, `Arc<Delivery>`.
+fn extractor_name(ty: &Type) -> Option<&'static str> {
+    match ty {
+        Type::Reference(reference) => extractor_name(&reference.elem),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let inner = match &last.arguments {
+                syn::PathArguments::AngleBracketed(args) if last.ident == "Arc" => args.args.first(),
+                _ => None,
+            };
+            match inner {
+                Some(syn::GenericArgument::Type(inner)) => extractor_name(inner),
+                _ => EXTRACTORS.into_iter().find(|name| last.ident == name),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn no_longer_than(name: &str, time: Option<&Time>, bound_name: &str, bound: Option<&Time>) -> Result<()> {
+    let (Some(time), Some(bound)) = (time, bound) else { return Ok(()) };
+    if time.millis <= bound.millis {
+        return Ok(());
+    }
+    let (written, bound) = (time.literal.value(), bound.literal.value());
+    let message = format!(
+        "{name} ({written}) is longer than {bound_name} ({bound}): make {bound_name} longer, or {name} shorter"
+    );
+    Err(Error::new(time.literal.span(), message))
+}
+
+/// Finds an `impl Trait` in a type.
+#[derive(Default)]
+struct ImplTrait<'ast>(Option<&'ast TypeImplTrait>);
+
+impl<'ast> ImplTrait<'ast> {
+    fn find(ty: &'ast Type) -> Option<&'ast TypeImplTrait> {
+        let mut found = Self::default();
+        found.visit_type(ty);
+        found.0
+    }
+}
+
+impl<'ast> Visit<'ast> for ImplTrait<'ast> {
+    fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
+        self.0.get_or_insert(ty);
+        visit::visit_type_impl_trait(self, ty);
+    }
+}
+
+/// Finds a lifetime in a type that is not `'static`.
+#[derive(Default)]
+struct Borrow<'ast>(Option<&'ast Lifetime>);
+
+impl<'ast> Borrow<'ast> {
+    fn find(ty: &'ast Type) -> Option<&'ast Lifetime> {
+        let mut found = Self::default();
+        found.visit_type(ty);
+        found.0
+    }
+}
+
+impl<'ast> Visit<'ast> for Borrow<'ast> {
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        if lifetime.ident != "static" {
+            self.0.get_or_insert(lifetime);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `#[derive(IdempotencyKey)]`.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Data, DeriveInput, Error, Field, Member, Meta, Path, Result};
+
+use crate::expand::ours_at;
+
+const MARK: &str = "idempotency_key";
+
+pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
+    let input: DeriveInput = syn::parse2(item)?;
+    let krate = krate(&input)?;
+    let marked = marked(&input)?;
+    let name = &input.ident;
+    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
+    let bounds = bounds(&input, &marked);
+    let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
+    let parts = marked.iter().map(|(member, _)| quote_spanned!(ours_at(member.span())=> &self.#member));
+    Ok(quote_spanned! {Span::mixed_site()=>
+        const _: () = {
+            use #krate::__private as __idem;
+            #[automatically_derived]
+            impl #impl_generics __idem::Keyed for #name #ty_generics where #(#predicates,)* #(#bounds,)* {
+                fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                    __idem::IdempotencyKey::from_parts(&[#(#parts),*])
+                }
+            }
+        };
+    })
+}
+
+/// `#[idempotency_key(crate = ::path)]` on the type.
+fn krate(input: &DeriveInput) -> Result<TokenStream> {
+    let mut krate = quote!(::idem_rocketmq);
+    for attr in input.attrs.iter().filter(|attr| attr.path().is_ident(MARK)) {
+        attr.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error(
+                    "on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields",
+                ));
+            }
+            let path: Path = meta.value()?.call(Path::parse_mod_style)?;
+            krate = quote!(#path);
+            Ok(())
+        })?;
+    }
+    Ok(krate)
+}
+
+/// The marked fields with what they are called by.
+fn marked(input: &DeriveInput) -> Result<Vec<(Member, &Field)>> {
+    let fields = match &input.data {
+        Data::Struct(data) => &data.fields,
+        Data::Enum(data) => return Err(no_struct(data.enum_token.span, "an enum")),
+        Data::Union(data) => return Err(no_struct(data.union_token.span, "a union")),
+    };
+    let mut marked = Vec::new();
+    for (member, field) in fields.members().zip(fields) {
+        if is_marked(field)? {
+            marked.push((at_type(member, field), field));
+        }
+    }
+    if marked.is_empty() {
+        let message = "no field is the key: put `#[idempotency_key]` on the fields that it is made of";
+        return Err(Error::new(input.ident.span(), message));
+    }
+    Ok(marked)
+}
+
+/// A tuple's field has no name of its own: an error about it belongs to its type.
+fn at_type(member: Member, field: &Field) -> Member {
+    match member {
+        Member::Unnamed(mut index) => {
+            index.span = field.ty.span();
+            Member::Unnamed(index)
+        }
+        named @ Member::Named(_) => named,
+    }
+}
+
+fn no_struct(span: Span, what: &str) -> Error {
+    let message = format!(
+        "{what} has no fields of its own to make a key of: implement `Keyed` by hand, or say `key_with = path` on the handler"
+    );
+    Error::new(span, message)
+}
+
+fn is_marked(field: &Field) -> Result<bool> {
+    let mut marks = field.attrs.iter().filter(|attr| attr.path().is_ident(MARK));
+    let Some(mark) = marks.next() else { return Ok(false) };
+    if let Some(second) = marks.next() {
+        return Err(Error::new(second.span(), "the field is marked twice: keep one"));
+    }
+    match &mark.meta {
+        Meta::Path(_) => Ok(true),
+        other => Err(Error::new(other.span(), "the mark takes nothing: write `#[idempotency_key]`")),
+    }
+}
+
+/// Only a generic type needs bounds; elsewhere they would double rustc's error.
+fn bounds(input: &DeriveInput, marked: &[(Member, &Field)]) -> Vec<TokenStream> {
+    if input.generics.type_params().next().is_none() {
+        return Vec::new();
+    }
+    let types = marked.iter().map(|(_, field)| &field.ty);
+    types.map(|ty| quote_spanned!(Span::mixed_site()=> #ty: __idem::KeyPart)).collect()
+}

@@ -1,0 +1,192 @@
+//! The function, the struct beside it, and its route.
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
+use syn::Type;
+use syn::ext::IdentExt as _;
+use syn::spanned::Spanned;
+
+use crate::ast::Function;
+use crate::attr::Options;
+use crate::attr::key::{FieldPath, Key, Source};
+use crate::{check, fallback};
+
+pub(crate) fn idempotent(options: TokenStream, item: &TokenStream) -> TokenStream {
+    let function = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            let error = error.into_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    let (options, result) = Options::parse(options);
+    match result.and_then(|()| check::check(&options, &function)) {
+        Ok(()) => expand(&options, &function),
+        Err(error) => fallback::expand(&function, &options.krate(), &error),
+    }
+}
+
+fn expand(options: &Options, function: &Function) -> TokenStream {
+    let quiet_function = function.with(&quote!(#[allow(clippy::unused_async)]));
+    let marker = marker(function);
+    let (cfgs, name, krate) = (function.cfgs(), &function.sig.ident, options.krate());
+    let payload = &*function.args().next().expect("checked before").ty;
+    let handler = handler_impl(function, payload);
+    let route = route(options, function, payload);
+    let rest = quote_spanned! {Span::mixed_site()=>
+        #(#cfgs)*
+        #[allow(deprecated)]
+        const _: () = {
+            use #krate::__private as __idem;
+            struct __Handler;
+            #handler
+            impl __idem::Routed for #name {
+                fn route() -> __idem::Route {
+                    #route
+                }
+            }
+        };
+    };
+    quote!(#quiet_function #marker #rest)
+}
+
+/// The struct that stands for the function where types live.
+pub(crate) fn marker(function: &Function) -> TokenStream {
+    let (cfgs, vis, name) = (function.cfgs(), &function.vis, &function.sig.ident);
+    quote_spanned! {Span::mixed_site()=>
+        #(#cfgs)*
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, clippy::empty_structs_with_brackets, clippy::exhaustive_structs)]
+        #vis struct #name {}
+    }
+}
+
+/// The handler that takes the arguments out of the call. Both calls of an extractor are written alike, so that
+/// rustc tells of a wrong one once.
+fn handler_impl(function: &Function, payload: &Type) -> TokenStream {
+    let name = &function.sig.ident;
+    let extractors: Vec<_> = function.extractors().collect();
+    let args: Vec<_> =
+        (1..=extractors.len()).map(|n| format_ident!("arg{n}", span = Span::mixed_site())).collect();
+    let unit = syn::parse_quote!(());
+    let output = function.output().unwrap_or(&unit);
+    let mutability = (!args.is_empty()).then(|| quote!(mut));
+    let needs = Ident::new(if args.is_empty() { "_needs" } else { "needs" }, Span::mixed_site());
+    let block = quote_spanned! {Span::mixed_site()=>
+        #(let #args = <#extractors as __idem::Extract<'_>>::extract(&mut call)?;)*
+        <#output as __idem::HandlerReturn>::into_result(#name(payload, #(#args),*).await)
+    };
+    let running = at_async(function, &block);
+    quote_spanned! {Span::mixed_site()=>
+        impl __idem::Handler<#payload> for __Handler {
+            fn needs(&self, #needs: &mut __idem::Needs) {
+                #(<#extractors as __idem::Extract<'_>>::needs(#needs);)*
+            }
+            fn call<'__d>(
+                &'__d self,
+                payload: #payload,
+                #mutability call: __idem::Call<'__d>,
+            ) -> __idem::BoxFuture<'__d, __idem::HandlerResult> {
+                #running
+            }
+        }
+    }
+}
+
+/// A future that is not `Send` is told of at the function's `async`.
+fn at_async(function: &Function, block: &TokenStream) -> TokenStream {
+    let span = function.sig.asyncness.map_or_else(Span::mixed_site, |token| token.span);
+    quote_spanned!(ours_at(span)=> __idem::boxed(async move { #block }))
+}
+
+/// The public call that the attribute stands for.
+fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream {
+    let name = function.sig.ident.unraw().to_string();
+    let topic = &options.topic;
+    let codec = codec(options, payload);
+    let key = key(options.key.as_ref(), payload);
+    let settings = settings(options);
+    quote_spanned! {Span::mixed_site()=>
+        __idem::handler_with(#topic, #codec, __Handler)
+            #key
+            .named(::core::concat!(::core::module_path!(), "::", #name))
+            #settings
+    }
+}
+
+fn codec(options: &Options, payload: &Type) -> TokenStream {
+    match &options.codec {
+        Some(codec) => quote!(#codec),
+        None => block_at(
+            payload.span(),
+            quote_spanned! {Span::mixed_site()=>
+                #[allow(unused_imports)]
+                use __idem::PickJson as _;
+                __idem::Pick::<#payload>::codec()
+            },
+        ),
+    }
+}
+
+fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
+    let mixed = Span::mixed_site();
+    match key {
+        None => {
+            quote_spanned!(mixed=> .key(|payload: &#payload| <#payload as __idem::Keyed>::idempotency_key(payload)))
+        }
+        Some(Key::Fields(fields)) => {
+            let fields = fields.iter().map(field);
+            quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IdempotencyKey::from_parts(&[#(#fields),*])))
+        }
+        Some(Key::With(path)) => {
+            let args = quote_spanned!(ours_at(path.span())=> (payload));
+            quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IntoKey::into_key(#path #args)))
+        }
+        Some(Key::From(source)) => {
+            let source = self::source(source);
+            quote_spanned!(mixed=> .key_from(__idem::KeySource::#source))
+        }
+    }
+}
+
+/// A part of the key, which stands where the user named the field.
+fn field(FieldPath(members): &FieldPath) -> TokenStream {
+    let span = members.first().map_or_else(Span::mixed_site, Spanned::span);
+    quote_spanned!(ours_at(span)=> &payload #(.#members)*)
+}
+
+fn source(source: &Source) -> TokenStream {
+    match source {
+        Source::MessageKeys => quote_spanned!(Span::mixed_site()=> MessageKeys),
+        Source::UniqueKey => quote_spanned!(Span::mixed_site()=> UniqueKey),
+        Source::Property(name) => quote_spanned!(Span::mixed_site()=> property(#name)),
+    }
+}
+
+/// A block whose braces stand where an error about it belongs.
+fn block_at(span: Span, block: TokenStream) -> TokenStream {
+    let mut block = Group::new(Delimiter::Brace, block);
+    block.set_span(ours_at(span));
+    block.into_token_stream()
+}
+
+/// The place of the user's token with the hygiene of our own, so that lints take it for ours.
+pub(crate) fn ours_at(span: Span) -> Span {
+    span.resolved_at(Span::mixed_site())
+}
+
+fn settings(options: &Options) -> TokenStream {
+    let Options { tags, scope, lease, timeout, retention, calls, .. } = options;
+    let scope = scope.iter();
+    let shared = options.shared_scope.then(|| quote!(.shared_scope()));
+    let times = [("lease", lease), ("timeout", timeout), ("retention", retention)];
+    let times = times.into_iter().filter_map(|(name, time)| {
+        let (method, time) = (format_ident!("{name}"), time.as_ref()?.expr());
+        Some(quote_spanned!(Span::mixed_site()=> .#method(#time)))
+    });
+    let calls = calls.iter().map(|call| {
+        let (method, arg) = (&call.method, &call.arg);
+        quote_spanned!(Span::mixed_site()=> .#method(#arg))
+    });
+    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.scope(#scope))* #shared #(#times)* #(#calls)*)
+}

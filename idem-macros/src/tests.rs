@@ -1,0 +1,374 @@
+//! What the macros write, as a user would read it. `UPDATE_EXPECT=1` rewrites the expectations.
+
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
+use expect_test::{Expect, expect};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+fn check(expanded: TokenStream, expected: &Expect) {
+    let file = syn::parse2(expanded).expect("an expansion is a list of items");
+    expected.assert_eq(&prettyplease::unparse(&file));
+}
+
+/// The body of `fn route` alone.
+fn route(options: TokenStream, expected: &Expect) {
+    let expanded = crate::expand::idempotent(
+        options,
+        &quote!(
+            async fn pay(_: Order) {}
+        ),
+    );
+    let file: syn::File = syn::parse2(expanded).expect("an expansion is a list of items");
+    let Some(syn::Item::Const(block)) = file.items.into_iter().last() else {
+        panic!("the last item is the block")
+    };
+    let syn::Expr::Block(block) = *block.expr else { panic!("the block is a block") };
+    let Some(syn::Stmt::Item(syn::Item::Impl(routed))) = block.block.stmts.into_iter().last() else {
+        panic!("the last item of the block is `impl Routed`")
+    };
+    let routed = routed.items;
+    check(quote!(impl Routed { #(#routed)* }), expected);
+}
+
+fn attribute(options: TokenStream, item: &TokenStream, expected: &Expect) {
+    check(crate::expand::idempotent(options, item), expected);
+}
+
+#[test]
+fn the_attribute_writes_the_public_call() {
+    attribute(
+        quote!(key = "order_id", topic = "orders", tag = "PAID"),
+        &quote! {
+            /// Adds.
+            #[cfg(unix)]
+            pub async fn add_gmv(order: OrderPaid, State(gmv): State<Gmv>, delivery: &Delivery) -> HandlerResult {
+                gmv.add(order.amount).await
+            }
+        },
+        &expect![[r##"
+            #[allow(clippy::unused_async)]
+            /// Adds.
+            #[cfg(unix)]
+            pub async fn add_gmv(
+                order: OrderPaid,
+                State(gmv): State<Gmv>,
+                delivery: &Delivery,
+            ) -> HandlerResult {
+                gmv.add(order.amount).await
+            }
+            #[cfg(unix)]
+            #[doc(hidden)]
+            #[allow(
+                non_camel_case_types,
+                clippy::empty_structs_with_brackets,
+                clippy::exhaustive_structs
+            )]
+            pub struct add_gmv {}
+            #[cfg(unix)]
+            #[allow(deprecated)]
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                struct __Handler;
+                impl __idem::Handler<OrderPaid> for __Handler {
+                    fn needs(&self, needs: &mut __idem::Needs) {
+                        <State<Gmv> as __idem::Extract<'_>>::needs(needs);
+                        <&Delivery as __idem::Extract<'_>>::needs(needs);
+                    }
+                    fn call<'__d>(
+                        &'__d self,
+                        payload: OrderPaid,
+                        mut call: __idem::Call<'__d>,
+                    ) -> __idem::BoxFuture<'__d, __idem::HandlerResult> {
+                        __idem::boxed(async move {
+                            let arg1 = <State<Gmv> as __idem::Extract<'_>>::extract(&mut call)?;
+                            let arg2 = <&Delivery as __idem::Extract<'_>>::extract(&mut call)?;
+                            <HandlerResult as __idem::HandlerReturn>::into_result(
+                                add_gmv(payload, arg1, arg2).await,
+                            )
+                        })
+                    }
+                }
+                impl __idem::Routed for add_gmv {
+                    fn route() -> __idem::Route {
+                        __idem::handler_with(
+                                "orders",
+                                {
+                                    #[allow(unused_imports)]
+                                    use __idem::PickJson as _;
+                                    __idem::Pick::<OrderPaid>::codec()
+                                },
+                                __Handler,
+                            )
+                            .key(|payload: &OrderPaid| __idem::IdempotencyKey::from_parts(
+                                &[&payload.order_id],
+                            ))
+                            .named(::core::concat!(::core::module_path!(), "::", "add_gmv"))
+                            .tag("PAID")
+                    }
+                }
+            };
+        "##]],
+    );
+}
+
+#[test]
+fn every_option_becomes_a_call_on_the_route() {
+    route(
+        quote! {
+            key = ("tenant", buyer.id, 0),
+            topic = TOPIC,
+            tags = ["A", "B"],
+            scope = "gmv",
+            shared_scope,
+            retention = "4d",
+            lease = "1m30s",
+            timeout = "10m",
+            concurrency = 8,
+            max_attempts = 3,
+            backoff = exponential("1s", "5m"),
+            in_progress = wait("2s"),
+            store_failure = open,
+            undecodable = retry,
+            missing_key = run,
+            fingerprint,
+            codec = Avro,
+            crate = ::my::idem,
+        },
+        &expect![[r#"
+            impl Routed {
+                fn route() -> __idem::Route {
+                    __idem::handler_with(TOPIC, Avro, __Handler)
+                        .key(|payload: &Order| __idem::IdempotencyKey::from_parts(
+                            &[&payload.tenant, &payload.buyer.id, &payload.0],
+                        ))
+                        .named(::core::concat!(::core::module_path!(), "::", "pay"))
+                        .tag("A")
+                        .tag("B")
+                        .scope("gmv")
+                        .shared_scope()
+                        .lease(__idem::Duration::from_millis(90000u64))
+                        .timeout(__idem::Duration::from_millis(600000u64))
+                        .retention(__idem::Duration::from_millis(345600000u64))
+                        .concurrency(8)
+                        .max_attempts(3)
+                        .backoff(
+                            __idem::Backoff::exponential(
+                                __idem::Duration::from_millis(1000u64),
+                                __idem::Duration::from_millis(300000u64),
+                            ),
+                        )
+                        .in_progress(
+                            __idem::InProgress::Wait(__idem::Duration::from_millis(2000u64)),
+                        )
+                        .store_failure(__idem::StoreFailure::Open)
+                        .undecodable(__idem::Undecodable::Retry)
+                        .missing_key(__idem::MissingKey::RunWithoutDedup)
+                        .fingerprint(__idem::FingerprintMismatch::DeadLetter)
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_key_comes_from_a_function() {
+    route(
+        quote!(key_with = keys::of_order, topic = "orders", backoff = ["1s", "5s"]),
+        &expect![[r#"
+        impl Routed {
+            fn route() -> __idem::Route {
+                __idem::handler_with(
+                        "orders",
+                        {
+                            #[allow(unused_imports)]
+                            use __idem::PickJson as _;
+                            __idem::Pick::<Order>::codec()
+                        },
+                        __Handler,
+                    )
+                    .key(|payload: &Order| __idem::IntoKey::into_key(keys::of_order(payload)))
+                    .named(::core::concat!(::core::module_path!(), "::", "pay"))
+                    .backoff(
+                        __idem::Backoff::steps([
+                            __idem::Duration::from_millis(1000u64),
+                            __idem::Duration::from_millis(5000u64),
+                        ]),
+                    )
+            }
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_key_comes_from_the_message() {
+    route(
+        quote!(key_from = property("tenant"), topic = "orders", backoff = "10s"),
+        &expect![[r#"
+        impl Routed {
+            fn route() -> __idem::Route {
+                __idem::handler_with(
+                        "orders",
+                        {
+                            #[allow(unused_imports)]
+                            use __idem::PickJson as _;
+                            __idem::Pick::<Order>::codec()
+                        },
+                        __Handler,
+                    )
+                    .key_from(__idem::KeySource::property("tenant"))
+                    .named(::core::concat!(::core::module_path!(), "::", "pay"))
+                    .backoff(__idem::Backoff::fixed(__idem::Duration::from_millis(10000u64)))
+            }
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn without_an_option_the_payload_has_its_own_key() {
+    route(
+        quote!(topic = "orders"),
+        &expect![[r#"
+        impl Routed {
+            fn route() -> __idem::Route {
+                __idem::handler_with(
+                        "orders",
+                        {
+                            #[allow(unused_imports)]
+                            use __idem::PickJson as _;
+                            __idem::Pick::<Order>::codec()
+                        },
+                        __Handler,
+                    )
+                    .key(|payload: &Order| <Order as __idem::Keyed>::idempotency_key(payload))
+                    .named(::core::concat!(::core::module_path!(), "::", "pay"))
+            }
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_keyword_is_a_field_too() {
+    route(
+        quote!(key = "type", topic = "orders", codec = Json),
+        &expect![[r#"
+        impl Routed {
+            fn route() -> __idem::Route {
+                __idem::handler_with("orders", Json, __Handler)
+                    .key(|payload: &Order| __idem::IdempotencyKey::from_parts(
+                        &[&payload.r#type],
+                    ))
+                    .named(::core::concat!(::core::module_path!(), "::", "pay"))
+            }
+        }
+    "#]],
+    );
+}
+
+#[test]
+fn a_mistake_keeps_the_function_and_a_route() {
+    attribute(
+        quote!(crate = ::my::idem, key = ""),
+        &quote!(
+            pub(crate) async fn pay(_: Order) {}
+        ),
+        &expect![[r#"
+        ::core::compile_error! {
+            "the key is empty: expected the name of a field: `key = \"order_id\"`, `key = \"buyer.id\"` or `key = (\"tenant\", \"order_id\")`"
+        }
+        #[allow(dead_code, unused_variables, clippy::unused_async)]
+        pub(crate) async fn pay(_: Order) {}
+        #[doc(hidden)]
+        #[allow(
+            non_camel_case_types,
+            clippy::empty_structs_with_brackets,
+            clippy::exhaustive_structs
+        )]
+        pub(crate) struct pay {}
+        const _: () = {
+            use ::my::idem::__private as __idem;
+            impl __idem::Routed for pay {
+                fn route() -> __idem::Route {
+                    ::core::unreachable!()
+                }
+            }
+        };
+    "#]],
+    );
+}
+
+#[test]
+fn the_derive_takes_the_marked_fields_in_their_order() {
+    let item = quote! {
+        struct Order<T: Clone> where T: Send {
+            #[idempotency_key]
+            tenant: T,
+            amount: i64,
+            #[idempotency_key]
+            id: u64,
+        }
+    };
+    check(
+        crate::derive::expand(item).unwrap(),
+        &expect![[r#"
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                #[automatically_derived]
+                impl<T: Clone> __idem::Keyed for Order<T>
+                where
+                    T: Send,
+                    T: __idem::KeyPart,
+                    u64: __idem::KeyPart,
+                {
+                    fn idempotency_key(
+                        &self,
+                    ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                        __idem::IdempotencyKey::from_parts(&[&self.tenant, &self.id])
+                    }
+                }
+            };
+        "#]],
+    );
+    let tuple = quote! {
+        #[idempotency_key(crate = ::my::idem)]
+        struct Order(i64, #[idempotency_key] String);
+    };
+    check(
+        crate::derive::expand(tuple).unwrap(),
+        &expect![[r#"
+            const _: () = {
+                use ::my::idem::__private as __idem;
+                #[automatically_derived]
+                impl __idem::Keyed for Order {
+                    fn idempotency_key(
+                        &self,
+                    ) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+                        __idem::IdempotencyKey::from_parts(&[&self.1])
+                    }
+                }
+            };
+        "#]],
+    );
+}
+
+#[test]
+fn handlers_names_the_struct_beside_each_function() {
+    let list = crate::handlers::expand(quote!((::idem) pay, orders::ship,)).unwrap();
+    check(
+        quote!(fn routes() -> Vec<Route> { #list }),
+        &expect![[r#"
+        fn routes() -> Vec<Route> {
+            {
+                let routes: ::idem::__private::Vec<::idem::__private::Route> = ::idem::__private::Vec::from([
+                    <pay as ::idem::__private::Routed>::route(),
+                    <orders::ship as ::idem::__private::Routed>::route(),
+                ]);
+                routes
+            }
+        }
+    "#]],
+    );
+}

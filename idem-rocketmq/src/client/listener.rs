@@ -1,0 +1,61 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rocketmq_client_rust::{
+    ClientResult, ConsumeConcurrentlyContext, ConsumeConcurrentlyStatus, MessageListenerConcurrently,
+};
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
+
+use super::gate::Gate;
+
+/// What a [`Listener`] says about all messages of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Every message is settled: the offset may move over them.
+    Success,
+    /// Some are left to the broker. The call blocks until the client is down and cannot hear an answer: "later"
+    /// would make it send all of them back, and count an attempt for each.
+    Leave,
+}
+
+/// Receives messages on a thread that may block for as long as the work takes.
+///
+/// A panic counts as [`Answer::Leave`].
+pub(crate) trait Listener: Send + Sync + 'static {
+    /// Called with 1 to `batch_size` messages of one queue.
+    fn consume(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
+}
+
+/// The client's kind of listener around ours.
+pub(super) struct Adapter {
+    pub(super) listener: Arc<dyn Listener>,
+    pub(super) gate: Arc<Gate>,
+}
+
+impl MessageListenerConcurrently for Adapter {
+    fn consume_message(
+        &self,
+        messages: &[&MessageExt],
+        context: &ConsumeConcurrentlyContext,
+    ) -> ClientResult<ConsumeConcurrentlyStatus> {
+        if self.gate.is_open() && self.answer(messages, context.get_message_queue()) == Answer::Success {
+            return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess);
+        }
+        self.gate.wait();
+        Ok(ConsumeConcurrentlyStatus::ReconsumeLater)
+    }
+}
+
+impl Adapter {
+    fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
+        let call = AssertUnwindSafe(|| self.listener.consume(messages, queue));
+        catch_unwind(call).unwrap_or_else(|_| {
+            tracing::error!(
+                topic = queue.topic_str(),
+                "the listener panicked; its messages are left to the broker"
+            );
+            Answer::Leave
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! From the client's message to idem's delivery.
+
+use std::time::{Duration, SystemTime};
+
+use rocketmq_model::common::message::message_ext::MessageExt;
+
+use crate::delivery::Delivery;
+
+/// A received message as idem's own. The topic is the original one, also on a retry; the body is shared.
+pub(crate) fn delivery(message: &MessageExt, group: &str) -> Delivery {
+    let properties = message.properties().iter();
+    Delivery::builder(message.topic().as_str())
+        .group(group)
+        .message_id(message.msg_id().as_str())
+        .queue(message.broker_name(), u32::try_from(message.queue_id()).unwrap_or_default())
+        .offset(u64::try_from(message.queue_offset()).unwrap_or_default())
+        .reconsume_times(u32::try_from(message.reconsume_times()).unwrap_or_default())
+        .born_at(time(message.born_timestamp()))
+        .stored_at(time(message.store_timestamp()))
+        .properties(properties.map(|(name, value)| (name.as_str(), value.as_str())))
+        .body(message.body().unwrap_or_default())
+        .build()
+}
+
+/// RocketMQ counts milliseconds since 1970.
+fn time(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use rocketmq_model::common::message::message_single::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_delivery_says_what_the_message_holds() {
+        let body = Bytes::from_static(b"{}");
+        let mut inner = Message::default();
+        inner.set_topic("orders".into());
+        inner.set_body(Some(body.clone()));
+        inner.set_tags("PAID".into());
+        inner.set_keys("a b".into());
+        let mut message =
+            MessageExt { message: inner, queue_id: 3, queue_offset: 9, ..MessageExt::default() };
+        message.set_msg_id("id".into());
+        let delivery = delivery(&message, "g");
+        assert_eq!(
+            (delivery.topic(), delivery.tag(), delivery.keys()),
+            ("orders", Some("PAID"), Some("a b"))
+        );
+        assert_eq!((delivery.queue(), delivery.offset(), delivery.reconsume_times()), (3, 9, 0));
+        assert_eq!((delivery.group(), delivery.message_id()), ("g", "id"));
+        assert_eq!(delivery.body().as_ptr(), body.as_ptr(), "the body is shared");
+    }
+}

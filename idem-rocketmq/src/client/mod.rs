@@ -1,0 +1,136 @@
+//! Everything that calls into `rocketmq-client-rust`.
+//!
+//! Two rules hold in this folder. Nothing that another part of the crate awaits is generic or an unboxed
+//! future of the client, so that a user's build never compiles the client's code again. And the client never
+//! runs on the user's runtime: each [`Client`] has a thread and a runtime of its own, so that a blocked or
+//! finished user runtime cannot leave a consumer half alive.
+
+mod chores;
+mod copy;
+mod delay;
+mod error;
+mod gate;
+mod listener;
+mod message;
+mod names;
+mod reach;
+mod runtime;
+mod session;
+mod settings;
+mod start;
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
+
+pub use copy::DelayBy;
+pub(crate) use copy::Retry;
+pub(crate) use error::ClientError;
+pub(crate) use listener::{Answer, Listener};
+pub(crate) use message::delivery;
+pub(crate) use names::{check_group, check_topic};
+pub(crate) use reach::check_syntax as check_addresses;
+pub(crate) use runtime::own_runtime;
+pub(crate) use settings::ClientSettings;
+pub use settings::{ConsumeFrom, Credentials};
+pub(crate) use start::text;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use tokio::sync::{oneshot, watch};
+
+use session::Face;
+
+/// A running member of a consumer group, with a producer for retries and dead letters.
+///
+/// Dropping it stops it as [`Client::shutdown`] does, without waiting for the end.
+pub(crate) struct Client {
+    face: Face,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    down: watch::Receiver<bool>,
+}
+
+impl Client {
+    /// Joins the group and starts to call the listener.
+    ///
+    /// # Errors
+    ///
+    /// A name that RocketMQ forbids, no name server within reach, or a broker that refuses this client.
+    pub(crate) fn start(
+        settings: ClientSettings,
+        listener: Arc<dyn Listener>,
+    ) -> BoxFuture<'static, Result<Client, ClientError>> {
+        Box::pin(async move {
+            settings.check()?;
+            let (ready, started) = oneshot::channel();
+            let (stop, stopped) = oneshot::channel();
+            let (down_sender, down) = watch::channel(false);
+            session::spawn(settings, listener, session::Signals { ready, stopped, down: down_sender })?;
+            let face = started.await.map_err(|_| ClientError::Stopped)??;
+            Ok(Client { face, stop: Mutex::new(Some(stop)), down })
+        })
+    }
+
+    /// Stores a copy of the message on the group's retry topic.
+    ///
+    /// Resolves with `Ok` only when a broker confirmed that it has the copy in its commit log. A broker that
+    /// stored it and only missed the time limit for its disk or its slave has it, and that counts; it is the
+    /// same promise that the producer of the original got from its `SEND_OK`-like statuses.
+    pub(crate) fn retry<'a>(
+        &'a self,
+        message: &'a MessageExt,
+        how: Retry,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(self.face.send_copy(message, copy::Purpose::Retry(how)))
+    }
+
+    /// Stores a copy of the message on the group's dead-letter queue, with these properties added.
+    ///
+    /// The same confirmation as for [`Client::retry`] is needed for `Ok`.
+    pub(crate) fn dead_letter<'a>(
+        &'a self,
+        message: &'a MessageExt,
+        properties: Vec<(String, String)>,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(self.face.send_copy(message, copy::Purpose::DeadLetter(properties)))
+    }
+
+    /// Stops pulling; what was pulled already still reaches the listener.
+    pub(crate) fn pause(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.face.pause())
+    }
+
+    /// Pulls again after [`Client::pause`].
+    #[cfg(test)]
+    pub(crate) fn resume(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.face.resume())
+    }
+
+    /// Leaves the group and ends every task of the client; calling it again waits for the same end.
+    ///
+    /// Listener calls that are still blocked lose their say: whatever they answer later neither acks nor sends
+    /// back. Their messages come again, to this group's next owner of the queue, with the same count.
+    pub(crate) fn shutdown(&self) -> BoxFuture<'static, ()> {
+        self.begin_shutdown();
+        let mut down = self.down.clone();
+        Box::pin(async move {
+            // An error means that the sender is gone, which is the end as well.
+            let _ = down.wait_for(|down| *down).await;
+        })
+    }
+
+    fn begin_shutdown(&self) {
+        self.face.close();
+        if let Some(stop) = self.stop.lock().take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.begin_shutdown();
+    }
+}

@@ -1,0 +1,206 @@
+//! The thread that a client lives on, from start to end.
+
+use std::future::Future;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer};
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_single::Message;
+use rocketmq_runtime::RuntimeOwner;
+use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::copy::{self, Purpose};
+use super::gate::Gate;
+use super::{ClientError, ClientSettings, Listener, runtime, start};
+
+/// The client polls large futures.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Leaving takes a few requests to brokers, which may be gone.
+const LEAVE: Duration = Duration::from_secs(10);
+
+const END_TASKS: Duration = Duration::from_secs(2);
+
+/// How the thread and the [`Client`](super::Client) speak with each other.
+pub(super) struct Signals {
+    pub(super) ready: oneshot::Sender<Result<Face, ClientError>>,
+    /// Completes when the client is to stop, also by being dropped.
+    pub(super) stopped: oneshot::Receiver<()>,
+    pub(super) down: watch::Sender<bool>,
+}
+
+/// The side of a running client that requests are made to.
+pub(super) struct Face {
+    handle: Handle,
+    /// Owned by [`Running`], so that the listener is let go of at the end although this side lives on.
+    consumer: Weak<Mutex<DefaultMQPushConsumer>>,
+    producer: Arc<DefaultMQProducer>,
+    settings: Arc<ClientSettings>,
+    gate: Arc<Gate>,
+}
+
+/// What has to be ended.
+pub(super) struct Running {
+    pub(super) runtime: Arc<ClientRuntime>,
+    pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
+    pub(super) producer: DefaultMQProducer,
+    pub(super) chores: Vec<JoinHandle<()>>,
+}
+
+pub(super) fn spawn(
+    settings: ClientSettings,
+    listener: Arc<dyn Listener>,
+    signals: Signals,
+) -> Result<(), ClientError> {
+    let builder = thread::Builder::new().name("idem-rocketmq".to_owned()).stack_size(STACK_BYTES);
+    builder.spawn(move || live(settings, listener, signals)).map_err(ClientError::Thread).map(drop)
+}
+
+fn live(settings: ClientSettings, listener: Arc<dyn Listener>, signals: Signals) {
+    let Signals { ready, stopped, down } = signals;
+    match runtime::own_runtime("idem-rocketmq", settings.listener_threads) {
+        Ok(owner) => live_on(owner, settings, listener, ready, stopped),
+        Err(cause) => drop(ready.send(Err(ClientError::Runtime { cause }))),
+    }
+    down.send_replace(true);
+}
+
+fn live_on(
+    owner: RuntimeOwner,
+    settings: ClientSettings,
+    listener: Arc<dyn Listener>,
+    ready: oneshot::Sender<Result<Face, ClientError>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let gate = Arc::new(Gate::default());
+    owner.block_on(async {
+        match start::start(&owner, &settings, listener, Arc::clone(&gate)).await {
+            Ok(running) => {
+                let face = Face::of(&running, settings, Arc::clone(&gate));
+                if ready.send(Ok(face)).is_ok() {
+                    let _ = stopped.await;
+                }
+                stop(running, &gate).await;
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+        owner.shutdown_tasks_until(ShutdownDeadline::after(END_TASKS)).await;
+    });
+    // Invariant: blocked listener calls go on only after the client has let go of their messages; the test
+    // `a_blocked_call_neither_acks_nor_sends_back` holds it to that.
+    gate.down();
+    owner.shutdown_background();
+}
+
+/// Pulling stops, then the consumer drops the calls that are still blocked and stores the offsets of the others.
+async fn stop(running: Running, gate: &Gate) {
+    gate.close();
+    running.chores.iter().for_each(JoinHandle::abort);
+    let leaving = async {
+        let mut consumer = running.consumer.lock().await;
+        consumer.suspend().await;
+        consumer.shutdown().await;
+        running.producer.clone().shutdown().await;
+    };
+    if timeout(LEAVE, leaving).await.is_err() {
+        tracing::warn!(
+            "the RocketMQ client did not leave its group within {LEAVE:?}; its tasks are cancelled"
+        );
+    }
+    running.runtime.shutdown_until(ShutdownDeadline::after(END_TASKS)).await;
+}
+
+impl Face {
+    fn of(running: &Running, settings: ClientSettings, gate: Arc<Gate>) -> Self {
+        Self {
+            handle: Handle::current(),
+            consumer: Arc::downgrade(&running.consumer),
+            producer: Arc::new(running.producer.clone()),
+            settings: Arc::new(settings),
+            gate,
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.gate.close();
+    }
+
+    pub(super) async fn pause(&self) {
+        if let Some(consumer) = self.consumer.upgrade() {
+            let _ = self.run(async move { consumer.lock().await.suspend().await }).await;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) async fn resume(&self) {
+        if let Some(consumer) = self.consumer.upgrade() {
+            let _ = self.run(async move { consumer.lock().await.resume().await }).await;
+        }
+    }
+
+    pub(super) async fn send_copy(&self, message: &MessageExt, purpose: Purpose) -> Result<(), ClientError> {
+        let settings = &self.settings;
+        let topic = settings.in_namespace(message.topic());
+        let sent = if message.body().is_none_or(|body| body.is_empty()) {
+            self.send_back(message.clone(), purpose.delay_level()).await?
+        } else {
+            let copy = copy::copy(message, &settings.full_group(), &topic, &purpose, settings.delay_by);
+            self.send(copy).await?
+        };
+        sent.map_err(|cause| ClientError::Unconfirmed {
+            what: purpose.what(),
+            group: settings.group.clone(),
+            topic,
+            message_id: message.msg_id().to_string(),
+            cause,
+        })
+    }
+
+    async fn send(&self, copy: Message) -> Result<Result<(), String>, ClientError> {
+        let producer = Arc::clone(&self.producer);
+        self.run(async move {
+            match Box::pin(producer.send(copy)).await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err("the client gave no result".to_owned()),
+                Err(error) => Err(start::text(&error)),
+            }
+        })
+        .await
+    }
+
+    /// The client's producer refuses an empty body, so such a message goes the client's own way, without further
+    /// properties. Its silent fallback is an ordinary message, which is refused too and so is an error. Brokers
+    /// refuse empty bodies as well, but a proxy inside the broker goes past that check.
+    pub(super) async fn send_back(
+        &self,
+        mut message: MessageExt,
+        level: i32,
+    ) -> Result<Result<(), String>, ClientError> {
+        let Some(consumer) = self.consumer.upgrade() else { return Err(ClientError::Stopped) };
+        self.run(async move {
+            let consumer = consumer.lock().await.default_mq_push_consumer_impl().cloned();
+            let Some(consumer) = consumer else { return Err("the client is not started".to_owned()) };
+            let broker = Some(message.broker_name().into());
+            let sent = consumer.send_message_back_with_broker_name(&mut message, level, broker, None);
+            Box::pin(sent).await.map_err(|error| start::text(&error))
+        })
+        .await
+    }
+
+    /// Runs on the client's runtime, so that it works on any executor of the caller's.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, ClientError> {
+        if !self.gate.is_open() {
+            return Err(ClientError::Stopped);
+        }
+        self.handle.spawn(Box::pin(work)).await.map_err(|_| ClientError::Stopped)
+    }
+}

@@ -1,0 +1,127 @@
+use std::fmt;
+use std::time::SystemTime;
+
+use super::{ClientError, check_group, check_topic, names, reach};
+
+/// Calls of the listener at one time.
+///
+/// A call holds up to [`DEFAULT_BATCH_SIZE`] messages and mostly waits for handlers. 256 of them cover 8,192
+/// messages, far above what handlers run at once, for 256 threads that sleep; the client's runtime allows 512.
+pub(crate) const DEFAULT_LISTENER_THREADS: u32 = 256;
+
+/// Messages in one call of the listener.
+pub(crate) const DEFAULT_BATCH_SIZE: u32 = 32;
+
+/// What a [`Client`](super::Client) needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientSettings {
+    /// The consumer group, without namespace.
+    pub(crate) group: String,
+    /// `host:port` of each name server.
+    pub(crate) name_servers: Vec<String>,
+    /// Topic and tag expression (`*` or `A||B`, without spaces).
+    pub(crate) subscriptions: Vec<(String, String)>,
+    /// RocketMQ's namespace, which prefixes topics and the group.
+    pub(crate) namespace: Option<String>,
+    /// Tells this member from others; unique by default.
+    pub(crate) instance_name: Option<String>,
+    /// Where a group starts that has no offset yet.
+    pub(crate) consume_from: ConsumeFrom,
+    /// Keys for brokers with access control.
+    pub(crate) credentials: Option<Credentials>,
+    /// Calls of the listener at one time.
+    pub(crate) listener_threads: u32,
+    /// The most messages in one call of the listener.
+    pub(crate) batch_size: u32,
+    /// How a retry's delay is asked from the broker.
+    pub(crate) delay_by: super::DelayBy,
+}
+
+/// Where a consumer group without a stored offset starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConsumeFrom {
+    /// The oldest message that the broker has.
+    #[default]
+    First,
+    /// Messages that come after the start, where the broker plays along: of a queue that still has its first
+    /// message in memory it tells a new group to start at that one (`ConsumerManageProcessor` of Apache's broker).
+    Last,
+    /// Messages stored at or after this time, to the second.
+    Timestamp(SystemTime),
+}
+
+/// An access key and its secret. `Debug` shows neither.
+#[derive(Clone)]
+pub struct Credentials {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+    pub(crate) security_token: Option<String>,
+}
+
+impl Credentials {
+    /// An access key with its secret.
+    pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        Self { access_key: access_key.into(), secret_key: secret_key.into(), security_token: None }
+    }
+
+    /// Adds the token of temporary credentials.
+    #[must_use]
+    pub fn security_token(mut self, token: impl Into<String>) -> Self {
+        self.security_token = Some(token.into());
+        self
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(redacted)")
+    }
+}
+
+impl ClientSettings {
+    pub(crate) fn new(group: impl Into<String>, name_servers: Vec<String>) -> Self {
+        Self {
+            group: group.into(),
+            name_servers,
+            subscriptions: Vec::new(),
+            namespace: None,
+            instance_name: None,
+            consume_from: ConsumeFrom::default(),
+            credentials: None,
+            listener_threads: DEFAULT_LISTENER_THREADS,
+            batch_size: DEFAULT_BATCH_SIZE,
+            delay_by: super::DelayBy::default(),
+        }
+    }
+
+    /// Everything that can be wrong without asking a server.
+    pub(super) fn check(&self) -> Result<(), ClientError> {
+        check_group(&self.group)?;
+        if self.subscriptions.is_empty() {
+            return Err(ClientError::NoSubscription { group: self.group.clone() });
+        }
+        for (topic, expression) in &self.subscriptions {
+            check_topic(topic)?;
+            names::check_expression(expression)?;
+        }
+        reach::check_syntax(&self.name_servers)?;
+        within("listener_threads", self.listener_threads, super::runtime::MAX_LISTENER_THREADS)?;
+        within("batch_size", self.batch_size, 1024)
+    }
+
+    /// The name that brokers know the group by.
+    pub(super) fn full_group(&self) -> String {
+        self.in_namespace(&self.group)
+    }
+
+    pub(super) fn in_namespace(&self, name: &str) -> String {
+        match self.namespace.as_deref() {
+            Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
+            _ => name.to_owned(),
+        }
+    }
+}
+
+fn within(name: &'static str, value: u32, most: u32) -> Result<(), ClientError> {
+    if (1..=most).contains(&value) { Ok(()) } else { Err(ClientError::OutOfRange { name, value, most }) }
+}

@@ -1,0 +1,205 @@
+//! From settings to a running consumer and producer.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rocketmq_client_rust::{
+    AclClientRPCHook, ClientConfig, ClientError as Cause, ClientRuntime, ClientRuntimeConfig,
+    DefaultMQProducer, DefaultMQPushConsumer, MQPushConsumer, SessionCredentials,
+};
+use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
+use rocketmq_observability::TelemetryHandle;
+use rocketmq_protocol::protocol::heartbeat::message_model::MessageModel;
+use rocketmq_runtime::RuntimeOwner;
+use rocketmq_runtime::common::time_utils::time_millis_to_human_string3;
+use tokio::sync::Mutex;
+
+use super::gate::Gate;
+use super::listener::Adapter;
+use super::session::Running;
+use super::{ClientError, ClientSettings, ConsumeFrom, Credentials, Listener, chores, reach};
+
+/// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
+/// them when that fails; it also sleeps this long, and no product with it overflows.
+const CONSUME_TIMEOUT: u64 = 365 * 24 * 60;
+
+/// The client's own bound of retries, out of the way: idem counts attempts.
+const MAX_RECONSUME_TIMES: i32 = i32::MAX;
+
+/// Time for the last answers before a shutdown takes effect.
+const LAST_ANSWERS_MILLIS: u64 = 300;
+
+/// The least that the client accepts; see [`chores`] for topics that do not exist yet.
+const POLL_ROUTES_MILLIS: u32 = 10_000;
+
+/// A producer with a larger limit than the default may have sent what is to be sent again.
+const LARGEST_BODY: u32 = 128 << 20;
+
+/// The response code of a broker that does not know the key, or whose user may not read the topic.
+const NO_PERMISSION: i32 = 16;
+
+/// A copy of some megabytes over a slow line.
+const SEND_MILLIS: u32 = 10_000;
+
+pub(super) async fn start(
+    owner: &RuntimeOwner,
+    settings: &ClientSettings,
+    listener: Arc<dyn Listener>,
+    gate: Arc<Gate>,
+) -> Result<Running, ClientError> {
+    reach::check(&settings.name_servers).await?;
+    let failed = |error: Cause| explain(settings, &error);
+    let context = owner.root_context().component("client");
+    let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
+    let runtime = runtime.map_err(failed)?;
+    let config = client_config(settings);
+    let mut producer = producer(&runtime, settings, config.clone());
+    let mut consumer = consumer(&runtime, settings, config);
+    for (topic, expression) in &settings.subscriptions {
+        consumer.subscribe(topic.as_str(), expression.as_str()).await.map_err(failed)?;
+    }
+    consumer.register_message_listener_concurrently(Adapter { listener, gate });
+    #[cfg(feature = "embedded")]
+    crate::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
+    producer.start().await.map_err(failed)?;
+    consumer.start().await.map_err(failed)?;
+    ask_a_broker(&mut consumer, settings).await?;
+    let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores })
+}
+
+fn client_config(settings: &ClientSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set_namesrv_addr(settings.name_servers.join(";").into());
+    config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
+    config.set_instance_name(instance_name(settings).into());
+    config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
+    config
+}
+
+/// Two members with one name on one host would be one member to the brokers, and each would get half the messages.
+fn instance_name(settings: &ClientSettings) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    settings.instance_name.clone().unwrap_or_else(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        format!("{}#{}#{since}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    })
+}
+
+fn consumer(
+    runtime: &Arc<ClientRuntime>,
+    settings: &ClientSettings,
+    config: ClientConfig,
+) -> DefaultMQPushConsumer {
+    let (from, timestamp) = consume_from(settings.consume_from);
+    let mut builder = DefaultMQPushConsumer::builder(Arc::clone(runtime))
+        .client_config(config)
+        .consumer_group(settings.group.clone())
+        .message_model(MessageModel::Clustering)
+        .consume_from_where(from)
+        .consume_thread_min(settings.listener_threads)
+        .consume_thread_max(settings.listener_threads)
+        .consume_message_batch_max_size(settings.batch_size)
+        .pull_batch_size(settings.batch_size.max(32))
+        .max_reconsume_times(MAX_RECONSUME_TIMES)
+        .consume_timeout(CONSUME_TIMEOUT)
+        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS);
+    if let Some(timestamp) = timestamp {
+        builder = builder.consume_timestamp(timestamp);
+    }
+    if let Some(credentials) = &settings.credentials {
+        builder = builder.rpc_hook(Some(Arc::new(hook(credentials))));
+    }
+    builder.build()
+}
+
+/// Its names are complete, so it knows of no namespace.
+fn producer(
+    runtime: &Arc<ClientRuntime>,
+    settings: &ClientSettings,
+    mut config: ClientConfig,
+) -> DefaultMQProducer {
+    config.set_namespace("".into());
+    config.set_instance_name(format!("{}#copies", config.get_instance_name()).into());
+    let mut builder = DefaultMQProducer::builder(Arc::clone(runtime))
+        .client_config(config)
+        .producer_group(format!("idem_{}", &settings.group[..settings.group.len().min(100)]))
+        .max_message_size(LARGEST_BODY)
+        .send_msg_timeout(SEND_MILLIS);
+    if let Some(credentials) = &settings.credentials {
+        builder = builder.rpc_hook(Arc::new(hook(credentials)));
+    }
+    builder.build()
+}
+
+fn hook(credentials: &Credentials) -> AclClientRPCHook {
+    let (access, secret) = (credentials.access_key.clone(), credentials.secret_key.clone());
+    AclClientRPCHook::new(match &credentials.security_token {
+        Some(token) => SessionCredentials::with_token(access, secret, token.clone()),
+        None => SessionCredentials::with_keys(access, secret),
+    })
+}
+
+fn consume_from(from: ConsumeFrom) -> (ConsumeFromWhere, Option<String>) {
+    match from {
+        ConsumeFrom::First => (ConsumeFromWhere::ConsumeFromFirstOffset, None),
+        ConsumeFrom::Last => (ConsumeFromWhere::ConsumeFromLastOffset, None),
+        ConsumeFrom::Timestamp(time) => {
+            let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            let local = time_millis_to_human_string3(i64::try_from(millis).unwrap_or(i64::MAX));
+            (ConsumeFromWhere::ConsumeFromTimestamp, Some(local))
+        }
+    }
+}
+
+/// A consumer whose keys are refused starts and consumes nothing in silence, so each topic's broker is asked once.
+async fn ask_a_broker(
+    consumer: &mut DefaultMQPushConsumer,
+    settings: &ClientSettings,
+) -> Result<(), ClientError> {
+    for (topic, _) in &settings.subscriptions {
+        let queues = match consumer.fetch_subscribe_message_queues(topic).await {
+            Ok(queues) => queues,
+            Err(error) if is_old_name_server(&error) => return Err(explain(settings, &error)),
+            Err(_) => continue, // The topic does not exist yet.
+        };
+        let Some(queue) = queues.first() else { continue };
+        let answer = consumer.max_offset(queue).await;
+        if let Some(code) =
+            answer.err().and_then(|error| error.broker_response_code()).filter(|code| *code == NO_PERMISSION)
+        {
+            return Err(ClientError::Refused { group: settings.group.clone(), topic: topic.clone(), code });
+        }
+    }
+    Ok(())
+}
+
+fn explain(settings: &ClientSettings, error: &Cause) -> ClientError {
+    if is_old_name_server(error) {
+        return ClientError::NameServerTooOld { address: settings.name_servers.join(";") };
+    }
+    ClientError::Start { group: settings.group.clone(), cause: text(error) }
+}
+
+/// Name servers before 5.0.0 leave out a field of the route that the client insists on.
+fn is_old_name_server(error: &Cause) -> bool {
+    text(error).contains("enableActingMaster")
+}
+
+/// The client's error with its sources, because its own text names no cause.
+pub(crate) fn text(error: &Cause) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    if let Some(code) = error.broker_response_code() {
+        let _ = write!(text, " (response code {code})");
+    }
+    text
+}

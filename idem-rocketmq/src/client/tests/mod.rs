@@ -1,0 +1,112 @@
+//! What the client promises, shown on the embedded broker.
+
+mod deliver;
+mod embedded;
+mod retry;
+mod slow;
+mod stop;
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
+use tokio::time::sleep;
+
+use super::{Answer, Client, ClientSettings, Listener};
+use crate::delivery::Delivery;
+use crate::embedded::EmbeddedBroker;
+
+/// Long enough for a loaded machine; what a test measures it measures itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One broker for the tests that run at the same time.
+async fn broker() -> Arc<EmbeddedBroker> {
+    static SHARED: tokio::sync::Mutex<Weak<EmbeddedBroker>> = tokio::sync::Mutex::const_new(Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(broker) = shared.upgrade() {
+        return broker;
+    }
+    let broker = Arc::new(EmbeddedBroker::start().await.unwrap());
+    *shared = Arc::downgrade(&broker);
+    broker
+}
+
+fn delivery(message: &MessageExt) -> Delivery {
+    super::delivery(message, "group")
+}
+
+fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {
+    let mut settings = ClientSettings::new(group, vec![broker.name_server().to_owned()]);
+    settings.subscriptions.push((topic.to_owned(), "*".to_owned()));
+    settings
+}
+
+type Behaviour = Box<dyn Fn(&[&MessageExt]) -> Answer + Send + Sync>;
+
+/// Remembers every message and answers as it is told.
+struct Recorder {
+    messages: Mutex<Vec<MessageExt>>,
+    calls: Mutex<Vec<usize>>,
+    behaviour: Behaviour,
+}
+
+impl Recorder {
+    fn new(behaviour: impl Fn(&[&MessageExt]) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+        let (messages, calls) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { messages, calls, behaviour: Box::new(behaviour) })
+    }
+
+    fn acking() -> Arc<Self> {
+        Self::new(|_| Answer::Success)
+    }
+
+    fn count(&self) -> usize {
+        self.messages.lock().len()
+    }
+
+    fn deliveries(&self) -> Vec<Delivery> {
+        self.messages.lock().iter().map(delivery).collect()
+    }
+
+    async fn message(&self, index: usize) -> MessageExt {
+        until("the message comes", || self.count() > index).await;
+        self.messages.lock()[index].clone()
+    }
+}
+
+impl Listener for Recorder {
+    fn consume(&self, messages: &[&MessageExt], _: &MessageQueue) -> Answer {
+        self.calls.lock().push(messages.len());
+        self.messages.lock().extend(messages.iter().map(|message| (*message).clone()));
+        (self.behaviour)(messages)
+    }
+}
+
+async fn start(settings: ClientSettings, listener: &Arc<Recorder>) -> Client {
+    Client::start(settings, Arc::clone(listener) as Arc<dyn Listener>).await.unwrap()
+}
+
+/// Waits for the condition and returns how long that took.
+async fn until(what: &str, condition: impl Fn() -> bool) -> Duration {
+    until_within(PATIENCE, what, condition).await
+}
+
+async fn until_within(patience: Duration, what: &str, condition: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < patience, "within {patience:?}: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    start.elapsed()
+}
+
+/// Waits until the group has acked everything, as its stored offsets say.
+async fn until_acked(broker: &EmbeddedBroker, group: &str, topic: &str) {
+    let start = Instant::now();
+    while broker.backlog(group, topic).await.unwrap() > 0 {
+        assert!(start.elapsed() < PATIENCE, "{group} acks {topic}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,245 @@
+//! The consumer's settings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use idem_core::engine::Engine;
+use idem_core::{Settings, Store};
+
+use super::running::{self, RunningConsumer};
+use crate::Error;
+use crate::client::{ConsumeFrom, Credentials, DelayBy};
+use crate::handler::{IntoRoute, Route};
+use crate::listener::dispatch::{Dispatch, Identity};
+use crate::state::States;
+
+/// The store of a consumer that has not been given one.
+#[derive(Debug)]
+pub struct NoStoreYet(());
+
+/// What [`Builder::run`], [`Builder::start`] and [`Builder::check`] ask for: that the builder was given a store.
+#[diagnostic::on_unimplemented(
+    message = "the consumer has no store yet",
+    label = "no store was given before this call",
+    note = "give it one first: `.store(MemoryStore::new())` for tests and a single process, or `.store(RedisStore::connect(\"redis://..\").await?)`"
+)]
+pub trait HasStore: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_shared(self) -> Arc<dyn Store>;
+}
+
+impl HasStore for Arc<dyn Store> {
+    fn into_shared(self) -> Arc<dyn Store> {
+        self
+    }
+}
+
+mod sealed {
+    use std::sync::Arc;
+
+    use idem_core::Store;
+
+    pub trait Sealed {}
+
+    impl Sealed for Arc<dyn Store> {}
+}
+
+/// Says how a consumer works. Made by [`Consumer::builder`](super::Consumer::builder).
+#[must_use = "a consumer does nothing until it is started with `run` or `start`"]
+pub struct Builder<S = NoStoreYet> {
+    store: S,
+    setup: Setup,
+}
+
+/// Everything but the store.
+pub(crate) struct Setup {
+    pub(crate) group: String,
+    pub(crate) name_servers: Vec<String>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) states: States,
+    pub(crate) defaults: Settings,
+    pub(crate) namespace: Option<String>,
+    pub(crate) deployment: Option<String>,
+    pub(crate) instance_name: Option<String>,
+    pub(crate) consume_from: ConsumeFrom,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) delay_by: DelayBy,
+    pub(crate) drain: Duration,
+}
+
+impl Builder {
+    pub(super) fn new(group: String) -> Self {
+        let setup = Setup {
+            group,
+            name_servers: Vec::new(),
+            routes: Vec::new(),
+            states: States::default(),
+            defaults: Settings::new(),
+            namespace: None,
+            deployment: None,
+            instance_name: None,
+            consume_from: ConsumeFrom::default(),
+            credentials: None,
+            delay_by: DelayBy::default(),
+            drain: Duration::from_secs(30),
+        };
+        Self { store: NoStoreYet(()), setup }
+    }
+
+    /// Where the records of what was done live.
+    pub fn store<S: Store>(self, store: S) -> Builder<Arc<dyn Store>> {
+        Builder { store: Arc::new(store), setup: self.setup }
+    }
+
+    /// A store that others share.
+    pub fn shared_store(self, store: Arc<dyn Store>) -> Builder<Arc<dyn Store>> {
+        Builder { store, setup: self.setup }
+    }
+}
+
+impl<S> Builder<S> {
+    /// Adds a name server, `host:port`, or several with semicolons between them.
+    pub fn name_server(mut self, address: impl Into<String>) -> Self {
+        let addresses = address.into();
+        self.setup.name_servers.extend(addresses.split(';').map(|address| address.trim().to_owned()));
+        self
+    }
+
+    /// Adds a value that handlers take as `State<T>`. A second value of the same type replaces the first.
+    pub fn state<T: Clone + Send + Sync + 'static>(mut self, state: T) -> Self {
+        self.setup.states.insert(state);
+        self
+    }
+
+    /// What handlers do where they say nothing themselves.
+    pub fn defaults(mut self, defaults: Settings) -> Self {
+        self.setup.defaults = defaults.or(&self.setup.defaults);
+        self
+    }
+
+    /// Adds handlers: `handlers![add_gmv, send_coupon]`, or routes made without the attribute.
+    pub fn handlers<R: IntoRoute>(mut self, handlers: impl IntoIterator<Item = R>) -> Self {
+        self.setup.routes.extend(handlers.into_iter().map(IntoRoute::into_route));
+        self
+    }
+
+    /// How many messages each handler works on at once, where it says nothing itself. 64 by default.
+    pub fn concurrency(mut self, messages: usize) -> Self {
+        self.setup.defaults.concurrency = Some(messages);
+        self
+    }
+
+    /// The RocketMQ namespace of group and topics. It is part of the records' namespace too.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.setup.namespace = Some(namespace.into());
+        self
+    }
+
+    /// A name that keeps this deployment's records apart from another's in the same store, such as `staging`.
+    /// The RocketMQ namespace by default.
+    pub fn deployment(mut self, deployment: impl Into<String>) -> Self {
+        self.setup.deployment = Some(deployment.into());
+        self
+    }
+
+    /// The name of this instance among those on the same machine. The process id by default.
+    pub fn instance_name(mut self, name: impl Into<String>) -> Self {
+        self.setup.instance_name = Some(name.into());
+        self
+    }
+
+    /// Where a group that is new to a topic starts. At the first offset by default.
+    pub fn consume_from(mut self, from: ConsumeFrom) -> Self {
+        self.setup.consume_from = from;
+        self
+    }
+
+    /// The access key and secret key for a broker with access control.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.setup.credentials = Some(credentials);
+        self
+    }
+
+    /// How a retry's delay is asked from the broker. By delay level by default, so that every broker can do it.
+    pub fn delay_by(mut self, by: DelayBy) -> Self {
+        self.setup.delay_by = by;
+        self
+    }
+
+    /// How long a shutdown lets handlers finish before it cancels them. 30 s by default.
+    pub fn shutdown_timeout(mut self, drain: Duration) -> Self {
+        self.setup.drain = drain;
+        self
+    }
+}
+
+/// A store is asked for by these methods and not by their `impl`, so that a forgotten one is said with its fix.
+impl<S> Builder<S> {
+    /// Looks for every mistake that needs no server to be seen: to be called in a unit test.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), but for what only the name server can tell.
+    pub fn check(&self) -> Result<(), Error>
+    where
+        S: HasStore,
+    {
+        self.setup.check()
+    }
+
+    /// Starts consuming, on this tokio runtime's threads for the handlers and on idem's own for everything else.
+    ///
+    /// # Errors
+    /// Something in the setup is wrong, or no name server is in reach within 3 s; the error says which.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops what was started.
+    pub fn start(self) -> BoxFuture<'static, Result<RunningConsumer, Error>>
+    where
+        S: HasStore,
+    {
+        running::start(self.setup, self.store.into_shared())
+    }
+
+    /// Starts consuming, and ends on SIGINT or SIGTERM after the handlers under way have finished.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the consumer without waiting for its handlers.
+    pub fn run(self) -> BoxFuture<'static, Result<(), Error>>
+    where
+        S: HasStore,
+    {
+        running::run(self.setup, self.store.into_shared())
+    }
+}
+
+impl<S: HasStore> Builder<S> {
+    pub(crate) fn into_parts(self) -> (Setup, Arc<dyn Store>) {
+        (self.setup, self.store.into_shared())
+    }
+}
+
+impl Setup {
+    /// The handlers behind their gates. Takes routes and states out of the setup.
+    pub(crate) fn dispatch(&mut self, engine: &Engine) -> Result<Dispatch, Error> {
+        let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
+        let identity = Identity { deployment, group: self.group.clone() };
+        let policies = self.routes.iter().map(|route| self.policy(route)).collect::<Result<Vec<_>, _>>()?;
+        let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
+        Ok(Dispatch::new(engine, &identity, routes, Arc::new(std::mem::take(&mut self.states))))
+    }
+}
+
+impl<S> fmt::Debug for Builder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("group", &self.setup.group)
+            .field("name_servers", &self.setup.name_servers)
+            .field("handlers", &self.setup.routes.iter().map(Route::name).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Mistakes that are found before a server is asked.
+
+use std::collections::HashMap;
+
+use idem_core::{ADVISED_RETENTION, Policy};
+
+use super::builder::Setup;
+use crate::Error;
+use crate::client::{check_addresses, check_group, check_topic};
+use crate::error::Kind;
+use crate::handler::Route;
+
+impl Setup {
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_group(&self.group).map_err(Kind::Client)?;
+        if self.name_servers.is_empty() {
+            return Err(Kind::NoNameServer { group: self.group.clone() }.into());
+        }
+        check_addresses(&self.name_servers).map_err(Kind::Client)?;
+        self.check_credentials()?;
+        if self.routes.is_empty() {
+            return Err(Kind::NoHandlers { group: self.group.clone() }.into());
+        }
+        self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
+        self.routes.iter().try_for_each(|route| check_topic(route.topic())).map_err(Kind::Client)?;
+        self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
+        check_overlaps(&self.routes)?;
+        check_scopes(&self.routes)?;
+        self.states.check(&self.routes).map_err(Kind::MissingState)?;
+        Ok(())
+    }
+
+    /// The client signs with whatever it is given, and a broker then refuses it without a word.
+    fn check_credentials(&self) -> Result<(), Error> {
+        let Some(credentials) = &self.credentials else { return Ok(()) };
+        let parts = [
+            ("access key", Some(&credentials.access_key)),
+            ("secret key", Some(&credentials.secret_key)),
+            ("security token", credentials.security_token.as_ref()),
+        ];
+        let is_blank = |part: &Option<&String>| part.is_some_and(|part| part.trim().is_empty());
+        match parts.into_iter().find(|(_, part)| is_blank(part)) {
+            Some((what, _)) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// A handler's whole policy: its own settings, the consumer's defaults, idem's defaults.
+    pub(crate) fn policy(&self, route: &Route) -> Result<Policy, Error> {
+        let settings = route.own_settings().clone().or(&self.defaults);
+        let resolved = settings.resolve();
+        Ok(resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?)
+    }
+
+    pub(super) fn warn_of_short_retention(&self) {
+        for route in &self.routes {
+            let Ok(policy) = self.policy(route) else { continue };
+            if policy.retention < ADVISED_RETENTION {
+                tracing::warn!(
+                    group = self.group,
+                    handler = route.name(),
+                    retention = ?policy.retention,
+                    "the retention is shorter than the 72 h for which a broker keeps messages: whoever resets an \
+                     offset further back than the retention has old messages handled again"
+                );
+            }
+        }
+    }
+}
+
+/// Two handlers that would get the same message.
+fn check_overlaps(routes: &[Route]) -> Result<(), Error> {
+    for (index, first) in routes.iter().enumerate() {
+        for second in &routes[index + 1..] {
+            if first.topic() != second.topic() {
+                continue;
+            }
+            if let Some(what) = overlap(first, second) {
+                let (first, second) = (first.name().to_owned(), second.name().to_owned());
+                return Err(Kind::Overlap { first, second, what }.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn overlap(first: &Route, second: &Route) -> Option<String> {
+    let topic = first.topic();
+    if first.tag_set().is_empty() && second.tag_set().is_empty() {
+        return Some(format!("every message of topic `{topic}`"));
+    }
+    let (some, others) = if first.tag_set().is_empty() { (second, first) } else { (first, second) };
+    let shared =
+        some.tag_set().iter().find(|tag| others.tag_set().is_empty() || others.tag_set().contains(*tag))?;
+    Some(format!("messages of topic `{topic}` with tag `{shared}`"))
+}
+
+/// Two handlers that would take each other's messages for duplicates.
+fn check_scopes(routes: &[Route]) -> Result<(), Error> {
+    let mut known: HashMap<&str, &Route> = HashMap::new();
+    for route in routes {
+        let Some(scope) = route.explicit_scope() else { continue };
+        let Some(first) = known.insert(scope, route) else { continue };
+        if !(first.shares_scope() && route.shares_scope()) {
+            let (first, second) = (first.name().to_owned(), route.name().to_owned());
+            return Err(Kind::SharedScope { first, second, scope: scope.to_owned() }.into());
+        }
+    }
+    Ok(())
+}

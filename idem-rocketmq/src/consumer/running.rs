@@ -1,0 +1,246 @@
+//! A consumer from its start to its end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use idem_core::Store;
+use idem_core::engine::Engine;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::builder::Setup;
+use super::named::Named;
+use crate::Error;
+use crate::client::{Client, ClientSettings};
+use crate::error::Kind;
+use crate::listener::{Bridge, Broker};
+
+/// How many listener calls there may be at once. Each holds up to 32 messages and a parked thread while it waits,
+/// so that a slow handler's backlog leaves threads for its neighbours.
+const LISTENER_THREADS: u32 = 400;
+
+/// What the client may take to hear the calls that have just been answered.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+
+/// A consumer at work.
+///
+/// Dropping it stops the consumer: handlers are cancelled, their keys released, and what has not been settled is
+/// left to the broker. [`shutdown`](Self::shutdown) lets the handlers finish first.
+#[must_use = "a consumer stops when it is dropped"]
+pub struct RunningConsumer {
+    inner: Arc<Inner>,
+    ended: watch::Receiver<bool>,
+}
+
+struct Inner {
+    group: String,
+    bridge: Arc<Bridge>,
+    client: Arc<dyn Broker>,
+    drain: Duration,
+    end: watch::Sender<bool>,
+    /// Freed when the consumer has left the group.
+    named: Mutex<Option<Named>>,
+}
+
+pub(super) fn start(
+    setup: Setup,
+    store: Arc<dyn Store>,
+) -> BoxFuture<'static, Result<RunningConsumer, Error>> {
+    async move {
+        setup.check()?;
+        setup.warn_of_short_retention();
+        let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
+        // On idem's runtime, so that a start that is dropped halfway is still cleaned up there.
+        let starting = idem_core::runtime::handle().spawn(connect(setup, store, user));
+        let aborting = AbortOnDrop(starting.abort_handle());
+        let started = starting.await;
+        drop(aborting);
+        started.unwrap_or_else(|_| Err(Kind::NoRuntime.into()))
+    }
+    .boxed()
+}
+
+pub(super) fn run(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Result<(), Error>> {
+    async move {
+        let mut signals = Signals::listen()?;
+        let mut consumer = start(setup, store).await?;
+        tokio::select! {
+            () = signals.next() => {}
+            () = consumer.ended() => return Err(Kind::RuntimeGone { group: consumer.inner.group.clone() }.into()),
+        }
+        tracing::info!(group = consumer.inner.group, "shutting down: handlers under way may finish");
+        tokio::select! {
+            () = consumer.shut_down() => {}
+            () = signals.next() => {
+                tracing::warn!(group = consumer.inner.group, "a second signal: handlers are cancelled");
+                consumer.inner.bridge.engine.stop();
+                consumer.shut_down().await;
+            }
+        }
+        Ok(())
+    }
+    .boxed()
+}
+
+async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
+    let named = Named::take(&setup)?;
+    let engine = Engine::new(store);
+    let dispatch = setup.dispatch(&engine)?;
+    let settings = ClientSettings {
+        subscriptions: dispatch.subscriptions(),
+        namespace: setup.namespace,
+        instance_name: setup.instance_name,
+        consume_from: setup.consume_from,
+        credentials: setup.credentials,
+        delay_by: setup.delay_by,
+        listener_threads: LISTENER_THREADS,
+        ..ClientSettings::new(setup.group.clone(), setup.name_servers)
+    };
+    let bridge = Arc::new(Bridge::new(setup.group.clone(), dispatch, engine, user));
+    let client: Arc<dyn Broker> =
+        Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
+    bridge.connect(&client);
+    tracing::info!(
+        group = setup.group,
+        handlers = bridge.dispatch.handlers().len(),
+        store = bridge.engine.store().name(),
+        "consumer started"
+    );
+    let (end, ended) = watch::channel(false);
+    let inner = Arc::new(Inner { group: setup.group, bridge, client, drain: setup.drain, end, named: Mutex::new(named) });
+    inner.clone().stop_without_the_user();
+    Ok(RunningConsumer { inner, ended })
+}
+
+impl RunningConsumer {
+    /// Stops pulling, lets handlers finish for as long as the shutdown time, cancels the rest, and leaves the
+    /// group. Messages that were not settled are left to the broker, which delivers them again.
+    ///
+    /// # Cancel safety
+    /// Once polled, the shutdown goes on when this is dropped.
+    pub async fn shutdown(mut self) {
+        self.shut_down().await;
+    }
+
+    /// Waits until the consumer has stopped, for whatever reason.
+    ///
+    /// # Cancel safety
+    /// Can be dropped and called again.
+    pub async fn ended(&mut self) {
+        let _ = self.ended.wait_for(|ended| *ended).await;
+    }
+
+    async fn shut_down(&mut self) {
+        self.inner.clone().stop(self.inner.drain);
+        self.ended().await;
+    }
+}
+
+impl Drop for RunningConsumer {
+    fn drop(&mut self) {
+        self.inner.clone().stop(Duration::ZERO);
+    }
+}
+
+impl Inner {
+    /// Stops once, in the background, on idem's runtime. A later call with a shorter drain shortens it.
+    fn stop(self: Arc<Self>, drain: Duration) {
+        if *self.end.borrow() {
+            return;
+        }
+        if drain.is_zero() {
+            self.bridge.engine.stop();
+        }
+        if self.bridge.close() {
+            idem_core::runtime::handle().spawn(self.stop_now(drain));
+        }
+    }
+
+    async fn stop_now(self: Arc<Self>, drain: Duration) {
+        self.client.pause().await;
+        let bridge = self.bridge.clone();
+        // The calls are answered on the client's threads; waiting for them blocks one of tokio's spare ones.
+        let draining = tokio::task::spawn_blocking(move || {
+            if !bridge.drained(drain) {
+                bridge.engine.stop();
+                bridge.drained(LAST_ANSWERS);
+            }
+        });
+        let _ = draining.await;
+        self.bridge.engine.stop();
+        self.client.shutdown().await;
+        drop(self.named.lock().take());
+        tracing::info!(group = self.group, "consumer stopped");
+        self.end.send_replace(true);
+    }
+
+    /// Stops the consumer when the runtime of its handlers is gone.
+    fn stop_without_the_user(self: Arc<Self>) {
+        let weak = Arc::downgrade(&self);
+        let gone = self.bridge.user_is_gone.clone();
+        idem_core::runtime::handle().spawn(async move {
+            gone.cancelled().await;
+            if let Some(inner) = weak.upgrade() {
+                tracing::error!(group = inner.group, "the runtime of the handlers is gone: consuming stops");
+                inner.stop(Duration::ZERO);
+            }
+        });
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// SIGINT and SIGTERM; Ctrl-C where there are no signals.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> Result<Self, Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        // On idem's runtime: the user's may be none, or one without the drivers that signals need.
+        let _entered = idem_core::runtime::handle().enter();
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Kind::Signal)?,
+            terminate: signal(SignalKind::terminate()).map_err(Kind::Signal)?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> Result<Self, Error> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+impl fmt::Debug for RunningConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningConsumer").field("group", &self.inner.group).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! Questions to the embedded broker that no client of this crate asks.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_protocol::common::message::message_decoder::decodes_batch;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::EmbeddedError;
+use super::remoting::{Connection, Request, Response};
+
+/// `RequestCode` of Apache RocketMQ.
+mod code {
+    pub(super) const PULL_MESSAGE: i32 = 11;
+    pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
+    pub(super) const UPDATE_AND_CREATE_TOPIC: i32 = 17;
+    pub(super) const GET_MAX_OFFSET: i32 = 30;
+    pub(super) const GET_MIN_OFFSET: i32 = 31;
+    pub(super) const GET_ROUTE_BY_TOPIC: i32 = 105;
+}
+
+const SUCCESS: i64 = 0;
+
+/// A message as the broker has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredMessage {
+    /// The topic that it is stored in.
+    pub topic: String,
+    /// The queue within the topic.
+    pub queue_id: i32,
+    /// The place within the queue.
+    pub offset: i64,
+    /// How often it was delivered before.
+    pub reconsume_times: i32,
+    /// The id of this copy.
+    pub message_id: String,
+    /// Everything that producer, idem and brokers wrote beside the body, with TAGS and KEYS.
+    pub properties: BTreeMap<String, String>,
+    /// The payload.
+    pub body: Bytes,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Admin {
+    name_server: String,
+    broker: String,
+}
+
+impl Admin {
+    pub(super) fn new(name_server: String, broker: String) -> Self {
+        Self { name_server, broker }
+    }
+
+    pub(super) async fn create_topic(&self, name: &str, queues: u32) -> Result<(), EmbeddedError> {
+        let queues = queues.to_string();
+        let fields = json!({
+            "topic": name, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues,
+            "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
+        });
+        let answer = self.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
+        accepted("create the topic", answer)?;
+        for _ in 0..500 {
+            if self.queues(name).await? > 0 {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Err(EmbeddedError::Connection(format!("the name server does not learn of topic {name}")))
+    }
+
+    pub(super) async fn read_all(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
+        let mut messages = Vec::new();
+        for queue in 0..self.queues(topic).await? {
+            self.read_queue(topic, queue, &mut messages).await?;
+        }
+        Ok(messages)
+    }
+
+    pub(super) async fn backlog(&self, group: &str, topic: &str) -> Result<u64, EmbeddedError> {
+        let mut backlog = 0;
+        for queue in 0..self.queues(topic).await? {
+            let queue = json!({ "consumerGroup": group, "topic": topic, "queueId": queue.to_string() });
+            let end = self.offset(code::GET_MAX_OFFSET, queue.clone()).await?.unwrap_or(0);
+            let acked = match self.offset(code::QUERY_CONSUMER_OFFSET, queue.clone()).await? {
+                Some(acked) if acked >= 0 => acked,
+                _ => self.offset(code::GET_MIN_OFFSET, queue).await?.unwrap_or(0),
+            };
+            backlog += u64::try_from(end - acked).unwrap_or(0);
+        }
+        Ok(backlog)
+    }
+
+    async fn offset(&self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {
+        let answer = self.ask(code, fields).await?;
+        Ok(answer.fields["offset"].as_str().and_then(|offset| offset.parse().ok()))
+    }
+
+    async fn read_queue(
+        &self,
+        topic: &str,
+        queue: u64,
+        messages: &mut Vec<StoredMessage>,
+    ) -> Result<(), EmbeddedError> {
+        let mut next = 0_i64;
+        loop {
+            // The flag 4 says that the request brings its own subscription.
+            let fields = json!({
+                "consumerGroup": "idem_embedded_reader", "topic": topic, "queueId": queue.to_string(),
+                "queueOffset": next.to_string(), "maxMsgNums": "32", "sysFlag": "4", "commitOffset": "0",
+                "suspendTimeoutMillis": "0", "subscription": "*", "subVersion": "0", "expressionType": "TAG",
+            });
+            let answer = self.ask(code::PULL_MESSAGE, fields).await?;
+            let begin = answer.fields["nextBeginOffset"].as_str().and_then(|begin| begin.parse().ok());
+            let batch = decodes_batch(&mut Bytes::from(answer.body), true, true);
+            messages.extend(batch.iter().map(StoredMessage::of));
+            match begin {
+                Some(begin) if begin > next => next = begin,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// The topic's number of queues; 0 if the name server does not know it.
+    async fn queues(&self, topic: &str) -> Result<u64, EmbeddedError> {
+        let mut connection = Connection::open(&self.name_server).await?;
+        let fields = json!({ "topic": topic });
+        let answer =
+            connection.ask(Request { code: code::GET_ROUTE_BY_TOPIC, fields, body: Vec::new() }).await?;
+        let route: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let queues = |name| route["queueDatas"][0][name].as_u64().unwrap_or(0);
+        Ok(queues("readQueueNums").max(queues("writeQueueNums")))
+    }
+
+    async fn ask(&self, code: i32, fields: Value) -> Result<Response, EmbeddedError> {
+        Connection::open(&self.broker).await?.ask(Request { code, fields, body: Vec::new() }).await
+    }
+}
+
+fn accepted(request: &'static str, answer: Response) -> Result<(), EmbeddedError> {
+    match answer.code {
+        SUCCESS => Ok(()),
+        code => Err(EmbeddedError::Refused { request, code, remark: answer.remark }),
+    }
+}
+
+impl StoredMessage {
+    fn of(message: &MessageExt) -> Self {
+        let properties = message.properties().iter();
+        Self {
+            topic: message.topic().to_string(),
+            queue_id: message.queue_id(),
+            offset: message.queue_offset(),
+            reconsume_times: message.reconsume_times(),
+            message_id: message.msg_id().to_string(),
+            properties: properties.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            body: message.body().unwrap_or_default(),
+        }
+    }
+
+    /// A property's value.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(String::as_str)
+    }
+}

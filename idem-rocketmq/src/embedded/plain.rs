@@ -1,0 +1,62 @@
+//! A listener as everybody writes it first, to compare with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
+
+use super::EmbeddedBroker;
+use crate::client::{Answer, Client, ClientSettings, Listener};
+use crate::delivery::Delivery;
+use crate::error::{Error, Kind};
+use crate::listener::Broker;
+
+/// A consumer without idem: it sees every delivery, duplicates included, and acks all of them.
+///
+/// Dropping it stops it.
+#[must_use = "the listener stops when it is dropped"]
+pub struct PlainListener(Arc<dyn Broker>);
+
+struct Each<F>(F, String);
+
+impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
+    fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+        for message in messages {
+            (self.0)(&crate::client::delivery(message, &self.1));
+        }
+        Answer::Success
+    }
+}
+
+impl EmbeddedBroker {
+    /// Calls `each` for every delivery of a topic, as a listener without dedup.
+    ///
+    /// # Errors
+    /// The group or the topic has a name that RocketMQ does not accept, or the broker does not answer.
+    pub fn listen(
+        &self,
+        group: &str,
+        topic: &str,
+        each: impl Fn(&Delivery) + Send + Sync + 'static,
+    ) -> BoxFuture<'static, Result<PlainListener, Error>> {
+        let mut settings = ClientSettings::new(group, vec![self.name_server().to_owned()]);
+        settings.subscriptions.push((topic.to_owned(), "*".to_owned()));
+        let starting = Client::start(settings, Arc::new(Each(each, group.to_owned())));
+        Box::pin(async move { Ok(PlainListener(Arc::new(starting.await.map_err(Kind::Client)?))) })
+    }
+}
+
+impl PlainListener {
+    /// Stops it.
+    pub async fn shutdown(self) {
+        self.0.shutdown().await;
+    }
+}
+
+impl fmt::Debug for PlainListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainListener")
+    }
+}

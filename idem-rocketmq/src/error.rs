@@ -1,0 +1,98 @@
+//! What keeps a consumer from starting.
+
+use std::fmt;
+
+use idem_core::PolicyError;
+
+use crate::client::ClientError;
+use crate::handler::RouteError;
+use crate::state::MissingState;
+
+/// Why a consumer did not start, or did not stop as it should.
+///
+/// The text says what is wrong, where, and what to do about it. Keys, payloads and secrets are not in it.
+pub struct Error(Box<Kind>);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Kind {
+    #[error(
+        "the consumer group `{group}` has no handlers: pass the annotated functions, as in \
+         `.handlers(handlers![add_gmv])`"
+    )]
+    NoHandlers { group: String },
+    #[error(
+        "the consumer group `{group}` has no name server: add one, as in `.name_server(\"127.0.0.1:9876\")`"
+    )]
+    NoNameServer { group: String },
+    #[error(
+        "the {what} of the consumer group `{group}` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none"
+    )]
+    EmptyCredentials { group: String, what: &'static str },
+    #[error(
+        "the consumer group `{group}` already has a consumer named `{instance_name}` in this process: the brokers would take both for one, and half of the messages would stay; give each its own `.instance_name(..)`, or none, or shut the first one down before"
+    )]
+    SameInstance { group: String, instance_name: String },
+    #[error(
+        "the handlers `{first}` and `{second}` would both get {what}: give them different tags or topics, or register them with two consumer groups"
+    )]
+    Overlap { first: String, second: String, what: String },
+    #[error(
+        "the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant"
+    )]
+    SharedScope { first: String, second: String, scope: String },
+    #[error("handler `{handler}`: {source}")]
+    Policy { handler: String, source: PolicyError },
+    #[error("{0}")]
+    MissingState(MissingState),
+    #[error("{0}")]
+    Route(RouteError),
+    #[error("{0}")]
+    Client(ClientError),
+    #[error(
+        "the consumer must be started inside a tokio runtime, on which its handlers run: call it from an async function under `#[tokio::main]`"
+    )]
+    NoRuntime,
+    #[error("the signals SIGINT and SIGTERM cannot be listened for: {0}")]
+    Signal(std::io::Error),
+    #[error(
+        "the runtime of the handlers went away under the consumer group `{group}`: its messages are left to the broker"
+    )]
+    RuntimeGone { group: String },
+}
+
+impl Error {
+    /// Whether the setup is at fault: the same call fails again until it is changed.
+    pub fn is_misconfiguration(&self) -> bool {
+        match &*self.0 {
+            Kind::Client(error) => !error.is_retryable(),
+            Kind::Signal(_) | Kind::RuntimeGone { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// Whether a name server or broker is out of reach: the same call may work later.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(&*self.0, Kind::Client(error) if error.is_unreachable())
+    }
+}
+
+impl From<Kind> for Error {
+    fn from(kind: Kind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Error {
+    /// As `Display`: `main` prints a returned error by `Debug`, and a newcomer reads it there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl std::error::Error for Error {}

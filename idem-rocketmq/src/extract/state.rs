@@ -1,0 +1,26 @@
+use super::{Call, Extract, ExtractError, Needs};
+
+/// A value that the consumer was given with `.state(..)`, cloned for each call.
+///
+/// Wrap what is expensive to clone into an `Arc`, outside or inside of the type. A missing state is an error
+/// when the consumer starts, not when a message comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct State<T>(pub T);
+
+impl<T: Clone + Send + Sync + 'static> Extract<'_> for State<T> {
+    fn needs(needs: &mut Needs) {
+        needs.state::<T>();
+    }
+
+    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
+        call.state::<T>().cloned().map(State)
+    }
+}
+
+impl<T> std::ops::Deref for State<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

@@ -1,0 +1,107 @@
+use std::any::type_name;
+use std::fmt;
+use std::sync::Arc;
+
+use idem_core::IntoKey;
+
+use super::erased::{KeyBy, Typed};
+use super::plain::Bound;
+use super::{Handler, KeySource, Route};
+use crate::codec::{Codec, Json};
+
+/// A handler for the JSON messages of a topic.
+///
+/// `#[idempotent]` writes this call for you. The next call says where the key is: [`Unkeyed::key`] or
+/// [`Unkeyed::key_from`].
+///
+/// ```
+/// use idem_rocketmq::prelude::*;
+///
+/// #[derive(serde::Deserialize)]
+/// struct OrderPaid { order_id: String, amount: i64 }
+///
+/// async fn add_gmv(order: OrderPaid, State(rate): State<i64>) -> HandlerResult {
+///     println!("{}", order.amount * rate);
+///     Ok(())
+/// }
+///
+/// let route = handler("orders", add_gmv).key(|order| order.order_id.clone()).tag("PAID");
+/// ```
+pub fn handler<P, H, M>(topic: impl Into<String>, handler: H) -> Unkeyed<P>
+where
+    H: Handler<P, M>,
+    Json: Codec<P>,
+    P: Send + 'static,
+    M: 'static,
+{
+    handler_with(topic, Json, handler)
+}
+
+/// A handler for the messages of a topic, with a codec.
+///
+/// ```
+/// use idem_rocketmq::prelude::*;
+///
+/// let route = handler_with("lines", Text, |line: String| async move { println!("{line}") })
+///     .key_from(KeySource::MessageKeys);
+/// ```
+pub fn handler_with<P, H, M>(topic: impl Into<String>, codec: impl Codec<P>, handler: H) -> Unkeyed<P>
+where
+    H: Handler<P, M>,
+    P: Send + 'static,
+    M: 'static,
+{
+    Unkeyed {
+        topic: topic.into(),
+        name: type_name::<H>(),
+        codec: Box::new(codec),
+        handler: Arc::new(Bound::new(handler)),
+    }
+}
+
+/// A handler that does not yet say what its idempotency key is.
+#[must_use = "a handler needs a key: call `.key(..)` or `.key_from(..)`"]
+pub struct Unkeyed<P> {
+    topic: String,
+    name: &'static str,
+    codec: Box<dyn Codec<P>>,
+    handler: Arc<dyn Handler<P>>,
+}
+
+impl<P: Send + 'static> Unkeyed<P> {
+    /// The key is in the payload, or computed from it.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    /// # #[derive(serde::Deserialize, IdempotencyKey)]
+    /// # struct Order { tenant: String, #[idempotency_key] id: u64 }
+    /// # async fn pay(_: Order) {}
+    ///
+    /// let one = handler("orders", pay).key(|order| order.id);
+    /// let composite = handler("orders", pay).key(|order| (order.tenant.clone(), order.id));
+    /// let borrowed = handler("orders", pay).key(|order| IdempotencyKey::new(&order.tenant));
+    /// let derived = handler("orders", pay).key(Order::idempotency_key);
+    /// ```
+    pub fn key<K: IntoKey>(self, key: impl Fn(&P) -> K + Send + Sync + 'static) -> Route {
+        self.keyed(KeyBy::Payload(Box::new(move |payload| key(payload).into_key())))
+    }
+
+    /// The key is not in the payload but in the message around it.
+    pub fn key_from(self, source: KeySource) -> Route {
+        self.keyed(KeyBy::Delivery(source))
+    }
+
+    fn keyed(self, key: KeyBy<P>) -> Route {
+        let typed = Typed { codec: self.codec, key, handler: self.handler };
+        Route::new(self.topic, self.name, Arc::new(typed))
+    }
+}
+
+impl<P> fmt::Debug for Unkeyed<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unkeyed")
+            .field("name", &self.name)
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+//! Handlers, and what a consumer needs to know of each.
+
+mod build;
+mod call;
+mod erased;
+mod key;
+mod needs;
+mod output;
+mod plain;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use futures_util::future::BoxFuture;
+use idem_core::HandlerResult;
+
+pub use self::build::{Unkeyed, handler, handler_with};
+pub use self::call::Call;
+pub(crate) use self::call::CallContext;
+pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
+pub use self::key::KeySource;
+pub use self::needs::Needs;
+pub use self::output::HandlerReturn;
+pub use self::route::{IntoRoute, Route, RouteError, Routed};
+
+#[doc = include_str!("../docs/handlers.md")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler of payload `{P}`",
+    label = "not a handler",
+    note = "a handler is an `async fn` or a closure that returns a future: the payload first, then extractors that own what they take, at most six; it returns nothing or a `Result`",
+    note = "its future must be `Send`; arguments by reference need `#[idempotent]`"
+)]
+pub trait Handler<P, M = ()>: Send + Sync + 'static {
+    /// Says which states a call looks up, so that a missing one is found at start-up.
+    fn needs(&self, needs: &mut Needs) {
+        let _ = needs;
+    }
+
+    /// Handles one payload.
+    fn call<'d>(&'d self, payload: P, call: Call<'d>) -> BoxFuture<'d, HandlerResult>;
+}

@@ -1,0 +1,152 @@
+//! A handler and everything that a consumer must know of it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use idem_core::Settings;
+
+use super::ErasedHandler;
+
+pub use self::check::RouteError;
+
+mod check;
+mod settings;
+
+/// A handler with its topic, its key and its settings: what `Consumer::builder().handlers(..)` takes.
+///
+/// `handlers![..]` makes them of functions with `#[idempotent]`; [`handler`](super::handler) makes one without
+/// a macro.
+#[must_use = "a route does nothing until a consumer is given it"]
+pub struct Route {
+    name: Cow<'static, str>,
+    topic: String,
+    tags: BTreeSet<String>,
+    scope: Option<String>,
+    shared_scope: bool,
+    settings: Settings,
+    handler: Arc<dyn ErasedHandler>,
+}
+
+impl Route {
+    pub(super) fn new(topic: String, name: &'static str, handler: Arc<dyn ErasedHandler>) -> Self {
+        Self {
+            name: name.into(),
+            topic,
+            tags: BTreeSet::new(),
+            scope: None,
+            shared_scope: false,
+            settings: Settings::new(),
+            handler,
+        }
+    }
+
+    /// Names the handler in logs, metrics and errors. It is no part of a record's name: renaming a handler
+    /// forgets nothing.
+    pub fn named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Handles the messages with this tag, besides those of earlier calls. Without a tag, the handler takes
+    /// all messages of its topic.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.insert(tag.into());
+        self
+    }
+
+    /// Handles the messages with one of these tags.
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// The scope in which keys count, instead of topic and tag.
+    ///
+    /// A handler that keeps its scope may change its topic or its tags without forgetting what it has done.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Another handler has the same scope on purpose: a key that one has handled is a duplicate for the other.
+    pub fn shared_scope(mut self) -> Self {
+        self.shared_scope = true;
+        self
+    }
+
+    /// The handler's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The tags in order; none means all.
+    pub(crate) fn tag_set(&self) -> &BTreeSet<String> {
+        &self.tags
+    }
+
+    /// The scope that the user chose.
+    pub(crate) fn explicit_scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    /// Whether the user said that the scope is shared.
+    pub(crate) fn shares_scope(&self) -> bool {
+        self.shared_scope
+    }
+
+    /// What the handler says about its policy.
+    pub(crate) fn own_settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The handler.
+    pub(crate) fn handler(&self) -> &Arc<dyn ErasedHandler> {
+        &self.handler
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("name", &self.name)
+            .field("topic", &self.topic)
+            .field("tags", &self.tags)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a consumer takes as a handler.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be given to a consumer",
+    label = "not a handler with a key",
+    note = "write `handlers![a, b]` for functions with `#[idempotent]`, or `handler(topic, f).key(..)`"
+)]
+pub trait IntoRoute {
+    /// The route.
+    fn into_route(self) -> Route;
+}
+
+impl IntoRoute for Route {
+    fn into_route(self) -> Route {
+        self
+    }
+}
+
+/// A function with `#[idempotent]`, by the struct of the same name.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no function with `#[idempotent]`",
+    label = "no handler",
+    note = "`handlers!` takes functions with `#[idempotent]`; for a function whose name a type has too, write the path of its module: `handlers![module::function]`"
+)]
+pub trait Routed {
+    fn route() -> Route;
+}

@@ -1,0 +1,65 @@
+//! What the bridge asks of the client, without the client's types.
+//!
+//! The client's types are so deep that the compiler gives up on proving them `Send` inside another future; behind
+//! this trait it is proved once.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rocketmq_model::common::message::message_ext::MessageExt;
+
+use crate::client::{Client, ClientError, Retry};
+
+/// Properties that a copy of a message carries beside its own.
+pub(crate) type Properties = Vec<(String, String)>;
+
+/// The group's member that messages come through.
+pub(crate) trait Broker: Send + Sync {
+    /// Stores a copy that comes again after `delay`. `Ok` when a broker has confirmed it.
+    fn retry<'a>(
+        &'a self,
+        message: &'a MessageExt,
+        delay: Duration,
+        properties: Properties,
+    ) -> BoxFuture<'a, Result<(), ClientError>>;
+
+    /// Stores a copy in the dead-letter queue. `Ok` when a broker has confirmed it.
+    fn dead_letter<'a>(
+        &'a self,
+        message: &'a MessageExt,
+        properties: Properties,
+    ) -> BoxFuture<'a, Result<(), ClientError>>;
+
+    /// Stops pulling.
+    fn pause(&self) -> BoxFuture<'_, ()>;
+
+    /// Leaves the group.
+    fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+impl Broker for Client {
+    fn retry<'a>(
+        &'a self,
+        message: &'a MessageExt,
+        delay: Duration,
+        properties: Properties,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        Client::retry(self, message, Retry { delay, properties })
+    }
+
+    fn dead_letter<'a>(
+        &'a self,
+        message: &'a MessageExt,
+        properties: Properties,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        Client::dead_letter(self, message, properties)
+    }
+
+    fn pause(&self) -> BoxFuture<'_, ()> {
+        Client::pause(self)
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Client::shutdown(self)
+    }
+}

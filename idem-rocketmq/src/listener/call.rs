@@ -1,0 +1,258 @@
+//! One listener call: its messages are spread over the handlers, and each is settled by itself.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use idem_core::engine::{Admission, Claimed, Entry, Gate, Leader, Settled};
+use idem_core::{Decision, Outcome, RecordKey, Verdict};
+use rocketmq_model::common::message::message_ext::MessageExt;
+use tokio::sync::mpsc;
+
+use super::Bridge;
+use super::dispatch::{Handler, Prepare};
+use super::report;
+use crate::client;
+use crate::delivery::Delivery;
+use crate::handler::{CallContext, Run};
+
+/// One message of the call.
+struct Message {
+    delivery: Arc<Delivery>,
+    handler: Option<Arc<Handler>>,
+    run: Option<Run>,
+    key: Option<RecordKey>,
+}
+
+/// What a call waits for.
+enum Event {
+    /// Leaders of one handler were claimed; the rest waits for permits.
+    Claimed {
+        admissions: Vec<(usize, Admission)>,
+        rest: Option<Waiting>,
+    },
+    Admitted(usize, Admission),
+    /// The broker has what it was to be told; `false` where the message is left to it.
+    Told(bool),
+}
+
+/// The leaders of one handler that are yet to be claimed, with their messages' places.
+struct Waiting {
+    gate: Gate,
+    places: VecDeque<usize>,
+    leaders: VecDeque<Leader>,
+}
+
+/// What the tasks of a call report.
+enum Report {
+    Settled(usize, Settled),
+    /// The task was dropped: the handlers' runtime is going away.
+    Dropped(usize),
+}
+
+/// A call under way.
+struct Call<'a> {
+    bridge: &'a Bridge,
+    sources: &'a [&'a MessageExt],
+    messages: Vec<Message>,
+    events: FuturesUnordered<BoxFuture<'a, Event>>,
+    report: mpsc::UnboundedSender<Report>,
+    open: usize,
+    is_settled: bool,
+}
+
+impl Bridge {
+    /// Settles the messages of one listener call. `false` where some are left to the broker.
+    pub(super) async fn call(&self, sources: &[&MessageExt]) -> bool {
+        let (report, mut reports) = mpsc::unbounded_channel();
+        let mut call = Call {
+            bridge: self,
+            sources,
+            messages: Vec::with_capacity(sources.len()),
+            events: FuturesUnordered::new(),
+            report,
+            open: sources.len(),
+            is_settled: true,
+        };
+        call.enter();
+        while call.open > 0 {
+            tokio::select! {
+                biased;
+                Some(report) = reports.recv() => call.reported(report),
+                Some(event) = call.events.next(), if !call.events.is_empty() => call.happened(event),
+            }
+        }
+        call.is_settled
+    }
+}
+
+impl Call<'_> {
+    /// Lets every message in; the leaders of each handler are claimed together.
+    fn enter(&mut self) {
+        let mut waiting: HashMap<usize, Waiting> = HashMap::new();
+        for place in 0..self.sources.len() {
+            let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
+            let found = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
+            let Some((index, handler)) = found.map(|(index, handler)| (index, handler.clone())) else {
+                self.messages.push(Message { delivery, handler: None, run: None, key: None });
+                self.unhandled(place);
+                continue;
+            };
+            let prepared = handler.prepare(&delivery);
+            let gate = handler.gate.clone();
+            let mut message = Message { delivery, handler: Some(handler), run: None, key: None };
+            match prepared {
+                Prepare::Ready { job, run } => {
+                    message.run = Some(run);
+                    message.key = Some(job.key.clone());
+                    match gate.enter(job) {
+                        Entry::Leader(leader) => {
+                            let waiting = waiting.entry(index).or_insert_with(|| Waiting::at(gate));
+                            waiting.places.push_back(place);
+                            waiting.leaders.push_back(leader);
+                        }
+                        Entry::Follower(follower) => self
+                            .events
+                            .push(Box::pin(async move { Event::Admitted(place, follower.admit().await) })),
+                    }
+                }
+                Prepare::Unfit { what, reason, run } => {
+                    message.run = run;
+                    let attempt = super::settle::attempts(&message.delivery) + 1;
+                    self.events.push(Box::pin(async move {
+                        Event::Admitted(place, gate.unfit(what, &reason, attempt).await)
+                    }));
+                }
+            }
+            self.messages.push(message);
+        }
+        for waiting in waiting.into_values() {
+            self.events.push(Box::pin(waiting.claim()));
+        }
+    }
+
+    fn unhandled(&mut self, place: usize) {
+        let decision = super::settle::no_handler(&self.messages[place].delivery);
+        self.decided(place, Settled { decision, held: None });
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Claimed { admissions, rest } => {
+                for (place, admission) in admissions {
+                    self.admitted(place, admission);
+                }
+                if let Some(waiting) = rest {
+                    self.events.push(Box::pin(waiting.claim()));
+                }
+            }
+            Event::Admitted(place, admission) => self.admitted(place, admission),
+            Event::Told(is_told) => self.close(is_told),
+        }
+    }
+
+    fn reported(&mut self, report: Report) {
+        match report {
+            Report::Settled(place, settled) => self.decided(place, settled),
+            Report::Dropped(place) => {
+                self.bridge.user_is_gone.cancel();
+                let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
+                self.decided(place, Settled { decision, held: None });
+            }
+        }
+    }
+
+    fn admitted(&mut self, place: usize, admission: Admission) {
+        match admission {
+            Admission::Run(claimed) => self.run(place, claimed),
+            Admission::Decided(settled) => self.decided(place, settled),
+            Admission::Later(admission) => {
+                self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
+            }
+        }
+    }
+
+    /// Runs the handler on the user's runtime, and settles there as soon as it is done: no neighbour holds a
+    /// completion back.
+    fn run(&mut self, place: usize, claimed: Claimed) {
+        let message = &mut self.messages[place];
+        let (Some(handler), Some(run)) = (message.handler.clone(), message.run.take()) else {
+            debug_assert!(false, "a message is run once, by its handler");
+            return self.reported(Report::Dropped(place));
+        };
+        let delivery = message.delivery.clone();
+        let states = self.bridge.dispatch.states.clone();
+        let reporter = Reporter { place, report: Some(self.report.clone()) };
+        self.bridge.user.spawn(async move {
+            let begun = Instant::now();
+            let work = |lease, attempt| run.call(CallContext { delivery, states, lease, attempt });
+            let finished = claimed.run(work).await;
+            handler.meter.ran(begun.elapsed());
+            reporter.settled(handler.gate.settle_one(finished).await);
+        });
+    }
+
+    /// A message is decided: it is reported, and the broker is told where it must be.
+    fn decided(&mut self, place: usize, settled: Settled) {
+        let message = &self.messages[place];
+        let hash = message.key.as_ref().map(RecordKey::hash64);
+        match &message.handler {
+            Some(handler) => handler.meter.outcome(&message.delivery, &settled.decision, hash),
+            None => report::unhandled(&message.delivery, &settled.decision),
+        }
+        match settled.decision.verdict {
+            Verdict::Ack => self.close(true),
+            Verdict::Leave => self.close(false),
+            Verdict::Retry(_) | Verdict::DeadLetter => {
+                let (bridge, source) = (self.bridge, self.sources[place]);
+                let (delivery, key) = (message.delivery.clone(), message.key.clone());
+                self.events.push(Box::pin(async move {
+                    Event::Told(bridge.tell(source, &delivery, key.as_ref(), settled).await)
+                }));
+            }
+        }
+    }
+
+    fn close(&mut self, is_settled: bool) {
+        self.open -= 1;
+        self.is_settled &= is_settled;
+    }
+}
+
+impl Waiting {
+    fn at(gate: Gate) -> Self {
+        Self { gate, places: VecDeque::new(), leaders: VecDeque::new() }
+    }
+
+    async fn claim(mut self) -> Event {
+        let admissions = self.gate.claim(&mut self.leaders).await;
+        let places = self.places.drain(..admissions.len());
+        let admissions = places.zip(admissions).collect();
+        Event::Claimed { admissions, rest: (!self.leaders.is_empty()).then_some(self) }
+    }
+}
+
+/// Reports for one task, also when the task is dropped.
+struct Reporter {
+    place: usize,
+    report: Option<mpsc::UnboundedSender<Report>>,
+}
+
+impl Reporter {
+    fn settled(mut self, settled: Settled) {
+        if let Some(report) = self.report.take() {
+            let _ = report.send(Report::Settled(self.place, settled));
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if let Some(report) = self.report.take() {
+            let _ = report.send(Report::Dropped(self.place));
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! From a delivery to its handler's gate.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use idem_core::engine::{Engine, Gate, Unfit};
+use idem_core::{Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
+
+use super::report::Meter;
+use crate::delivery::Delivery;
+use crate::handler::{Prepared, Route, Run};
+use crate::state::States;
+
+/// One handler of the consumer, with its gate and its meter.
+pub(crate) struct Handler {
+    pub(crate) route: Route,
+    pub(crate) gate: Gate,
+    pub(crate) meter: Meter,
+    scope: Scope,
+}
+
+/// Where a handler's keys count.
+enum Scope {
+    /// What the handler says.
+    Said(Namespace),
+    /// The topic and the message's tag, for the tags that the handler names, and for any other.
+    Topic { deployment: String, group: String, known: HashMap<String, Namespace> },
+}
+
+/// Which handler takes which message of a topic.
+#[derive(Default)]
+struct Topic {
+    by_tag: HashMap<String, usize>,
+    any: Option<usize>,
+}
+
+/// The handlers of one consumer.
+pub(crate) struct Dispatch {
+    handlers: Vec<Arc<Handler>>,
+    topics: HashMap<String, Topic>,
+    pub(crate) states: Arc<States>,
+}
+
+/// A delivery on its way into a gate.
+pub(crate) enum Prepare {
+    /// It decodes and has a key.
+    Ready { job: Job, run: Run },
+    /// It cannot be handled; a message without a key may be run all the same where the policy says so.
+    Unfit { what: Unfit, reason: String, run: Option<Run> },
+}
+
+impl Dispatch {
+    /// The gates of `routes`, whose settings have been resolved to policies.
+    pub(crate) fn new(
+        engine: &Engine,
+        identity: &Identity,
+        routes: Vec<(Route, idem_core::Policy)>,
+        states: Arc<States>,
+    ) -> Self {
+        let mut topics: HashMap<String, Topic> = HashMap::new();
+        let mut handlers = Vec::with_capacity(routes.len());
+        for (index, (route, policy)) in routes.into_iter().enumerate() {
+            let topic = topics.entry(route.topic().to_owned()).or_default();
+            if route.tag_set().is_empty() {
+                topic.any = Some(index);
+            }
+            topic.by_tag.extend(route.tag_set().iter().map(|tag| (tag.clone(), index)));
+            handlers.push(Arc::new(Handler {
+                gate: engine.gate(route.name(), policy),
+                meter: Meter::new(&identity.group, route.topic(), route.name()),
+                scope: Scope::of(&route, identity),
+                route,
+            }));
+        }
+        Self { handlers, topics, states }
+    }
+
+    /// The handler for a message, if this process has one.
+    pub(crate) fn handler(&self, topic: &str, tag: Option<&str>) -> Option<(usize, &Arc<Handler>)> {
+        let topic = self.topics.get(topic)?;
+        let index = tag.and_then(|tag| topic.by_tag.get(tag).copied()).or(topic.any)?;
+        Some((index, &self.handlers[index]))
+    }
+
+    pub(crate) fn handlers(&self) -> &[Arc<Handler>] {
+        &self.handlers
+    }
+
+    /// What the broker is to be asked for: each topic with its tags, normalised (`A||B`), or `*`.
+    pub(crate) fn subscriptions(&self) -> Vec<(String, String)> {
+        let expression = |topic: &Topic| match topic.any {
+            Some(_) => "*".to_owned(),
+            None => topic
+                .by_tag
+                .keys()
+                .cloned()
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect::<Vec<_>>()
+                .join("||"),
+        };
+        self.topics.iter().map(|(name, topic)| (name.clone(), expression(topic))).collect()
+    }
+}
+
+/// Who this consumer is, for its namespaces.
+pub(crate) struct Identity {
+    pub(crate) deployment: String,
+    pub(crate) group: String,
+}
+
+impl Scope {
+    fn of(route: &Route, Identity { deployment, group }: &Identity) -> Self {
+        if let Some(scope) = route.explicit_scope() {
+            return Self::Said(Namespace::new([deployment, group, "scope", scope]));
+        }
+        let known =
+            route.tag_set().iter().map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), tag)));
+        Self::Topic { deployment: deployment.clone(), group: group.clone(), known: known.collect() }
+    }
+
+    fn namespace(&self, topic: &str, tag: &str) -> Namespace {
+        match self {
+            Self::Said(namespace) => namespace.clone(),
+            Self::Topic { deployment, group, known } => match known.get(tag) {
+                Some(namespace) => namespace.clone(),
+                None => by_topic(deployment, group, topic, tag),
+            },
+        }
+    }
+}
+
+fn by_topic(deployment: &str, group: &str, topic: &str, tag: &str) -> Namespace {
+    Namespace::new([deployment, group, "topic", topic, tag])
+}
+
+impl Handler {
+    /// Decodes a message and takes its key.
+    pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
+        match self.route.handler().prepare(delivery) {
+            Ok(Prepared { key: Ok(key), run }) => {
+                self.gate.fit();
+                Prepare::Ready { job: self.job(delivery, key), run }
+            }
+            Ok(Prepared { key: Err(error), run }) => {
+                Prepare::Unfit { what: Unfit::MissingKey, reason: error.to_string(), run: Some(run) }
+            }
+            Err(error) => Prepare::Unfit { what: Unfit::Undecodable, reason: error.to_string(), run: None },
+        }
+    }
+
+    fn job(&self, delivery: &Delivery, key: IdempotencyKey) -> Job {
+        let namespace = self.scope.namespace(delivery.topic(), delivery.tag().unwrap_or_default());
+        let compares = self.gate.policy().fingerprint != FingerprintMismatch::Ignore;
+        Job {
+            key: RecordKey::new(namespace, key),
+            fingerprint: compares.then(|| Fingerprint::of(delivery.body())),
+            redeliveries: delivery.reconsume_times(),
+        }
+    }
+}

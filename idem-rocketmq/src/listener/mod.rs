@@ -1,0 +1,131 @@
+//! Between the client's listener calls and the engine.
+//!
+//! The client calls a [`Bridge`] with up to 32 messages on a thread that may block. The call answers success only
+//! when every message in it is settled. When the process goes away under a call, its messages are left to the broker.
+
+mod broker;
+mod call;
+pub(crate) mod dispatch;
+mod report;
+mod settle;
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use idem_core::engine::Engine;
+use parking_lot::{Condvar, Mutex};
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::broker::Broker;
+use self::dispatch::Dispatch;
+use crate::client::{Answer, Listener};
+
+pub(crate) use self::settle::no_handler;
+
+/// The listener of one consumer.
+pub(crate) struct Bridge {
+    pub(crate) group: String,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) engine: Engine,
+    /// Where handlers run: the runtime that the consumer was started on.
+    pub(crate) user: Handle,
+    /// Set when the handlers' runtime went away under a message.
+    pub(crate) user_is_gone: CancellationToken,
+    client: OnceLock<Weak<dyn Broker>>,
+    calls: Calls,
+}
+
+/// The listener calls under way.
+#[derive(Default)]
+struct Calls {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Calls that work on messages; one that has left its messages to the broker is not among them.
+    working: usize,
+    is_closed: bool,
+}
+
+impl Bridge {
+    pub(crate) fn new(group: String, dispatch: Dispatch, engine: Engine, user: Handle) -> Self {
+        Self {
+            group,
+            dispatch,
+            engine,
+            user,
+            user_is_gone: CancellationToken::new(),
+            client: OnceLock::new(),
+            calls: Calls::default(),
+        }
+    }
+
+    /// Tells the bridge which client to send retries and dead letters with. Messages that are decided before
+    /// wait for it.
+    pub(crate) fn connect(&self, client: &Arc<dyn Broker>) {
+        let _ = self.client.set(Arc::downgrade(client));
+    }
+
+    /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.
+    pub(crate) fn close(&self) -> bool {
+        let was_closed = std::mem::replace(&mut self.calls.state.lock().is_closed, true);
+        self.engine.close();
+        !was_closed
+    }
+
+    /// Waits until no call works on messages any more, or `bound` is over. Blocks the thread.
+    pub(crate) fn drained(&self, bound: Duration) -> bool {
+        let mut state = self.calls.state.lock();
+        let is_timed_out = self.calls.changed.wait_while_for(&mut state, |state| state.working > 0, bound);
+        !is_timed_out.timed_out()
+    }
+
+    fn begin(&self) -> bool {
+        let mut state = self.calls.state.lock();
+        if !state.is_closed {
+            state.working += 1;
+        }
+        !state.is_closed
+    }
+
+    fn end(&self) {
+        self.calls.state.lock().working -= 1;
+        self.calls.changed.notify_all();
+    }
+
+    async fn client(&self) -> Option<Arc<dyn Broker>> {
+        loop {
+            match self.client.get() {
+                Some(client) => return client.upgrade(),
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+}
+
+impl Listener for Bridge {
+    fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+        if !self.begin() {
+            return Answer::Leave;
+        }
+        let ended = End(self);
+        let _entered = idem_core::runtime::handle().enter();
+        let is_settled = futures_executor::block_on(self.call(messages));
+        drop(ended);
+        if is_settled { Answer::Success } else { Answer::Leave }
+    }
+}
+
+/// Ends a call also when it panics: the panic then is a bug of idem's, and must not keep a shutdown waiting.
+struct End<'a>(&'a Bridge);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

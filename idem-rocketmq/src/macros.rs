@@ -1,0 +1,27 @@
+/// The routes of functions with `#[idempotent]`, for `Consumer::builder().handlers(..)`.
+///
+/// ```
+/// # mod pay {
+/// #     use idem_rocketmq::prelude::*;
+/// #     #[idempotent(key_from = message_keys, topic = "orders")]
+/// #     pub async fn refund(_: String) {}
+/// # }
+/// use idem_rocketmq::prelude::*;
+///
+/// #[idempotent(key_from = message_keys, topic = "lines")]
+/// async fn count(line: String) {
+///     println!("{line}");
+/// }
+///
+/// let routes: Vec<Route> = handlers![count, pay::refund];
+/// ```
+///
+/// "Expected type, found function" says that a function has no `#[idempotent]`. A handler is named by the struct that the attribute put beside the function, and that lives where types
+/// live. A module and an imported function of one name clash there: for `mod pay; use pay::pay;` write
+/// `handlers![pay::pay]`.
+#[macro_export]
+macro_rules! handlers {
+    ($($handlers:tt)*) => {
+        $crate::__private::handlers!(($crate) $($handlers)*)
+    };
+}

@@ -1,0 +1,272 @@
+//! What the tests share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::time::Duration;
+
+use idem_rocketmq::consumer::Builder;
+use idem_rocketmq::embedded::{EmbeddedBroker, EmbeddedBrokerBuilder, Outgoing, StoredMessage};
+use idem_rocketmq::prelude::*;
+use idem_rocketmq::{Store, consumer::NoStoreYet};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+/// Long enough for a machine that builds something else meanwhile.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until `seen` says so, or fails after `deadline` with `what` was waited for.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, deadline: Duration, seen: impl Fn() -> F) {
+    let waiting = async {
+        while !seen().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(deadline, waiting).await.is_ok(), "not within {deadline:?}: {what}");
+}
+
+/// As [`until`], for a number that is to become exactly `wanted`; says what it is where it does not.
+pub(crate) async fn until_equal(what: &str, wanted: usize, deadline: Duration, seen: impl AsyncFn() -> usize) {
+    let begun = std::time::Instant::now();
+    loop {
+        let now = seen().await;
+        if now == wanted {
+            return;
+        }
+        assert!(begun.elapsed() < deadline, "not within {deadline:?}: {what}: {now} instead of {wanted}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The payload of most tests.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) id: String,
+}
+
+pub(crate) fn order(topic: &str, id: impl std::fmt::Display) -> Outgoing {
+    Outgoing::new(topic, format!(r#"{{"id":"{id}"}}"#))
+}
+
+pub(crate) fn orders(topic: &str, count: usize) -> Vec<Outgoing> {
+    (0..count).map(|number| order(topic, number)).collect()
+}
+
+/// How often a handler ran, by key. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Runs(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Runs {
+    pub(crate) fn add(&self, key: &str) {
+        *self.0.lock().unwrap().entry(key.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn of(&self, key: &str) -> usize {
+        self.0.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.0.lock().unwrap().values().sum()
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// The keys that ran more than once.
+    pub(crate) fn repeated(&self) -> Vec<String> {
+        let runs = self.0.lock().unwrap();
+        runs.iter().filter(|(_, times)| **times > 1).map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(crate) async fn until_total(&self, wanted: usize, deadline: Duration) {
+        until_equal("runs of the handler", wanted, deadline, async || self.total()).await;
+    }
+}
+
+/// A handler of orders that counts its runs and is done at once.
+pub(crate) fn counting(topic: &str, runs: &Runs) -> Route {
+    let runs = runs.clone();
+    handler(topic, move |order: Order| {
+        runs.add(&order.id);
+        async {}
+    })
+    .key(|order| order.id.clone())
+    .named("count")
+}
+
+/// A handler of orders that takes its time.
+pub(crate) fn sleeping(topic: &str, begun: &Runs, ended: &Runs, time: Duration) -> Route {
+    let (begun, ended) = (begun.clone(), ended.clone());
+    handler(topic, move |order: Order| {
+        begun.add(&order.id);
+        let ended = ended.clone();
+        async move {
+            tokio::time::sleep(time).await;
+            ended.add(&order.id);
+        }
+    })
+    .key(|order| order.id.clone())
+    .named("sleep")
+}
+
+/// A broker whose delay levels are all one second, so that every retry comes soon.
+pub(crate) fn quick_retries() -> EmbeddedBrokerBuilder {
+    EmbeddedBroker::builder().message_delay_levels(["1s"; 18].join(" "))
+}
+
+pub(crate) async fn broker(topic: &str, queues: u32) -> EmbeddedBroker {
+    seeing();
+    quick_retries().topic(topic, queues).start().await.unwrap()
+}
+
+/// A consumer of a broker.
+pub(crate) fn consumer(broker: &EmbeddedBroker, group: &str) -> Builder<NoStoreYet> {
+    seeing();
+    Consumer::builder(group).name_server(broker.name_server())
+}
+
+/// A consumer of a broker with its store and handlers.
+pub(crate) fn member(
+    broker: &EmbeddedBroker,
+    group: &str,
+    store: &MemoryStore,
+    routes: impl IntoIterator<Item = Route>,
+) -> Builder<Arc<dyn Store>> {
+    consumer(broker, group).store(store.clone()).handlers(routes)
+}
+
+pub(crate) async fn dead_letters(broker: &EmbeddedBroker, group: &str) -> Vec<StoredMessage> {
+    broker.read_all(&format!("%DLQ%{group}")).await.unwrap()
+}
+
+pub(crate) async fn retries(broker: &EmbeddedBroker, group: &str) -> Vec<StoredMessage> {
+    broker.read_all(&format!("%RETRY%{group}")).await.unwrap()
+}
+
+/// The messages of a topic that the group has not acked, when its offsets are stored.
+pub(crate) async fn backlog(broker: &EmbeddedBroker, group: &str, topic: &str) -> u64 {
+    broker.backlog(group, topic).await.unwrap()
+}
+
+/// An event of idem's.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) level: tracing::Level,
+    pub(crate) fields: BTreeMap<&'static str, String>,
+}
+
+impl Event {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn is(&self, name: &str, value: &str) -> bool {
+        self.field(name) == Some(value)
+    }
+}
+
+/// A word that no log line may hold; see [`leaks`].
+pub(crate) const MARKER: &str = "h6Qz0secretW9";
+
+#[derive(Default)]
+struct Seen {
+    events: Mutex<Vec<Event>>,
+    leaks: Mutex<Vec<String>>,
+}
+
+static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
+static SNAPSHOTS: OnceLock<Snapshotter> = OnceLock::new();
+
+/// Records events and metrics of the whole process. The tests share them, each under groups of its own.
+pub(crate) fn seeing() {
+    SNAPSHOTS.get_or_init(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Record)).unwrap();
+        let recorder = DebuggingRecorder::new();
+        let snapshots = recorder.snapshotter();
+        recorder.install().unwrap();
+        snapshots
+    });
+}
+
+/// The events of idem's that hold for `wanted`.
+pub(crate) fn events(wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+    SEEN.events.lock().unwrap().iter().filter(|event| wanted(event)).cloned().collect()
+}
+
+/// The outcome events of a group.
+pub(crate) fn outcomes(group: &str) -> Vec<Event> {
+    events(|event| event.is("group", group) && event.field("outcome").is_some())
+}
+
+/// The log lines that held the [`MARKER`].
+pub(crate) fn leaks() -> Vec<String> {
+    SEEN.leaks.lock().unwrap().clone()
+}
+
+/// A counter's value so far, over all labels that hold for `wanted`.
+pub(crate) fn counted(name: &str, wanted: &[(&str, &str)]) -> u64 {
+    static TOTALS: Mutex<BTreeMap<String, (metrics_util::CompositeKey, u64)>> = Mutex::new(BTreeMap::new());
+    seeing();
+    let mut totals = TOTALS.lock().unwrap();
+    // A snapshot tells what came since the last one.
+    for (key, _, _, value) in SNAPSHOTS.get().unwrap().snapshot().into_vec() {
+        if let DebugValue::Counter(count) = value {
+            totals.entry(format!("{key:?}")).or_insert((key, 0)).1 += count;
+        }
+    }
+    let holds = |key: &metrics_util::CompositeKey| {
+        let labels: Vec<_> = key.key().labels().map(|label| (label.key(), label.value())).collect();
+        key.key().name() == name && wanted.iter().all(|label| labels.contains(label))
+    };
+    totals.values().filter(|(key, _)| holds(key)).map(|(_, count)| count).sum()
+}
+
+/// Remembers idem's events, and looks for the marker in everybody's.
+struct Record;
+
+impl<S: tracing::Subscriber> Layer<S> for Record {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.target().starts_with("idem") || *metadata.level() <= tracing::Level::DEBUG
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        if let Some(leak) = fields.0.values().find(|value| value.contains(MARKER)) {
+            SEEN.leaks.lock().unwrap().push(format!("{}: {leak}", metadata.target()));
+        }
+        if metadata.target().starts_with("idem") {
+            let event = Event { level: *metadata.level(), fields: fields.0 };
+            SEEN.events.lock().unwrap().push(event);
+        }
+    }
+
+    fn on_new_span(
+        &self,
+        span: &tracing::span::Attributes<'_>,
+        _: &tracing::span::Id,
+        _: Context<'_, S>,
+    ) {
+        let mut fields = Fields::default();
+        span.record(&mut fields);
+        if let Some(leak) = fields.0.values().find(|value| value.contains(MARKER)) {
+            SEEN.leaks.lock().unwrap().push(format!("span of {}: {leak}", span.metadata().target()));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}

@@ -1,0 +1,353 @@
+//! Every mistake that a start-up finds, by its text.
+
+use std::future::Future as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use expect_test::{Expect, expect};
+use idem_rocketmq::consumer::Builder;
+use idem_rocketmq::prelude::*;
+use idem_rocketmq::{Credentials, Error, InProgress, Store};
+
+use crate::kit::{self, Order, Runs, SOON};
+
+/// One that would start, but for what a test breaks.
+fn builder(group: &str, routes: impl IntoIterator<Item = Route>) -> Builder<Arc<dyn Store>> {
+    Consumer::builder(group).name_server("127.0.0.1:9876").store(MemoryStore::new()).handlers(routes)
+}
+
+fn route(topic: &str, name: &'static str) -> Route {
+    handler(topic, async |_: Order| {}).key(|order| order.id.clone()).named(name)
+}
+
+fn pay() -> Route {
+    route("orders", "pay")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a test's builder and text are used once")]
+fn fails(builder: Builder<Arc<dyn Store>>, text: Expect) {
+    let error = builder.check().unwrap_err();
+    text.assert_eq(&format!("{error}\n"));
+    assert_eq!(format!("{error}"), format!("{error:?}"), "`main` prints what a reader can read");
+    assert!(error.is_misconfiguration() && !error.is_unreachable());
+}
+
+fn with(change: impl FnOnce(Route) -> Route) -> Builder<Arc<dyn Store>> {
+    builder("g", [change(pay())])
+}
+
+#[test]
+fn what_is_right_has_no_error() {
+    builder("g", [pay()]).check().unwrap();
+    let tags = [pay().tag("PAID"), route("orders", "ship").tags(["SHIPPED", "LOST"])];
+    builder("g", tags).check().unwrap();
+    let shared = [pay().scope("s").shared_scope(), route("refunds", "refund").scope("s").shared_scope()];
+    builder("g", shared).check().unwrap();
+    builder("g", [pay()]).name_server("[::1]:9876;mq.example.com:9876").check().unwrap();
+}
+
+#[test]
+fn a_bad_group_name_is_told() {
+    fails(builder("", [pay()]), expect![[r#"
+        the consumer group "" is empty; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+    fails(builder("a b", [pay()]), expect![[r#"
+        the consumer group "a b" has a character that RocketMQ forbids; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+    fails(builder("活动", [pay()]), expect![[r#"
+        the consumer group "活动" has a character that RocketMQ forbids; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+    fails(builder(&"g".repeat(121), [pay()]), expect![[r#"
+        the consumer group "ggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggggg" is too long; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+    fails(builder("DEFAULT_CONSUMER", [pay()]), expect![[r#"
+        the consumer group "DEFAULT_CONSUMER" is reserved for RocketMQ itself; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+}
+
+#[test]
+fn a_missing_or_malformed_name_server_is_told() {
+    fails(Consumer::builder("g").store(MemoryStore::new()).handlers([pay()]), expect![[r#"
+        the consumer group `g` has no name server: add one, as in `.name_server("127.0.0.1:9876")`
+    "#]]);
+    for_address("", expect![[r#"
+        the name server address "" is not of the form host:port, for example "127.0.0.1:9876"
+    "#]]);
+    for_address("localhost", expect![[r#"
+        the name server address "localhost" is not of the form host:port, for example "127.0.0.1:9876"
+    "#]]);
+    for_address("http://mq:9876", expect![[r#"
+        the name server address "http://mq:9876" is not of the form host:port, for example "127.0.0.1:9876"
+    "#]]);
+    for_address("mq:99999", expect![[r#"
+        the name server address "mq:99999" is not of the form host:port, for example "127.0.0.1:9876"
+    "#]]);
+    for_address("10.0.0.1:9876,10.0.0.2:9876", expect![[r#"
+        the name server address "10.0.0.1:9876,10.0.0.2:9876" is not of the form host:port, for example "127.0.0.1:9876"
+    "#]]);
+}
+
+fn for_address(address: &str, text: Expect) {
+    let builder = Consumer::builder("g").name_server(address).store(MemoryStore::new()).handlers([pay()]);
+    fails(builder, text);
+}
+
+#[test]
+fn a_bad_topic_tag_or_scope_is_told() {
+    fails(builder("g", [route("", "pay")]), expect![[r#"
+        the handler `pay` has the topic ``: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
+    "#]]);
+    fails(builder("g", [route("or ders", "pay")]), expect![[r#"
+        the handler `pay` has the topic `or ders`: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
+    "#]]);
+    fails(builder("g", [route("订单", "pay")]), expect![[r#"
+        the handler `pay` has the topic `订单`: a topic has 1 to 127 characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`
+    "#]]);
+    fails(builder("g", [route("SCHEDULE_TOPIC_XXXX", "pay")]), expect![[r#"
+        the topic "SCHEDULE_TOPIC_XXXX" is reserved for RocketMQ itself; a topic has 1 to 127 of the characters a-z A-Z 0-9 _ - % |
+    "#]]);
+    fails(with(|pay| pay.tag("")), expect![[r#"
+        the handler `pay` has the tag ``: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
+    "#]]);
+    fails(with(|pay| pay.tag("A || B")), expect![[r#"
+        the handler `pay` has the tag `A || B`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
+    "#]]);
+    fails(with(|pay| pay.tag("*")), expect![[r#"
+        the handler `pay` has the tag `*`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one
+    "#]]);
+    fails(with(|pay| pay.scope("")), expect![[r#"
+        the handler `pay` has an empty scope: name it, or leave it out for topic and tag
+    "#]]);
+}
+
+#[test]
+fn no_handlers_are_told() {
+    fails(builder("g", []), expect![[r#"
+        the consumer group `g` has no handlers: pass the annotated functions, as in `.handlers(handlers![add_gmv])`
+    "#]]);
+}
+
+#[test]
+fn two_handlers_for_one_message_are_told() {
+    let other = || route("orders", "pay_again");
+    fails(builder("g", [pay(), other()]), expect![[r#"
+        the handlers `pay` and `pay_again` would both get every message of topic `orders`: give them different tags or topics, or register them with two consumer groups
+    "#]]);
+    fails(builder("g", [pay().tag("PAID"), other()]), expect![[r#"
+        the handlers `pay` and `pay_again` would both get messages of topic `orders` with tag `PAID`: give them different tags or topics, or register them with two consumer groups
+    "#]]);
+    fails(builder("g", [pay(), other().tag("PAID")]), expect![[r#"
+        the handlers `pay` and `pay_again` would both get messages of topic `orders` with tag `PAID`: give them different tags or topics, or register them with two consumer groups
+    "#]]);
+    fails(builder("g", [pay().tags(["PAID", "DUE"]), other().tags(["LATE", "DUE"])]), expect![[r#"
+        the handlers `pay` and `pay_again` would both get messages of topic `orders` with tag `DUE`: give them different tags or topics, or register them with two consumer groups
+    "#]]);
+}
+
+#[test]
+fn a_scope_that_is_shared_unsaid_is_told() {
+    let refund = || route("refunds", "refund").scope("money");
+    fails(builder("g", [pay().scope("money"), refund()]), expect![[r#"
+        the handlers `pay` and `refund` share the scope `money`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant
+    "#]]);
+    fails(builder("g", [pay().scope("money").shared_scope(), refund()]), expect![[r#"
+        the handlers `pay` and `refund` share the scope `money`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant
+    "#]]);
+}
+
+#[derive(Clone)]
+struct Gmv;
+
+#[test]
+fn a_missing_state_is_told_with_what_there_is() {
+    let route = || {
+        handler("orders", async |_: Order, _: State<Gmv>| {}).key(|order| order.id.clone()).named("pay")
+    };
+    fails(builder("g", [route()]), expect![[r#"
+        the handler `pay` takes `State<e2e::startup::Gmv>`, and the consumer has no state: give it one with `.state(..)` on the consumer's builder
+    "#]]);
+    fails(builder("g", [route()]).state(7_u8).state("text"), expect![[r#"
+        the handler `pay` takes `State<e2e::startup::Gmv>`, and the consumer has only `&str`, `u8`: give it one with `.state(..)` on the consumer's builder
+    "#]]);
+    builder("g", [route()]).state(Gmv).check().unwrap();
+}
+
+#[test]
+fn durations_that_disagree_and_zeros_are_told() {
+    let secs = Duration::from_secs;
+    fails(with(|pay| pay.lease(secs(60)).retention(secs(30)).timeout(secs(5))), expect![[r#"
+        handler `pay`: lease (60s) is longer than retention (30s): make retention longer, or the lease shorter
+    "#]]);
+    fails(with(|pay| pay.timeout(secs(600)).retention(secs(300))), expect![[r#"
+        handler `pay`: timeout (600s) is longer than retention (300s): make retention longer, or the timeout shorter
+    "#]]);
+    fails(with(|pay| pay.timeout(secs(5)).in_progress(InProgress::Wait(secs(6)))), expect![[r#"
+        handler `pay`: in_progress wait (6s) is longer than timeout (5s): make the wait shorter
+    "#]]);
+    fails(with(|pay| pay.retention(secs(3600))), expect![[r#"
+        handler `pay`: a backoff delay (3600s) is not shorter than retention (3600s): make retention longer, or the backoff shorter
+    "#]]);
+    fails(with(|pay| pay.backoff(Backoff::fixed(secs(900))).retention(secs(900))), expect![[r#"
+        handler `pay`: a backoff delay (900s) is not shorter than retention (900s): make retention longer, or the backoff shorter
+    "#]]);
+    fails(with(|pay| pay.lease(Duration::from_millis(99))), expect![[r#"
+        handler `pay`: lease (99ms) is shorter than 100ms: renewals could not keep it
+    "#]]);
+    fails(with(|pay| pay.lease(Duration::ZERO)), expect![[r#"
+        handler `pay`: lease (0ns) is shorter than 100ms: renewals could not keep it
+    "#]]);
+    fails(with(|pay| pay.timeout(Duration::ZERO)), expect![[r#"
+        handler `pay`: timeout is zero: it must be at least one
+    "#]]);
+    fails(with(|pay| pay.retention(Duration::ZERO)), expect![[r#"
+        handler `pay`: lease (30s) is longer than retention (0ns): make retention longer, or the lease shorter
+    "#]]);
+    fails(with(|pay| pay.concurrency(0)), expect![[r#"
+        handler `pay`: concurrency is zero: it must be at least one
+    "#]]);
+    fails(with(|pay| pay.max_attempts(0)), expect![[r#"
+        handler `pay`: max_attempts is zero: it must be at least one
+    "#]]);
+    fails(builder("g", [pay()]).concurrency(0), expect![[r#"
+        handler `pay`: concurrency is zero: it must be at least one
+    "#]]);
+}
+
+#[test]
+fn empty_credentials_are_told_and_the_others_never_shown() {
+    let with = |credentials| builder("g", [pay()]).credentials(credentials);
+    fails(with(Credentials::new("", "s3cret")), expect![[r#"
+        the access key of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
+    "#]]);
+    fails(with(Credentials::new("user", " ")), expect![[r#"
+        the secret key of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
+    "#]]);
+    fails(with(Credentials::new("user", "s3cret").security_token("")), expect![[r#"
+        the security token of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
+    "#]]);
+    let good = with(Credentials::new("user", "s3cret"));
+    good.check().unwrap();
+    assert!(!format!("{good:?}").contains("s3cret"));
+}
+
+/// A `main` without `#[tokio::main]`, or another executor.
+#[test]
+fn a_start_outside_of_a_tokio_runtime_is_told() {
+    let told = |result: Poll<Result<(), Error>>| match result {
+        Poll::Ready(Err(error)) => format!("{error}\n"),
+        other => panic!("{other:?}"),
+    };
+    let mut context = Context::from_waker(Waker::noop());
+    let mut start = pin!(builder("g", [pay()]).start());
+    let text = told(start.as_mut().poll(&mut context).map_ok(drop));
+    expect![[r#"
+        the consumer must be started inside a tokio runtime, on which its handlers run: call it from an async function under `#[tokio::main]`
+    "#]].assert_eq(&text);
+    let mut run = pin!(builder("g", [pay()]).run());
+    assert_eq!(told(run.as_mut().poll(&mut context)), text);
+}
+
+async fn unreachable(address: &str) -> String {
+    let begun = Instant::now();
+    let builder = Consumer::builder("g").name_server(address).store(MemoryStore::new()).handlers([pay()]);
+    builder.check().unwrap();
+    let error = builder.start().await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(error.is_unreachable() && !error.is_misconfiguration(), "{error}");
+    format!("{error}\n").replace(address, "ADDRESS")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_server_out_of_reach_is_told_within_three_seconds() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    expect![[r#"
+        cannot reach the name server ADDRESS (Connection refused (os error 111)); check that it runs, that the address is its own and that no firewall is between
+    "#]].assert_eq(&unreachable(&address).await);
+}
+
+/// What the system says of it differs between machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_does_not_resolve_is_told_within_three_seconds() {
+    let text = unreachable("no-such-host.invalid:9876").await;
+    let (before, rest) = text.split_once('(').unwrap();
+    let (_, after) = rest.rsplit_once(')').unwrap();
+    expect![[r#"
+        cannot reach the name server ADDRESS (..); check that it runs, that the address is its own and that no firewall is between
+    "#]].assert_eq(&format!("{before}(..){after}"));
+}
+
+/// Something listens there that says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_server_that_never_answers_is_told_within_three_seconds() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap().to_string();
+    expect![[r#"
+        cannot reach the name server ADDRESS (no answer within 2.5s); check that it runs, that the address is its own and that no firewall is between
+    "#]].assert_eq(&unreachable(&address).await);
+}
+
+/// The address of another service, such as Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_no_name_server_is_told() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        stream.write_all(b"-ERR unknown command\r\n").unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    expect![[r#"
+        cannot reach the name server ADDRESS (what answers there is no RocketMQ name server); check that it runs, that the address is its own and that no firewall is between
+    "#]].assert_eq(&unreachable(&address).await);
+    answering.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_consumers_of_one_group_in_one_process_share_its_messages() {
+    let broker = kit::broker("orders", 8).await;
+    let store = MemoryStore::new();
+    let (first, second) = (Runs::default(), Runs::default());
+    let one = kit::member(&broker, "twins", &store, [kit::counting("orders", &first)]).start().await.unwrap();
+    let two = kit::member(&broker, "twins", &store, [kit::counting("orders", &second)]).start().await.unwrap();
+    let sent = std::cell::Cell::new(0);
+    kit::until("both get messages", SOON, async || {
+        let batch = (0..64).map(|number| kit::order("orders", sent.get() + number)).collect();
+        broker.producer().send_all(batch).await.unwrap();
+        sent.set(sent.get() + 64);
+        first.total() > 0 && second.total() > 0
+    })
+    .await;
+    kit::until_equal("runs", sent.get(), SOON, async || first.total() + second.total()).await;
+    one.shutdown().await;
+    two.shutdown().await;
+    assert_eq!(first.keys() + second.keys(), sent.get());
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_consumers_of_one_group_with_one_instance_name_are_told() {
+    let broker = kit::broker("orders", 4).await;
+    let (store, runs) = (MemoryStore::new(), Runs::default());
+    let member = || kit::member(&broker, "named", &store, [kit::counting("orders", &runs)]);
+    let first = member().instance_name("one").start().await.unwrap();
+    let error = member().instance_name("one").start().await.unwrap_err();
+    expect![[r#"
+        the consumer group `named` already has a consumer named `one` in this process: the brokers would take both for one, and half of the messages would stay; give each its own `.instance_name(..)`, or none, or shut the first one down before
+    "#]].assert_eq(&format!("{error}\n"));
+    assert!(error.is_misconfiguration());
+
+    let other = member().instance_name("two").start().await.unwrap();
+    first.shutdown().await;
+    let again = member().instance_name("one").start().await.unwrap();
+    broker.producer().send_all(kit::orders("orders", 100)).await.unwrap();
+    runs.until_total(100, SOON).await;
+    again.shutdown().await;
+    other.shutdown().await;
+    broker.shutdown().await;
+}

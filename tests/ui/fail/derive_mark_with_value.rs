@@ -1,0 +1,9 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(IdempotencyKey)]
+struct Order {
+    #[idempotency_key = "id"]
+    id: u64,
+}
+
+fn main() {}

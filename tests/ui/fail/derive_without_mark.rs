@@ -1,0 +1,8 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(IdempotencyKey)]
+struct Order {
+    id: u64,
+}
+
+fn main() {}

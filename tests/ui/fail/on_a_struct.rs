@@ -1,0 +1,12 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(Deserialize)]
+struct OrderPaid {
+    order_id: String,
+    amount: f64,
+}
+
+#[idempotent(key = "order_id", topic = "orders")]
+struct Pay;
+
+fn main() {}

@@ -1,0 +1,91 @@
+//! Where keys come from.
+
+use idem_rocketmq::KeyPart;
+use idem_rocketmq::prelude::*;
+use std::borrow::Cow;
+
+#[derive(Deserialize, IdempotencyKey)]
+struct Order {
+    #[idempotency_key]
+    tenant: Tenant,
+    #[idempotency_key]
+    id: u64,
+    buyer: Buyer,
+}
+
+#[derive(Deserialize)]
+struct Tenant(String);
+
+impl KeyPart for Tenant {
+    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
+        self.0.key_part()
+    }
+}
+
+#[derive(Deserialize)]
+struct Buyer {
+    id: Option<String>,
+    r#type: u8,
+}
+
+#[derive(Deserialize, IdempotencyKey)]
+struct Envelope<T>(#[idempotency_key] T, #[idempotency_key] u8);
+
+#[derive(IdempotencyKey)]
+struct Borrowed<'a, T>
+where
+    T: ?Sized + 'a,
+{
+    #[idempotency_key]
+    inner: &'a T,
+}
+
+const TOPIC: &str = "orders";
+
+#[idempotent(topic = TOPIC)]
+async fn own(_: Order) {}
+
+#[idempotent(topic = TOPIC)]
+async fn own_of_generic(_: Envelope<String>) {}
+
+#[idempotent(key = "buyer.id", topic = "orders")]
+async fn nested(_: Order) {}
+
+#[idempotent(key = (tenant, buyer.id, "buyer.type"), topic = "orders")]
+async fn composite(_: Order) {}
+
+#[idempotent(key_with = tenant_of, topic = "orders")]
+async fn computed(_: Order) {}
+
+#[idempotent(key_with = Order::both, topic = "orders")]
+async fn computed_by_method(_: Order) {}
+
+#[idempotent(key_from = unique_key, topic = "orders")]
+async fn from_the_message(_: Bytes) {}
+
+#[idempotent(key = "r#type", topic = "orders")]
+async fn r#match(_: Buyer) {}
+
+const fn tenant_of(order: &Order) -> &Tenant {
+    &order.tenant
+}
+
+impl Order {
+    const fn both(&self) -> (&Tenant, u64) {
+        (&self.tenant, self.id)
+    }
+}
+
+#[test]
+fn derived_keys_have_the_marked_fields_in_their_order() {
+    let expected = IdempotencyKey::from_parts(&[&"a", &7]);
+    let buyer = Buyer { id: None, r#type: 1 };
+    let order = Order { tenant: Tenant("a".to_owned()), id: 7, buyer };
+    assert_eq!(order.idempotency_key(), expected);
+    assert_eq!((order.buyer.id, order.buyer.r#type), (None, 1));
+    assert_eq!(Envelope("a", 7).idempotency_key(), expected);
+    assert_eq!(Borrowed { inner: "a" }.idempotency_key(), IdempotencyKey::new("a"));
+    let routes =
+        handlers![own, own_of_generic, nested, composite, computed, computed_by_method, from_the_message];
+    assert_eq!((routes.len(), handlers![r#match].len()), (7, 1));
+}

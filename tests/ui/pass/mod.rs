@@ -1,0 +1,18 @@
+//! Programs that must compile without a warning, under lints that many teams turn on.
+
+#![deny(
+    warnings,
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::nursery,
+    clippy::exhaustive_structs,
+    clippy::unwrap_used
+)]
+
+mod attribute;
+mod hygiene;
+mod keys;
+mod library;
