@@ -5,6 +5,8 @@ mod check;
 mod running;
 
 pub use self::builder::{Builder, NoStoreYet};
+#[cfg(feature = "embedded")]
+pub(crate) use self::running::LISTENER_THREADS;
 pub use self::running::RunningConsumer;
 pub use crate::client::{ConsumeFrom, Credentials};
 
