@@ -88,6 +88,7 @@ impl Engine {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
+            turn: tokio::sync::Mutex::default(),
             window: Window::default(),
             name: name.into(),
             policy,
@@ -140,6 +141,8 @@ pub(crate) struct GateInner {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) permits: Arc<Semaphore>,
+    /// Whose turn it is to wait for permits.
+    pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) window: Window,
 }
 
