@@ -1,3 +1,113 @@
 //! A consumer in a process of its own, for tests that kill it.
+//!
+//! `idem-worker NAME_SERVER REDIS_URL GROUP INSTANCE LEDGER THREADS`
+//!
+//! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
+//! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
+//! said by its message.
 
-fn main() {}
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idem_rocketmq::prelude::*;
+
+#[derive(Deserialize)]
+struct Order {
+    id: String,
+    /// How long a run works.
+    millis: u64,
+    /// How many attempts fail.
+    fails: u32,
+    /// Whether the run blocks its thread until the file `go` is beside the ledger.
+    blocks: bool,
+}
+
+/// One line a step; clones share the file.
+#[derive(Clone)]
+struct Ledger {
+    file: Arc<File>,
+    go: Arc<Path>,
+}
+
+impl Ledger {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        Ok(Self { file: Arc::new(file), go: path.with_file_name("go").into() })
+    }
+
+    fn write(&self, key: &str, attempt: Attempt, what: &str) -> std::io::Result<()> {
+        let line = format!("{key} {} {} {what}\n", std::process::id(), attempt.number());
+        (&*self.file).write_all(line.as_bytes())
+    }
+}
+
+#[idempotent(
+    key = "id",
+    topic = "orders",
+    scope = "orders",
+    lease = "3s",
+    timeout = "2m",
+    backoff = "1s",
+    concurrency = 8
+)]
+async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> HandlerResult {
+    ledger.write(&order.id, attempt, "begin")?;
+    while order.blocks && !ledger.go.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    tokio::time::sleep(Duration::from_millis(order.millis)).await;
+    if attempt.number() <= order.fails {
+        ledger.write(&order.id, attempt, "failed")?;
+        return Err("this attempt is to fail".into());
+    }
+    ledger.write(&order.id, attempt, "done")?;
+    Ok(())
+}
+
+struct Arguments {
+    name_server: String,
+    redis: String,
+    group: String,
+    instance: String,
+    ledger: PathBuf,
+    threads: usize,
+}
+
+impl Arguments {
+    fn take() -> Option<Self> {
+        let mut rest = std::env::args().skip(1);
+        Some(Self {
+            name_server: rest.next()?,
+            redis: rest.next()?,
+            group: rest.next()?,
+            instance: rest.next()?,
+            ledger: rest.next()?.into(),
+            threads: rest.next()?.parse().ok()?,
+        })
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Some(arguments) = Arguments::take() else {
+        eprintln!("idem-worker NAME_SERVER REDIS_URL GROUP INSTANCE LEDGER THREADS");
+        exit(2);
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;
+    runtime.block_on(consume(arguments))
+}
+
+async fn consume(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let consumer = Consumer::builder(arguments.group)
+        .name_server(arguments.name_server)
+        .instance_name(arguments.instance)
+        .store(RedisStore::connect(arguments.redis).await?)
+        .state(Ledger::open(&arguments.ledger)?)
+        .handlers(handlers![work]);
+    consumer.run().await?;
+    Ok(())
+}

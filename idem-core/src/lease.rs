@@ -79,7 +79,7 @@ pub(crate) struct Flight {
     pub(crate) token: Token,
     fence: AtomicU64,
     stop: AtomicU8,
-    /// When the handler was started, in µs of the engine's clock; 0 before.
+    /// When the handler was started, in µs of the engine's clock; 0 while it does not run.
     started: AtomicU64,
     /// The local deadline of the lease, in µs of the engine's clock.
     deadline: AtomicU64,
@@ -133,6 +133,11 @@ impl Flight {
     pub(crate) fn start(&self, now: Duration) {
         self.started.store(micros(now).max(1), Ordering::Release);
         self.changed.notify_waiters();
+    }
+
+    /// The handler is over; what follows is bounded by nothing but the store.
+    pub(crate) fn rest(&self) {
+        self.started.store(0, Ordering::Release);
     }
 
     pub(crate) fn started(&self) -> Option<Duration> {

@@ -3,6 +3,7 @@
 //! This crate names no type of RocketMQ. Users of RocketMQ depend on `idem-rocketmq` alone, which re-exports
 //! what they need of it; authors of stores implement [`Store`] and run its conformance suite.
 
+mod attempt;
 mod clock;
 pub mod engine;
 mod handler_error;
@@ -15,6 +16,7 @@ mod record;
 pub mod runtime;
 pub mod store;
 
+pub use attempt::Attempt;
 pub use clock::Clock;
 pub use engine::{Engine, Gate, Job};
 pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};

@@ -1,5 +1,4 @@
-//! idem: an idempotent consumer framework for Apache RocketMQ.
-
+#![doc = include_str!("docs/crate.md")]
 // The client's types are so deep that proving them `Send` needs more than the default of 128. They stay inside of
 // this crate, so that users need no such line.
 #![recursion_limit = "256"]
@@ -46,7 +45,7 @@ pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};
 /// The future of a hand-written [`Handler`].
 pub use futures_util::future::BoxFuture;
 
-pub use self::consumer::{ConsumeFrom, Consumer, Credentials, RunningConsumer};
+pub use self::consumer::{ConsumeFrom, Consumer, Credentials, DelayBy, RunningConsumer};
 pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::error::Error;
 pub use self::handler::{
@@ -54,3 +53,7 @@ pub use self::handler::{
     handler_with,
 };
 pub use self::state::{MissingState, States};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

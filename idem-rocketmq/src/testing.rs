@@ -5,12 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use idem_core::engine::{Admission, Engine, Entry, Settled};
-use idem_core::{Decision, Store};
+use idem_core::{Attempt, Decision, Store};
 
 use crate::Error;
 use crate::consumer::Builder;
 use crate::delivery::Delivery;
-use crate::extract::Attempt;
 use crate::handler::{CallContext, Run};
 use crate::listener::dispatch::{Dispatch, Handler, Prepare};
 use crate::listener::no_handler;
@@ -88,10 +87,10 @@ impl TestConsumer {
         run: Run,
         delivery: &Arc<Delivery>,
         lease: idem_core::Lease,
-        attempt: idem_core::engine::Attempt,
+        attempt: Attempt,
     ) -> futures_util::future::BoxFuture<'static, idem_core::HandlerResult> {
         let (delivery, states) = (delivery.clone(), self.dispatch.states.clone());
-        run.call(CallContext { delivery, states, lease, attempt: Attempt::new(attempt.number, attempt.max) })
+        run.call(CallContext { delivery, states, lease, attempt })
     }
 }
 

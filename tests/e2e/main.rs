@@ -5,5 +5,6 @@ mod input;
 mod kit;
 mod lifecycle;
 mod outage;
+mod process;
 mod slow;
 mod startup;

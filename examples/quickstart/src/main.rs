@@ -81,7 +81,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .handlers(handlers![add_gmv, add_card_gmv])
         .start()
         .await?;
-    progress.wait_for(&orders.keys, sent, || plain.runs.load(Ordering::Relaxed)).await?;
+    progress.wait_for(orders.count, sent, || plain.runs.load(Ordering::Relaxed)).await?;
     consumer.shutdown().await;
     listener.shutdown().await;
 

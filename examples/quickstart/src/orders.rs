@@ -7,16 +7,7 @@ use idem_rocketmq::prelude::Deserialize;
 pub(crate) struct Orders {
     pub(crate) count: usize,
     pub(crate) messages: Vec<Outgoing>,
-    /// How many keys there are to complete.
-    pub(crate) keys: Keys,
     pub(crate) gmv_cents: i64,
-}
-
-/// What there is to do: keys to complete, and messages that nobody can decode.
-#[derive(Clone, Copy)]
-pub(crate) struct Keys {
-    pub(crate) to_complete: u64,
-    pub(crate) undecodable: u64,
 }
 
 #[derive(Deserialize)]
@@ -47,8 +38,7 @@ impl Orders {
         }
         messages.push(Outgoing::new("orders", "this is no JSON").tag("PAID"));
         messages.extend(late);
-        let keys = Keys { to_complete: u64::try_from(count).unwrap_or(u64::MAX), undecodable: 1 };
-        Self { count, messages, keys, gmv_cents }
+        Self { count, messages, gmv_cents }
     }
 }
 

@@ -62,7 +62,7 @@ impl Gate {
             return leaders.drain(..).map(Leader::leave).collect();
         };
         let mut claiming: Vec<Leader> = leaders.drain(..permits.len()).collect();
-        let requests = claiming.iter_mut().map(|leader| leader.claim_request()).collect();
+        let requests = claiming.iter_mut().map(Leader::claim_request).collect();
         let replies = self.0.engine.claims.call(requests).await;
         let claims = claiming.into_iter().zip(permits).zip(replies.answers);
         claims
@@ -296,7 +296,7 @@ impl Gate {
     pub(super) fn watch(&self, flight: &Arc<Flight>) {
         let engine = &self.0.engine;
         flight.start(engine.clock.now());
-        engine.watch.add(flight.clone(), &self.0.policy);
+        engine.watch.add(flight, &self.0.policy);
     }
 }
 
@@ -320,9 +320,9 @@ impl Leader {
     }
 
     fn leave(self) -> Admission {
-        let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
-        // Dropping the leader gives back what a claim under way may have taken.
-        Admission::Decided(Settled::of(decision))
+        // Gives back what a claim under way may have taken.
+        drop(self);
+        Admission::Decided(Settled::leave())
     }
 }
 

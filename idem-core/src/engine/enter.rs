@@ -97,9 +97,15 @@ impl Follower {
 
     async fn verdict(&self) -> Decision {
         let Self { gate, flight, job } = self;
+        // The handler's time counts; a completion that the store does not take yet holds this message too.
         let too_long = async {
-            flight.has_started().await;
-            tokio::time::sleep(gate.policy().timeout).await;
+            loop {
+                let started = flight.has_started().await;
+                tokio::time::sleep(gate.policy().timeout).await;
+                if flight.started() == Some(started) {
+                    break;
+                }
+            }
         };
         tokio::select! {
             biased;

@@ -93,6 +93,9 @@ impl<O: Operation> Lane<O> {
     /// # Cancel safety
     /// A dropped call is sent all the same once it was queued.
     pub(crate) async fn call(&self, requests: Vec<O::Request>) -> Replies<O::Answer> {
+        if requests.is_empty() {
+            return Replies { sent: self.0.clock.now(), answers: Vec::new() };
+        }
         match self.0.store.locality() {
             Locality::InProcess => self.0.round_trip(&requests).await,
             Locality::Remote => self.queued(requests).await,

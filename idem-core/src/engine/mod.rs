@@ -2,7 +2,7 @@
 //!
 //! A [`Gate`] is one handler's way through the engine. A message's [`Job`] [enters](Gate::enter) it, where equal
 //! keys of this process meet; the first of them is [claimed](Gate::claim) when its handler can start at once,
-//! [run](Gate::run) under a lease that idem renews, and [settled](Gate::settle). Each step is a file.
+//! [run](Claimed::run) under a lease that idem renews, and [settled](Gate::settle). Each step is a file.
 
 mod claim;
 mod enter;
@@ -35,7 +35,7 @@ use crate::store::Store;
 
 pub use self::claim::{Admission, Claimed};
 pub use self::enter::{Entry, Follower, Leader};
-pub use self::run::{Attempt, Finished};
+pub use self::run::Finished;
 pub use self::settle::{Held, Settled};
 pub use self::window::Unfit;
 

@@ -10,24 +10,9 @@ use futures_util::FutureExt as _;
 use super::Gate;
 use super::claim::Claimed;
 use super::enter::Leader;
+use crate::attempt::Attempt;
 use crate::handler_error::{Disposition, HandlerResult};
 use crate::lease::{Flight, Lease, Stop};
-
-/// Which attempt a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
-    /// Counted from 1. Only runs that failed are counted: no conflict, store failure or shutdown is.
-    pub number: u32,
-    /// How many there are before the message is a dead letter.
-    pub max: u32,
-}
-
-impl Attempt {
-    /// Whether a failure now makes the message a dead letter.
-    pub fn is_last(self) -> bool {
-        self.number >= self.max
-    }
-}
 
 /// A run that is over and has not been settled. Dropping it gives the key back.
 pub struct Finished {
@@ -55,7 +40,7 @@ impl Claimed {
 
     /// Which attempt the run is.
     pub fn attempt(&self) -> Attempt {
-        Attempt { number: self.attempt, max: self.gate.policy().max_attempts }
+        Attempt::new(self.attempt, self.gate.policy().max_attempts)
     }
 
     /// Runs the handler until it returns, panics, takes too long, or loses its lease. It is polled where this
@@ -71,6 +56,7 @@ impl Claimed {
         let result = self.drive(|| work(lease, attempt)).await;
         let Self { gate, leader, flight, attempt, permit } = self;
         gate.0.engine.watch.remove(&flight);
+        flight.rest();
         drop(permit);
         Finished { gate, leader, attempt, result }
     }

@@ -82,40 +82,29 @@ impl Gate {
     /// # Cancel safety
     /// What was sent to the store is sent; a run that was not settled gives its key back.
     pub async fn settle(&self, finished: Vec<Finished>) -> Vec<Settled> {
-        let completions = finished.iter().filter_map(Finished::completion).collect::<Vec<_>>();
-        let releases = finished.iter().filter_map(Finished::release).collect::<Vec<_>>();
         let engine = &self.0.engine;
-        let (completed, released) = join(
-            async {
-                if completions.is_empty() {
-                    Vec::new()
-                } else {
-                    engine.completions.call(completions).await.answers
-                }
-            },
-            async {
-                if releases.is_empty() { Vec::new() } else { engine.releases.call(releases).await.answers }
-            },
-        )
-        .await;
-        let (mut completed, mut released) = (completed.into_iter(), released.into_iter());
+        let completions = finished.iter().filter_map(Finished::completion).collect();
+        let releases = finished.iter().filter_map(Finished::release).collect();
+        let (completions, releases) =
+            join(engine.completions.call(completions), engine.releases.call(releases)).await;
+        let (mut completions, mut releases) = (completions.answers.into_iter(), releases.answers.into_iter());
         let mut settled: Vec<Option<Settled>> = Vec::with_capacity(finished.len());
         let mut later = Vec::new();
-        for (place, finished) in finished.into_iter().enumerate() {
-            let answer = match finished.kind() {
-                Kind::Completes => completed.next(),
-                Kind::Releases => released.next(),
+        for (place, run) in finished.into_iter().enumerate() {
+            let answer = match run.kind() {
+                Kind::Completes => completions.next(),
+                Kind::Releases => releases.next(),
                 Kind::Holds | Kind::Free => None,
             };
-            if finished.needs_nothing_more(answer.as_ref()) {
-                settled.push(Some(finished.settled(answer).await));
+            if run.needs_nothing_more(answer.as_ref()) {
+                settled.push(Some(run.settled(answer).await));
             } else {
                 settled.push(None);
-                later.push(async move { (place, finished.settled(answer).await) });
+                later.push(async move { (place, run.settled(answer).await) });
             }
         }
-        for (place, late) in join_all(later).await {
-            settled[place] = Some(late);
+        for (place, decided) in join_all(later).await {
+            settled[place] = Some(decided);
         }
         settled.into_iter().flatten().collect()
     }

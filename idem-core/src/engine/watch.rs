@@ -27,7 +27,7 @@ const SHORTEST_TICK: Duration = Duration::from_millis(5);
 /// The part of a lease that a local deadline trusts: nine tenths. The rest is the margin for a look of the watch
 /// that comes late and for clocks that do not run at quite the same rate.
 pub(crate) fn safe_part(lease: Duration) -> Duration {
-    lease - lease / 10
+    lease / 10 * 9
 }
 
 /// All runs of an engine that have a time-out or a lease to look after.
@@ -74,7 +74,7 @@ impl Watch {
     }
 
     /// Looks after a flight from now on.
-    pub(crate) fn add(&self, flight: Arc<Flight>, policy: &Policy) {
+    pub(crate) fn add(&self, flight: &Arc<Flight>, policy: &Policy) {
         let watched = Watched {
             next_renewal: self.clock.now() + policy.lease / 3,
             lease: policy.lease,
@@ -175,7 +175,7 @@ impl Watch {
         flight.set_deadline(sent + safe_part(lease));
         let slot = flight.slot.load(Ordering::Acquire);
         if let Some(watched) = self.live.lock().get_mut(slot)
-            && std::ptr::eq(&*watched.flight, flight)
+            && std::ptr::eq(Arc::as_ptr(&watched.flight), flight)
         {
             watched.next_renewal = sent + lease / 3;
         }

@@ -1,8 +1,12 @@
 //! Redis Cluster.
 
+use std::time::{Duration, Instant};
+
 use super::redis_harness::{Harnessed, cluster_urls, single_url};
+use super::server::{Server, free_port};
 use super::single::claims;
-use idem_core::{RedisStore, Store as _};
+use idem_core::store::Claim;
+use idem_core::{RedisStore, Store as _, StoreError};
 
 idem_core::conformance_tests!(Harnessed::cluster());
 
@@ -35,4 +39,121 @@ async fn a_prefix_with_a_hash_tag_keeps_a_batch_on_one_server() {
     for answer in store.claim(&claims(100)).await.unwrap() {
         answer.unwrap();
     }
+}
+
+/// A cluster of the test's own, of three masters.
+async fn own_cluster() -> Vec<Server> {
+    let start = || {
+        let bus = free_port().to_string();
+        Server::start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
+    };
+    let servers: Vec<Server> = (0..3).map(|_| start()).collect();
+    let nodes = servers.iter().map(|server| format!("127.0.0.1:{}", server.port()));
+    let mut create = std::process::Command::new("redis-cli");
+    create.args(["--cluster", "create"]).args(nodes).arg("--cluster-yes");
+    let output = create.output().expect("redis-cli is not installed: scripts/services installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for server in &servers {
+        let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+        let start = Instant::now();
+        loop {
+            let mut info = redis::cmd("CLUSTER");
+            let info: String = info.arg("INFO").query_async(&mut connection).await.unwrap();
+            if info.contains("cluster_state:ok") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "{info}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    servers
+}
+
+#[tokio::test]
+async fn a_dead_node_fails_only_its_own_keys_and_is_found_again() {
+    let mut servers = own_cluster().await;
+    let store = RedisStore::cluster(servers.iter().map(Server::url)).connect().await.unwrap();
+    for answer in store.claim(&claims(100)).await.unwrap() {
+        answer.unwrap();
+    }
+    servers[2].kill();
+    let answers = store.claim(&claims(300)).await.unwrap();
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(failed.iter().all(|error| error.is_unavailable()), "{failed:?}");
+    assert!((50..150).contains(&failed.len()), "{} of 300 failed: {:?}", failed.len(), failed.last());
+    servers[2].restart();
+    let start = Instant::now();
+    while let Err(error) = all_claimed(&store).await {
+        assert!(error.is_unavailable(), "{error:?}");
+        assert!(start.elapsed() < Duration::from_secs(20), "the node is not used again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_all_down_is_found_again() {
+    let mut servers = own_cluster().await;
+    let store = RedisStore::cluster(servers.iter().map(Server::url)).connect().await.unwrap();
+    store.claim(&claims(100)).await.unwrap();
+    servers.iter_mut().for_each(Server::kill);
+    let start = Instant::now();
+    for _ in 0..3 {
+        match store.claim(&claims(10)).await {
+            Ok(answers) => {
+                assert!(answers.iter().all(|answer| answer.as_ref().unwrap_err().is_unavailable()));
+            }
+            Err(error) => assert!(error.is_unavailable(), "{error:?}"),
+        }
+    }
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    servers.iter_mut().for_each(Server::restart);
+    let start = Instant::now();
+    while let Err(error) = all_claimed(&store).await {
+        assert!(error.is_unavailable(), "{error:?}");
+        assert!(start.elapsed() < Duration::from_secs(20), "the cluster is not used again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A slot on its way to another node (ASK), and arrived there (MOVED), for a store that does not know of it yet.
+#[tokio::test]
+async fn a_slot_is_followed_while_it_moves_and_afterwards() {
+    let servers = own_cluster().await;
+    let connect = || RedisStore::cluster([servers[0].url()]).key_prefix("{moving}:").connect();
+    let (store, late) = (connect().await.unwrap(), connect().await.unwrap());
+    let slot: u16 = cluster_command(&servers[0], &["KEYSLOT", "moving"]).await;
+    let mut ids = Vec::new();
+    for server in &servers {
+        ids.push(cluster_command::<String>(server, &["MYID"]).await);
+    }
+    let from = usize::from(slot) * 3 / 16_384;
+    let (to, slot) = ((from + 1) % 3, slot.to_string());
+    let () = cluster_command(&servers[to], &["SETSLOT", &slot, "IMPORTING", &ids[from]]).await;
+    let () = cluster_command(&servers[from], &["SETSLOT", &slot, "MIGRATING", &ids[to]]).await;
+    let moving = claims(3);
+    for answer in store.claim(&moving).await.unwrap() {
+        assert!(matches!(answer.unwrap(), Claim::Claimed { .. }));
+    }
+    let calls = |server: &Server| server.calls().get("set").copied().unwrap_or_default();
+    assert_eq!((calls(&servers[from]), calls(&servers[to])), (0, 3), "the keys are at the new owner");
+    for node in [to, from] {
+        let () = cluster_command(&servers[node], &["SETSLOT", &slot, "NODE", &ids[to]]).await;
+    }
+    for store in [&store, &late] {
+        for answer in store.claim(&moving).await.unwrap() {
+            assert!(matches!(answer.unwrap(), Claim::Claimed { .. }), "the same token claims again");
+        }
+    }
+}
+
+async fn cluster_command<T: redis::FromRedisValue>(server: &Server, arguments: &[&str]) -> T {
+    let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+    redis::cmd("CLUSTER").arg(arguments).query_async(&mut connection).await.unwrap()
+}
+
+async fn all_claimed(store: &RedisStore) -> Result<(), StoreError> {
+    for answer in store.claim(&claims(200)).await? {
+        answer?;
+    }
+    Ok(())
 }

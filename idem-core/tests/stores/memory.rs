@@ -79,6 +79,19 @@ async fn expired_records_are_dropped_a_few_at_a_time_by_later_operations() {
     assert!(store.len() < 16_000, "{} records, of which 15000 are valid", store.len());
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_expired_record_is_not_seen_though_it_was_not_dropped_yet() {
+    let store = MemoryStore::builder().clock(Clock::tokio()).build();
+    let batch: Vec<_> = (0..1_000).map(|index| claim(&index.to_string(), Duration::from_secs(1))).collect();
+    store.claim(&batch).await.unwrap();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    for request in batch.iter().rev().take(100) {
+        assert_eq!(store.read(&request.key).await.unwrap(), None);
+        assert!(!store.remove(&request.key).await.unwrap());
+    }
+    assert!(store.len() > 500, "{} records: they were all dropped at once", store.len());
+}
+
 #[test]
 fn clones_share_their_records() {
     let store = MemoryStore::new();

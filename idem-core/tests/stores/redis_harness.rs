@@ -38,8 +38,9 @@ fn list(name: &str) -> Vec<String> {
 }
 
 /// What a test writes and reads behind the store's back.
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a test")]
 pub(crate) enum Raw {
-    Server(Box<Client>),
+    Server(Client),
     Cluster(ClusterClient),
 }
 
@@ -62,7 +63,7 @@ pub(crate) struct Harnessed {
 impl Harnessed {
     pub(crate) fn single() -> Self {
         let url = single_url();
-        let raw = Raw::Server(Box::new(Client::open(url.as_str()).unwrap()));
+        let raw = Raw::Server(Client::open(url.as_str()).unwrap());
         Self { builder: RedisStore::builder(url), raw }
     }
 
@@ -78,7 +79,7 @@ impl Harnessed {
         let mut ask = redis::cmd("SENTINEL");
         ask.arg("get-master-addr-by-name").arg(sentinel_master());
         let (host, port): (String, u16) = ask.query_async(&mut sentinel).await.unwrap();
-        let raw = Raw::Server(Box::new(Client::open((host, port)).unwrap()));
+        let raw = Raw::Server(Client::open((host, port)).unwrap());
         Self { builder: RedisStore::sentinel(sentinel_urls(), sentinel_master()), raw }
     }
 

@@ -24,10 +24,10 @@ pub(crate) struct Retry {
     pub(crate) properties: Vec<(String, String)>,
 }
 
-/// How a delay is asked from the broker.
+/// How a retry's delay is asked from the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum DelayBy {
-    /// The smallest sufficient delay level, which every broker has.
+pub enum DelayBy {
+    /// The smallest sufficient one of RocketMQ's delay levels, `1s 5s 10s 30s 1m ..`, which every broker has.
     #[default]
     Level,
     /// The timer of 5.x brokers, to the second, up to three days. A broker without it rejects the message.
@@ -46,13 +46,21 @@ impl Purpose {
             Self::DeadLetter(_) => "dead letter",
         }
     }
+
+    /// For the client's own send-back, to which 0 would mean a level of the broker's choice.
+    pub(super) fn delay_level(&self) -> i32 {
+        match self {
+            Self::Retry(retry) => delay::level(retry.delay).max(1),
+            Self::DeadLetter(_) => -1,
+        }
+    }
 }
 
 /// The broker refuses properties of more than 32,767 bytes; it adds some itself.
 const PROPERTIES_BYTES: usize = 32_767 - 1_024;
 
 /// Brokers take a timer of up to three days.
-const LONGEST_TIMER: Duration = Duration::from_secs(3 * 24 * 3600 - 60);
+const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
 
 /// What the broker or the client wrote for one delivery; in a copy it would be wrong or even act.
 const OF_ONE_DELIVERY: [&str; 20] = [

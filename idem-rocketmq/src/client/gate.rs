@@ -1,16 +1,13 @@
 use parking_lot::{Condvar, Mutex};
 
-/// Holds back answers that must have no effect while a client goes down.
-///
-/// Once a shutdown has begun, an answer "later" would make the client send its messages back and count a retry.
-/// Such calls wait here until the client has let go of them.
+/// Where a client is on its way down, for requests that come too late and for listener calls that must not answer.
 #[derive(Default)]
 pub(super) struct Gate {
     phase: Mutex<Phase>,
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
     Open,
@@ -36,11 +33,9 @@ impl Gate {
         *self.phase.lock() == Phase::Open
     }
 
-    /// Returns at once while the client runs, else when it is down.
+    /// Blocks until the client is down.
     pub(super) fn wait(&self) {
         let mut phase = self.phase.lock();
-        while *phase == Phase::Closing {
-            self.changed.wait(&mut phase);
-        }
+        self.changed.wait_while(&mut phase, |phase| *phase != Phase::Down);
     }
 }

@@ -14,13 +14,14 @@ use super::gate::Gate;
 pub(crate) enum Answer {
     /// Every message is settled: the offset may move over them.
     Success,
-    /// The client sends every message back by itself, at its own delay levels.
-    Later,
+    /// Some are left to the broker. The call blocks until the client is down and cannot hear an answer: "later"
+    /// would make it send all of them back, and count an attempt for each.
+    Leave,
 }
 
 /// Receives messages on a thread that may block for as long as the work takes.
 ///
-/// A panic counts as [`Answer::Later`].
+/// A panic counts as [`Answer::Leave`].
 pub(crate) trait Listener: Send + Sync + 'static {
     /// Called with 1 to `batch_size` messages of one queue.
     fn consume(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
@@ -50,8 +51,11 @@ impl Adapter {
     fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
         let call = AssertUnwindSafe(|| self.listener.consume(messages, queue));
         catch_unwind(call).unwrap_or_else(|_| {
-            tracing::error!(topic = queue.topic_str(), "the listener panicked; its messages are sent back");
-            Answer::Later
+            tracing::error!(
+                topic = queue.topic_str(),
+                "the listener panicked; its messages are left to the broker"
+            );
+            Answer::Leave
         })
     }
 }

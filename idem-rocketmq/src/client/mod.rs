@@ -22,11 +22,12 @@ mod start;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
-pub(crate) use copy::{DelayBy, Retry};
+pub use copy::DelayBy;
+pub(crate) use copy::Retry;
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
-pub(crate) use names::{check_group, check_tag, check_topic};
+pub(crate) use names::{check_group, check_topic};
 pub(crate) use runtime::own_runtime;
 pub(crate) use settings::ClientSettings;
 pub use settings::{ConsumeFrom, Credentials};
@@ -101,6 +102,7 @@ impl Client {
     }
 
     /// Pulls again after [`Client::pause`].
+    #[cfg(test)]
     pub(crate) fn resume(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.face.resume())
     }

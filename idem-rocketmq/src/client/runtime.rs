@@ -5,13 +5,15 @@ use std::time::Duration;
 use rocketmq_runtime::{RuntimeConfig, RuntimeOwner};
 
 /// Blocking threads beside the listener's, for what else the client does on them.
-const SPARE_THREADS: usize = 32;
+const SPARE_THREADS: u32 = 32;
 
-/// RocketMQ's runtime accepts at most 512 blocking threads in all.
-pub(super) const MAX_LISTENER_THREADS: u32 = 512 - SPARE_THREADS as u32;
+/// What RocketMQ's runtime accepts.
+const MOST_THREADS: u32 = 512;
+
+pub(super) const MAX_LISTENER_THREADS: u32 = MOST_THREADS - SPARE_THREADS;
 
 /// No clock of the client's runtime may end a listener call: idem has its own.
-const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const NEVER: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// A runtime for RocketMQ's crates whose lane for listeners is `listener_threads` wide.
 ///
@@ -23,10 +25,9 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(crate) fn own_runtime(name: &str, listener_threads: u32) -> Result<RuntimeOwner, String> {
     let cores = available_parallelism().map_or(2, NonZeroUsize::get).max(2);
     let mut config = RuntimeConfig::for_parallelism(name, cores);
-    let listeners = listener_threads as usize;
-    config.max_blocking_threads = (listeners + SPARE_THREADS).min(512);
+    config.max_blocking_threads = (listener_threads + SPARE_THREADS).min(MOST_THREADS) as usize;
     let lane = &mut config.blocking_lane_policies.metadata_io;
-    lane.max_concurrency = listeners + SPARE_THREADS / 2;
+    lane.max_concurrency = (listener_threads + SPARE_THREADS / 2) as usize;
     lane.max_queue_depth = 65_536;
     lane.queue_timeout = NEVER;
     lane.task_timeout = NEVER;

@@ -1,11 +1,11 @@
 //! The thread that a client lives on, from start to end.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer, SendResult};
+use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::RuntimeOwner;
@@ -38,7 +38,8 @@ pub(super) struct Signals {
 /// The side of a running client that requests are made to.
 pub(super) struct Face {
     handle: Handle,
-    consumer: Arc<Mutex<DefaultMQPushConsumer>>,
+    /// Owned by [`Running`], so that the listener is let go of at the end although this side lives on.
+    consumer: Weak<Mutex<DefaultMQPushConsumer>>,
     producer: Arc<DefaultMQProducer>,
     settings: Arc<ClientSettings>,
     gate: Arc<Gate>,
@@ -119,7 +120,7 @@ impl Face {
     fn of(running: &Running, settings: ClientSettings, gate: Arc<Gate>) -> Self {
         Self {
             handle: Handle::current(),
-            consumer: Arc::clone(&running.consumer),
+            consumer: Arc::downgrade(&running.consumer),
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
             gate,
@@ -131,26 +132,28 @@ impl Face {
     }
 
     pub(super) async fn pause(&self) {
-        let consumer = Arc::clone(&self.consumer);
-        let _ = self.run(async move { consumer.lock().await.suspend().await }).await;
+        if let Some(consumer) = self.consumer.upgrade() {
+            let _ = self.run(async move { consumer.lock().await.suspend().await }).await;
+        }
     }
 
+    #[cfg(test)]
     pub(super) async fn resume(&self) {
-        let consumer = Arc::clone(&self.consumer);
-        let _ = self.run(async move { consumer.lock().await.resume().await }).await;
+        if let Some(consumer) = self.consumer.upgrade() {
+            let _ = self.run(async move { consumer.lock().await.resume().await }).await;
+        }
     }
 
     pub(super) async fn send_copy(&self, message: &MessageExt, purpose: Purpose) -> Result<(), ClientError> {
         let settings = &self.settings;
         let topic = settings.in_namespace(message.topic());
-        let copy = copy::copy(message, &settings.full_group(), &topic, &purpose, settings.delay_by);
-        let sent = self.send(copy).await?;
-        let cause = match sent {
-            Ok(Some(_)) => return Ok(()),
-            Ok(None) => "the client gave no result".to_owned(),
-            Err(cause) => cause,
+        let sent = if message.body().is_none_or(|body| body.is_empty()) {
+            self.send_back(message.clone(), purpose.delay_level()).await?
+        } else {
+            let copy = copy::copy(message, &settings.full_group(), &topic, &purpose, settings.delay_by);
+            self.send(copy).await?
         };
-        Err(ClientError::Unconfirmed {
+        sent.map_err(|cause| ClientError::Unconfirmed {
             what: purpose.what(),
             group: settings.group.clone(),
             topic,
@@ -159,9 +162,35 @@ impl Face {
         })
     }
 
-    async fn send(&self, copy: Message) -> Result<Result<Option<SendResult>, String>, ClientError> {
+    async fn send(&self, copy: Message) -> Result<Result<(), String>, ClientError> {
         let producer = Arc::clone(&self.producer);
-        self.run(async move { producer.send(copy).await.map_err(|error| start::text(&error)) }).await
+        self.run(async move {
+            match Box::pin(producer.send(copy)).await {
+                Ok(Some(_)) => Ok(()),
+                Ok(None) => Err("the client gave no result".to_owned()),
+                Err(error) => Err(start::text(&error)),
+            }
+        })
+        .await
+    }
+
+    /// The client's producer refuses an empty body, so such a message goes the client's own way, without further
+    /// properties. Its silent fallback is an ordinary message, which is refused too and so is an error. Brokers
+    /// refuse empty bodies as well, but a proxy inside the broker goes past that check.
+    pub(super) async fn send_back(
+        &self,
+        mut message: MessageExt,
+        level: i32,
+    ) -> Result<Result<(), String>, ClientError> {
+        let Some(consumer) = self.consumer.upgrade() else { return Err(ClientError::Stopped) };
+        self.run(async move {
+            let consumer = consumer.lock().await.default_mq_push_consumer_impl().cloned();
+            let Some(consumer) = consumer else { return Err("the client is not started".to_owned()) };
+            let broker = Some(message.broker_name().into());
+            let sent = consumer.send_message_back_with_broker_name(&mut message, level, broker, None);
+            Box::pin(sent).await.map_err(|error| start::text(&error))
+        })
+        .await
     }
 
     /// Runs on the client's runtime, so that it works on any executor of the caller's.

@@ -43,7 +43,8 @@ pub enum ConsumeFrom {
     /// The oldest message that the broker has.
     #[default]
     First,
-    /// Messages that come after the start.
+    /// Messages that come after the start, where the broker plays along: of a queue that still has its first
+    /// message in memory it tells a new group to start at that one (`ConsumerManageProcessor` of Apache's broker).
     Last,
     /// Messages stored at or after this time, to the second.
     Timestamp(SystemTime),

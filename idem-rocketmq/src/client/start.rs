@@ -39,6 +39,9 @@ const POLL_ROUTES_MILLIS: u32 = 10_000;
 /// A producer with a larger limit than the default may have sent what is to be sent again.
 const LARGEST_BODY: u32 = 128 << 20;
 
+/// The response code of a broker that does not know the key, or whose user may not read the topic.
+const NO_PERMISSION: i32 = 16;
+
 /// A copy of some megabytes over a slow line.
 const SEND_MILLIS: u32 = 10_000;
 
@@ -166,17 +169,13 @@ async fn ask_a_broker(
         };
         let Some(queue) = queues.first() else { continue };
         let answer = consumer.max_offset(queue).await;
-        if let Some(code) = answer.err().and_then(|error| error.broker_response_code()).filter(is_refusal) {
+        if let Some(code) =
+            answer.err().and_then(|error| error.broker_response_code()).filter(|code| *code == NO_PERMISSION)
+        {
             return Err(ClientError::Refused { group: settings.group.clone(), topic: topic.clone(), code });
         }
     }
     Ok(())
-}
-
-/// `NO_PERMISSION` of every version, and what ACL 2.0 answers to an unknown user.
-fn is_refusal(code: &i32) -> bool {
-    const NO_PERMISSION: i32 = 16;
-    *code == NO_PERMISSION
 }
 
 fn explain(settings: &ClientSettings, error: &Cause) -> ClientError {

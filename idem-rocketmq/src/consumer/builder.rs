@@ -10,7 +10,7 @@ use idem_core::{Settings, Store};
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials};
+use crate::client::{ConsumeFrom, Credentials, DelayBy};
 use crate::handler::{IntoRoute, Route};
 use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) instance_name: Option<String>,
     pub(crate) consume_from: ConsumeFrom,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) delay_by: DelayBy,
     pub(crate) drain: Duration,
 }
 
@@ -54,6 +55,7 @@ impl Builder {
             instance_name: None,
             consume_from: ConsumeFrom::default(),
             credentials: None,
+            delay_by: DelayBy::default(),
             drain: Duration::from_secs(30),
         };
         Self { store: NoStoreYet(()), setup }
@@ -130,6 +132,12 @@ impl<S> Builder<S> {
     /// The access key and secret key for a broker with access control.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.setup.credentials = Some(credentials);
+        self
+    }
+
+    /// How a retry's delay is asked from the broker. By delay level by default, so that every broker can do it.
+    pub fn delay_by(mut self, by: DelayBy) -> Self {
+        self.setup.delay_by = by;
         self
     }
 

@@ -8,7 +8,7 @@ pub use self::builder::{Builder, NoStoreYet};
 #[cfg(feature = "embedded")]
 pub(crate) use self::running::LISTENER_THREADS;
 pub use self::running::RunningConsumer;
-pub use crate::client::{ConsumeFrom, Credentials};
+pub use crate::client::{ConsumeFrom, Credentials, DelayBy};
 
 /// A consumer of a RocketMQ consumer group, in which each key's work is done once.
 ///

@@ -91,6 +91,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         instance_name: setup.instance_name,
         consume_from: setup.consume_from,
         credentials: setup.credentials,
+        delay_by: setup.delay_by,
         listener_threads: LISTENER_THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };
@@ -167,7 +168,6 @@ impl Inner {
         let _ = draining.await;
         self.bridge.engine.stop();
         self.client.shutdown().await;
-        self.bridge.client_is_gone();
         tracing::info!(group = self.group, "consumer stopped");
         self.end.send_replace(true);
     }

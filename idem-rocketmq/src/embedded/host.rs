@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::admin::Admin;
 use super::config::{self, Options, Ports};
 use super::producer::Producer;
-use super::{EmbeddedBroker, EmbeddedError, locks};
+use super::{EmbeddedBroker, EmbeddedError, Face, locks};
 use crate::client::own_runtime;
 
 /// The broker polls large futures.
@@ -27,11 +27,11 @@ const STACK_BYTES: usize = 16 << 20;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+const IMPATIENCE: Duration = Duration::from_millis(200);
+
 /// When broker and name server have ended, nothing is left that is worth waiting for.
 const END_TASKS: Duration = Duration::from_millis(200);
 
-/// The name server's address and what asks the broker.
-type Face = (String, Admin, Producer);
 type Started = Result<Face, EmbeddedError>;
 
 pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedError> {
@@ -45,8 +45,8 @@ pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedEr
     };
     builder.spawn(live).map_err(|error| EmbeddedError::Start(error.to_string()))?;
     let ended = |_| EmbeddedError::Start("its thread ended".to_owned());
-    let (name_server, admin, producer) = started.await.map_err(ended)??;
-    Ok(EmbeddedBroker { name_server, admin, producer, stop: Mutex::new(Some(stop)), down })
+    let face = started.await.map_err(ended)??;
+    Ok(EmbeddedBroker { face, stop: Mutex::new(Some(stop)), down })
 }
 
 type Ready = oneshot::Sender<Started>;
@@ -83,7 +83,7 @@ fn live_in_directory(
     failure
 }
 
-/// Until the stop signal, which also comes by being dropped. A broker that does not end in order panics aloud.
+/// Until the stop signal. A dropped one is that of somebody who cannot wait.
 async fn serve(
     owner: &RuntimeOwner,
     services: Services,
@@ -91,15 +91,16 @@ async fn serve(
     ready: Ready,
     stopped: oneshot::Receiver<()>,
 ) {
-    if ready.send(Ok(face)).is_ok() {
-        let _ = stopped.await;
-    }
-    services.end().await;
+    let patience = match ready.send(Ok(face)) {
+        Ok(()) => stopped.await.map_or(IMPATIENCE, |()| PATIENCE),
+        Err(_) => IMPATIENCE,
+    };
+    services.end(patience).await;
     owner.shutdown_tasks_until(ShutdownDeadline::after(END_TASKS)).await;
 }
 
 struct Services {
-    broker: BrokerBootstrap<Running>,
+    broker: Box<BrokerBootstrap<Running>>,
     name_server: NameServer,
 }
 
@@ -109,8 +110,9 @@ struct NameServer {
 }
 
 impl Services {
-    async fn end(self) {
-        let _ = timeout(PATIENCE, self.broker.shutdown()).await;
+    /// A broker that had consumers takes about three seconds.
+    async fn end(self, patience: Duration) {
+        let _ = timeout(patience, Box::pin(self.broker.shutdown())).await;
         let _ = self.name_server.stop.send(());
         let _ = timeout(END_TASKS, self.name_server.serving).await;
     }
@@ -128,7 +130,9 @@ async fn boot(
     let admin = Admin::new(address(ports.name_server), address(ports.broker));
     let producer = Producer::new(owner.root_context().component("producer"), address(ports.name_server));
     locks::keep(address(ports.name_server), address(ports.broker)).await?;
-    Ok((Services { broker, name_server }, (address(ports.name_server), admin, producer)))
+    let directory = directory.path().to_owned();
+    let face = Face { name_server: address(ports.name_server), directory, admin, producer };
+    Ok((Services { broker, name_server }, face))
 }
 
 async fn boot_name_server(
@@ -163,7 +167,7 @@ async fn boot_broker(
     options: &Options,
     directory: &TempDir,
     ports: Ports,
-) -> Result<BrokerBootstrap<Running>, EmbeddedError> {
+) -> Result<Box<BrokerBootstrap<Running>>, EmbeddedError> {
     let config = config::broker(directory.path(), ports, options)?;
     let context = owner.root_context().component("broker");
     let bootstrap = rocketmq_broker::Builder::new(context, TelemetryRuntimeGuard::noop())
@@ -173,5 +177,6 @@ async fn boot_broker(
         let cause = error.rollback_cause().map_or_else(|| format!("{error:?}"), |cause| format!("{cause:?}"));
         EmbeddedError::Start(cause)
     };
-    Box::pin(bootstrap.initialize().await.map_err(failed)?.start()).await.map_err(failed)
+    let initialized = Box::pin(bootstrap.initialize()).await.map_err(failed)?;
+    Box::pin(initialized.start()).await.map(Box::new).map_err(failed)
 }

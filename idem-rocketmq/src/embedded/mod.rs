@@ -28,8 +28,9 @@ pub use admin::StoredMessage;
 pub use plain::PlainListener;
 pub use producer::{Outgoing, Producer};
 
-use std::thread;
+use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, thread};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -45,11 +46,18 @@ use admin::Admin;
 /// moment; [`shutdown`](Self::shutdown) waits to the end.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
-    name_server: String,
-    admin: Admin,
-    producer: Producer,
+    face: Face,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     down: watch::Receiver<bool>,
+}
+
+/// What of a running broker is of use to others.
+#[derive(Debug)]
+struct Face {
+    name_server: String,
+    directory: PathBuf,
+    admin: Admin,
+    producer: Producer,
 }
 
 /// What went wrong with an embedded broker.
@@ -160,12 +168,12 @@ impl EmbeddedBroker {
 
     /// The address that clients take as their name server, such as `127.0.0.1:40123`.
     pub fn name_server(&self) -> &str {
-        &self.name_server
+        &self.face.name_server
     }
 
     /// A producer to this broker; clones share one connection.
     pub fn producer(&self) -> Producer {
-        self.producer.clone()
+        self.face.producer.clone()
     }
 
     /// Creates a topic, or gives it another number of queues, and waits until consumers can find it.
@@ -178,7 +186,7 @@ impl EmbeddedBroker {
         name: &'a str,
         queues: u32,
     ) -> BoxFuture<'a, Result<(), EmbeddedError>> {
-        Box::pin(self.admin.create_topic(name, queues))
+        Box::pin(self.face.admin.create_topic(name, queues))
     }
 
     /// Reads every message of a topic without being a consumer; no message if the topic does not exist.
@@ -192,7 +200,7 @@ impl EmbeddedBroker {
         &'a self,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<StoredMessage>, EmbeddedError>> {
-        Box::pin(self.admin.read_all(topic))
+        Box::pin(self.face.admin.read_all(topic))
     }
 
     /// The number of the topic's messages that the group has not acked, by its stored offsets.
@@ -207,7 +215,7 @@ impl EmbeddedBroker {
         group: &'a str,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<u64, EmbeddedError>> {
-        Box::pin(self.admin.backlog(group, topic))
+        Box::pin(self.face.admin.backlog(group, topic))
     }
 
     /// Ends broker and name server in order and removes their files; calling it again waits for the same end.
@@ -237,6 +245,10 @@ impl Drop for EmbeddedBroker {
         while running && !*self.down.borrow() && waits < 200 {
             thread::sleep(Duration::from_millis(5));
             waits += 1;
+        }
+        if running {
+            // Its thread does the same, unless the process ends first.
+            let _ = fs::remove_dir_all(&self.face.directory);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Producer {
         let inner = Arc::clone(&self.0);
         let topic = message.topic.clone();
         self.run(topic.clone(), async move {
-            let sent = inner.producer().await?.send(message.into_message()).await;
+            let sent = Box::pin(inner.producer().await?.send(message.into_message())).await;
             let sent = sent.map_err(|error| failed(&topic, &error))?;
             Ok(sent.and_then(|sent| sent.msg_id).map(|id| id.to_string()).unwrap_or_default())
         })

@@ -7,10 +7,10 @@ mod key;
 mod lease;
 mod state;
 
-pub use self::attempt::Attempt;
 pub use self::error::ExtractError;
 pub use self::state::State;
 pub use crate::handler::{Call, Needs};
+pub use idem_core::Attempt;
 pub use idem_core::Lease;
 
 #[doc = include_str!("../docs/extractors.md")]

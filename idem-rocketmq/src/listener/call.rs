@@ -18,7 +18,6 @@ use super::dispatch::{Handler, Prepare};
 use super::report;
 use crate::client;
 use crate::delivery::Delivery;
-use crate::extract::Attempt;
 use crate::handler::{CallContext, Run};
 
 /// One message of the call.
@@ -107,7 +106,7 @@ impl Bridge {
     }
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     fn is_open(&self) -> bool {
         self.shared.open.load(Ordering::Acquire) > 0
     }
@@ -212,10 +211,8 @@ impl<'a> Call<'a> {
         let reporter = Reporter { place, shared: Some(self.shared.clone()) };
         self.bridge.user.spawn(async move {
             let begun = Instant::now();
-            let work = |lease, attempt: idem_core::engine::Attempt| {
-                let attempt = Attempt::new(attempt.number, attempt.max);
-                run.call(CallContext { delivery: delivery.clone(), states, lease, attempt })
-            };
+            let work =
+                |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
             let finished = claimed.run(work).await;
             handler.meter.ran(begun.elapsed());
             let settled = handler.gate.settle_one(finished).await;

@@ -1,8 +1,7 @@
 //! Between the client's listener calls and the engine.
 //!
 //! The client calls a [`Bridge`] with up to 32 messages on a thread that may block. The call answers success only
-//! when every message in it is settled; it never answers "later" while the client can hear it. When the process
-//! goes away under a call, the call blocks until the client has shut down.
+//! when every message in it is settled. When the process goes away under a call, its messages are left to the broker.
 
 mod broker;
 mod call;
@@ -48,10 +47,9 @@ struct Calls {
 
 #[derive(Default)]
 struct State {
-    /// Calls that work on messages; one that blocks for good is not among them.
+    /// Calls that work on messages; one that has left its messages to the broker is not among them.
     working: usize,
     is_closed: bool,
-    is_client_gone: bool,
 }
 
 impl Bridge {
@@ -73,7 +71,7 @@ impl Bridge {
         let _ = self.client.set(Arc::downgrade(client));
     }
 
-    /// Starts no further run; later calls block until the client is gone. Whether this is the first time.
+    /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.
     pub(crate) fn close(&self) -> bool {
         let was_closed = std::mem::replace(&mut self.calls.state.lock().is_closed, true);
         self.engine.close();
@@ -85,12 +83,6 @@ impl Bridge {
         let mut state = self.calls.state.lock();
         let is_timed_out = self.calls.changed.wait_while_for(&mut state, |state| state.working > 0, bound);
         !is_timed_out.timed_out()
-    }
-
-    /// Lets the blocked calls return: the client does not hear them any more.
-    pub(crate) fn client_is_gone(&self) {
-        self.calls.state.lock().is_client_gone = true;
-        self.calls.changed.notify_all();
     }
 
     fn begin(&self) -> bool {
@@ -106,13 +98,6 @@ impl Bridge {
         self.calls.changed.notify_all();
     }
 
-    /// Blocks until the client has shut down. What is answered then has no effect.
-    fn block(&self) -> Answer {
-        let mut state = self.calls.state.lock();
-        self.calls.changed.wait_while(&mut state, |state| !state.is_client_gone);
-        Answer::Later
-    }
-
     async fn client(&self) -> Option<Arc<dyn Broker>> {
         loop {
             match self.client.get() {
@@ -126,13 +111,13 @@ impl Bridge {
 impl Listener for Bridge {
     fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
         if !self.begin() {
-            return self.block();
+            return Answer::Leave;
         }
         let ended = End(self);
         let _entered = idem_core::runtime::handle().enter();
         let is_settled = futures_executor::block_on(self.call(messages));
         drop(ended);
-        if is_settled { Answer::Success } else { self.block() }
+        if is_settled { Answer::Success } else { Answer::Leave }
     }
 }
 

@@ -41,7 +41,7 @@ async fn invariant_4_no_handler_starts_for_a_completed_key() {
     let gate = gate(&engine, Settings::new());
     assert_eq!(succeed(&gate, job("a")).await.outcome, Outcome::Completed);
     let runs = Runs::default();
-    let again = handle(&gate, job("a"), |_, _| async { Ok(runs.one()) }).await.decision;
+    let again = handle(&gate, job("a"), |_, _| async { runs.succeed() }).await.decision;
     assert_eq!((again.verdict, again.outcome, runs.count()), (Verdict::Ack, Outcome::Duplicate, 0));
 }
 
@@ -198,7 +198,12 @@ async fn a_duplicate_beside_a_ten_minute_handler_ends_as_a_duplicate_and_costs_n
     let settings = || Settings { timeout: Some(secs(900)), ..Settings::new() };
     let (first, second) = (gate(&engine_over(&store), settings()), gate(&engine_over(&store), settings()));
     let running = tokio::spawn(async move {
-        handle(&first, job("a"), |_, _| async { Ok(tokio::time::sleep(secs(600)).await) }).await.decision
+        handle(&first, job("a"), |_, _| async {
+            tokio::time::sleep(secs(600)).await;
+            Ok(())
+        })
+        .await
+        .decision
     });
     tokio::time::sleep(secs(1)).await;
     let mut redeliveries = 0;

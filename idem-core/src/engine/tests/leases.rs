@@ -67,9 +67,12 @@ async fn a_handler_that_blocks_its_whole_runtime_keeps_its_lease() {
     let user = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let blocked = gate(&Engine::new(store.clone()), settings());
     let running = user.spawn(async move {
-        handle(&blocked, job("a"), |_, _| async { Ok(std::thread::sleep(Duration::from_millis(1_200))) })
-            .await
-            .decision
+        handle(&blocked, job("a"), |_, _| async {
+            std::thread::sleep(Duration::from_millis(1_200));
+            Ok(())
+        })
+        .await
+        .decision
     });
     let other = gate(&Engine::new(store), settings());
     let begun = std::time::Instant::now();
@@ -136,6 +139,31 @@ async fn whoever_waits_for_a_cancelled_key_gets_the_in_progress_row() {
     let second = succeed(&gate, job("a")).await;
     assert_eq!((second.verdict, second.outcome), (Verdict::Retry(secs(1)), Outcome::InProgress));
     assert_eq!(first.await.unwrap().outcome, Outcome::LeaseLost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_run_that_the_store_does_not_record_yet_is_held_with_it() {
+    let (engine, store) = engine();
+    let gate = gate(&engine, Settings { timeout: Some(secs(60)), ..Settings::new() });
+    let spawn = || {
+        let (gate, store) = (gate.clone(), store.clone());
+        tokio::spawn(async move {
+            let work = |_, _| async move {
+                store.go_down();
+                Ok(())
+            };
+            handle(&gate, job("a"), work).await.decision
+        })
+    };
+    let messages = [spawn(), spawn()];
+    tokio::time::sleep(secs(600)).await;
+    assert!(
+        messages.iter().all(|message| !message.is_finished()),
+        "nothing is sent back while the store is down"
+    );
+    store.come_back();
+    let [first, second] = messages.map(|message| async { message.await.unwrap().outcome });
+    assert_eq!((first.await, second.await), (Outcome::Completed, Outcome::Duplicate));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use self::faulty::Faulty;
-use super::{Admission, Attempt, Engine, Entry, Gate, Job, Settled};
+use super::{Admission, Engine, Entry, Gate, Job, Settled};
 use crate::handler_error::HandlerResult;
 use crate::store::MemoryStore;
 use crate::{
-    Backoff, Clock, Decision, Fingerprint, IdempotencyKey, Lease, Namespace, Outcome, RecordKey, Settings,
-    Verdict,
+    Attempt, Backoff, Clock, Decision, Fingerprint, IdempotencyKey, Lease, Namespace, Outcome, RecordKey,
+    Settings, Verdict,
 };
 
 fn secs(seconds: u64) -> Duration {
@@ -36,6 +36,7 @@ fn engine_over(store: &Arc<Faulty>) -> Engine {
     Engine::with(store.clone(), Clock::tokio(), Handle::current())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "reads better where settings are written in place")]
 fn gate(engine: &Engine, settings: Settings) -> Gate {
     engine.gate("test", settings.resolve().unwrap())
 }
@@ -52,8 +53,17 @@ fn job_with_payload(name: &str, payload: &str) -> Job {
     Job { fingerprint: Some(Fingerprint::of(payload.as_bytes())), ..job(name) }
 }
 
-/// One message's whole way, as a listener drives it.
+/// One message's whole way. It must be decided within two hours, most of them of paused time.
 async fn handle<F>(gate: &Gate, job: Job, work: impl FnOnce(Lease, Attempt) -> F) -> Settled
+where
+    F: Future<Output = HandlerResult>,
+{
+    let handling = handle_now(gate, job, work);
+    tokio::time::timeout(secs(7_200), handling).await.expect("a message is decided within two hours")
+}
+
+/// One message's whole way, as a listener drives it.
+async fn handle_now<F>(gate: &Gate, job: Job, work: impl FnOnce(Lease, Attempt) -> F) -> Settled
 where
     F: Future<Output = HandlerResult>,
 {
@@ -92,5 +102,12 @@ impl Runs {
 
     fn one(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A handler's work: it counts and succeeds.
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a handler returns")]
+    fn succeed(&self) -> HandlerResult {
+        self.one();
+        Ok(())
     }
 }

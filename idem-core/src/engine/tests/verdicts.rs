@@ -120,7 +120,7 @@ async fn the_same_key_under_another_payload_is_noticed_where_it_is_asked_for() {
         assert_eq!(succeed(&gate, job_with_payload("a", "one")).await.outcome, Outcome::Duplicate);
         let runs = Runs::default();
         let other =
-            handle(&gate, job_with_payload("a", "two"), |_, _| async { Ok(runs.one()) }).await.decision;
+            handle(&gate, job_with_payload("a", "two"), |_, _| async { runs.succeed() }).await.decision;
         assert_eq!(other.verdict, verdict);
         assert_eq!(runs.count(), usize::from(choice == FingerprintMismatch::Run));
     }
@@ -160,7 +160,7 @@ async fn a_shutdown_ends_a_hold_and_leaves_the_message() {
     assert_eq!(held.await.unwrap().verdict, Verdict::Leave);
 }
 
-async fn decided(admission: Admission) -> Decision {
+fn decided(admission: Admission) -> Decision {
     match admission {
         Admission::Decided(settled) => settled.decision,
         other => panic!("{other:?}"),
@@ -172,7 +172,7 @@ async fn unfit_messages_become_dead_letters_until_they_are_more_than_half() {
     let (engine, _) = engine();
     let gate = gate(&engine, Settings::new());
     for _ in 0..50 {
-        let decision = decided(gate.unfit(Unfit::Undecodable, "no JSON", 1).await).await;
+        let decision = decided(gate.unfit(Unfit::Undecodable, "no JSON", 1).await);
         assert_eq!((decision.verdict, decision.outcome), (Verdict::DeadLetter, Outcome::Undecodable));
     }
     let mut held = Box::pin(gate.unfit(Unfit::MissingKey, "no key", 1));
@@ -181,7 +181,7 @@ async fn unfit_messages_become_dead_letters_until_they_are_more_than_half() {
         "a bad deploy must not empty a topic"
     );
     (0..60).for_each(|_| gate.fit());
-    assert_eq!(decided(held.await).await.outcome, Outcome::MissingKey);
+    assert_eq!(decided(held.await).outcome, Outcome::MissingKey);
 }
 
 #[tokio::test(start_paused = true)]
@@ -193,9 +193,9 @@ async fn unfit_messages_are_retried_or_run_where_the_policy_says_so() {
         ..Settings::new()
     };
     let gate = gate(&engine, settings);
-    let retried = decided(gate.unfit(Unfit::Undecodable, "no JSON", 2).await).await;
+    let retried = decided(gate.unfit(Unfit::Undecodable, "no JSON", 2).await);
     assert_eq!(retried.verdict, Verdict::Retry(secs(30)));
-    let last = decided(gate.unfit(Unfit::Undecodable, "no JSON", 16).await).await;
+    let last = decided(gate.unfit(Unfit::Undecodable, "no JSON", 16).await);
     assert_eq!(last.verdict, Verdict::DeadLetter);
     let Admission::Run(claimed) = gate.unfit(Unfit::MissingKey, "no key", 1).await else { panic!("not run") };
     let settled = gate.settle_one(claimed.run(|_, _| async { Ok(()) }).await).await;

@@ -94,10 +94,12 @@ macro_rules! __conformance_rules {
             invariant_2_late_copy_of_a_completed_claim_is_told_completed
             invariant_3_completed_is_never_overwritten_before_retention
             invariant_3_completed_is_forgotten_after_retention
+            a_longer_life_replaces_a_shorter_one
             invariant_3_bounded_store_fails_when_full
             invariant_3_bounded_store_has_room_again_after_expiry
             invariant_7_fences_grow
             invariant_7_fences_grow_in_bursts
+            invariant_7_fences_grow_when_the_clock_steps_back
             attempts_are_counted_kept_and_reset
             attempts_are_not_counted_twice_by_a_repeated_release
             attempts_survive_a_crash_and_are_not_counted_by_it

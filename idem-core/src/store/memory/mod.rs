@@ -187,7 +187,9 @@ impl Store for MemoryStore {
         let now = self.now();
         let answer = |request: &ClaimRequest| {
             let hash = request.key.hash64();
-            self.with_room(hash, now, |shard, room| rules::claim(shard, hash, request, now, || room.take()))
+            self.with_room(hash, now, |shard, room| {
+                rules::claim(shard.place(hash, &request.key, now.clock), request, now, || room.take())
+            })
         };
         Box::pin(ready(Ok(batch.iter().map(answer).collect())))
     }
@@ -196,7 +198,8 @@ impl Store for MemoryStore {
         let now = self.now();
         let answer = |request: &RenewRequest| {
             let hash = request.key.hash64();
-            Ok(rules::renew(&mut self.shard(hash, now), hash, request, now))
+            let mut shard = self.shard(hash, now);
+            Ok(rules::renew(shard.place(hash, &request.key, now.clock), request, now))
         };
         Box::pin(ready(Ok(batch.iter().map(answer).collect())))
     }
@@ -206,7 +209,7 @@ impl Store for MemoryStore {
         let answer = |request: &CompleteRequest| {
             let hash = request.key.hash64();
             self.with_room(hash, now, |shard, room| {
-                rules::complete(shard, hash, request, now, || room.take())
+                rules::complete(shard.place(hash, &request.key, now.clock), request, now, || room.take())
             })
         };
         Box::pin(ready(Ok(batch.iter().map(answer).collect())))
@@ -216,14 +219,15 @@ impl Store for MemoryStore {
         let now = self.now();
         let answer = |request: &ReleaseRequest| {
             let hash = request.key.hash64();
-            Ok(rules::release(&mut self.shard(hash, now), hash, request, now))
+            let mut shard = self.shard(hash, now);
+            Ok(rules::release(shard.place(hash, &request.key, now.clock), request, now))
         };
         Box::pin(ready(Ok(batch.iter().map(answer).collect())))
     }
 
     fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let (hash, now) = (key.hash64(), self.now());
-        let record = self.shard(hash, now).valid(hash, key, now.clock).map(|slot| slot.record.clone());
+        let record = self.shard(hash, now).read(hash, key, now.clock).cloned();
         Box::pin(ready(Ok(record)))
     }
 

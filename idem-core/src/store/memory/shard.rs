@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::key::RecordKey;
 use crate::record::Record;
@@ -25,67 +26,114 @@ pub(super) struct Now {
 pub(super) struct Slot {
     hash: u64,
     key: RecordKey,
-    pub(super) record: Record,
-    /// When the record's life ends. Set it with [`Shard::expire`].
+    record: Record,
+    /// When the record's life ends.
     pub(super) expires: Duration,
     /// The earliest moment at which the heap looks at this slot; never later than `expires`.
     looked_at: Duration,
 }
 
+/// When to look at which hash. An entry whose slot is gone, or is looked at by another one, is stale.
+type Heap = BinaryHeap<Reverse<(Duration, u64)>>;
+
 /// A part of the store behind one lock.
 #[derive(Default)]
 pub(super) struct Shard {
-    table: HashTable<Slot>,
-    /// When to look at which hash. An entry whose slot is gone, or is looked at by another one, is stale.
-    heap: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// Boxed, so that a table that grows moves pointers only.
+    table: HashTable<Box<Slot>>,
+    heap: Heap,
 }
 
-impl Shard {
-    /// The record of a key whose life is not over.
-    pub(super) fn valid(&mut self, hash: u64, key: &RecordKey, now: Duration) -> Option<&mut Slot> {
-        self.table.find_mut(hash, |slot| slot.key == *key).filter(|slot| slot.expires > now)
+/// What is under a key. One search of the table serves the whole operation.
+pub(super) enum Place<'a> {
+    /// A record whose life is not over.
+    Held(Held<'a>),
+    /// None, or an expired one.
+    Free(Free<'a>),
+}
+
+/// A record whose life is not over.
+pub(super) struct Held<'a> {
+    slot: &'a mut Slot,
+    heap: &'a mut Heap,
+}
+
+/// The place for a record.
+pub(super) struct Free<'a> {
+    entry: Entry<'a, Box<Slot>>,
+    heap: &'a mut Heap,
+    hash: u64,
+}
+
+impl Held<'_> {
+    pub(super) fn record(&self) -> &Record {
+        &self.slot.record
     }
 
-    /// Puts a record in place of none or of an expired one. `room` is asked where the table grows; the answer
-    /// is whether there was room.
+    /// Changes the record, and when its life ends.
+    pub(super) fn change(&mut self, expires: Duration, change: impl FnOnce(&mut Record)) {
+        change(&mut self.slot.record);
+        self.slot.expire(expires, self.heap);
+    }
+}
+
+impl Free<'_> {
+    /// Puts a record there. `room` is asked where the table grows; the answer is whether there was room.
     pub(super) fn put(
-        &mut self,
-        hash: u64,
+        self,
         key: &RecordKey,
         record: Record,
         expires: Duration,
         room: impl FnOnce() -> bool,
     ) -> bool {
-        if let Some(slot) = self.table.find_mut(hash, |slot| slot.key == *key) {
-            slot.record = record;
-            Self::expire(&mut self.heap, slot, expires);
-            return true;
+        match self.entry {
+            Entry::Occupied(mut old) => {
+                let slot = old.get_mut();
+                slot.record = record;
+                slot.expire(expires, self.heap);
+                true
+            }
+            Entry::Vacant(_) if !room() => false,
+            Entry::Vacant(vacant) => {
+                let slot = Slot { hash: self.hash, key: key.clone(), record, expires, looked_at: expires };
+                vacant.insert(Box::new(slot));
+                self.heap.push(Reverse((expires, self.hash)));
+                true
+            }
         }
-        if !room() {
-            return false;
+    }
+}
+
+impl Slot {
+    /// A life that ends later is noticed when the heap looks; only one that ends earlier needs a new entry.
+    fn expire(&mut self, expires: Duration, heap: &mut Heap) {
+        self.expires = expires;
+        if expires < self.looked_at {
+            self.looked_at = expires;
+            heap.push(Reverse((expires, self.hash)));
         }
-        let slot = Slot { hash, key: key.clone(), record, expires, looked_at: expires };
-        self.table.insert_unique(hash, slot, |slot| slot.hash);
-        self.heap.push(Reverse((expires, hash)));
-        true
+    }
+}
+
+impl Shard {
+    pub(super) fn place(&mut self, hash: u64, key: &RecordKey, now: Duration) -> Place<'_> {
+        let heap = &mut self.heap;
+        match self.table.entry(hash, |slot| slot.key == *key, |slot| slot.hash) {
+            Entry::Occupied(held) if held.get().expires > now => {
+                Place::Held(Held { slot: held.into_mut(), heap })
+            }
+            entry => Place::Free(Free { entry, heap, hash }),
+        }
     }
 
-    /// Changes the record of a key whose life is not over, and when that life ends.
-    pub(super) fn change(
-        &mut self,
-        hash: u64,
-        key: &RecordKey,
-        expires: Duration,
-        change: impl FnOnce(&mut Record),
-    ) {
-        if let Some(slot) = self.table.find_mut(hash, |slot| slot.key == *key) {
-            change(&mut slot.record);
-            Self::expire(&mut self.heap, slot, expires);
-        }
+    /// The record of a key whose life is not over.
+    pub(super) fn read(&self, hash: u64, key: &RecordKey, now: Duration) -> Option<&Record> {
+        let slot = self.table.find(hash, |slot| slot.key == *key)?;
+        (slot.expires > now).then_some(&slot.record)
     }
 
     /// Takes a record out.
-    pub(super) fn remove(&mut self, hash: u64, key: &RecordKey) -> Option<Slot> {
+    pub(super) fn remove(&mut self, hash: u64, key: &RecordKey) -> Option<Box<Slot>> {
         let entry = self.table.find_entry(hash, |slot| slot.key == *key).ok()?;
         Some(entry.remove().0)
     }
@@ -119,14 +167,5 @@ impl Shard {
         slot.looked_at = slot.expires;
         self.heap.push(Reverse((slot.expires, hash)));
         false
-    }
-
-    /// A life that ends later is noticed when the heap looks; only one that ends earlier needs a new entry.
-    fn expire(heap: &mut BinaryHeap<Reverse<(Duration, u64)>>, slot: &mut Slot, expires: Duration) {
-        slot.expires = expires;
-        if expires < slot.looked_at {
-            slot.looked_at = expires;
-            heap.push(Reverse((expires, slot.hash)));
-        }
     }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check;
-use super::errors::store_error;
-use super::link::Link;
-use super::target::{Login, Target, Tls, Topology};
+use super::target::{Login, Tls, Topology};
 use super::{Inner, RedisStore};
 use crate::runtime;
 use crate::store::StoreError;
@@ -99,15 +97,11 @@ impl RedisStoreBuilder {
         if self.urls.is_empty() {
             return Err(StoreError::config("a Redis store needs at least one URL"));
         }
-        let target = Target::new(&self).map_err(|error| store_error(error, "the given URL"))?;
-        let target = Arc::new(target);
-        let connecting = Arc::clone(&target);
-        let connected = runtime::handle().spawn(async move { check::connect(&connecting).await });
-        let connection = connected.await.map_err(|error| {
-            StoreError::unavailable("connecting to Redis was cut off").with_source(error)
-        })??;
-        let link = Link::new(target, self.response_timeout, connection);
-        Ok(RedisStore(Arc::new(Inner { link, prefix: self.prefix })))
+        let prefix = self.prefix.clone();
+        let connected = runtime::handle().spawn(async move { check::connect(&self).await });
+        let cut_off = |error| StoreError::unavailable("connecting to Redis was cut off").with_source(error);
+        let route = connected.await.map_err(cut_off)??;
+        Ok(RedisStore(Arc::new(Inner { route, prefix })))
     }
 }
 

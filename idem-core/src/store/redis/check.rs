@@ -3,26 +3,68 @@
 use std::sync::Once;
 
 use futures_util::future::join_all;
-use redis::{ConnectionInfo, RedisResult, Value};
+use redis::aio::{ConnectionLike as _, MultiplexedConnection};
+use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::timeout;
 
+use super::builder::RedisStoreBuilder;
+use super::cluster::Cluster;
 use super::errors::{store_error, timed_out};
-use super::link::Connection;
-use super::target::{CONNECT_TIMEOUT, Target};
+use super::link::Link;
+use super::route::{Route, Ways};
+use super::target::{CONNECT_TIMEOUT, Target, Topology};
 use crate::store::StoreError;
 
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Connects to a target whose servers pass the checks.
-pub(super) async fn connect(target: &Target) -> Result<Connection, StoreError> {
+/// Connects to servers that pass the checks.
+pub(super) async fn connect(builder: &RedisStoreBuilder) -> Result<Route, StoreError> {
     provide_crypto();
-    if target.is_cluster() {
-        check_nodes(target).await?;
-        return target.connect().await.map_err(|error| store_error(error, target.name()));
+    let (ways, name) = match &builder.topology {
+        Topology::Server => connect_one(server(builder, &builder.urls[0])?).await?,
+        Topology::Sentinel { master } => {
+            let (login, tls) = (&builder.login, &builder.tls);
+            let target = Target::master(&builder.urls, master, login, tls, builder.response_timeout);
+            connect_one(target.map_err(not_valid)?).await?
+        }
+        Topology::Cluster => connect_cluster(builder).await?,
+    };
+    Ok(Route { ways, name, response_timeout: builder.response_timeout })
+}
+
+fn server(builder: &RedisStoreBuilder, url: &str) -> Result<Target, StoreError> {
+    Target::server(url, &builder.login, &builder.tls, builder.response_timeout).map_err(not_valid)
+}
+
+fn not_valid(error: RedisError) -> StoreError {
+    store_error(error, "the given URL")
+}
+
+async fn connect_one(target: Target) -> Result<(Ways, String), StoreError> {
+    let name = target.name();
+    let connection = connect_and_check(&target, false).await?;
+    Ok((Ways::One(Link::connected(target, connection)), name))
+}
+
+/// A cluster is fit when each node that answers is, and one does.
+async fn connect_cluster(builder: &RedisStoreBuilder) -> Result<(Ways, String), StoreError> {
+    let seeds = builder.urls.iter().map(|url| server(builder, url)).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<_> = seeds.iter().map(Target::name).collect();
+    let name = format!("{} (cluster)", names.join(", "));
+    let mut unavailable = Ok(());
+    let mut fit = false;
+    for checked in join_all(seeds.iter().map(|seed| connect_and_check(seed, true))).await {
+        match checked {
+            Ok(_) => fit = true,
+            Err(error) if error.is_unavailable() => unavailable = Err(error),
+            Err(error) => return Err(error),
+        }
     }
-    let mut connection = target.connect().await.map_err(|error| store_error(error, target.name()))?;
-    check(&mut connection, target, target.name()).await?;
-    Ok(connection)
+    if !fit {
+        unavailable?;
+    }
+    let cluster = Cluster::connect(seeds, builder.response_timeout).await;
+    Ok((Ways::Cluster(cluster.map_err(|error| store_error(error, &name))?), name))
 }
 
 /// rustls asks the process for a provider, and panics where two are linked and none is chosen.
@@ -34,34 +76,20 @@ fn provide_crypto() {
     });
 }
 
-/// A cluster is fit when each node that answers is, and one does.
-async fn check_nodes(target: &Target) -> Result<(), StoreError> {
-    let checked = join_all(target.nodes().iter().map(|node| check_node(target, node))).await;
-    let mut unavailable = None;
-    let mut fit = false;
-    for result in checked {
-        match result {
-            Ok(()) => fit = true,
-            Err(error) if error.is_unavailable() => unavailable = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    if fit { Ok(()) } else { unavailable.map_or(Ok(()), Err) }
+async fn connect_and_check(target: &Target, cluster: bool) -> Result<MultiplexedConnection, StoreError> {
+    let name = target.name();
+    let mut connection = target.connect().await.map_err(|error| store_error(error, &name))?;
+    check(&mut connection, cluster, &name).await?;
+    Ok(connection)
 }
 
-async fn check_node(target: &Target, node: &ConnectionInfo) -> Result<(), StoreError> {
-    let name = node.addr().to_string();
-    let connecting = timeout(CONNECT_TIMEOUT, target.connect_node(node));
-    let connected = connecting.await.unwrap_or_else(|_| Err(timed_out()));
-    check(&mut connected.map_err(|error| store_error(error, &name))?, target, &name).await
-}
-
-async fn check(connection: &mut Connection, target: &Target, name: &str) -> Result<(), StoreError> {
+async fn check(connection: &mut MultiplexedConnection, cluster: bool, name: &str) -> Result<(), StoreError> {
     let info = redis::cmd("INFO");
-    let asked = timeout(CONNECT_TIMEOUT, connection.query(&info));
-    match asked.await.unwrap_or_else(|_| Err(timed_out())).and_then(text) {
-        Ok(info) => check_info(&info, target.is_cluster(), name),
-        Err(error) if error.to_string().contains("INFO") => {
+    let asked = timeout(CONNECT_TIMEOUT, connection.req_packed_command(&info));
+    let answer = asked.await.unwrap_or_else(|_| Err(timed_out())).and_then(Value::extract_error);
+    match answer.and_then(text) {
+        Ok(info) => check_info(&info, cluster, name),
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
             tracing::warn!(
                 redis = name,
                 "Redis does not let idem read INFO: its version and eviction policy are not checked"

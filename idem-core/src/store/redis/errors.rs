@@ -67,9 +67,9 @@ pub(super) fn ends_connection(error: &RedisError) -> bool {
     error.is_unrecoverable_error() || error.is_timeout() || text(error).contains("READONLY")
 }
 
-/// Whether a cluster's connection is of no more use: its task has ended, or it has lost sight of every node.
-pub(super) fn ends_cluster(error: &RedisError) -> bool {
-    error.is_connection_dropped() || error.kind() == ErrorKind::ClusterConnectionNotFound
+/// Whether a connection that had been made was closed by the other end.
+pub(super) fn broke_off(error: &RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
 enum Meaning {

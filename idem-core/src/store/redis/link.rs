@@ -1,54 +1,32 @@
-//! A connection that is made again when it broke.
+//! A connection to one server that is made again when it broke.
 //!
 //! Architecture Invariant: everything here runs on idem's own runtime, so that the connection's tasks outlive
 //! the caller's runtime and go on while a handler blocks its threads.
 
-use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, Shared, ready};
 use parking_lot::Mutex;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::errors::{ends_cluster, ends_connection, timed_out};
+use super::errors::{broke_off, ends_connection, timed_out};
 use super::target::Target;
 use crate::runtime;
 
-/// A connection to one server, or to all of a cluster. Clones share it.
-#[derive(Clone)]
-pub(super) enum Connection {
-    Server(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl Connection {
-    pub(super) async fn query(&mut self, command: &Cmd) -> RedisResult<Value> {
-        let value = match self {
-            Self::Server(server) => server.req_packed_command(command).await,
-            Self::Cluster(cluster) => cluster.req_packed_command(command).await,
-        }?;
-        value.extract_error()
-    }
-
-    /// Whether this connection is of no more use after this error. A cluster's repairs itself, except where it
-    /// knows no node any more.
-    fn ends_with(&self, error: &RedisError) -> bool {
-        match self {
-            Self::Server(_) => ends_connection(error),
-            Self::Cluster(_) => ends_cluster(error),
-        }
-    }
+/// What is sent: one command, and what goes before it.
+#[derive(Clone, Copy)]
+pub(super) enum Message<'a> {
+    Plain(&'a Cmd),
+    /// To a cluster's node that is just taking the key's slot over.
+    Asking(&'a Cmd),
 }
 
 /// The way to the target, connected or being connected.
 pub(super) struct Link {
     target: Arc<Target>,
-    response_timeout: Duration,
     current: Mutex<Current>,
 }
 
@@ -59,35 +37,41 @@ struct Current {
     connection: Connecting,
 }
 
-type Connecting = Shared<BoxFuture<'static, RedisResult<Connection>>>;
+type Connecting = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
 
 impl Link {
     /// A link that is connected already.
-    pub(super) fn new(target: Arc<Target>, response_timeout: Duration, connection: Connection) -> Self {
-        let connection = ready(Ok(connection)).boxed().shared();
-        let current = Mutex::new(Current { generation: 0, connection });
-        Self { target, response_timeout, current }
+    pub(super) fn connected(target: Target, connection: MultiplexedConnection) -> Self {
+        Self::with(Arc::new(target), ready(Ok(connection)).boxed().shared())
+    }
+
+    /// A link that connects now.
+    pub(super) fn connecting(target: Target) -> Self {
+        let target = Arc::new(target);
+        let connection = connect(&target);
+        Self::with(target, connection)
+    }
+
+    fn with(target: Arc<Target>, connection: Connecting) -> Self {
+        Self { target, current: Mutex::new(Current { generation: 0, connection }) }
     }
 
     pub(super) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Sends a command and waits for its answer, up to the response time-out.
+    /// Sends a message and waits for its answer, up to the deadline.
     ///
-    /// A connection that turns out to be broken is replaced, and the command repeated once on the new one: that
+    /// A connection that turns out to be broken is replaced, and the message repeated once on the new one: that
     /// is safe for every command of a store.
-    pub(super) async fn query(&self, command: &Cmd) -> RedisResult<Value> {
-        let deadline = Instant::now() + self.response_timeout;
-        match self.attempt(command, deadline).await {
-            Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {
-                self.attempt(command, deadline).await
-            }
+    pub(super) async fn query(&self, message: Message<'_>, deadline: Instant) -> RedisResult<Value> {
+        match self.attempt(message, deadline).await {
+            Err(error) if broke_off(&error) => self.attempt(message, deadline).await,
             answer => answer,
         }
     }
 
-    async fn attempt(&self, command: &Cmd, deadline: Instant) -> RedisResult<Value> {
+    async fn attempt(&self, message: Message<'_>, deadline: Instant) -> RedisResult<Value> {
         let Current { generation, connection } = self.current.lock().clone();
         let mut connection = match timeout_at(deadline, connection).await {
             Ok(Ok(connection)) => connection,
@@ -98,9 +82,9 @@ impl Link {
             // The handshake goes on in its own task; a later call finds its end.
             Err(_) => return Err(timed_out()),
         };
-        let answer =
-            timeout_at(deadline, connection.query(command)).await.unwrap_or_else(|_| Err(timed_out()));
-        if answer.as_ref().is_err_and(|error| connection.ends_with(error)) {
+        let answer = timeout_at(deadline, send(&mut connection, message)).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out()));
+        if answer.as_ref().is_err_and(ends_connection) {
             self.replace(generation);
         }
         answer
@@ -120,4 +104,18 @@ fn connect(target: &Arc<Target>) -> Connecting {
     let target = Arc::clone(target);
     let connecting = runtime::handle().spawn(async move { target.connect().await });
     async { connecting.await.unwrap_or_else(|_| Err(timed_out())) }.boxed().shared()
+}
+
+async fn send(connection: &mut MultiplexedConnection, message: Message<'_>) -> RedisResult<Value> {
+    match message {
+        Message::Plain(command) => connection.req_packed_command(command).await?,
+        Message::Asking(command) => {
+            let mut pipeline = Pipeline::with_capacity(2);
+            pipeline.cmd("ASKING").add_command(command.clone());
+            let answers = connection.req_packed_commands(&pipeline, 0, 2).await?;
+            let none = || RedisError::from((ErrorKind::UnexpectedReturnType, "no answer behind ASKING"));
+            answers.into_iter().next_back().ok_or_else(none)?
+        }
+    }
+    .extract_error()
 }

@@ -3,9 +3,13 @@
 mod answer;
 mod builder;
 mod check;
+mod cluster;
 mod errors;
 mod link;
+mod route;
 mod script;
+mod slot;
+mod slot_map;
 mod target;
 
 use std::fmt;
@@ -17,7 +21,7 @@ use futures_util::future::BoxFuture;
 
 pub use self::builder::RedisStoreBuilder;
 use self::errors::store_error;
-use self::link::Link;
+use self::route::Route;
 use self::script::{Entry, Script};
 use self::target::Topology;
 use super::{
@@ -33,7 +37,7 @@ use crate::runtime;
 pub struct RedisStore(Arc<Inner>);
 
 struct Inner {
-    link: Link,
+    route: Route,
     prefix: Vec<u8>,
 }
 
@@ -89,8 +93,8 @@ impl RedisStore {
     ) -> BoxFuture<'_, Answers<T>> {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
-            let answers = on_runtime(async move { script::run(&inner.link, script, &batch).await }).await?;
-            let at = self.0.link.target().name();
+            let answers = on_runtime(async move { script::run(&inner.route, script, &batch).await }).await?;
+            let at = &self.0.route.name;
             let answer = |answer: redis::RedisResult<Vec<u8>>| match answer {
                 Ok(bytes) => read(&bytes, at),
                 Err(error) => Err(store_error(error, at)),
@@ -116,7 +120,7 @@ async fn on_runtime<T: Send + 'static>(
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("at", &self.0.link.target().name())
+            .field("at", &self.0.route.name)
             .field("prefix", &String::from_utf8_lossy(&self.0.prefix))
             .finish_non_exhaustive()
     }
@@ -176,11 +180,13 @@ impl Store for RedisStore {
 
     fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let inner = Arc::clone(&self.0);
+        let raw_key = self.key(key);
         let mut get = redis::cmd("GET");
-        get.arg(self.key(key));
+        get.arg(&raw_key);
         Box::pin(async move {
-            let value = on_runtime(async move { inner.link.query(&get).await }).await?;
-            answer::record(value, self.0.link.target().name())
+            let group = inner.route.group(&raw_key);
+            let value = on_runtime(async move { inner.route.query(group, &get).await }).await?;
+            answer::record(value, &self.0.route.name)
         })
     }
 

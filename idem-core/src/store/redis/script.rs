@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use futures_util::future::join_all;
-use redis::cluster_routing::Slot;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
-use super::link::Link;
+use super::route::Route;
 
 /// A script's text, and the hash by which a server that has it runs it.
 pub(super) struct Script {
@@ -41,54 +40,71 @@ pub(super) struct Entry {
 }
 
 /// Runs the script over the batch, in one step on a server and in one step for each slot on a cluster. Every
-/// entry has its answer at its place.
+/// entry has its answer at its place. The outer error is that of a batch which failed everywhere.
 pub(super) async fn run(
-    link: &Link,
+    route: &Route,
     script: &Script,
     batch: &[Entry],
 ) -> RedisResult<Vec<RedisResult<Vec<u8>>>> {
-    if !link.target().is_cluster() {
-        let batch: Vec<&Entry> = batch.iter().collect();
-        return Ok(run_one(link, script, &batch).await?.into_iter().map(Ok).collect());
-    }
-    let slots = split(batch);
-    let runs = slots.iter().map(async |places| {
+    let groups = split(route, batch);
+    let runs = groups.iter().map(async |(group, places)| {
         let entries: Vec<&Entry> = places.iter().map(|&place| &batch[place]).collect();
-        run_one(link, script, &entries).await
+        run_group(route, *group, script, &entries).await
     });
-    Ok(put_together(batch.len(), &slots, join_all(runs).await))
+    let mut answers: Vec<RedisResult<Vec<u8>>> = batch.iter().map(|_| Ok(Vec::new())).collect();
+    for ((_, places), parts) in groups.iter().zip(join_all(runs).await) {
+        places.iter().zip(parts).for_each(|(&place, part)| answers[place] = part);
+    }
+    match answers.first() {
+        Some(Err(error)) if answers.iter().all(Result::is_err) => Err(error.clone()),
+        _ => Ok(answers),
+    }
 }
 
-/// The places of the entries of each slot, in the batch's order.
-fn split(batch: &[Entry]) -> Vec<Vec<usize>> {
-    let mut slots: HashMap<Slot, Vec<usize>> = HashMap::new();
+/// The places of the entries of each group, in the batch's order.
+type Groups = Vec<(usize, Vec<usize>)>;
+
+fn split(route: &Route, batch: &[Entry]) -> Groups {
+    let mut groups: HashMap<usize, Vec<usize>> = HashMap::new();
     for (place, entry) in batch.iter().enumerate() {
-        slots.entry(Slot::for_key(&entry.key)).or_default().push(place);
+        groups.entry(route.group(&entry.key)).or_default().push(place);
     }
-    slots.into_values().collect()
+    groups.into_iter().collect()
 }
 
-fn put_together(
-    len: usize,
-    slots: &[Vec<usize>],
-    results: Vec<RedisResult<Vec<Vec<u8>>>>,
+/// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
+/// on different sides.
+async fn run_group(
+    route: &Route,
+    group: usize,
+    script: &Script,
+    batch: &[&Entry],
 ) -> Vec<RedisResult<Vec<u8>>> {
-    let mut answers: Vec<RedisResult<Vec<u8>>> = (0..len).map(|_| Ok(Vec::new())).collect();
-    for (places, result) in slots.iter().zip(results) {
-        match result {
-            Ok(parts) => places.iter().zip(parts).for_each(|(&place, part)| answers[place] = Ok(part)),
-            Err(error) => places.iter().for_each(|&place| answers[place] = Err(error.clone())),
+    match run_script(route, group, script, batch).await {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for entry in batch.chunks(1) {
+                let answer = run_script(route, group, script, entry).await;
+                answers.push(answer.map(|mut answers| answers.pop().unwrap_or_default()));
+            }
+            answers
         }
+        Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
     }
-    answers
 }
 
 /// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
-async fn run_one(link: &Link, script: &Script, batch: &[&Entry]) -> RedisResult<Vec<Vec<u8>>> {
+async fn run_script(
+    route: &Route,
+    group: usize,
+    script: &Script,
+    batch: &[&Entry],
+) -> RedisResult<Vec<Vec<u8>>> {
     let by_hash = command("EVALSHA", &script.hash, batch);
-    let value = match link.query(&by_hash).await {
+    let value = match route.query(group, &by_hash).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            link.query(&command("EVAL", script.text, batch)).await?
+            route.query(group, &command("EVAL", script.text, batch)).await?
         }
         answer => answer?,
     };

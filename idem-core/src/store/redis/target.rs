@@ -1,9 +1,8 @@
-//! Which server or servers a store speaks to, and how a connection to them is made.
+//! Which server a connection leads to, and how it is made.
 
-use std::fmt;
 use std::time::Duration;
 
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
@@ -11,35 +10,10 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use super::builder::RedisStoreBuilder;
 use super::errors::timed_out;
-use super::link::Connection;
 
 /// Longer than a handshake over a bad line takes, short enough for a start-up to say what is wrong.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Makes connections, and knows what to call their other end in an error.
-pub(super) struct Target {
-    kind: Kind,
-    name: String,
-    nodes: Vec<ConnectionInfo>,
-    certificates: Option<TlsCertificates>,
-    response_timeout: Duration,
-}
-
-enum Kind {
-    Server,
-    Cluster,
-    Sentinel { master: String, login: Login },
-}
-
-/// How to log in to the servers behind Sentinels, whose URLs are the Sentinels' own.
-#[derive(Clone, Default)]
-pub(super) struct Login {
-    pub(super) username: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) database: Option<i64>,
-}
 
 /// Where the URLs lead.
 #[derive(Clone)]
@@ -49,89 +23,126 @@ pub(super) enum Topology {
     Sentinel { master: String },
 }
 
+/// Makes connections to one server, and knows what to call it in an error.
+#[derive(Clone)]
+pub(super) struct Target {
+    place: Place,
+    certificates: Option<TlsCertificates>,
+    response_timeout: Duration,
+}
+
+#[derive(Clone)]
+enum Place {
+    /// The server at this address.
+    Server(ConnectionInfo),
+    /// The server that these sentinels call master.
+    Master { sentinels: Vec<ConnectionInfo>, name: String, login: Login },
+}
+
+/// How to log in to a server. `None` where the URL says it, or nothing is to be said.
+#[derive(Clone, Default)]
+pub(super) struct Login {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) database: Option<i64>,
+}
+
+/// Certificates in PEM form.
+#[derive(Clone, Default)]
+pub(super) struct Tls {
+    pub(super) roots: Option<Vec<u8>>,
+    pub(super) client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
 impl Target {
-    /// Reads the builder's URLs.
-    pub(super) fn new(builder: &RedisStoreBuilder) -> RedisResult<Self> {
-        let nodes = builder.urls.iter().map(|url| builder.login.node(url, &builder.topology));
-        let nodes = nodes.collect::<RedisResult<Vec<_>>>()?;
-        let kind = match &builder.topology {
-            Topology::Server => Kind::Server,
-            Topology::Cluster => Kind::Cluster,
-            Topology::Sentinel { master } => {
-                Kind::Sentinel { master: master.clone(), login: builder.login.clone() }
-            }
-        };
-        let name = nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>().join(", ");
-        let name = match &kind {
-            Kind::Server => name,
-            Kind::Cluster => format!("{name} (cluster)"),
-            Kind::Sentinel { master, .. } => format!("master `{master}` of the sentinels {name}"),
-        };
-        let certificates = builder.tls.certificates();
-        Ok(Self { kind, name, nodes, certificates, response_timeout: builder.response_timeout })
+    /// The server of a URL, with this login instead of the URL's where it is set.
+    pub(super) fn server(
+        url: &str,
+        login: &Login,
+        tls: &Tls,
+        response_timeout: Duration,
+    ) -> RedisResult<Self> {
+        let place = Place::Server(login.apply(url.into_connection_info()?));
+        Ok(Self { place, certificates: tls.certificates(), response_timeout })
+    }
+
+    /// The master of this name, with this login. The URLs' logins are the sentinels' own.
+    pub(super) fn master(
+        urls: &[String],
+        name: &str,
+        login: &Login,
+        tls: &Tls,
+        response_timeout: Duration,
+    ) -> RedisResult<Self> {
+        let sentinels =
+            urls.iter().map(|url| url.as_str().into_connection_info()).collect::<Result<_, _>>()?;
+        let place = Place::Master { sentinels, name: name.to_owned(), login: login.clone() };
+        Ok(Self { place, certificates: tls.certificates(), response_timeout })
+    }
+
+    /// Another server of the same cluster: logged in to and encrypted as this one.
+    pub(super) fn sibling(&self, host: &str, port: u16) -> Self {
+        let mut sibling = self.clone();
+        if let Place::Server(info) = &self.place {
+            sibling.place = Place::Server(info.clone().set_addr(at(info.addr(), host, port)));
+        }
+        sibling
+    }
+
+    /// Where this server is; `None` where it has no address of its own.
+    pub(super) fn address(&self) -> Option<(&str, u16)> {
+        match &self.place {
+            Place::Server(info) => match info.addr() {
+                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                    Some((host, *port))
+                }
+                _ => None,
+            },
+            Place::Master { .. } => None,
+        }
     }
 
     /// For errors: hosts and ports, never a password.
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    pub(super) fn name(&self) -> String {
+        match &self.place {
+            Place::Server(info) => info.addr().to_string(),
+            Place::Master { sentinels, name, .. } => {
+                let sentinels: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
+                format!("master `{name}` of the sentinels {}", sentinels.join(", "))
+            }
+        }
     }
 
-    pub(super) fn is_cluster(&self) -> bool {
-        matches!(self.kind, Kind::Cluster)
-    }
-
-    /// The nodes that the URLs name.
-    pub(super) fn nodes(&self) -> &[ConnectionInfo] {
-        &self.nodes
-    }
-
-    /// A connection to the server, to the whole cluster, or to the server that the sentinels call master now.
-    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+    /// A connection to the server, or to the one that the sentinels call master now.
+    pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let connecting = async {
-            match &self.kind {
-                Kind::Server => self.connect_node(&self.nodes[0]).await,
-                Kind::Cluster => self.connect_cluster().await,
-                Kind::Sentinel { master, login } => self.connect_master(master, login).await,
+            match &self.place {
+                Place::Server(info) => self.connect_to(info).await,
+                Place::Master { sentinels, name, login } => self.connect_master(sentinels, name, login).await,
             }
         };
         timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    /// A connection to one node.
-    pub(super) async fn connect_node(&self, node: &ConnectionInfo) -> RedisResult<Connection> {
+    async fn connect_to(&self, info: &ConnectionInfo) -> RedisResult<MultiplexedConnection> {
         let client = match &self.certificates {
-            Some(certificates) => Client::build_with_tls(node.clone(), certificates.clone())?,
-            None => Client::open(node.clone())?,
+            Some(certificates) => Client::build_with_tls(info.clone(), certificates.clone())?,
+            None => Client::open(info.clone())?,
         };
-        let connection = client.get_multiplexed_async_connection_with_config(&self.config()).await?;
-        Ok(Connection::Server(connection))
-    }
-
-    async fn connect_cluster(&self) -> RedisResult<Connection> {
-        let builder: ClusterClientBuilder = ClusterClient::builder(self.nodes.clone())
-            .connection_timeout(CONNECT_TIMEOUT / 3)
-            .response_timeout(self.response_timeout);
-        let builder = match &self.certificates {
-            Some(certificates) => builder.certs(certificates.clone()),
-            None => builder,
-        };
-        Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
+        client.get_multiplexed_async_connection_with_config(&self.config()).await
     }
 
     /// Asks the sentinels anew each time: whom they called master before may be none any more.
-    async fn connect_master(&self, master: &str, login: &Login) -> RedisResult<Connection> {
-        let addresses = self.nodes.iter().map(|node| node.addr().clone());
-        let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
-        if let Some(database) = login.database {
-            builder = builder.set_client_to_redis_db(database);
-        }
-        if let Some(username) = &login.username {
-            builder = builder.set_client_to_redis_username(username);
-        }
-        if let Some(password) = &login.password {
-            builder = builder.set_client_to_redis_password(password);
-        }
-        let sentinel = &self.nodes[0];
+    async fn connect_master(
+        &self,
+        sentinels: &[ConnectionInfo],
+        name: &str,
+        login: &Login,
+    ) -> RedisResult<MultiplexedConnection> {
+        let addresses = sentinels.iter().map(|sentinel| sentinel.addr().clone());
+        let builder = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)?;
+        let mut builder = login.apply_behind_sentinel(builder);
+        let sentinel = &sentinels[0];
         if let Some(username) = sentinel.redis_settings().username() {
             builder = builder.set_client_to_sentinel_username(username);
         }
@@ -139,16 +150,20 @@ impl Target {
             builder = builder.set_client_to_sentinel_password(password);
         }
         if matches!(sentinel.addr(), ConnectionAddr::TcpTls { .. }) {
-            let mode = TlsMode::Secure;
-            builder = builder.set_client_to_redis_tls_mode(mode).set_client_to_sentinel_tls_mode(mode);
-            if let Some(certificates) = &self.certificates {
-                builder = builder
-                    .set_client_to_redis_certificates(certificates.clone())
-                    .set_client_to_sentinel_certificates(certificates.clone());
-            }
+            builder = self.encrypt(builder);
         }
-        let connection = builder.build()?.get_async_connection_with_config(&self.config()).await?;
-        Ok(Connection::Server(connection))
+        builder.build()?.get_async_connection_with_config(&self.config()).await
+    }
+
+    fn encrypt(&self, builder: SentinelClientBuilder) -> SentinelClientBuilder {
+        let mode = TlsMode::Secure;
+        let builder = builder.set_client_to_redis_tls_mode(mode).set_client_to_sentinel_tls_mode(mode);
+        match &self.certificates {
+            Some(certificates) => builder
+                .set_client_to_redis_certificates(certificates.clone())
+                .set_client_to_sentinel_certificates(certificates.clone()),
+            None => builder,
+        }
     }
 
     fn config(&self) -> AsyncConnectionConfig {
@@ -159,13 +174,8 @@ impl Target {
 }
 
 impl Login {
-    /// A URL's node; where it is a server's own URL, with this login instead of the URL's where it is set.
-    fn node(&self, url: &str, topology: &Topology) -> RedisResult<ConnectionInfo> {
-        let node = url.into_connection_info()?;
-        if let Topology::Sentinel { .. } = topology {
-            return Ok(node);
-        }
-        let mut settings = node.redis_settings().clone();
+    fn apply(&self, info: ConnectionInfo) -> ConnectionInfo {
+        let mut settings = info.redis_settings().clone();
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
         }
@@ -175,28 +185,39 @@ impl Login {
         if let Some(database) = self.database {
             settings = settings.set_db(database);
         }
-        Ok(node.set_redis_settings(settings))
+        info.set_redis_settings(settings)
     }
-}
 
-/// Certificates in PEM form.
-#[derive(Clone, Default)]
-pub(super) struct Tls {
-    pub(super) roots: Option<Vec<u8>>,
-    pub(super) client: Option<(Vec<u8>, Vec<u8>)>,
+    fn apply_behind_sentinel(&self, mut builder: SentinelClientBuilder) -> SentinelClientBuilder {
+        if let Some(username) = &self.username {
+            builder = builder.set_client_to_redis_username(username);
+        }
+        if let Some(password) = &self.password {
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(database) = self.database {
+            builder = builder.set_client_to_redis_db(database);
+        }
+        builder
+    }
 }
 
 impl Tls {
     fn certificates(&self) -> Option<TlsCertificates> {
-        let client_tls =
-            self.client.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let client = self.client.clone();
+        let client_tls = client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
         (self.roots.is_some() || client_tls.is_some())
             .then(|| TlsCertificates { client_tls, root_cert: self.roots.clone() })
     }
 }
 
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+/// The same kind of address, elsewhere.
+fn at(address: &ConnectionAddr, host: &str, port: u16) -> ConnectionAddr {
+    let host = host.to_owned();
+    match address {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
     }
 }

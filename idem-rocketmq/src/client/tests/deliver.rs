@@ -5,7 +5,7 @@ use crate::client::ClientError;
 use crate::embedded::Outgoing;
 
 #[tokio::test]
-async fn the_first_message_arrives_with_all_its_parts() {
+async fn the_first_message_arrives_with_all_that_it_holds() {
     let broker = broker().await;
     broker.create_topic("first", 4).await.unwrap();
     let message = Outgoing::new("first", "body").tag("PAID").key("k1").key("k2").property("colour", "blue");
@@ -14,15 +14,12 @@ async fn the_first_message_arrives_with_all_its_parts() {
     let begin = Instant::now();
     let client = start(settings(&broker, "first_group", "first"), &listener).await;
     println!("started in {:?}", begin.elapsed());
-    let parts = Parts::of(&listener.message(0).await);
+    let first = delivery(&listener.message(0).await);
     println!("first message {:?} after start was called", begin.elapsed());
-    assert_eq!((parts.topic.as_str(), parts.tag.as_deref()), ("first", Some("PAID")));
-    assert_eq!(parts.keys, ["k1", "k2"]);
-    assert_eq!(parts.unique_key, Some(unique_key));
-    assert_eq!(parts.broker, "embedded");
-    assert_eq!(parts.reconsume_times, 0);
-    assert_eq!(&parts.body[..], b"body");
-    assert!(parts.properties.contains(&("colour".to_owned(), "blue".to_owned())));
+    assert_eq!((first.topic(), first.tag()), ("first", Some("PAID")));
+    assert_eq!((first.keys(), first.unique_key()), (Some("k1 k2"), Some(unique_key.as_str())));
+    assert_eq!((first.broker(), first.reconsume_times()), ("embedded", 0));
+    assert_eq!((&first.body()[..], first.property("colour")), (&b"body"[..], Some("blue")));
     until_acked(&broker, "first_group", "first").await;
     client.shutdown().await;
 }
@@ -53,7 +50,8 @@ async fn only_the_subscribed_tags_come() {
     let client = start(settings, &listener).await;
     until("two come", || listener.count() >= 2).await;
     until_acked(&broker, "tags_group", "tags").await;
-    let mut tags: Vec<_> = listener.parts().into_iter().filter_map(|parts| parts.tag).collect();
+    let mut tags: Vec<_> =
+        listener.deliveries().iter().filter_map(|one| one.tag().map(str::to_owned)).collect();
     tags.sort();
     assert_eq!(tags, ["A", "C"]);
     client.shutdown().await;
@@ -74,21 +72,6 @@ async fn a_topic_created_after_the_start_delivers_within_three_seconds() {
 }
 
 #[tokio::test]
-async fn a_group_that_starts_at_the_end_sees_no_old_message() {
-    let broker = broker().await;
-    broker.create_topic("last", 1).await.unwrap();
-    broker.producer().send(Outgoing::new("last", "old")).await.unwrap();
-    let listener = Recorder::acking();
-    let mut settings = settings(&broker, "last_group", "last");
-    settings.consume_from = crate::client::ConsumeFrom::Last;
-    let client = start(settings, &listener).await;
-    sleep(Duration::from_secs(3)).await;
-    broker.producer().send(Outgoing::new("last", "new")).await.unwrap();
-    assert_eq!(&Parts::of(&listener.message(0).await).body[..], b"new");
-    client.shutdown().await;
-}
-
-#[tokio::test]
 async fn a_namespace_is_hidden_from_the_listener() {
     let broker = broker().await;
     broker.create_topic("ns%spaced", 1).await.unwrap();
@@ -100,8 +83,8 @@ async fn a_namespace_is_hidden_from_the_listener() {
     let first = listener.message(0).await;
     assert_eq!(first.topic().as_str(), "spaced");
     client.retry(&first, crate::client::Retry::default()).await.unwrap();
-    let second = Parts::of(&listener.message(1).await);
-    assert_eq!((second.topic.as_str(), second.reconsume_times), ("spaced", 1));
+    let second = delivery(&listener.message(1).await);
+    assert_eq!((second.topic(), second.reconsume_times()), ("spaced", 1));
     client.shutdown().await;
 }
 
@@ -129,7 +112,7 @@ async fn a_paused_client_pulls_nothing_until_it_is_resumed() {
 #[tokio::test]
 async fn an_unreachable_name_server_is_named_within_three_seconds() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for address in [silent.as_str(), "10.255.255.1:9876", "no-such-host.invalid:9876"] {
+    for address in [silent.as_str(), "no-such-host.invalid:9876"] {
         let mut settings = ClientSettings::new("lost_group", vec![address.to_owned()]);
         settings.subscriptions.push(("lost".to_owned(), "*".to_owned()));
         let begin = Instant::now();

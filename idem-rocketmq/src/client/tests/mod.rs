@@ -14,7 +14,8 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::time::sleep;
 
-use super::{Answer, Client, ClientSettings, Listener, Parts};
+use super::{Answer, Client, ClientSettings, Listener};
+use crate::delivery::Delivery;
 use crate::embedded::EmbeddedBroker;
 
 /// Long enough for a loaded machine; what a test measures it measures itself.
@@ -24,14 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn broker() -> Arc<EmbeddedBroker> {
     static SHARED: tokio::sync::Mutex<Weak<EmbeddedBroker>> = tokio::sync::Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;
-    match shared.upgrade() {
-        Some(broker) => broker,
-        None => {
-            let broker = Arc::new(EmbeddedBroker::start().await.unwrap());
-            *shared = Arc::downgrade(&broker);
-            broker
-        }
+    if let Some(broker) = shared.upgrade() {
+        return broker;
     }
+    let broker = Arc::new(EmbeddedBroker::start().await.unwrap());
+    *shared = Arc::downgrade(&broker);
+    broker
+}
+
+fn delivery(message: &MessageExt) -> Delivery {
+    super::delivery(message, "group")
 }
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {
@@ -63,8 +66,8 @@ impl Recorder {
         self.messages.lock().len()
     }
 
-    fn parts(&self) -> Vec<Parts> {
-        self.messages.lock().iter().map(Parts::of).collect()
+    fn deliveries(&self) -> Vec<Delivery> {
+        self.messages.lock().iter().map(delivery).collect()
     }
 
     async fn message(&self, index: usize) -> MessageExt {

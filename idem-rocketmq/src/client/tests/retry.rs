@@ -10,11 +10,12 @@ fn one(name: &str, value: &str) -> Vec<(String, String)> {
     vec![(name.to_owned(), value.to_owned())]
 }
 
-fn property<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
-    parts.properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+/// The id of the first copy, which every later one carries.
+fn origin(delivery: &Delivery) -> String {
+    delivery.property("ORIGIN_MESSAGE_ID").unwrap_or(delivery.message_id()).to_owned()
 }
 
-async fn delayed(topic: &str, by: DelayBy, delay: Duration) -> (Duration, Parts, Parts) {
+async fn delayed(topic: &str, by: DelayBy, delay: Duration) -> (Duration, Delivery, Delivery) {
     let broker = broker().await;
     broker.create_topic(topic, 4).await.unwrap();
     let message = Outgoing::new(topic, "body").tag("PAID").key("k").property("colour", "blue");
@@ -29,23 +30,24 @@ async fn delayed(topic: &str, by: DelayBy, delay: Duration) -> (Duration, Parts,
     let properties = one("IDEM_ATTEMPTS", "1");
     client.retry(&first, Retry { delay, properties }).await.unwrap();
     println!("confirmed after {:?}", begin.elapsed());
-    let second = Parts::of(&listener.message(1).await);
+    let second = delivery(&listener.message(1).await);
     let took = begin.elapsed();
     println!("{topic}: {delay:?} by {by:?} took {took:?}");
     until_acked(&broker, &group, &format!("%RETRY%{group}")).await;
     client.shutdown().await;
     assert_eq!(broker.read_all(&format!("%DLQ%{group}")).await.unwrap(), []);
-    (took, Parts::of(&first), second)
+    (took, delivery(&first), second)
 }
 
-fn is_a_retry_of(second: &Parts, first: &Parts) {
-    assert_eq!(second.reconsume_times, first.reconsume_times + 1);
-    assert_eq!(
-        (&second.topic, &second.tag, &second.keys, &second.unique_key, &second.origin_id, &second.body),
-        (&first.topic, &first.tag, &first.keys, &first.unique_key, &first.origin_id, &first.body),
-    );
-    assert_eq!(property(second, "colour"), Some("blue"));
-    assert_eq!(property(second, "IDEM_ATTEMPTS"), Some("1"));
+fn is_a_retry_of(second: &Delivery, first: &Delivery) {
+    let lasting = |one: &Delivery| {
+        (one.topic().to_owned(), one.body().clone(), origin(one), one.keys().map(str::to_owned))
+    };
+    assert_eq!(second.reconsume_times(), first.reconsume_times() + 1);
+    assert_eq!(lasting(second), lasting(first));
+    assert_eq!((second.tag(), second.unique_key()), (first.tag(), first.unique_key()));
+    assert_eq!(second.property("colour"), Some("blue"));
+    assert_eq!(second.property("IDEM_ATTEMPTS"), Some("1"));
 }
 
 #[tokio::test]
@@ -81,7 +83,7 @@ async fn retries_count_on_beyond_every_bound_of_the_broker() {
         assert_eq!(message.reconsume_times(), i32::try_from(attempt).unwrap());
         client.retry(&message, Retry::default()).await.unwrap();
     }
-    let origins: Vec<_> = listener.parts().into_iter().map(|parts| parts.origin_id).collect();
+    let origins: Vec<_> = listener.deliveries().iter().map(origin).collect();
     assert!(origins.iter().all(|origin| *origin == origins[0]));
     client.shutdown().await;
 }
@@ -105,7 +107,7 @@ async fn a_dead_letter_is_in_the_dead_letter_queue_with_its_properties_and_never
     assert_eq!(letter.property("KEYS"), Some("k"));
     assert_eq!(letter.property("RETRY_TOPIC"), Some("dead"));
     assert_eq!(letter.property("ORIGIN_MESSAGE_ID"), Some(message.msg_id().as_str()));
-    assert_eq!(letter.property("UNIQ_KEY").map(str::to_owned), Parts::of(&message).unique_key);
+    assert_eq!(letter.property("UNIQ_KEY"), delivery(&message).unique_key());
     assert_eq!(&letter.body[..], b"body");
     sleep(Duration::from_secs(3)).await;
     assert_eq!(listener.count(), 1);
@@ -151,6 +153,23 @@ async fn a_body_that_was_compressed_on_the_way_is_the_same_in_a_retry() {
         assert_eq!(message.body().as_ref(), Some(&body), "attempt {attempt}");
         client.retry(&message, Retry::default()).await.unwrap();
     }
+    client.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_way_for_messages_without_body_retries_and_dead_letters() {
+    let broker = broker().await;
+    broker.create_topic("back", 1).await.unwrap();
+    broker.producer().send(Outgoing::new("back", "x").tag("T")).await.unwrap();
+    let listener = Recorder::acking();
+    let client = start(settings(&broker, "back_group", "back"), &listener).await;
+    let first = listener.message(0).await;
+    client.face.send_back(first, 1).await.unwrap().unwrap();
+    let second = listener.message(1).await;
+    assert_eq!((second.topic().as_str(), second.reconsume_times()), ("back", 1));
+    client.face.send_back(second, -1).await.unwrap().unwrap();
+    let letters = broker.read_all("%DLQ%back_group").await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.property("TAGS")).collect::<Vec<_>>(), [Some("T")]);
     client.shutdown().await;
 }
 

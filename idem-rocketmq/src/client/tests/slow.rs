@@ -21,7 +21,7 @@ async fn a_backlog_with_a_slow_listener_causes_no_retry() {
     until_acked(&broker, "backlog_group", "backlog").await;
     sleep(Duration::from_secs(5)).await;
     assert_eq!(listener.count(), 100);
-    assert!(listener.parts().iter().all(|parts| parts.reconsume_times == 0));
+    assert!(listener.deliveries().iter().all(|one| one.reconsume_times() == 0));
     assert_eq!(broker.read_all("%RETRY%backlog_group").await.unwrap(), []);
     client.shutdown().await;
 }
@@ -43,4 +43,25 @@ async fn a_call_of_40_s_is_not_declared_failed() {
     assert_eq!(listener.count(), 1);
     assert_eq!(broker.read_all("%RETRY%patient_group").await.unwrap(), []);
     client.shutdown().await;
+}
+
+#[tokio::test]
+async fn many_retries_at_once_are_all_confirmed_and_come() {
+    const MESSAGES: usize = 500;
+    let broker = broker().await;
+    broker.create_topic("many", 4).await.unwrap();
+    broker.producer().send_all(vec![Outgoing::new("many", "x"); MESSAGES]).await.unwrap();
+    let listener = Recorder::acking();
+    let client = start(settings(&broker, "many_group", "many"), &listener).await;
+    until("all come", || listener.count() >= MESSAGES).await;
+    let messages = listener.messages.lock().clone();
+    let begin = Instant::now();
+    let retries = messages.iter().map(|message| client.retry(message, crate::client::Retry::default()));
+    for confirmed in futures_util::future::join_all(retries).await {
+        confirmed.unwrap();
+    }
+    println!("{MESSAGES} retries at once confirmed within {:?}", begin.elapsed());
+    until("all come again", || listener.count() >= 2 * MESSAGES).await;
+    client.shutdown().await;
+    assert_eq!(listener.count(), 2 * MESSAGES);
 }

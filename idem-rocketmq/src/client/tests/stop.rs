@@ -34,7 +34,7 @@ async fn a_blocked_call_has_no_effect(topic: &str, answer: Answer) {
 
     let next = Recorder::acking();
     let client = start(settings(&broker, &group, topic), &next).await;
-    assert_eq!(Parts::of(&next.message(0).await).reconsume_times, 0);
+    assert_eq!(next.message(0).await.reconsume_times(), 0);
     until_acked(&broker, &group, topic).await;
     client.shutdown().await;
 }
@@ -42,15 +42,15 @@ async fn a_blocked_call_has_no_effect(topic: &str, answer: Answer) {
 #[tokio::test]
 async fn a_blocked_call_neither_acks_nor_sends_back() {
     a_blocked_call_has_no_effect("blocked_success", Answer::Success).await;
-    a_blocked_call_has_no_effect("blocked_later", Answer::Later).await;
+    a_blocked_call_has_no_effect("blocked_leave", Answer::Leave).await;
 }
 
 #[tokio::test]
-async fn later_from_a_call_that_ends_during_the_shutdown_sends_nothing_back() {
+async fn a_call_that_leaves_its_messages_sends_nothing_back() {
     let broker = broker().await;
     broker.create_topic("ending", 1).await.unwrap();
     broker.producer().send(Outgoing::new("ending", "x")).await.unwrap();
-    let (listener, release) = blocking(Answer::Later);
+    let (listener, release) = blocking(Answer::Leave);
     let client = start(settings(&broker, "ending_group", "ending"), &listener).await;
     until("it comes", || listener.count() == 1).await;
     let down = client.shutdown();

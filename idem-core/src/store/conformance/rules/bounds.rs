@@ -3,6 +3,7 @@
 use super::super::Harness;
 use super::super::bench::{
     Bench, LONG, PAST_SHORT, SHORT, claim_request, complete_request, expect_claimed, expect_completed,
+    expect_in_progress,
 };
 use crate::record::Token;
 use crate::store::{Answer, Attempts, ClaimRequest, CompleteRequest};
@@ -35,6 +36,23 @@ pub async fn invariant_3_completed_is_forgotten_after_retention(harness: &dyn Ha
     assert!(!bench.store.remove(&key).await.expect("an answer"), "there is nothing to remove");
     let (_, _, attempt) = bench.claimed(&key, LONG).await;
     assert_eq!(attempt, 1);
+}
+
+/// The last operation decides how long a record lives: a renewal and a completion make its life longer than the
+/// claim did.
+pub async fn a_longer_life_replaces_a_shorter_one(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    let (renewed, completed) = (bench.key("renewed"), bench.key("completed"));
+    let token = Token::random();
+    for key in [&renewed, &completed] {
+        let claim = ClaimRequest { retention: SHORT, ..claim_request(key, token, SHORT) };
+        expect_claimed(&bench.try_claim(claim).await.expect("an answer"));
+    }
+    assert_eq!(bench.renew(&renewed, token, LONG).await, Answer::Done);
+    assert_eq!(bench.complete(&completed, token, LONG).await, Answer::Done);
+    bench.pass(PAST_SHORT * 2).await;
+    expect_in_progress(&bench.claim(&renewed, Token::random(), LONG).await);
+    expect_completed(&bench.claim(&completed, Token::random(), LONG).await);
 }
 
 /// Where the store is bounded.

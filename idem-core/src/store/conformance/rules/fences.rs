@@ -1,8 +1,10 @@
 //! Invariant 7: fences grow.
 
+use std::time::Duration;
+
 use super::super::Harness;
 use super::super::bench::{Bench, LONG, PAST_SHORT, SHORT};
-use crate::record::Fence;
+use crate::record::{Fence, Record, State, Token};
 use crate::store::{Answer, Attempts};
 
 /// From claim to claim of a key, whatever ended the one before; and over the record's end.
@@ -24,6 +26,23 @@ pub async fn invariant_7_fences_grow(harness: &dyn Harness) {
     assert_eq!(record.fence, fourth, "the record says what the claimer was told");
     let year_2020 = Fence(1_577_836_800_000_000);
     assert!(first > year_2020, "{first} is no clock in µs");
+}
+
+/// Also when the clock is behind the last claim's, as after a step back. Where the harness can plant a record.
+pub async fn invariant_7_fences_grow_when_the_clock_steps_back(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    for state in [State::Released, State::InProgress] {
+        let key = bench.key(&format!("{state:?}"));
+        // In the year 2128, and the lease is long over.
+        let (fence, lease_end) = (Fence(5_000_000_000_000_001), Duration::from_secs(1));
+        let (token, attempts) = (Token::random(), 7);
+        let record = Record { state, token, fence, attempts, lease_end, fingerprint: None, reply: None };
+        if !harness.plant(&key, &record.encode()).await {
+            return;
+        }
+        let (_, next, attempt) = bench.claimed(&key, LONG).await;
+        assert_eq!((next, attempt), (Fence(fence.0 + 1), attempts + 1));
+    }
 }
 
 /// Also faster than the clock ticks.

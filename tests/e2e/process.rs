@@ -1,0 +1,283 @@
+//! Redis servers and consumers in processes of their own, which end with the test.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::kit::until;
+
+/// A process that is killed with this value, also one that stands still.
+struct Process {
+    child: Child,
+    /// Kills the process when the test's own process is gone, and its end of a pipe with it.
+    guard: Child,
+}
+
+impl Process {
+    fn spawn(command: &mut Command) -> Self {
+        let program = command.get_program().to_owned();
+        let child = command.spawn();
+        let child = child.unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        let mut guard = Command::new("sh");
+        guard.args(["-c", &format!("read -r _; kill -KILL {}", child.id())]);
+        let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { child, guard }
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.id().to_string()]).status();
+        assert!(status.unwrap().success(), "signal {name} was not sent");
+    }
+
+    fn kill(&mut self) {
+        self.let_go();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Before the process ends: its number may be another's afterwards.
+    fn let_go(&mut self) {
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        self.let_go();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(status) = self.has_ended() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the process does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.let_go();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A Redis server of one test, whose data survive its end.
+pub(crate) struct Redis {
+    process: Process,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Redis {
+    pub(crate) async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Another server with what this one, which was killed, has on its disk.
+    pub(crate) async fn twin(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let copied = Command::new("cp").arg("-r").args([&self.dir.path().join("."), dir.path()]).status();
+        assert!(copied.unwrap().success(), "the data were not copied");
+        Self::start_in(dir).await
+    }
+
+    async fn start_in(mut dir: TempDir) -> Self {
+        // Somebody else may take the port first.
+        for _ in 0..10 {
+            let port = free_port();
+            let mut server = Self { process: spawn_redis(dir.path(), port), port, dir };
+            if server.is_up().await {
+                return server;
+            }
+            dir = server.dir;
+        }
+        panic!("Redis does not start")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// It stands still and its sockets stay open, as on a machine that hangs.
+    pub(crate) fn pause(&self) {
+        self.process.signal("STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.process.signal("CONT");
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Again, on the same port and with the same data.
+    pub(crate) async fn restart(&mut self) {
+        self.process = spawn_redis(self.dir.path(), self.port);
+        assert!(self.is_up().await, "Redis is not up again");
+    }
+
+    async fn is_up(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.process.has_ended().is_none() && Instant::now() < deadline {
+            if self.answers().unwrap_or(false) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        false
+    }
+
+    /// Whether it has read its data, and is not another test's server on the same port.
+    fn answers(&self) -> std::io::Result<bool> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        connection.write_all(b"PING\r\nINFO server\r\nQUIT\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("+PONG") && answer.contains(&format!("process_id:{}\r", self.process.id())))
+    }
+}
+
+/// With `everysec`, Redis may answer before the operating system has the write: a kill would lose it.
+fn spawn_redis(dir: &Path, port: u16) -> Process {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir", "."]);
+    command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    Process::spawn(command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+/// A port that no system hands out by itself, so that a server finds it free again after minutes of absence.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(12_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// What all workers of a test share.
+pub(crate) struct Place {
+    pub(crate) name_server: String,
+    pub(crate) redis: String,
+    pub(crate) group: &'static str,
+    pub(crate) ledger: Ledger,
+}
+
+/// An `idem-worker`: see `tests/worker.rs`.
+pub(crate) struct Worker(Process);
+
+impl Worker {
+    pub(crate) fn start(place: &Place, instance: &str, threads: usize) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idem-worker"));
+        command.args([&place.name_server, &place.redis, place.group, instance]);
+        command.arg(place.ledger.path()).arg(threads.to_string());
+        Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null())))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// A clean shutdown.
+    pub(crate) async fn terminate(&mut self) {
+        self.0.signal("TERM");
+        let status = self.0.ended().await;
+        assert!(status.success(), "a worker ended with {status}");
+    }
+}
+
+/// What the workers' runs have written.
+pub(crate) struct Ledger(TempDir);
+
+/// One run of a handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) process: u32,
+    pub(crate) attempt: u32,
+    pub(crate) end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Not yet, or the process was killed.
+    Open,
+    Done,
+    Failed,
+}
+
+/// The runs of each key, in the order in which they began.
+pub(crate) type Runs = BTreeMap<String, Vec<Run>>;
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("ledger")
+    }
+
+    /// Lets the runs that block their threads go on.
+    pub(crate) fn go(&self) {
+        std::fs::write(self.0.path().join("go"), "").unwrap();
+    }
+
+    pub(crate) fn runs(&self) -> Runs {
+        let text = std::fs::read_to_string(self.path()).unwrap_or_default();
+        let mut runs = Runs::new();
+        for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+            let [key, process, attempt, what] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("a torn line: {line}");
+            };
+            let run =
+                Run { process: process.parse().unwrap(), attempt: attempt.parse().unwrap(), end: End::Open };
+            let runs = runs.entry(key.to_owned()).or_default();
+            let end = match what {
+                "begin" => {
+                    runs.push(run);
+                    continue;
+                }
+                "done" => End::Done,
+                _ => End::Failed,
+            };
+            let open = runs.iter_mut().rev().find(|begun| **begun == run);
+            open.expect("what ends has begun").end = end;
+        }
+        runs
+    }
+
+    /// Waits until the runs so far are as `seen` wants them.
+    pub(crate) async fn until(&self, what: &str, deadline: Duration, seen: impl Fn(&Runs) -> bool) {
+        until(what, deadline, async || seen(&self.runs())).await;
+    }
+}
+
+/// How many keys are done.
+pub(crate) fn done(runs: &Runs) -> usize {
+    runs.values().filter(|runs| runs.iter().any(|run| run.end == End::Done)).count()
+}
+
+/// Whether a run began after, or beside, one that had not failed.
+pub(crate) fn ran_twice(runs: &[Run]) -> bool {
+    runs.iter().rev().skip(1).any(|earlier| earlier.end != End::Failed)
+}
