@@ -1,14 +1,16 @@
 //! A message as it was delivered.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use cheetah_string::CheetahString;
 
 pub use self::builder::DeliveryBuilder;
+pub(crate) use self::properties::Properties;
 
 mod builder;
+mod properties;
 
 /// The property that holds a message's tag.
 const TAGS: &str = "TAGS";
@@ -31,19 +33,20 @@ const UNIQ_KEY: &str = "UNIQ_KEY";
 /// assert_eq!(delivery.tag(), Some("PAID"));
 /// assert_eq!(delivery.property("tenant"), Some("a"));
 /// ```
+// The texts are the client's own, which are shared and not copied: a delivery is made for each message.
 #[derive(Clone)]
 pub struct Delivery {
-    group: String,
-    topic: String,
-    message_id: String,
-    broker: String,
-    queue: u32,
-    offset: u64,
-    reconsume_times: u32,
-    born_at: SystemTime,
-    stored_at: SystemTime,
-    properties: BTreeMap<String, String>,
-    body: Bytes,
+    pub(crate) group: CheetahString,
+    pub(crate) topic: CheetahString,
+    pub(crate) message_id: CheetahString,
+    pub(crate) broker: CheetahString,
+    pub(crate) queue: u32,
+    pub(crate) offset: u64,
+    pub(crate) reconsume_times: u32,
+    pub(crate) born_at: SystemTime,
+    pub(crate) stored_at: SystemTime,
+    pub(crate) properties: Properties,
+    pub(crate) body: Bytes,
 }
 
 impl Delivery {
@@ -116,12 +119,12 @@ impl Delivery {
 
     /// The value of a property, RocketMQ's own ones included.
     pub fn property(&self, name: &str) -> Option<&str> {
-        self.properties.get(name).map(String::as_str)
+        self.properties.get(name)
     }
 
-    /// All properties by name, RocketMQ's own ones included.
+    /// All properties in the order of their names, RocketMQ's own ones included.
     pub fn properties(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.properties.by_name().into_iter()
     }
 
     /// The payload's bytes.
@@ -142,7 +145,7 @@ impl fmt::Debug for Delivery {
             .field("queue", &self.queue)
             .field("offset", &self.offset)
             .field("reconsume_times", &self.reconsume_times)
-            .field("properties", &self.properties.keys())
+            .field("properties", &self.properties)
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }

@@ -90,7 +90,11 @@ impl Gate {
     }
 
     /// Waits for one permit and takes up to `wanted`. `None` when the engine was stopped.
+    ///
+    /// One call waits for permits while the others wait for their turn: what becomes free until it wakes up is
+    /// its, so that under load calls claim many keys at once instead of one each.
     async fn permits(&self, wanted: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+        let _turn = self.0.turn.lock().await;
         let mut permits = Vec::with_capacity(wanted);
         permits.push(self.permit().await?);
         while permits.len() < wanted

@@ -20,7 +20,7 @@ use crate::store::{
 
 /// One operation of the store.
 pub(crate) trait Operation: Send + Sync + 'static {
-    type Request: Clone + Send + Sync + 'static;
+    type Request: Send + Sync + 'static;
     type Answer: Send + 'static;
     const NAME: &'static str;
     fn call<'a>(store: &'a dyn Store, batch: &'a [Self::Request]) -> BoxFuture<'a, Answers<Self::Answer>>;
@@ -142,14 +142,18 @@ impl<O: Operation> Shared<O> {
         if groups.is_empty() {
             return false;
         }
-        let requests: Vec<O::Request> =
-            groups.iter().flat_map(|group| group.requests.iter().cloned()).collect();
+        let mut requests = Vec::with_capacity(groups.iter().map(|group| group.requests.len()).sum());
+        let mut asked = Vec::with_capacity(groups.len());
+        for group in groups {
+            asked.push((group.requests.len(), group.reply));
+            requests.extend(group.requests);
+        }
         let replies = self.round_trip(&requests).await;
         let mut answers = replies.answers.into_iter();
-        for group in groups {
-            let answers = answers.by_ref().take(group.requests.len()).collect();
+        for (count, reply) in asked {
+            let answers = answers.by_ref().take(count).collect();
             // Whoever asked may be gone by now; what was claimed for them runs out with its lease.
-            let _ = group.reply.send(Replies { sent: replies.sent, answers });
+            let _ = reply.send(Replies { sent: replies.sent, answers });
         }
         true
     }

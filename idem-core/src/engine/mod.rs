@@ -89,6 +89,7 @@ impl Engine {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
             tolerance: Tolerance::default(),
+            turn: tokio::sync::Mutex::default(),
             name: name.into(),
             policy,
         }))
@@ -141,6 +142,8 @@ pub(crate) struct GateInner {
     pub(crate) policy: Policy,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tolerance: Tolerance,
+    /// Whose turn it is to wait for permits.
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 /// One message, as the engine sees it.

@@ -6,20 +6,22 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 
 use crate::delivery::Delivery;
 
-/// A received message as idem's own. The topic is the original one, also on a retry; the body is shared.
+/// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared.
 pub(crate) fn delivery(message: &MessageExt, group: &str) -> Delivery {
     let properties = message.properties().iter();
-    Delivery::builder(message.topic().as_str())
-        .group(group)
-        .message_id(message.msg_id().as_str())
-        .queue(message.broker_name(), u32::try_from(message.queue_id()).unwrap_or_default())
-        .offset(u64::try_from(message.queue_offset()).unwrap_or_default())
-        .reconsume_times(u32::try_from(message.reconsume_times()).unwrap_or_default())
-        .born_at(time(message.born_timestamp()))
-        .stored_at(time(message.store_timestamp()))
-        .properties(properties.map(|(name, value)| (name.as_str(), value.as_str())))
-        .body(message.body().unwrap_or_default())
-        .build()
+    Delivery {
+        group: group.into(),
+        topic: message.topic().clone(),
+        message_id: message.msg_id().clone(),
+        broker: message.broker_name().into(),
+        queue: u32::try_from(message.queue_id()).unwrap_or_default(),
+        offset: u64::try_from(message.queue_offset()).unwrap_or_default(),
+        reconsume_times: u32::try_from(message.reconsume_times()).unwrap_or_default(),
+        born_at: time(message.born_timestamp()),
+        stored_at: time(message.store_timestamp()),
+        properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        body: message.body().unwrap_or_default(),
+    }
 }
 
 /// RocketMQ counts milliseconds since 1970.

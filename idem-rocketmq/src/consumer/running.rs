@@ -21,7 +21,7 @@ use crate::listener::{Bridge, Broker};
 
 /// How many listener calls there may be at once. Each holds up to 32 messages and a parked thread while it waits,
 /// so that a slow handler's backlog leaves threads for its neighbours.
-const LISTENER_THREADS: u32 = 400;
+pub(crate) const LISTENER_THREADS: u32 = 400;
 
 /// What the client may take to hear the calls that have just been answered.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use cheetah_string::CheetahString;
 
-use super::{Delivery, KEYS, TAGS, UNIQ_KEY};
+use super::{Delivery, KEYS, Properties, TAGS, UNIQ_KEY};
 
 /// Makes a [`Delivery`]; see [`Delivery::builder`].
 #[derive(Debug, Clone)]
@@ -13,23 +13,23 @@ pub struct DeliveryBuilder(Delivery);
 impl DeliveryBuilder {
     pub(super) fn new(topic: String) -> Self {
         Self(Delivery {
-            group: String::new(),
-            topic,
-            message_id: String::new(),
-            broker: String::new(),
+            group: CheetahString::new(),
+            topic: topic.into(),
+            message_id: CheetahString::new(),
+            broker: CheetahString::new(),
             queue: 0,
             offset: 0,
             reconsume_times: 0,
             born_at: SystemTime::UNIX_EPOCH,
             stored_at: SystemTime::UNIX_EPOCH,
-            properties: BTreeMap::new(),
+            properties: Properties::default(),
             body: Bytes::new(),
         })
     }
 
     /// The consumer group.
     pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.0.group = group.into();
+        self.0.group = group.into().into();
         self
     }
 
@@ -45,7 +45,7 @@ impl DeliveryBuilder {
 
     /// The id of the message's place in the broker's log.
     pub fn message_id(mut self, id: impl Into<String>) -> Self {
-        self.0.message_id = id.into();
+        self.0.message_id = id.into().into();
         self
     }
 
@@ -56,7 +56,7 @@ impl DeliveryBuilder {
 
     /// The message queue: its broker's name, and its number there.
     pub fn queue(mut self, broker: impl Into<String>, queue: u32) -> Self {
-        self.0.broker = broker.into();
+        self.0.broker = broker.into().into();
         self.0.queue = queue;
         self
     }
@@ -87,7 +87,7 @@ impl DeliveryBuilder {
 
     /// One property; `TAGS`, `KEYS` and `UNIQ_KEY` are the tag, the keys and the unique key.
     pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.0.properties.insert(name.into(), value.into());
+        self.0.properties.set(name.into().into(), value.into().into());
         self
     }
 

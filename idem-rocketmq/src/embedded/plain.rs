@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::EmbeddedBroker;
 use crate::client::{Answer, Client, ClientSettings, Listener};
+use crate::consumer::LISTENER_THREADS;
 use crate::delivery::Delivery;
 use crate::error::{Error, Kind};
 use crate::listener::Broker;
@@ -30,6 +32,18 @@ impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
     }
 }
 
+/// The client's calls as they are, not even converted: what the benchmark compares idem with.
+struct Bare<F>(F);
+
+impl<F: Fn(&Bytes) + Send + Sync + 'static> Listener for Bare<F> {
+    fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+        for message in messages {
+            (self.0)(&message.body().unwrap_or_default());
+        }
+        Answer::Success
+    }
+}
+
 impl EmbeddedBroker {
     /// Calls `each` for every delivery of a topic, as a listener without dedup.
     ///
@@ -41,9 +55,31 @@ impl EmbeddedBroker {
         topic: &str,
         each: impl Fn(&Delivery) + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<PlainListener, Error>> {
+        self.listen_with(group, topic, Arc::new(Each(each, group.to_owned())))
+    }
+
+    /// Calls `each` with every payload of a topic straight from the client, in a consumer with the settings of
+    /// idem's own: the measure of what idem costs.
+    #[doc(hidden)]
+    pub fn listen_bare(
+        &self,
+        group: &str,
+        topic: &str,
+        each: impl Fn(&Bytes) + Send + Sync + 'static,
+    ) -> BoxFuture<'static, Result<PlainListener, Error>> {
+        self.listen_with(group, topic, Arc::new(Bare(each)))
+    }
+
+    fn listen_with(
+        &self,
+        group: &str,
+        topic: &str,
+        listener: Arc<dyn Listener>,
+    ) -> BoxFuture<'static, Result<PlainListener, Error>> {
         let mut settings = ClientSettings::new(group, vec![self.name_server().to_owned()]);
         settings.subscriptions.push((topic.to_owned(), "*".to_owned()));
-        let starting = Client::start(settings, Arc::new(Each(each, group.to_owned())));
+        settings.listener_threads = LISTENER_THREADS;
+        let starting = Client::start(settings, listener);
         Box::pin(async move { Ok(PlainListener(Arc::new(starting.await.map_err(Kind::Client)?))) })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
@@ -51,6 +52,24 @@ enum Report {
     Settled(usize, Settled),
     /// The task was dropped: the handlers' runtime is going away.
     Dropped(usize),
+    /// The last message was closed.
+    Closed,
+}
+
+/// What a call shares with its tasks.
+///
+/// A task that comes to an ack closes its message by itself, so that the call's thread is woken once and not for
+/// each message.
+struct Shared {
+    open: AtomicUsize,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+impl Shared {
+    /// One message less is open. Whether it was the last.
+    fn close(&self) -> bool {
+        self.open.fetch_sub(1, Ordering::AcqRel) == 1
+    }
 }
 
 /// A call under way.
@@ -59,26 +78,24 @@ struct Call<'a> {
     sources: &'a [&'a MessageExt],
     messages: Vec<Message>,
     events: FuturesUnordered<BoxFuture<'a, Event>>,
-    report: mpsc::UnboundedSender<Report>,
-    open: usize,
+    shared: Arc<Shared>,
     is_settled: bool,
 }
 
 impl Bridge {
     /// Settles the messages of one listener call. `false` where some are left to the broker.
     pub(super) async fn call(&self, sources: &[&MessageExt]) -> bool {
-        let (report, mut reports) = mpsc::unbounded_channel();
+        let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
             sources,
             messages: Vec::with_capacity(sources.len()),
             events: FuturesUnordered::new(),
-            report,
-            open: sources.len(),
+            shared: Arc::new(Shared { open: AtomicUsize::new(sources.len()), reports: sender }),
             is_settled: true,
         };
         call.enter();
-        while call.open > 0 {
+        while call.is_open() {
             tokio::select! {
                 biased;
                 Some(report) = reports.recv() => call.reported(report),
@@ -90,6 +107,10 @@ impl Bridge {
 }
 
 impl Call<'_> {
+    fn is_open(&self) -> bool {
+        self.shared.open.load(Ordering::Acquire) > 0
+    }
+
     /// Lets every message in; the leaders of each handler are claimed together.
     fn enter(&mut self) {
         let mut waiting: HashMap<usize, Waiting> = HashMap::new();
@@ -161,6 +182,7 @@ impl Call<'_> {
                 let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
                 self.decided(place, Settled { decision, held: None });
             }
+            Report::Closed => {}
         }
     }
 
@@ -183,21 +205,29 @@ impl Call<'_> {
             return self.reported(Report::Dropped(place));
         };
         let delivery = message.delivery.clone();
+        let hash = message.hash();
         let states = self.bridge.dispatch.states.clone();
-        let reporter = Reporter { place, report: Some(self.report.clone()) };
+        let reporter = Reporter { place, shared: Some(self.shared.clone()) };
         self.bridge.user.spawn(async move {
             let begun = Instant::now();
-            let work = |lease, attempt| run.call(CallContext { delivery, states, lease, attempt });
+            let work =
+                |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
             let finished = claimed.run(work).await;
             handler.meter.ran(begun.elapsed());
-            reporter.settled(handler.gate.settle_one(finished).await);
+            let settled = handler.gate.settle_one(finished).await;
+            if settled.decision.verdict == Verdict::Ack {
+                handler.meter.outcome(&delivery, &settled.decision, hash);
+                reporter.acked();
+            } else {
+                reporter.settled(settled);
+            }
         });
     }
 
     /// A message is decided: it is reported, and the broker is told where it must be.
     fn decided(&mut self, place: usize, settled: Settled) {
         let message = &self.messages[place];
-        let hash = message.key.as_ref().map(RecordKey::hash64);
+        let hash = message.hash();
         match &message.handler {
             Some(handler) => handler.meter.outcome(&message.delivery, &settled.decision, hash),
             None => report::unhandled(&message.delivery, &settled.decision),
@@ -216,8 +246,14 @@ impl Call<'_> {
     }
 
     fn close(&mut self, is_settled: bool) {
-        self.open -= 1;
         self.is_settled &= is_settled;
+        self.shared.close();
+    }
+}
+
+impl Message {
+    fn hash(&self) -> Option<u64> {
+        self.key.as_ref().map(RecordKey::hash64)
     }
 }
 
@@ -237,21 +273,30 @@ impl Waiting {
 /// Reports for one task, also when the task is dropped.
 struct Reporter {
     place: usize,
-    report: Option<mpsc::UnboundedSender<Report>>,
+    shared: Option<Arc<Shared>>,
 }
 
 impl Reporter {
+    /// The message is done, and there is nothing to tell the broker.
+    fn acked(mut self) {
+        if let Some(shared) = self.shared.take()
+            && shared.close()
+        {
+            let _ = shared.reports.send(Report::Closed);
+        }
+    }
+
     fn settled(mut self, settled: Settled) {
-        if let Some(report) = self.report.take() {
-            let _ = report.send(Report::Settled(self.place, settled));
+        if let Some(shared) = self.shared.take() {
+            let _ = shared.reports.send(Report::Settled(self.place, settled));
         }
     }
 }
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        if let Some(report) = self.report.take() {
-            let _ = report.send(Report::Dropped(self.place));
+        if let Some(shared) = self.shared.take() {
+            let _ = shared.reports.send(Report::Dropped(self.place));
         }
     }
 }

@@ -1,8 +1,8 @@
 -- For each key: the completed record as it is made anew where there is none, life in ms.
 local answers = {}
 for i = 1, #KEYS do
-  local anew = ARGV[2 * i - 1]
-  local value, state, failed = fetch(KEYS[i])
+  local key, anew, life = KEYS[i], ARGV[2 * i - 1], ARGV[2 * i]
+  local value, state, failed = fetch(key)
   local answer = 'L'
   local completed
   if failed then return failed end
@@ -12,14 +12,17 @@ for i = 1, #KEYS do
     if state == COMPLETED then
       answer = 'D'
     elseif state == IN_PROGRESS then
-      -- The record's own fingerprint, the request's reply.
-      local fingerprinted, replied = byte(value, 39) % 2, byte(anew, 39) >= 2 and 2 or 0
-      completed = '\1C' .. sub(value, 3, 38) .. string.char(fingerprinted + replied)
-        .. sub(value, 40, 55) .. sub(anew, 56)
+      -- The record's own fingerprint, the request's reply. What is in progress has no reply of its own.
+      if byte(anew, 39) < 2 then
+        completed = '\1C' .. sub(value, 3, 55)
+      else
+        completed = '\1C' .. sub(value, 3, 38) .. string.char(byte(value, 39) % 2 + 2)
+          .. sub(value, 40, 55) .. sub(anew, 56)
+      end
     end
   end
   if completed then
-    answer, failed = store(KEYS[i], completed, ARGV[2 * i], 'D')
+    answer, failed = store(key, completed, life, 'D')
     if failed then return failed end
   end
   answers[i] = answer
