@@ -361,9 +361,9 @@ async fn a_dead_letter_comes_after_exactly_three_runs_however_many_duplicates_li
 
     let conflicts = kit::outcomes(group).iter().filter(|event| event.is("outcome", "in_progress")).count();
     assert!(conflicts > 0);
-    let attempts = attempts.lock().unwrap();
+    let attempts = attempts.lock().unwrap().clone();
     let rounds: Vec<u32> = (0..attempts.len()).map(|run| u32::try_from(run % 3).unwrap() + 1).collect();
-    assert_eq!(*attempts, rounds, "three runs, then a dead letter, each time");
+    assert_eq!(attempts, rounds, "three runs, then a dead letter, each time");
     for letter in kit::dead_letters(&broker, group).await {
         assert_eq!(why(&letter), ("exhausted", "3", "the bank is closed"));
         assert_eq!(letter.property("IDEM_KEY"), Some("order-7"));

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::kit::{self, Order, Runs, SOON};
 
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_lets_handlers_finish_and_starts_no_other() {
@@ -139,7 +139,7 @@ async fn a_consumer_whose_runtime_goes_away_stops_and_acks_nothing() {
 
     let next = kit::member(&broker, "orphan", &store, [kit::counting("orders", &ended)]);
     let next = next.start().await.unwrap();
-    ended.until_total(40, Duration::from_secs(60)).await;
+    ended.until_total(40, Duration::from_mins(1)).await;
     next.shutdown().await;
     assert_eq!((begun.total(), ended.keys()), (8, 40));
     assert!(kit::retries(&broker, "orphan").await.is_empty());

@@ -133,7 +133,7 @@ async fn one_failure_in_a_batch_is_the_only_message_that_comes_again_after_its_o
 
     kit::until_equal("runs", 33, SOON, async || runs.lock().unwrap().len()).await;
     consumer.shutdown().await;
-    let runs = runs.lock().unwrap();
+    let runs = runs.lock().unwrap().clone();
     let of_17: Vec<_> = runs.iter().filter(|(id, ..)| id == "17").collect();
     assert_eq!((of_17.len(), of_17[1].1), (2, 2));
     let pause = of_17[1].2 - of_17[0].2;

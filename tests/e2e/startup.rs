@@ -1,4 +1,5 @@
 //! Every mistake that a start-up finds, by its text.
+#![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use std::future::Future as _;
 use std::io::{Read as _, Write as _};

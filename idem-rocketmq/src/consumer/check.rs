@@ -38,8 +38,8 @@ impl Setup {
             ("secret key", Some(&credentials.secret_key)),
             ("security token", credentials.security_token.as_ref()),
         ];
-        let is_blank = |part: &Option<&String>| part.is_some_and(|part| part.trim().is_empty());
-        match parts.into_iter().find(|(_, part)| is_blank(part)) {
+        let is_blank = |part: Option<&String>| part.is_some_and(|part| part.trim().is_empty());
+        match parts.into_iter().find(|(_, part)| is_blank(*part)) {
             Some((what, _)) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
             None => Ok(()),
         }
