@@ -3,6 +3,7 @@
 mod faulty;
 mod guarantees;
 mod leases;
+mod permits;
 mod verdicts;
 
 use std::collections::VecDeque;
