@@ -18,6 +18,7 @@ pub mod extract;
 mod handler;
 mod listener;
 mod macros;
+mod names;
 pub mod prelude;
 mod state;
 pub mod testing;

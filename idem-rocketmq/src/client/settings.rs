@@ -1,7 +1,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use super::{ClientError, check_group, check_topic, names, reach};
+use super::{ClientError, reach};
+use crate::names;
 
 /// Calls of the listener at one time.
 ///
@@ -96,13 +97,15 @@ impl ClientSettings {
 
     /// Everything that can be wrong without asking a server.
     pub(super) fn check(&self) -> Result<(), ClientError> {
-        check_group(&self.group)?;
+        if let Some(fault) = names::group_fault(&self.group) {
+            return Err(ClientError::Group { group: self.group.clone(), fault });
+        }
         if self.subscriptions.is_empty() {
             return Err(ClientError::NoSubscription { group: self.group.clone() });
         }
         for (topic, expression) in &self.subscriptions {
             check_topic(topic)?;
-            names::check_expression(expression)?;
+            check_expression(expression)?;
         }
         reach::check_syntax(&self.name_servers)?;
         within("listener_threads", self.listener_threads, super::runtime::MAX_LISTENER_THREADS)?;
@@ -120,6 +123,18 @@ impl ClientSettings {
             _ => name.to_owned(),
         }
     }
+}
+
+fn check_topic(topic: &str) -> Result<(), ClientError> {
+    let fault = names::topic_fault(topic);
+    fault.map_or(Ok(()), |fault| Err(ClientError::Topic { topic: topic.to_owned(), fault }))
+}
+
+/// All tags, or some with `||` between them and no spaces: an untrimmed tag matches nothing and says nothing.
+fn check_expression(expression: &str) -> Result<(), ClientError> {
+    let tags = expression.split("||").filter(|_| expression != "*");
+    let fault = tags.into_iter().find_map(|tag| names::tag_fault(tag).map(|fault| (tag, fault)));
+    fault.map_or(Ok(()), |(tag, fault)| Err(ClientError::Tag { tag: tag.to_owned(), fault }))
 }
 
 fn within(name: &'static str, value: u32, most: u32) -> Result<(), ClientError> {

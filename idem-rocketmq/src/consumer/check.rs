@@ -6,13 +6,16 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{check_addresses, check_group, check_topic};
+use crate::client::{ClientError, check_addresses};
 use crate::error::Kind;
 use crate::handler::Route;
+use crate::names;
 
 impl Setup {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        check_group(&self.group).map_err(Kind::Client)?;
+        if let Some(fault) = names::group_fault(&self.group) {
+            return Err(Kind::Client(ClientError::Group { group: self.group.clone(), fault }).into());
+        }
         if self.name_servers.is_empty() {
             return Err(Kind::NoNameServer { group: self.group.clone() }.into());
         }
@@ -22,7 +25,6 @@ impl Setup {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }
         self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
-        self.routes.iter().try_for_each(|route| check_topic(route.topic())).map_err(Kind::Client)?;
         self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
         check_overlaps(&self.routes)?;
         check_scopes(&self.routes)?;

@@ -309,7 +309,7 @@ fn topics_tags_and_scopes_that_rocketmq_would_not_take_are_errors() {
     }
     for tag in ["", "*", "A||B", " A"] {
         let error = route("orders").tag(tag).check().unwrap_err();
-        assert!(error.to_string().contains("has the tag"), "{error}");
+        assert!(error.to_string().contains("the tag"), "{error}");
     }
     assert!(route("orders").scope("").check().is_err());
 }

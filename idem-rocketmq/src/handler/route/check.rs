@@ -1,33 +1,33 @@
-//! What RocketMQ accepts as topic and tag.
+//! Whether RocketMQ accepts a handler's topic and tags.
 
 use super::Route;
-
-/// The longest topic that a broker accepts. Source: `TopicValidator.TOPIC_MAX_LENGTH`.
-const MAX_TOPIC_LEN: usize = 127;
+use crate::names;
 
 /// A handler that cannot be subscribed as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// The topic is empty, too long, or has characters that RocketMQ does not accept.
+    /// The topic is empty, too long, reserved, or has characters that RocketMQ does not accept.
     #[error(
-        "the handler `{handler}` has the topic `{topic}`: a topic has 1 to {MAX_TOPIC_LEN} characters of a-z, A-Z, 0-9, `_`, `-`, `%` and `|`"
+        "the topic `{topic}` of handler `{handler}` {fault}: a topic has 1 to 127 of the characters a-z A-Z 0-9 _ - % |"
     )]
     Topic {
         /// The handler's name.
         handler: String,
         /// Its topic.
         topic: String,
+        /// What is wrong with it.
+        fault: &'static str,
     },
     /// A tag is empty, or has characters that end a tag in a subscription.
-    #[error(
-        "the handler `{handler}` has the tag `{tag}`: a tag is not empty, not `*`, and has no spaces and no `|`; give several tags one by one"
-    )]
+    #[error("the tag `{tag}` of handler `{handler}` {fault}: give several tags one by one, and none for all")]
     Tag {
         /// The handler's name.
         handler: String,
         /// Its tag.
         tag: String,
+        /// What is wrong with it.
+        fault: &'static str,
     },
     /// The scope is empty.
     #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
@@ -44,24 +44,17 @@ impl Route {
     /// One of them is not what RocketMQ accepts.
     pub fn check(&self) -> Result<(), RouteError> {
         let handler = || self.name.clone().into_owned();
-        if !is_topic(&self.topic) {
-            return Err(RouteError::Topic { handler: handler(), topic: self.topic.clone() });
+        if let Some(fault) = names::topic_fault(&self.topic) {
+            return Err(RouteError::Topic { handler: handler(), topic: self.topic.clone(), fault });
         }
-        if let Some(tag) = self.tags.iter().find(|tag| !is_tag(tag)) {
-            return Err(RouteError::Tag { handler: handler(), tag: tag.clone() });
+        for tag in &self.tags {
+            if let Some(fault) = names::tag_fault(tag) {
+                return Err(RouteError::Tag { handler: handler(), tag: tag.clone(), fault });
+            }
         }
         if self.scope.as_deref() == Some("") {
             return Err(RouteError::Scope { handler: handler() });
         }
         Ok(())
     }
-}
-
-fn is_topic(topic: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-%|".contains(&b);
-    (1..=MAX_TOPIC_LEN).contains(&topic.len()) && topic.bytes().all(allowed)
-}
-
-fn is_tag(tag: &str) -> bool {
-    !tag.is_empty() && tag != "*" && !tag.contains(|c: char| c == '|' || c.is_whitespace() || c.is_control())
 }
