@@ -3,11 +3,13 @@
 //! As in a group commit, what is ready while a round trip is under way goes with the next one. Nothing waits for
 //! a batch to fill: where no round trip is under way, one starts at once.
 
-use std::sync::Arc;
+use std::slice;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use metrics::Histogram;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -70,6 +72,7 @@ struct Shared<O: Operation> {
     clock: Clock,
     runtime: Handle,
     queue: Mutex<Queue<O>>,
+    keys: OnceLock<Histogram>,
 }
 
 struct Queue<O: Operation> {
@@ -85,7 +88,7 @@ struct Group<O: Operation> {
 impl<O: Operation> Lane<O> {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
         let queue = Mutex::new(Queue { groups: Vec::new(), under_way: false });
-        Self(Arc::new(Shared { store, clock, runtime, queue }))
+        Self(Arc::new(Shared { store, clock, runtime, queue, keys: OnceLock::new() }))
     }
 
     /// Sends requests with the next round trip. The answers come in the requests' order.
@@ -104,7 +107,10 @@ impl<O: Operation> Lane<O> {
 
     /// As [`call`](Self::call), for one request.
     pub(crate) async fn call_one(&self, request: O::Request) -> (Duration, Result<O::Answer, StoreError>) {
-        let mut replies = self.call(vec![request]).await;
+        let mut replies = match self.0.store.locality() {
+            Locality::InProcess => self.0.round_trip(slice::from_ref(&request)).await,
+            Locality::Remote => self.queued(vec![request]).await,
+        };
         let answer = replies.answers.pop().unwrap_or_else(|| Err(no_answer()));
         (replies.sent, answer)
     }
@@ -188,26 +194,38 @@ impl<O: Operation> Shared<O> {
 
     /// Asks the store; a statement that fails as a whole is repeated in halves, so that one bad key does not
     /// fail its neighbours.
-    fn ask<'a>(&'a self, batch: &'a [O::Request]) -> BoxFuture<'a, Vec<Result<O::Answer, StoreError>>> {
-        let call = O::call(&*self.store, batch);
-        async move {
-            metrics::histogram!("idem_store_batch_keys", "operation" => O::NAME).record(as_f64(batch.len()));
-            match call.await {
-                Ok(answers) if answers.len() == batch.len() => answers,
-                Ok(answers) => {
-                    let text = format!("the store answered {} of {} keys", answers.len(), batch.len());
-                    batch.iter().map(|_| Err(StoreError::unavailable(text.clone()))).collect()
-                }
-                Err(error) if batch.len() > 1 && !error.is_unavailable() && !error.is_config() => {
-                    let (left, right) = batch.split_at(batch.len() / 2);
-                    let mut answers = self.ask(left).await;
-                    answers.extend(self.ask(right).await);
-                    answers
-                }
-                Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+    async fn ask(&self, batch: &[O::Request]) -> Vec<Result<O::Answer, StoreError>> {
+        self.keys().record(as_f64(batch.len()));
+        match O::call(&*self.store, batch).await {
+            Ok(answers) if answers.len() == batch.len() => answers,
+            Ok(answers) => {
+                let text = format!("the store answered {} of {} keys", answers.len(), batch.len());
+                batch.iter().map(|_| Err(StoreError::unavailable(text.clone()))).collect()
             }
+            Err(error) if batch.len() > 1 && !error.is_unavailable() && !error.is_config() => {
+                self.ask_halves(batch).await
+            }
+            Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    fn ask_halves<'a>(
+        &'a self,
+        batch: &'a [O::Request],
+    ) -> BoxFuture<'a, Vec<Result<O::Answer, StoreError>>> {
+        async move {
+            let (left, right) = batch.split_at(batch.len() / 2);
+            let mut answers = self.ask(left).await;
+            answers.extend(self.ask(right).await);
+            answers
         }
         .boxed()
+    }
+
+    /// How many keys a call has, registered at first use.
+    fn keys(&self) -> &Histogram {
+        let new = || metrics::histogram!("idem_store_batch_keys", "operation" => O::NAME);
+        self.keys.get_or_init(new)
     }
 }
 

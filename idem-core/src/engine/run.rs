@@ -67,10 +67,11 @@ impl Claimed {
     {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
         // Invariant 4: no handler starts after its lease's local deadline.
-        if let Some(stop) = overdue(flight, engine.clock.now()) {
+        let now = engine.clock.now();
+        if let Some(stop) = overdue(flight, now) {
             return Ran::Stopped(stop);
         }
-        flight.start(engine.clock.now());
+        flight.start(now);
         let work = AssertUnwindSafe(async move { work().await }).catch_unwind();
         tokio::select! {
             biased;

@@ -19,6 +19,7 @@ use super::report;
 use crate::client;
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
+use crate::state::States;
 
 /// One message of the call.
 struct Message {
@@ -162,14 +163,18 @@ impl Call<'_> {
     fn happened(&mut self, event: Event) {
         match event {
             Event::Claimed { admissions, rest } => {
-                for (place, admission) in admissions {
-                    self.admitted(place, admission);
-                }
+                let runs =
+                    admissions.into_iter().filter_map(|(place, admission)| self.admitted(place, admission));
+                let runs = runs.collect();
+                self.start(runs);
                 if let Some(waiting) = rest {
                     self.events.push(Box::pin(waiting.claim()));
                 }
             }
-            Event::Admitted(place, admission) => self.admitted(place, admission),
+            Event::Admitted(place, admission) => {
+                let runs = self.admitted(place, admission).into_iter().collect();
+                self.start(runs);
+            }
             Event::Told(is_told) => self.close(is_told),
         }
     }
@@ -186,40 +191,42 @@ impl Call<'_> {
         }
     }
 
-    fn admitted(&mut self, place: usize, admission: Admission) {
+    fn admitted(&mut self, place: usize, admission: Admission) -> Option<Start> {
         match admission {
-            Admission::Run(claimed) => self.run(place, claimed),
+            Admission::Run(claimed) => return self.run(place, claimed),
             Admission::Decided(settled) => self.decided(place, settled),
             Admission::Later(admission) => {
                 self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
             }
         }
+        None
     }
 
-    /// Runs the handler on the user's runtime, and settles there as soon as it is done: no neighbour holds a
-    /// completion back.
-    fn run(&mut self, place: usize, claimed: Claimed) {
+    fn run(&mut self, place: usize, claimed: Claimed) -> Option<Start> {
         let message = &mut self.messages[place];
         let (Some(handler), Some(run)) = (message.handler.clone(), message.run.take()) else {
             debug_assert!(false, "a message is run once, by its handler");
-            return self.reported(Report::Dropped(place));
+            self.reported(Report::Dropped(place));
+            return None;
         };
         let delivery = message.delivery.clone();
         let hash = message.hash();
         let states = self.bridge.dispatch.states.clone();
         let reporter = Reporter { place, shared: Some(self.shared.clone()) };
+        Some(Start { claimed, run, handler, delivery, hash, states, reporter })
+    }
+
+    /// Starts runs on the user's runtime, each in a task of its own.
+    ///
+    /// The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
+    /// up, finish a quick handler and fall asleep again.
+    fn start(&self, runs: Vec<Start>) {
+        if runs.is_empty() {
+            return;
+        }
         self.bridge.user.spawn(async move {
-            let begun = Instant::now();
-            let work =
-                |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
-            let finished = claimed.run(work).await;
-            handler.meter.ran(begun.elapsed());
-            let settled = handler.gate.settle_one(finished).await;
-            if settled.decision.verdict == Verdict::Ack {
-                handler.meter.outcome(&delivery, &settled.decision, hash);
-                reporter.acked();
-            } else {
-                reporter.settled(settled);
+            for run in runs {
+                tokio::spawn(run.to_the_end());
             }
         });
     }
@@ -248,6 +255,36 @@ impl Call<'_> {
     fn close(&mut self, is_settled: bool) {
         self.is_settled &= is_settled;
         self.shared.close();
+    }
+}
+
+/// A run that is to start.
+struct Start {
+    claimed: Claimed,
+    run: Run,
+    handler: Arc<Handler>,
+    delivery: Arc<Delivery>,
+    hash: Option<u64>,
+    states: Arc<States>,
+    reporter: Reporter,
+}
+
+impl Start {
+    /// Runs the handler, and settles as soon as it is done: no neighbour holds a completion back.
+    async fn to_the_end(self) {
+        let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
+        let begun = Instant::now();
+        let work =
+            |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
+        let finished = claimed.run(work).await;
+        handler.meter.ran(begun.elapsed());
+        let settled = handler.gate.settle_one(finished).await;
+        if settled.decision.verdict == Verdict::Ack {
+            handler.meter.outcome(&delivery, &settled.decision, hash);
+            reporter.acked();
+        } else {
+            reporter.settled(settled);
+        }
     }
 }
 
