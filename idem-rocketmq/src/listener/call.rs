@@ -226,7 +226,7 @@ impl Call<'_> {
         }
         self.bridge.user.spawn(async move {
             for run in runs {
-                tokio::spawn(run.to_the_end());
+                tokio::spawn(run.finish());
             }
         });
     }
@@ -271,7 +271,7 @@ struct Start {
 
 impl Start {
     /// Runs the handler, and settles as soon as it is done: no neighbour holds a completion back.
-    async fn to_the_end(self) {
+    async fn finish(self) {
         let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
         let begun = Instant::now();
         let work =
