@@ -33,6 +33,8 @@ pub enum Outcome {
     Duplicate,
     /// The key is in progress elsewhere.
     InProgress,
+    /// Its handler was busy, and so many messages waited that others could not be taken in: sent back.
+    Deferred,
     /// The handler returned an error.
     Failed,
     /// The handler panicked.
@@ -61,13 +63,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, each at the place of its discriminant.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Completed,
         Self::CompletedWithoutDedup,
         Self::CompletedElsewhere,
         Self::CompletionLost,
         Self::Duplicate,
         Self::InProgress,
+        Self::Deferred,
         Self::Failed,
         Self::Panicked,
         Self::TimedOut,
@@ -91,6 +94,7 @@ impl Outcome {
             Self::CompletionLost => "completion_lost",
             Self::Duplicate => "duplicate",
             Self::InProgress => "in_progress",
+            Self::Deferred => "deferred",
             Self::Failed => "failed",
             Self::Panicked => "panicked",
             Self::TimedOut => "timed_out",

@@ -83,15 +83,15 @@ async fn a_slow_handler_does_not_starve_one_of_another_topic() {
 }
 
 /// Messages that come one by one make listener calls of one message each, and each call holds one of the client's
-/// threads until its message is settled. A consumer has 400 of them: a slow handler that leaves more deliveries than
-/// that waiting starves its neighbours, until it has caught up.
+/// threads until its message is settled. A consumer has 400 of them: beyond 360, calls that wait for the slow handler
+/// give theirs up, and their messages come again later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_handler_whose_messages_come_one_by_one_starves_no_other_while_there_are_threads() {
+async fn a_slow_handler_whose_messages_come_one_by_one_starves_no_other() {
     let broker = kit::quick_retries().topic("slow", 4).topic("quick", 4).start().await.unwrap();
     let (begun, ended, quick) = (Runs::default(), Runs::default(), Runs::default());
     let routes = (kit::sleeping("slow", &begun, &ended, secs(30)), kit::counting("quick", &quick));
     quick_beside_slow(broker, "trickle", routes.0, routes.1, (&ended, &quick), 500, async |broker| {
-        for order in kit::orders("slow", 350) {
+        for order in kit::orders("slow", 1_500) {
             broker.producer().send(order).await.unwrap();
         }
         broker.producer().send_all(kit::orders("quick", 500)).await.unwrap();

@@ -1,5 +1,6 @@
 //! The first step: a permit of the handler, then the key's lease.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,9 @@ use crate::lease::Flight;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{InProgress, StoreFailure};
 use crate::store::{Claim, ClaimRequest, StoreError};
+
+/// How long a deferred message stays away at least.
+const DEFERRED: Duration = Duration::from_secs(10);
 
 /// What a message's claim came to.
 pub enum Admission {
@@ -35,6 +39,10 @@ pub struct Claimed {
     pub(super) attempt: u32,
     pub(super) permit: OwnedSemaphorePermit,
 }
+
+/// Starts of a handler that are reserved; none where the engine was closed. Dropping it gives them back.
+#[derive(Debug)]
+pub struct Permits(Option<Vec<OwnedSemaphorePermit>>);
 
 /// What a repeated claim remembers.
 #[derive(Default)]
@@ -57,8 +65,26 @@ impl Gate {
     ///
     /// # Cancel safety
     /// The leaders taken by a dropped call are given back.
-    pub async fn claim(&self, leaders: &mut std::collections::VecDeque<Leader>) -> Vec<Admission> {
-        let Some(permits) = self.permits(leaders.len()).await else {
+    pub async fn claim(&self, leaders: &mut VecDeque<Leader>) -> Vec<Admission> {
+        let permits = self.reserve(leaders.len()).await;
+        self.claim_reserved(permits, leaders).await
+    }
+
+    /// The first half of [`claim`](Self::claim): waits until at least one handler can start, and reserves up to
+    /// `wanted` starts.
+    ///
+    /// # Cancel safety
+    /// Nothing is reserved when this is dropped.
+    pub async fn reserve(&self, wanted: usize) -> Permits {
+        Permits(self.permits(wanted).await)
+    }
+
+    /// The second half: claims as many of `leaders` as there are reserved starts.
+    ///
+    /// # Cancel safety
+    /// The leaders taken by a dropped call are given back.
+    pub async fn claim_reserved(&self, permits: Permits, leaders: &mut VecDeque<Leader>) -> Vec<Admission> {
+        let Some(permits) = permits.0 else {
             return leaders.drain(..).map(Leader::leave).collect();
         };
         let mut claiming: Vec<Leader> = leaders.drain(..permits.len()).collect();
@@ -77,6 +103,15 @@ impl Gate {
                 }
             })
             .collect()
+    }
+
+    /// Sends a message back that waits for a busy handler, because others could not be taken in else. It costs no
+    /// attempt.
+    pub fn defer(&self, leader: Leader) -> Settled {
+        let delay = self.conflict_delay(DEFERRED, leader.redeliveries);
+        let decision = Decision::new(Verdict::Retry(delay), Outcome::Deferred)
+            .because("too many messages wait for handlers that are all busy");
+        Settled::of(leader.decide(decision))
     }
 
     /// A run without dedup: for a message without a key, or while the store fails and the policy says open.

@@ -18,6 +18,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -33,7 +34,7 @@ use crate::key::{Fingerprint, RecordKey};
 use crate::policy::Policy;
 use crate::store::Store;
 
-pub use self::claim::{Admission, Claimed};
+pub use self::claim::{Admission, Claimed, Permits};
 pub use self::enter::{Entry, Follower, Leader};
 pub use self::run::Finished;
 pub use self::settle::{Held, Settled};
@@ -89,6 +90,7 @@ impl Engine {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
             tolerance: Tolerance::default(),
+            running: AtomicUsize::new(0),
             turn: tokio::sync::Mutex::default(),
             name: name.into(),
             policy,
@@ -142,6 +144,8 @@ pub(crate) struct GateInner {
     pub(crate) policy: Policy,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tolerance: Tolerance,
+    /// How many runs are under way.
+    pub(crate) running: AtomicUsize,
     /// Whose turn it is to wait for permits.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -166,6 +170,11 @@ impl Gate {
     /// The handler's policy.
     pub fn policy(&self) -> &Policy {
         &self.0.policy
+    }
+
+    /// Whether as many runs are under way as the handler may have. A claim that the store does not answer is none.
+    pub fn is_busy(&self) -> bool {
+        self.0.running.load(Ordering::Acquire) >= self.0.policy.concurrency
     }
 
     /// The delay before a key in progress elsewhere is asked for again: at least `remaining`, and a backoff from

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
 
@@ -72,6 +73,7 @@ impl Claimed {
             return Ran::Stopped(stop);
         }
         flight.start(now);
+        let _running = Running::begin(&self.gate);
         let work = AssertUnwindSafe(async move { work().await }).catch_unwind();
         tokio::select! {
             biased;
@@ -85,6 +87,22 @@ impl Claimed {
             stop = flight.stopped() => Ran::Stopped(stop),
             () = engine.stop.cancelled() => Ran::Shutdown,
         }
+    }
+}
+
+/// Counts one run while it is under way, also where it is dropped.
+struct Running<'a>(&'a Gate);
+
+impl<'a> Running<'a> {
+    fn begin(gate: &'a Gate) -> Self {
+        gate.0.running.fetch_add(1, Ordering::AcqRel);
+        Self(gate)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.0.running.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

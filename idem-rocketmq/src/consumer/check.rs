@@ -9,6 +9,7 @@ use crate::Error;
 use crate::client::{ClientError, check_addresses};
 use crate::error::Kind;
 use crate::handler::Route;
+use crate::listener::CROWD;
 use crate::names;
 
 impl Setup {
@@ -52,6 +53,21 @@ impl Setup {
         let settings = route.own_settings().clone().or(&self.defaults);
         let resolved = settings.resolve();
         Ok(resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?)
+    }
+
+    /// Runs hold the threads of their listener calls: beyond these, a slow handler could starve another.
+    pub(super) fn warn_of_too_much_at_once(&self) {
+        let policies = self.routes.iter().filter_map(|route| self.policy(route).ok());
+        let at_once: usize = policies.map(|policy| policy.concurrency).sum();
+        if at_once > CROWD {
+            tracing::warn!(
+                group = self.group,
+                at_once,
+                "the handlers may work on more messages at once than the {CROWD} listener calls for which the \
+                 consumer has threads: where messages come one by one, a slow handler can starve another; lower \
+                 their concurrency, or use two consumer groups"
+            );
+        }
     }
 
     pub(super) fn warn_of_short_retention(&self) {

@@ -6,8 +6,6 @@ mod named;
 mod running;
 
 pub use self::builder::{Builder, HasStore, NoStoreYet};
-#[cfg(feature = "embedded")]
-pub(crate) use self::running::LISTENER_THREADS;
 pub use self::running::RunningConsumer;
 pub use crate::client::{ConsumeFrom, Credentials, DelayBy};
 

@@ -17,11 +17,7 @@ use super::named::Named;
 use crate::Error;
 use crate::client::{Client, ClientSettings};
 use crate::error::Kind;
-use crate::listener::{Bridge, Broker};
-
-/// How many listener calls there may be at once. Each holds up to 32 messages and a parked thread while it waits,
-/// so that a slow handler's backlog leaves threads for its neighbours.
-pub(crate) const LISTENER_THREADS: u32 = 400;
+use crate::listener::{self, Bridge, Broker};
 
 /// What the client may take to hear the calls that have just been answered.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -53,6 +49,7 @@ pub(super) fn start(
     async move {
         setup.check()?;
         setup.warn_of_short_retention();
+        setup.warn_of_too_much_at_once();
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
         // On idem's runtime, so that a start that is dropped halfway is still cleaned up there.
         let starting = idem_core::runtime::handle().spawn(connect(setup, store, user));
@@ -97,7 +94,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         consume_from: setup.consume_from,
         credentials: setup.credentials,
         delay_by: setup.delay_by,
-        listener_threads: LISTENER_THREADS,
+        listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };
     let bridge = Arc::new(Bridge::new(setup.group.clone(), dispatch, engine, user));

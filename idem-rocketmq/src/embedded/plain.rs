@@ -10,10 +10,9 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::EmbeddedBroker;
 use crate::client::{Answer, Client, ClientSettings, Listener};
-use crate::consumer::LISTENER_THREADS;
 use crate::delivery::Delivery;
 use crate::error::{Error, Kind};
-use crate::listener::Broker;
+use crate::listener::{self, Broker};
 
 /// A consumer without idem: it sees every delivery, duplicates included, and acks all of them.
 ///
@@ -78,7 +77,7 @@ impl EmbeddedBroker {
     ) -> BoxFuture<'static, Result<PlainListener, Error>> {
         let mut settings = ClientSettings::new(group, vec![self.name_server().to_owned()]);
         settings.subscriptions.push((topic.to_owned(), "*".to_owned()));
-        settings.listener_threads = LISTENER_THREADS;
+        settings.listener_threads = listener::THREADS;
         let starting = Client::start(settings, listener);
         Box::pin(async move { Ok(PlainListener(Arc::new(starting.await.map_err(Kind::Client)?))) })
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use idem_core::engine::{Admission, Claimed, Entry, Gate, Leader, Settled};
+use idem_core::engine::{Admission, Claimed, Entry, Leader, Settled};
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use tokio::sync::mpsc;
@@ -31,6 +31,8 @@ struct Message {
 
 /// What a call waits for.
 enum Event {
+    /// A call gives up its thread: the leaders that wait for a busy handler are sent back.
+    Deferred(Waiting),
     /// Leaders of one handler were claimed; the rest waits for permits.
     Claimed {
         admissions: Vec<(usize, Admission)>,
@@ -43,7 +45,7 @@ enum Event {
 
 /// The leaders of one handler that are yet to be claimed, with their messages' places.
 struct Waiting {
-    gate: Gate,
+    handler: Arc<Handler>,
     places: VecDeque<usize>,
     leaders: VecDeque<Leader>,
 }
@@ -124,15 +126,16 @@ impl Call<'_> {
                 continue;
             };
             let prepared = handler.prepare(&delivery);
-            let gate = handler.gate.clone();
-            let mut message = Message { delivery, handler: Some(handler), run: None, key: None };
+            let gate = &handler.gate;
+            let mut message = Message { delivery, handler: Some(handler.clone()), run: None, key: None };
             match prepared {
                 Prepare::Ready { job, run } => {
                     message.run = Some(run);
                     message.key = Some(job.key.clone());
                     match gate.enter(job) {
                         Entry::Leader(leader) => {
-                            let waiting = waiting.entry(index).or_insert_with(|| Waiting::at(gate));
+                            let waiting =
+                                waiting.entry(index).or_insert_with(|| Waiting::at(handler.clone()));
                             waiting.places.push_back(place);
                             waiting.leaders.push_back(leader);
                         }
@@ -151,7 +154,7 @@ impl Call<'_> {
             self.messages.push(message);
         }
         for waiting in waiting.into_values() {
-            self.events.push(Box::pin(waiting.claim()));
+            self.events.push(Box::pin(waiting.claim(self.bridge)));
         }
     }
 
@@ -168,12 +171,17 @@ impl Call<'_> {
                 let runs = runs.collect();
                 self.start(runs);
                 if let Some(waiting) = rest {
-                    self.events.push(Box::pin(waiting.claim()));
+                    self.events.push(Box::pin(waiting.claim(self.bridge)));
                 }
             }
             Event::Admitted(place, admission) => {
                 let runs = self.admitted(place, admission).into_iter().collect();
                 self.start(runs);
+            }
+            Event::Deferred(waiting) => {
+                for (place, leader) in waiting.places.into_iter().zip(waiting.leaders) {
+                    self.decided(place, waiting.handler.gate.defer(leader));
+                }
             }
             Event::Told(is_told) => self.close(is_told),
         }
@@ -295,12 +303,18 @@ impl Message {
 }
 
 impl Waiting {
-    fn at(gate: Gate) -> Self {
-        Self { gate, places: VecDeque::new(), leaders: VecDeque::new() }
+    fn at(handler: Arc<Handler>) -> Self {
+        Self { handler, places: VecDeque::new(), leaders: VecDeque::new() }
     }
 
-    async fn claim(mut self) -> Event {
-        let admissions = self.gate.claim(&mut self.leaders).await;
+    async fn claim(mut self, bridge: &Bridge) -> Event {
+        let gate = &self.handler.gate;
+        let permits = tokio::select! {
+            biased;
+            permits = gate.reserve(self.leaders.len()) => permits,
+            () = bridge.crowded(&self.handler) => return Event::Deferred(self),
+        };
+        let admissions = gate.claim_reserved(permits, &mut self.leaders).await;
         let places = self.places.drain(..admissions.len());
         let admissions = places.zip(admissions).collect();
         Event::Claimed { admissions, rest: (!self.leaders.is_empty()).then_some(self) }

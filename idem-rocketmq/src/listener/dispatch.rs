@@ -6,6 +6,8 @@ use std::sync::Arc;
 use idem_core::engine::{Engine, Gate, Unfit};
 use idem_core::{Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
 
+use tokio::sync::Notify;
+
 use super::report::Meter;
 use crate::delivery::Delivery;
 use crate::handler::{Prepared, Route, Run};
@@ -16,6 +18,8 @@ pub(crate) struct Handler {
     pub(crate) route: Route,
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
+    /// Tells one call that waits for this handler to give up its thread.
+    pub(crate) relief: Notify,
     scope: Scope,
 }
 
@@ -68,6 +72,7 @@ impl Dispatch {
             handlers.push(Arc::new(Handler {
                 gate: engine.gate(route.name(), policy),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
+                relief: Notify::new(),
                 scope: Scope::of(&route, identity),
                 route,
             }));

@@ -20,10 +20,17 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::broker::Broker;
-use self::dispatch::Dispatch;
+use self::dispatch::{Dispatch, Handler};
 use crate::client::{Answer, Listener};
 
 pub(crate) use self::settle::no_handler;
+
+/// How many listener calls there may be at once. Each holds up to 32 messages and a thread that sleeps while it
+/// waits.
+pub(crate) const THREADS: u32 = 400;
+
+/// How many may be under way before calls that wait for busy handlers give up their threads.
+pub(crate) const CROWD: usize = THREADS as usize / 10 * 9;
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {
@@ -87,10 +94,35 @@ impl Bridge {
 
     fn begin(&self) -> bool {
         let mut state = self.calls.state.lock();
-        if !state.is_closed {
-            state.working += 1;
+        if state.is_closed {
+            return false;
         }
-        !state.is_closed
+        state.working += 1;
+        let is_crowded = state.working > CROWD;
+        drop(state);
+        if is_crowded {
+            self.relieve();
+        }
+        true
+    }
+
+    /// Has one call give up its thread for each handler that is busy, so that another handler's messages get in:
+    /// a slow handler starves no other. The newest gives up first.
+    fn relieve(&self) {
+        let busy = self.dispatch.handlers().iter().filter(|handler| handler.gate.is_busy());
+        busy.for_each(|handler| handler.relief.notify_last());
+    }
+
+    /// Waits until this call is to give up its thread because of `handler`, for which it waits.
+    async fn crowded(&self, handler: &Handler) {
+        // The messages of a handler that is not slow do not wait so long.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        loop {
+            handler.relief.notified().await;
+            if handler.gate.is_busy() && self.calls.state.lock().working > CROWD {
+                return;
+            }
+        }
     }
 
     fn end(&self) {
