@@ -121,7 +121,7 @@ impl Count {
         // The notice may come some messages late.
         let before = self.0.messages.load(Ordering::Relaxed);
         self.0.done.notified().await;
-        Cost::of(MESSAGES - before, begun.elapsed(), cpu() - cpu_begun)
+        Cost::of(MESSAGES - before, begun.elapsed(), cpu().saturating_sub(cpu_begun))
     }
 }
 
