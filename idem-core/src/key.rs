@@ -212,32 +212,39 @@ impl fmt::Debug for Namespace {
 }
 
 /// The name of one record in a store: a namespace and a key in it. Cloning is cheap and allocates nothing.
+// One count of its own for both parts: the namespace's is shared by all messages, and threads that count on one
+// line of memory wait for each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordKey {
+pub struct RecordKey(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Parts {
     namespace: Namespace,
     key: IdempotencyKey,
+    hash: u64,
 }
 
 impl RecordKey {
     /// The record of `key` in `namespace`.
     pub fn new(namespace: Namespace, key: IdempotencyKey) -> Self {
-        Self { namespace, key }
+        let hash = xxh3_64_with_seed(key.as_bytes(), xxh3_64(namespace.as_bytes()));
+        Self(Arc::new(Parts { namespace, key, hash }))
     }
 
     /// The namespace.
     pub fn namespace(&self) -> &Namespace {
-        &self.namespace
+        &self.0.namespace
     }
 
     /// The key in the namespace.
     pub fn key(&self) -> &IdempotencyKey {
-        &self.key
+        &self.0.key
     }
 
     /// The bytes under which a store keeps the record. The namespace's own length goes first, so that no two
     /// different pairs of namespace and key give the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (namespace, key) = (self.namespace.as_bytes(), self.key.as_bytes());
+        let (namespace, key) = (self.namespace().as_bytes(), self.key().as_bytes());
         let mut joined = Vec::with_capacity(namespace.len() + key.len() + 8);
         push_prefixed(&mut joined, namespace);
         joined.extend_from_slice(key);
@@ -248,7 +255,7 @@ impl RecordKey {
     ///
     /// It is no secret: whoever can guess a key can compute its hash.
     pub fn hash64(&self) -> u64 {
-        xxh3_64_with_seed(self.key.as_bytes(), xxh3_64(self.namespace.as_bytes()))
+        self.0.hash
     }
 }
 

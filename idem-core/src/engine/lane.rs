@@ -1,7 +1,9 @@
 //! Batches that form by themselves, one lane for each operation of the store.
 //!
 //! As in a group commit, what is ready while a round trip is under way goes with the next one. Nothing waits for
-//! a batch to fill: where no round trip is under way, one starts at once.
+//! a batch to fill: where no round trip is under way, one starts at once. Under load a few are under way together,
+//! so that a store has work while its answers travel; single requests do not start those, because a store does
+//! many keys at once for little more than one.
 
 use std::slice;
 use std::sync::{Arc, OnceLock};
@@ -19,6 +21,11 @@ use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
     StoreError,
 };
+
+/// How many requests must wait before they start a round trip beside one that is under way.
+const WORTH_A_TRIP: usize = 32;
+/// How many round trips of a lane may be under way at once.
+const MOST_TRIPS: usize = 4;
 
 /// One operation of the store.
 pub(crate) trait Operation: Send + Sync + 'static {
@@ -77,7 +84,10 @@ struct Shared<O: Operation> {
 
 struct Queue<O: Operation> {
     groups: Vec<Group<O>>,
-    under_way: bool,
+    /// The requests of the groups.
+    waiting: usize,
+    /// Round trips, those included that have not taken their requests yet.
+    under_way: usize,
 }
 
 struct Group<O: Operation> {
@@ -87,7 +97,7 @@ struct Group<O: Operation> {
 
 impl<O: Operation> Lane<O> {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
-        let queue = Mutex::new(Queue { groups: Vec::new(), under_way: false });
+        let queue = Mutex::new(Queue { groups: Vec::new(), waiting: 0, under_way: 0 });
         Self(Arc::new(Shared { store, clock, runtime, queue, keys: OnceLock::new() }))
     }
 
@@ -108,7 +118,10 @@ impl<O: Operation> Lane<O> {
     /// As [`call`](Self::call), for one request.
     pub(crate) async fn call_one(&self, request: O::Request) -> (Duration, Result<O::Answer, StoreError>) {
         let mut replies = match self.0.store.locality() {
-            Locality::InProcess => self.0.round_trip(slice::from_ref(&request)).await,
+            Locality::InProcess => {
+                let sent = self.0.clock.now();
+                Replies { sent, answers: self.0.ask(slice::from_ref(&request)).await }
+            }
             Locality::Remote => self.queued(vec![request]).await,
         };
         let answer = replies.answers.pop().unwrap_or_else(|| Err(no_answer()));
@@ -127,13 +140,20 @@ impl<O: Operation> Lane<O> {
 
     fn push(&self, group: Group<O>) {
         let mut queue = self.0.queue.lock();
+        queue.waiting += group.requests.len();
         queue.groups.push(group);
-        if !queue.under_way {
-            queue.under_way = true;
+        if queue.starts_a_trip() {
+            queue.under_way += 1;
             drop(queue);
             let shared = self.0.clone();
             self.0.runtime.spawn(async move { while shared.next_round_trip().await {} });
         }
+    }
+}
+
+impl<O: Operation> Queue<O> {
+    fn starts_a_trip(&self) -> bool {
+        self.under_way == 0 || (self.waiting >= WORTH_A_TRIP && self.under_way < MOST_TRIPS)
     }
 }
 
@@ -174,7 +194,8 @@ impl<O: Operation> Shared<O> {
         });
         let fitting = fitting.count().max(1).min(queue.groups.len());
         let groups: Vec<Group<O>> = queue.groups.drain(..fitting).collect();
-        queue.under_way = !groups.is_empty();
+        queue.waiting -= groups.iter().map(|group| group.requests.len()).sum::<usize>();
+        queue.under_way -= usize::from(groups.is_empty());
         groups
     }
 

@@ -96,8 +96,8 @@ impl Gate {
                 Kind::Releases => releases.next(),
                 Kind::Holds | Kind::Free => None,
             };
-            if run.needs_nothing_more(answer.as_ref()) {
-                settled.push(Some(run.settled(answer).await));
+            if let Some(decision) = run.decided_by(answer.as_ref()) {
+                settled.push(Some(run.concluded(decision)));
             } else {
                 settled.push(None);
                 later.push(async move { (place, run.settled(answer).await) });
@@ -116,7 +116,11 @@ impl Gate {
             (None, Some(request)) => Some(self.0.engine.releases.call_one(request).await.1),
             (None, None) => None,
         };
-        finished.settled(answer).await
+        match finished.decided_by(answer.as_ref()) {
+            Some(decision) => finished.concluded(decision),
+            // Boxed, because it is rare and large, and each message's task would have room for it.
+            None => Box::pin(finished.settled(answer)).await,
+        }
     }
 
     /// Releases a key, for as long as it takes. Gives up soon after the engine was stopped.
@@ -223,22 +227,28 @@ impl Finished {
         self.leader.as_ref()?.release_request(attempts)
     }
 
-    /// Whether the store's first answer is all that the decision needs.
-    fn needs_nothing_more(&self, first: Option<&Result<Answer, StoreError>>) -> bool {
-        match self.kind() {
-            Kind::Holds | Kind::Free => true,
-            Kind::Completes => matches!(first, Some(Ok(Answer::Done))),
-            Kind::Releases => matches!(first, Some(Ok(_))),
+    /// The decision, where the store's first answer is all that it needs.
+    fn decided_by(&self, first: Option<&Result<Answer, StoreError>>) -> Option<Decision> {
+        match (self.kind(), first) {
+            (Kind::Holds | Kind::Free, _) | (Kind::Releases, Some(Ok(_))) => Some(self.decide()),
+            (Kind::Completes, Some(Ok(Answer::Done))) => {
+                Some(Decision::new(Verdict::Ack, Outcome::Completed).attempt(self.attempt))
+            }
+            (Kind::Completes | Kind::Releases, _) => None,
         }
     }
 
     /// The decision, after the store's first answer, or after as many more as it takes.
-    async fn settled(mut self, first: Option<Result<Answer, StoreError>>) -> Settled {
+    async fn settled(self, first: Option<Result<Answer, StoreError>>) -> Settled {
         let decision = match self.kind() {
             Kind::Completes => self.completed(first).await,
             Kind::Releases => self.released(first).await,
             Kind::Holds | Kind::Free => self.decide(),
         };
+        self.concluded(decision)
+    }
+
+    fn concluded(mut self, decision: Decision) -> Settled {
         let is_held = decision.verdict == Verdict::DeadLetter;
         let is_open = matches!(decision.outcome, Outcome::LeaseLost | Outcome::Shutdown);
         match self.leader.take() {

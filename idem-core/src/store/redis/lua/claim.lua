@@ -31,16 +31,19 @@ local function claim(key, id, lease, life)
 end
 
 -- Lease end, fence and attempts of a first claim; the keys of a batch mostly have one lease.
-local first, first_lease
+local first, granted, first_lease
 local answers = {}
 for i = 1, #KEYS do
   local key, id, lease, life = KEYS[i], ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
-  if lease ~= first_lease then first, first_lease = pack('>I8I8I4', now + lease, now, 0), lease end
+  if lease ~= first_lease then
+    first, first_lease = pack('>I8I8I4', now + lease, now, 0), lease
+    granted = 'N' .. first
+  end
   -- Most keys are absent, and then this one step is all.
   local anew = '\1P' .. sub(id, 1, 16) .. first .. sub(id, 17)
   local made = pcall('SET', key, anew, 'NX', 'PX', life)
   if made and made.ok then
-    answers[i] = 'N' .. first
+    answers[i] = granted
   else
     local failed
     answers[i], failed = claim(key, id, lease, life)
