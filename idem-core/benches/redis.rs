@@ -7,7 +7,8 @@
 //!
 //! - `redis-benchmark`, which calls idem's own two scripts with 32 keys a call and does nothing else;
 //! - the engine over [`RedisStore`], from enter to settle, in batches of 32 from several tasks;
-//! - what one writes by hand: `SET NX PX`, then a compare-and-set script, each pipelined 32 at a time.
+//! - what one writes by hand: `SET NX PX`, then a compare-and-set script, each pipelined 32 at a time, with values as
+//!   long as idem's records.
 //!
 //! `redis-benchmark` cannot name the keys of an earlier call, so that it completes keys which are absent; the
 //! script then stores the record anew.
@@ -31,6 +32,8 @@ const TASKS: usize = 8;
 const ROUNDS: usize = 12;
 /// The connections that `redis-benchmark` is tried with.
 const CONNECTIONS: [usize; 2] = [1, 8];
+/// The bytes of a record without a reply.
+const RECORD: usize = 55;
 const LEASE_MILLIS: u64 = 30_000;
 const RETENTION_MILLIS: u64 = 4 * 86_400_000;
 /// The least share of what `redis-benchmark` reaches.
@@ -237,13 +240,14 @@ async fn by_hand_batch(
     round: usize,
     batch: usize,
 ) -> anyhow::Result<()> {
-    let work = (0..BATCH).map(|i| (stored(&key(round, batch * BATCH + i)), Token::random().to_bytes()));
+    let value = || [&Token::random().to_bytes()[..], &[b'.'; RECORD - 16]].concat();
+    let work = (0..BATCH).map(|i| (stored(&key(round, batch * BATCH + i)), value()));
     let work: Vec<_> = work.collect();
     let (mut claims, mut completions) = (redis::pipe(), redis::pipe());
-    for (key, token) in &work {
-        claims.cmd("SET").arg(key).arg(token).arg("NX").arg("PX").arg(LEASE_MILLIS);
+    for (key, value) in &work {
+        claims.cmd("SET").arg(key).arg(value).arg("NX").arg("PX").arg(LEASE_MILLIS);
         let completion = completions.cmd("EVALSHA").arg(&script).arg(1).arg(key);
-        completion.arg(token).arg("completed").arg(RETENTION_MILLIS);
+        completion.arg(value).arg(&[b'c'; RECORD]).arg(RETENTION_MILLIS);
     }
     let claimed: Vec<Option<String>> = claims.query_async(&mut connection).await?;
     let completed: Vec<usize> = completions.query_async(&mut connection).await?;
@@ -316,7 +320,7 @@ impl Server {
     ) -> anyhow::Result<f64> {
         let (lease, retention) = ((LEASE_MILLIS * 1_000).to_string(), RETENTION_MILLIS.to_string());
         // As long as token, flags and fingerprint; and as a record.
-        let (id, record) = ("t".repeat(33), "r".repeat(55));
+        let (id, record) = ("t".repeat(33), "r".repeat(RECORD));
         let claim = load(connection, CLAIM).await?;
         let complete = load(connection, COMPLETE).await?;
         let claims = self.calls_per_second(connections, &claim, &[&id, &lease, &retention])?;

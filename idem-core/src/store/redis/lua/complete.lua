@@ -18,11 +18,14 @@ local function complete(key, anew, life)
   return store(key, completed, life, 'D')
 end
 
--- Mostly the record is in progress under the token, and only its state and its life change: that is done in
--- place. Whether it was.
+-- Mostly the record is in progress under the token and no reply is to be stored, so that only its state and its
+-- life change: that is done in place. Whether it was.
 local function completed_in_place(key, anew, life)
-  if #anew > 55 or pcall('GETRANGE', key, '0', '17') ~= '\1P' .. sub(anew, 3, 18) then return false end
-  if type(pcall('SETRANGE', key, '1', 'C')) ~= 'number' then return false end
+  local value = pcall('GET', key)
+  if type(value) ~= 'string' or #value < 55 or sub(value, 1, 18) ~= '\1P' .. sub(anew, 3, 18)
+    or byte(anew, 39) > 1 or type(pcall('SETRANGE', key, '1', 'C')) ~= 'number' then
+    return false
+  end
   pcall('PEXPIRE', key, life)
   return true
 end
