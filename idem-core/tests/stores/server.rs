@@ -55,15 +55,25 @@ impl Server {
         Client::open(self.url()).unwrap()
     }
 
-    /// How often each command was called.
+    /// How often each command was called. Asked again where a failover cuts the connection.
     pub(crate) fn calls(&self) -> HashMap<String, u64> {
-        let mut connection = self.client().get_connection().unwrap();
-        let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).unwrap();
+        let start = Instant::now();
+        let stats = loop {
+            match self.commandstats() {
+                Ok(stats) => break stats,
+                Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
         let call = |line: &str| {
             let (command, stats) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             Some((command.to_owned(), stats.split(',').next()?.parse().ok()?))
         };
         stats.lines().filter_map(call).collect()
+    }
+
+    fn commandstats(&self) -> redis::RedisResult<String> {
+        redis::cmd("INFO").arg("commandstats").query(&mut self.client().get_connection()?)
     }
 
     /// Ends the process as a crash would.
