@@ -286,6 +286,7 @@ impl Start {
             |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
         let finished = claimed.run(work).await;
         handler.meter.ran(begun.elapsed());
+        handler.pace.run_ended();
         let settled = handler.gate.settle_one(finished).await;
         if settled.decision.verdict == Verdict::Ack {
             handler.meter.outcome(&delivery, &settled.decision, hash);
@@ -309,11 +310,16 @@ impl Waiting {
 
     async fn claim(mut self, bridge: &Bridge) -> Event {
         let gate = &self.handler.gate;
+        let waits = self.handler.pace.wait(self.leaders.len());
         let permits = tokio::select! {
             biased;
             permits = gate.reserve(self.leaders.len()) => permits,
-            () = bridge.crowded(&self.handler) => return Event::Deferred(self),
+            () = bridge.crowded(&self.handler) => {
+                drop(waits);
+                return Event::Deferred(self);
+            }
         };
+        drop(waits);
         let admissions = gate.claim_reserved(permits, &mut self.leaders).await;
         let places = self.places.drain(..admissions.len());
         let admissions = places.zip(admissions).collect();

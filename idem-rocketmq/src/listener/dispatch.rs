@@ -6,20 +6,18 @@ use std::sync::Arc;
 use idem_core::engine::{Engine, Gate, Unfit};
 use idem_core::{Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
 
-use tokio::sync::Notify;
-
+use super::crowd::Pace;
 use super::report::Meter;
 use crate::delivery::Delivery;
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
 
-/// One handler of the consumer, with its gate and its meter.
+/// One handler of the consumer, with its gate, its meter and its pace.
 pub(crate) struct Handler {
     pub(crate) route: Route,
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
-    /// Tells one call that waits for this handler to give up its thread.
-    pub(crate) relief: Notify,
+    pub(crate) pace: Pace,
     scope: Scope,
 }
 
@@ -72,7 +70,7 @@ impl Dispatch {
             handlers.push(Arc::new(Handler {
                 gate: engine.gate(route.name(), policy),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
-                relief: Notify::new(),
+                pace: Pace::default(),
                 scope: Scope::of(&route, identity),
                 route,
             }));

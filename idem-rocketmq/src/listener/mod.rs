@@ -5,6 +5,7 @@
 
 mod broker;
 mod call;
+mod crowd;
 pub(crate) mod dispatch;
 mod report;
 mod settle;
@@ -20,17 +21,11 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::broker::Broker;
-use self::dispatch::{Dispatch, Handler};
+pub(crate) use self::crowd::{CROWD, THREADS};
+use self::dispatch::Dispatch;
 use crate::client::{Answer, Listener};
 
 pub(crate) use self::settle::no_handler;
-
-/// How many listener calls there may be at once. Each holds up to 32 messages and a thread that sleeps while it
-/// waits.
-pub(crate) const THREADS: u32 = 400;
-
-/// How many may be under way before calls that wait for busy handlers give up their threads.
-pub(crate) const CROWD: usize = THREADS as usize / 10 * 9;
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {
@@ -74,8 +69,9 @@ impl Bridge {
 
     /// Tells the bridge which client to send retries and dead letters with. Messages that are decided before
     /// wait for it.
-    pub(crate) fn connect(&self, client: &Arc<dyn Broker>) {
+    pub(crate) fn connect(self: &Arc<Self>, client: &Arc<dyn Broker>) {
         let _ = self.client.set(Arc::downgrade(client));
+        crowd::watch(self);
     }
 
     /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.
@@ -106,23 +102,9 @@ impl Bridge {
         true
     }
 
-    /// Has one call give up its thread for each handler that is busy, so that another handler's messages get in:
-    /// a slow handler starves no other. The newest gives up first.
-    fn relieve(&self) {
-        let busy = self.dispatch.handlers().iter().filter(|handler| handler.gate.is_busy());
-        busy.for_each(|handler| handler.relief.notify_last());
-    }
-
-    /// Waits until this call is to give up its thread because of `handler`, for which it waits.
-    async fn crowded(&self, handler: &Handler) {
-        // The messages of a handler that is not slow do not wait so long.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        loop {
-            handler.relief.notified().await;
-            if handler.gate.is_busy() && self.calls.state.lock().working > CROWD {
-                return;
-            }
-        }
+    /// How many calls work on messages.
+    fn working(&self) -> usize {
+        self.calls.state.lock().working
     }
 
     fn end(&self) {
