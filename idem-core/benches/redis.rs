@@ -319,17 +319,23 @@ impl Server {
         connections: usize,
     ) -> anyhow::Result<f64> {
         let (lease, retention) = ((LEASE_MILLIS * 1_000).to_string(), RETENTION_MILLIS.to_string());
-        // As long as token, flags and fingerprint; and as a record.
-        let (id, record) = ("t".repeat(33), "r".repeat(RECORD));
+        // As long as a record's head, and as a record.
+        let (head, record) = ("h".repeat(18), "r".repeat(RECORD));
         let claim = load(connection, CLAIM).await?;
         let complete = load(connection, COMPLETE).await?;
-        let claims = self.calls_per_second(connections, &claim, &[&id, &lease, &retention])?;
-        let completions = self.calls_per_second(connections, &complete, &[&record, &retention])?;
+        let claims = self.calls_per_second(connections, &claim, &[&lease, &retention], &head)?;
+        let completions = self.calls_per_second(connections, &complete, &[&retention], &record)?;
         #[expect(clippy::cast_precision_loss, reason = "a batch is small")]
         Ok(BATCH as f64 / (1.0 / claims + 1.0 / completions))
     }
 
-    fn calls_per_second(&self, connections: usize, script: &str, arguments: &[&str]) -> anyhow::Result<f64> {
+    fn calls_per_second(
+        &self,
+        connections: usize,
+        script: &str,
+        terms: &[&str],
+        own: &str,
+    ) -> anyhow::Result<f64> {
         // It puts twelve random digits at the place of this word, other ones at each.
         let key = String::from_utf8(stored(&key(0, 0)))?.replace(&"0".repeat(12), "__rand_int__");
         let mut command = Command::new("redis-benchmark");
@@ -337,7 +343,7 @@ impl Server {
         command.args(["-c", &connections.to_string(), "-n", &BATCHES.to_string()]);
         command.args(["EVALSHA", script, &BATCH.to_string()]);
         command.args(std::iter::repeat_n(&key, BATCH));
-        command.args(std::iter::repeat_n(arguments, BATCH).flatten());
+        command.args(terms).args(std::iter::repeat_n(own, BATCH));
         let output = command.output()?;
         let text = String::from_utf8(output.stdout)?;
         // The test's name, which has every argument in it, then the rate, then six latencies.

@@ -83,7 +83,7 @@ pub trait Store: Send + Sync + 'static {
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>>;
 
     /// Records that the work is done. The record lives for the retention from now on and is not overwritten
-    /// before.
+    /// before. A store may leave it for up to a hundredth longer, where that saves work.
     ///
     /// [`Answer::Done`] where the key is in progress under this token, also with a lease that has run out; or
     /// where it was completed under this token before; or where there is no record at all, because then nobody
@@ -175,7 +175,7 @@ pub struct CompleteRequest {
     pub token: Token,
     /// The claim's fence, for a record that has to be made anew.
     pub fence: Fence,
-    /// How long the completion is remembered.
+    /// How long the completion is remembered: the same as in the claim and the renewals of this token.
     pub retention: Duration,
     /// The payload's digest, for a record that has to be made anew.
     pub fingerprint: Option<Fingerprint>,

@@ -22,14 +22,14 @@ use futures_util::future::BoxFuture;
 pub use self::builder::RedisStoreBuilder;
 use self::errors::store_error;
 use self::route::Route;
-use self::script::{Entry, Script};
+use self::script::{Entry, Script, Terms};
 use self::target::Topology;
 use super::{
     Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
     StoreError,
 };
-use crate::key::{Fingerprint, RecordKey};
-use crate::record::{Record, State};
+use crate::key::RecordKey;
+use crate::record::{RECORD_VERSION, Record, State};
 use crate::runtime;
 
 #[doc = include_str!("redis.md")]
@@ -72,8 +72,8 @@ impl RedisStore {
         RedisStoreBuilder::new(Topology::Sentinel { master: master.into() }, urls)
     }
 
-    fn entry(&self, key: &RecordKey, arguments: Vec<Vec<u8>>) -> Entry {
-        Entry { key: self.key(key), arguments }
+    fn entry(&self, key: &RecordKey, terms: Terms, own: Vec<u8>) -> Entry {
+        Entry { key: self.key(key), terms, own: Some(own) }
     }
 
     fn key(&self, key: &RecordKey) -> Vec<u8> {
@@ -133,18 +133,15 @@ impl Store for RedisStore {
 
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
         let entry = |request: &ClaimRequest| {
-            let id = [&request.token.to_bytes()[..], &fingerprint(request.fingerprint)].concat();
-            let life = request.lease.saturating_add(request.retention);
-            self.entry(&request.key, vec![id, micros(request.lease), millis(life)])
+            self.entry(&request.key, Terms::of_lease(request.lease, request.retention), head(request))
         };
         self.run(&script::CLAIM, batch.iter().map(entry).collect(), answer::claim)
     }
 
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
         let entry = |request: &RenewRequest| {
-            let life = request.lease.saturating_add(request.retention);
             let token = request.token.to_bytes().to_vec();
-            self.entry(&request.key, vec![token, micros(request.lease), millis(life)])
+            self.entry(&request.key, Terms::of_lease(request.lease, request.retention), token)
         };
         self.run(&script::RENEW, batch.iter().map(entry).collect(), answer::answer)
     }
@@ -160,7 +157,7 @@ impl Store for RedisStore {
                 fingerprint: request.fingerprint,
                 reply: request.reply.clone(),
             };
-            self.entry(&request.key, vec![anew.encode(), millis(request.retention)])
+            self.entry(&request.key, Terms::of_rest(request.retention), anew.encode())
         };
         self.run(&script::COMPLETE, batch.iter().map(entry).collect(), answer::answer)
     }
@@ -173,7 +170,7 @@ impl Store for RedisStore {
                 Attempts::Reset => b'R',
             };
             let id = [&request.token.to_bytes()[..], &[attempts]].concat();
-            self.entry(&request.key, vec![id, millis(request.retention)])
+            self.entry(&request.key, Terms::of_rest(request.retention), id)
         };
         self.run(&script::RELEASE, batch.iter().map(entry).collect(), answer::answer)
     }
@@ -191,7 +188,8 @@ impl Store for RedisStore {
     }
 
     fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let removed = self.run(&script::REMOVE, vec![self.entry(key, Vec::new())], answer::answer);
+        let entry = Entry { key: self.key(key), terms: Terms::default(), own: None };
+        let removed = self.run(&script::REMOVE, vec![entry], answer::answer);
         Box::pin(async move {
             let answer = removed.await?.pop().unwrap_or(Ok(Answer::Lost))?;
             Ok(answer == Answer::Done)
@@ -199,24 +197,15 @@ impl Store for RedisStore {
     }
 }
 
-/// Longer is cut to this: a script adds it to the clock, and the sum must stay exact in a double.
-const LONGEST: Duration = Duration::from_hours(24 * 36_500);
-
-fn micros(duration: Duration) -> Vec<u8> {
-    duration.min(LONGEST).as_micros().to_string().into_bytes()
-}
-
-/// Rounded up: a record must not live shorter than it was asked to, and Redis takes no life of zero.
-fn millis(duration: Duration) -> Vec<u8> {
-    duration.min(LONGEST).as_micros().div_ceil(1_000).max(1).to_string().into_bytes()
-}
-
-/// Flags and fingerprint as in the record's layout.
-fn fingerprint(fingerprint: Option<Fingerprint>) -> [u8; 17] {
-    let mut bytes = [0; 17];
-    if let Some(fingerprint) = fingerprint {
-        bytes[0] = 1;
-        bytes[1..].copy_from_slice(&fingerprint.to_bytes());
+/// The beginning of the claimed record up to its token; then flags and fingerprint as in the record's layout, where
+/// there is a fingerprint.
+fn head(request: &ClaimRequest) -> Vec<u8> {
+    let mut head = Vec::with_capacity(35);
+    head.extend_from_slice(&[RECORD_VERSION, b'P']);
+    head.extend_from_slice(&request.token.to_bytes());
+    if let Some(fingerprint) = request.fingerprint {
+        head.push(1);
+        head.extend_from_slice(&fingerprint.to_bytes());
     }
-    bytes
+    head
 }

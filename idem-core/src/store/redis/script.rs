@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
@@ -36,18 +37,52 @@ script!(REMOVE, "lua/remove.lua");
 /// One key of a batch with its arguments.
 pub(super) struct Entry {
     pub(super) key: Vec<u8>,
-    pub(super) arguments: Vec<Vec<u8>>,
+    pub(super) terms: Terms,
+    pub(super) own: Option<Vec<u8>>,
 }
 
-/// Runs the script over the batch, in one step on a server and in one step for each slot on a cluster. Every
-/// entry has its answer at its place. The outer error is that of a batch which failed everywhere.
+/// The arguments that most entries of a batch have in common.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(super) struct Terms {
+    /// In µs.
+    lease: Option<u64>,
+    /// How long the record lives, in ms.
+    life: Option<u64>,
+}
+
+impl Terms {
+    /// Of a record that is in progress.
+    pub(super) fn of_lease(lease: Duration, retention: Duration) -> Self {
+        Self { lease: Some(micros(lease)), life: Some(millis(lease.saturating_add(retention))) }
+    }
+
+    /// Of one that is completed or released.
+    pub(super) fn of_rest(retention: Duration) -> Self {
+        Self { lease: None, life: Some(millis(retention)) }
+    }
+}
+
+/// Longer is cut to this: a script adds it to the clock, and the sum must stay exact in a double.
+const LONGEST: Duration = Duration::from_hours(24 * 36_500);
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.min(LONGEST).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Rounded up: a record must not live shorter than it was asked to, and Redis takes no life of zero.
+fn millis(duration: Duration) -> u64 {
+    micros(duration).div_ceil(1_000).max(1)
+}
+
+/// Runs the script over the batch: in one step for entries on the same terms on a server, or in the
+/// same slot of a cluster. The steps are sent together, in the batch's order. Every entry has its answer at its place. The outer error is that of a batch which failed everywhere.
 pub(super) async fn run(
     route: &Route,
     script: &Script,
     batch: &[Entry],
 ) -> RedisResult<Vec<RedisResult<Vec<u8>>>> {
     let groups = split(route, batch);
-    let runs = groups.iter().map(async |(group, places)| {
+    let runs = groups.iter().map(async |((group, _), places)| {
         let entries: Vec<&Entry> = places.iter().map(|&place| &batch[place]).collect();
         run_group(route, *group, script, &entries).await
     });
@@ -61,15 +96,21 @@ pub(super) async fn run(
     }
 }
 
-/// The places of the entries of each group, in the batch's order.
-type Groups = Vec<(usize, Vec<usize>)>;
+/// The places of the entries that one step takes, by their slot and terms; in the batch's order.
+type Groups = Vec<((usize, Terms), Vec<usize>)>;
 
 fn split(route: &Route, batch: &[Entry]) -> Groups {
-    let mut groups: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut groups = Groups::new();
+    let mut known: HashMap<(usize, Terms), usize> = HashMap::new();
     for (place, entry) in batch.iter().enumerate() {
-        groups.entry(route.group(&entry.key)).or_default().push(place);
+        let name = (route.group(&entry.key), entry.terms);
+        let group = *known.entry(name).or_insert_with(|| {
+            groups.push((name, Vec::new()));
+            groups.len() - 1
+        });
+        groups[group].1.push(place);
     }
-    groups.into_iter().collect()
+    groups
 }
 
 /// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
@@ -117,8 +158,13 @@ fn command(name: &str, script: &str, batch: &[&Entry]) -> Cmd {
     for entry in batch {
         command.arg(&entry.key);
     }
-    for argument in batch.iter().flat_map(|entry| &entry.arguments) {
-        command.arg(argument);
+    // All entries of a step are on the same terms.
+    let terms = batch.first().map(|entry| entry.terms).unwrap_or_default();
+    for shared in terms.lease.into_iter().chain(terms.life) {
+        command.arg(shared);
+    }
+    for own in batch.iter().filter_map(|entry| entry.own.as_ref()) {
+        command.arg(own);
     }
     command
 }

@@ -29,7 +29,9 @@ pub async fn invariant_3_completed_is_never_overwritten_before_retention(harness
 pub async fn invariant_3_completed_is_forgotten_after_retention(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
     let key = bench.key("forgotten");
-    let (token, ..) = bench.claimed(&key, LONG).await;
+    let token = Token::random();
+    let claim = ClaimRequest { retention: SHORT, ..claim_request(&key, token, LONG) };
+    expect_claimed(&bench.try_claim(claim).await.expect("an answer"));
     assert_eq!(bench.complete(&key, token, SHORT).await, Answer::Done);
     bench.pass(PAST_SHORT).await;
     assert_eq!(bench.store.read(&key).await.expect("an answer"), None);
@@ -38,21 +40,27 @@ pub async fn invariant_3_completed_is_forgotten_after_retention(harness: &dyn Ha
     assert_eq!(attempt, 1);
 }
 
-/// The last operation decides how long a record lives: a renewal and a completion make its life longer than the
-/// claim did.
+/// A record lives for the retention after the lease that was renewed last, and after its completion, however short
+/// the lease was that it was claimed with.
 pub async fn a_longer_life_replaces_a_shorter_one(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
-    let (renewed, completed) = (bench.key("renewed"), bench.key("completed"));
+    let (renewed, completed, late) = (bench.key("renewed"), bench.key("completed"), bench.key("late"));
     let token = Token::random();
     for key in [&renewed, &completed] {
         let claim = ClaimRequest { retention: SHORT, ..claim_request(key, token, SHORT) };
         expect_claimed(&bench.try_claim(claim).await.expect("an answer"));
+        assert_eq!(bench.renew(key, token, LONG).await, Answer::Done);
     }
-    assert_eq!(bench.renew(&renewed, token, LONG).await, Answer::Done);
     assert_eq!(bench.complete(&completed, token, LONG).await, Answer::Done);
-    bench.pass(PAST_SHORT * 2).await;
+    // Completed when its lease and most of its life are over.
+    let claim = ClaimRequest { retention: 3 * PAST_SHORT, ..claim_request(&late, token, SHORT) };
+    expect_claimed(&bench.try_claim(claim).await.expect("an answer"));
+    bench.pass(3 * PAST_SHORT).await;
+    assert_eq!(bench.complete(&late, token, 3 * PAST_SHORT).await, Answer::Done);
+    bench.pass(2 * PAST_SHORT).await;
     expect_in_progress(&bench.claim(&renewed, Token::random(), LONG).await);
     expect_completed(&bench.claim(&completed, Token::random(), LONG).await);
+    expect_completed(&bench.claim(&late, Token::random(), LONG).await);
 }
 
 /// Where the store is bounded.

@@ -1,5 +1,7 @@
 -- What the scripts share. It is put in front of each of them.
 --
+-- ARGV has what all keys of a batch share, then one value for each key.
+--
 -- A value is laid out as Record::encode writes it; positions here count from 1:
 --   1 version | 2 state | 3-18 token | 19-26 lease end, µs | 27-34 fence | 35-38 attempts
 --   39 flags | 40-55 fingerprint | 56- reply
@@ -13,7 +15,7 @@
 if redis.replicate_commands then redis.replicate_commands() end
 
 local pcall, byte, sub = redis.pcall, string.byte, string.sub
-local pack, unpack = struct.pack, struct.unpack
+local pack, unpack, spread = struct.pack, struct.unpack, unpack
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

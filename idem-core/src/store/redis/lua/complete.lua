@@ -1,7 +1,9 @@
--- For each key: the completed record as it is made anew where there is none, life in ms.
+-- For all keys: life in ms. For each: the completed record as it is made anew where there is none.
+
+local life = ARGV[1]
 
 -- The answer where the record is not simply in progress under the token, or where a reply is to be stored.
-local function complete(key, anew, life)
+local function complete(key, anew)
   local value, state, failed = fetch(key)
   if failed then return nil, failed end
   if not value then
@@ -18,23 +20,29 @@ local function complete(key, anew, life)
   return store(key, completed, life, 'D')
 end
 
--- Mostly the record is in progress under the token and no reply is to be stored, so that only its state and its
--- life change: that is done in place. Whether it was.
-local function completed_in_place(key, anew, life)
-  local value = pcall('GET', key)
-  if type(value) ~= 'string' or #value < 55 or sub(value, 1, 18) ~= '\1P' .. sub(anew, 3, 18)
-    or byte(anew, 39) > 1 or type(pcall('SETRANGE', key, '1', 'C')) ~= 'number' then
+-- Mostly the record is in progress under the token and no reply is to be stored, so that only its state changes:
+-- that is done in place. Whether it was.
+--
+-- While the lease lasts, the record lives on for what is left of it and the life: it was claimed or renewed for
+-- lease and life together. Its expiry is moved only where that is more than a hundredth too long, or too short.
+local longest = life * 10
+local function completed_in_place(key, value, anew)
+  if not value or #value < 55 or sub(value, 1, 18) ~= '\1P' .. sub(anew, 3, 18) or byte(anew, 39) > 1
+    or type(pcall('SETRANGE', key, '1', 'C')) ~= 'number' then
     return false
   end
-  pcall('PEXPIRE', key, life)
+  local left = unpack('>I8', value, 19) - now
+  if left < 0 or left > longest then pcall('PEXPIRE', key, life) end
   return true
 end
 
+-- No value for a key that is absent, or holds something else than a string.
+local values = pcall('MGET', spread(KEYS))
 local answers = {}
 for i = 1, #KEYS do
-  local key, anew, life = KEYS[i], ARGV[2 * i - 1], ARGV[2 * i]
+  local key, anew = KEYS[i], ARGV[i + 1]
   local answer, failed = 'D', nil
-  if not completed_in_place(key, anew, life) then answer, failed = complete(key, anew, life) end
+  if not completed_in_place(key, values[i], anew) then answer, failed = complete(key, anew) end
   if failed then return failed end
   answers[i] = answer
 end

@@ -1,7 +1,8 @@
--- For each key: token and one byte for the attempts (K keep, C count, R reset), life in ms.
+-- For all keys: life in ms. For each: token and one byte for the attempts (K keep, C count, R reset).
+local life = ARGV[1]
 local answers = {}
 for i = 1, #KEYS do
-  local id = ARGV[2 * i - 1]
+  local id = ARGV[i + 1]
   local value, state, failed = fetch(KEYS[i])
   local answer = 'L'
   if failed then return failed end
@@ -18,7 +19,7 @@ for i = 1, #KEYS do
         attempts = attempts + 1
       end
       local released = '\1R' .. sub(value, 3, 34) .. pack('>I4', attempts) .. sub(value, 39)
-      answer, failed = store(KEYS[i], released, ARGV[2 * i], 'D')
+      answer, failed = store(KEYS[i], released, life, 'D')
       if failed then return failed end
     end
   end
