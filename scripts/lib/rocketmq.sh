@@ -29,9 +29,10 @@ start_rocketmq() {
     for variant; do
         [[ -n $(named_already "$variant") ]] || wanted+=("$variant")
     done
+    [[ ${#wanted[@]} -gt 0 ]] || return 0
+    [[ ${wanted[*]} != *tls* ]] || make_certificates
     for variant in "${wanted[@]}"; do
         fetch_jars "$(version_of "$variant")"
-        [[ $variant != *tls ]] || make_certificates
         start_name_server "$variant"
     done
     for variant in "${wanted[@]}"; do
@@ -66,16 +67,6 @@ export_variant() {
     suffix=$(suffix_of "$1")
     export_variable "IDEM_TEST_ROCKETMQ$suffix" "$(names_of "$1")"
     export_variable "IDEM_TEST_MQADMIN$suffix" "$dir/mqadmin/$1"
-    case $1 in
-        tls | mtls)
-            export_variable IDEM_TEST_ROCKETMQ_CA "$dir/tls/ca.pem"
-            export_variable IDEM_TEST_ROCKETMQ_CLIENT_CERT "$dir/tls/client.pem"
-            export_variable IDEM_TEST_ROCKETMQ_CLIENT_KEY "$dir/tls/client.key"
-            export_variable IDEM_TEST_ROCKETMQ_STRANGER_CA "$dir/tls/stranger-ca.pem"
-            export_variable IDEM_TEST_ROCKETMQ_STRANGER_CERT "$dir/tls/stranger.pem"
-            export_variable IDEM_TEST_ROCKETMQ_STRANGER_KEY "$dir/tls/stranger.key"
-            ;;
-    esac
 }
 
 # --- jars ---
@@ -115,7 +106,7 @@ java_server() {
     logging "$name"
     # Few malloc arenas: the many threads would keep a heap of their own each.
     run "$name" env ROCKETMQ_HOME="$dir/$name" MALLOC_ARENA_MAX=2 \
-        java "${JVM[@]}" "${MODULES[@]}" "-Xmx$heap" "-XX:MaxDirectMemorySize=$direct" \
+        java "${JVM[@]}" "${MODULES[@]}" -Xms64m "-Xmx$heap" "-XX:MaxDirectMemorySize=$direct" \
         "-Duser.home=$dir/$name" "-Djava.io.tmpdir=$dir/$name/tmp" \
         "-Drmq.logback.configurationFile=$dir/$name/conf/logback.xml" -cp "$jars/classes:$jars/lib/*" "$@"
 }
@@ -315,7 +306,7 @@ new_secret() {
 
 make_users() {
     local all=Pub,Sub,Create,Update,Delete,Get,List
-    make_user "$TEST_USER" -r "Topic:*,Group:*,Cluster:*" -a "$all" &
+    make_user "$TEST_USER" -r "Topic:*,Group:*" -a "$all" &
     local other=$!
     make_user "$RESTRICTED_USER" -r "Topic:allowed*,Group:*" -a Pub,Sub
     wait "$other"
@@ -347,13 +338,18 @@ tls_options() {
 # A certificate authority, a certificate for the servers and one for clients, and another authority and its client
 # that nobody trusts. The keys are PKCS#8, the only form that Netty reads.
 make_certificates() {
-    [[ ! -f $dir/tls/stranger.pem ]] || return 0
     fresh tls
     authority ca
     certificate server ca serverAuth
     certificate client ca clientAuth
     authority stranger-ca
     certificate stranger stranger-ca clientAuth
+    export_variable IDEM_TEST_ROCKETMQ_CA "$dir/tls/ca.pem"
+    export_variable IDEM_TEST_ROCKETMQ_CLIENT_CERT "$dir/tls/client.pem"
+    export_variable IDEM_TEST_ROCKETMQ_CLIENT_KEY "$dir/tls/client.key"
+    export_variable IDEM_TEST_ROCKETMQ_STRANGER_CA "$dir/tls/stranger-ca.pem"
+    export_variable IDEM_TEST_ROCKETMQ_STRANGER_CERT "$dir/tls/stranger.pem"
+    export_variable IDEM_TEST_ROCKETMQ_STRANGER_KEY "$dir/tls/stranger.key"
 } 2>>"$dir/tls.log"
 
 authority() {
