@@ -27,7 +27,7 @@ rocketmq_packages() {
 start_rocketmq() {
     local variant wanted=()
     for variant; do
-        [[ -n $(named_already "$variant") ]] || wanted+=("$variant")
+        [[ -n $(named_already "$variant") || " ${wanted[*]} " == *" $variant "* ]] || wanted+=("$variant")
     done
     [[ ${#wanted[@]} -gt 0 ]] || return 0
     [[ ${wanted[*]} != *tls* ]] || make_certificates
@@ -86,7 +86,7 @@ fetch_jars() {
         echo "services: fetching RocketMQ $1" >&2
         rm -rf "$jars"
         mkdir -p "$jars/classes"
-        mvn --batch-mode --quiet -Dstyle.color=never --no-transfer-progress -f "$source/pom.xml" "-Drocketmq.version=$1" \
+        mvn --batch-mode --quiet --no-transfer-progress -f "$source/pom.xml" "-Drocketmq.version=$1" \
             dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$jars/lib" >"$jars/maven.log" ||
             { cat "$jars/maven.log" >&2; exit 1; }
         javac -nowarn -proc:none -cp "$jars/lib/*" -d "$jars/classes" "$source"/*.java
