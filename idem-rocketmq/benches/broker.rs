@@ -1,6 +1,7 @@
 //! What idem costs beside the bare client, over a broker in this process.
 //!
-//! `cargo bench -p idem-rocketmq --features embedded --bench broker`
+//! `cargo bench -p idem-rocketmq --features embedded --bench broker`, and `-- idem` or `-- bare` after it for one of
+//! them alone, to look at it with a profiler.
 //!
 //! Both read the same topic in groups of their own, with the same batches and listener threads, several times in
 //! turn. The bare listener only counts; idem decodes each payload, takes its key, claims, runs and completes it over
@@ -41,10 +42,15 @@ async fn main() -> anyhow::Result<()> {
     println!("{MESSAGES} messages of about 100 bytes in 4 queues; {ROUNDS} rounds in turn");
     println!("{:>5}  {:<12} {:>12} {:>16}", "round", "", "messages/s", "CPU µs/message");
     let (mut bare, mut idem) = (Vec::new(), Vec::new());
+    let only = std::env::args().nth(1).filter(|name| ["idem", "bare"].contains(&&**name));
     for round in 1..=ROUNDS {
         // Who comes first in one round comes second in the next.
         for turn in 0..2 {
-            if (round + turn) % 2 == 0 {
+            let is_idem = (round + turn) % 2 == 0;
+            if only.as_deref().is_some_and(|only| is_idem != (only == "idem")) {
+                continue;
+            }
+            if is_idem {
                 idem.push(with_idem(&broker, round).await?.print(round, "idem"));
             } else {
                 bare.push(without(&broker, round).await?.print(round, "bare client"));
@@ -52,6 +58,9 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     broker.shutdown().await;
+    if only.is_some() {
+        return Ok(());
+    }
     println!();
     verdict("best", best(&idem), best(&bare));
     verdict("median", median(&mut idem), median(&mut bare));

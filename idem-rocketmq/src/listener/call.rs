@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use idem_core::engine::{Admission, Claimed, Entry, Leader, Settled};
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
@@ -224,17 +224,27 @@ impl Call<'_> {
         Some(Start { claimed, run, handler, delivery, hash, states, reporter })
     }
 
-    /// Starts runs on the user's runtime, each in a task of its own.
+    /// Starts runs on the user's runtime.
     ///
-    /// The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
-    /// up, finish a quick handler and fall asleep again.
+    /// Each is begun in one task for all, and goes on in a task of its own where it has to wait for something: most
+    /// handlers of a quick kind are done by then, and a task for each costs more than they do. A handler that keeps
+    /// its thread for long gets tasks of its own at once for a while, so that other threads can take them.
     fn start(&self, runs: Vec<Start>) {
         if runs.is_empty() {
             return;
         }
         self.bridge.user.spawn(async move {
             for run in runs {
-                tokio::spawn(run.finish());
+                if run.handler.pace.blocks() {
+                    tokio::spawn(run.finish());
+                    continue;
+                }
+                let (handler, begun) = (run.handler.clone(), Instant::now());
+                let mut run = Box::pin(run.finish());
+                if (&mut run).now_or_never().is_none() {
+                    tokio::spawn(run);
+                }
+                handler.pace.polled(begun.elapsed());
             }
         });
     }

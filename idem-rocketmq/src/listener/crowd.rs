@@ -29,6 +29,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// stays away.
 const LONG_LINE: u64 = 10;
 
+/// A handler that keeps its thread for longer is not to hold up its neighbours. Less may be a thread that had to wait
+/// for its turn on a busy machine.
+const BLOCKING: Duration = Duration::from_millis(10);
+
 /// How one handler gets on.
 #[derive(Default)]
 pub(crate) struct Pace {
@@ -41,6 +45,8 @@ pub(crate) struct Pace {
     is_slow: AtomicBool,
     /// Tells one call that waits for this handler to give up its thread.
     relief: Notify,
+    /// Whether a run has kept its thread for long since the last look.
+    blocks: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -60,6 +66,17 @@ impl Pace {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes how long a run kept its thread until its first `.await` that waits.
+    pub(super) fn polled(&self, took: Duration) {
+        if took > BLOCKING {
+            self.blocks.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn blocks(&self) -> bool {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
     fn is_slow(&self) -> bool {
         self.is_slow.load(Ordering::Relaxed)
     }
@@ -72,6 +89,7 @@ impl Pace {
         let waiting = self.waiting.load(Ordering::Relaxed) as u64;
         let is_slow = last.is_busy && now.is_busy && waiting > LONG_LINE * (now.ended - last.ended);
         self.is_slow.store(is_slow, Ordering::Relaxed);
+        self.blocks.store(false, Ordering::Relaxed);
     }
 }
 

@@ -117,8 +117,9 @@ impl Scope {
         if let Some(scope) = route.explicit_scope() {
             return Self::Said(Namespace::new([deployment, group, "scope", scope]));
         }
-        let known =
-            route.tag_set().iter().map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), tag)));
+        // Also of messages without a tag.
+        let tags = route.tag_set().iter().cloned().chain([String::new()]);
+        let known = tags.map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), &tag)));
         Self::Topic { deployment: deployment.clone(), group: group.clone(), known: known.collect() }
     }
 
