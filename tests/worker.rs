@@ -56,6 +56,8 @@ impl Ledger {
 )]
 async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> HandlerResult {
     ledger.write(&order.id, attempt, "begin")?;
+    // From here on it is a thread of the runtime that is blocked, and not the one that received the message.
+    tokio::task::yield_now().await;
     while order.blocks && !ledger.go.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }

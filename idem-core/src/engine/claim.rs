@@ -310,14 +310,23 @@ impl Gate {
 
     fn report_hold(&self, error: &StoreError, failures: u32) {
         metrics::counter!("idem_store_holds_total").increment(1);
+        self.report_unanswered(
+            "a claim: the message is held, nothing is acked or sent back; consuming goes on by itself when the store \
+             answers",
+            error,
+            failures,
+        );
+    }
+
+    /// Says that the store does not answer, at the first failure and at every thirtieth after it.
+    pub(super) fn report_unanswered(&self, what: &str, error: &StoreError, failures: u32) {
         if failures == 0 || failures.is_multiple_of(30) {
             tracing::warn!(
                 handler = &*self.0.name,
                 store = self.0.engine.store.name(),
                 failures,
                 %error,
-                "the store does not answer a claim: the message is held, nothing is acked or sent back; \
-                 consuming goes on by itself when the store answers"
+                "the store does not answer {what}"
             );
         }
     }

@@ -146,7 +146,7 @@ impl Gate {
                     Ok(answer) => return Some(answer),
                     Err(error) if error.is_record() => return None,
                     Err(error) => {
-                        self.report_settling(&error, failures);
+                        self.report_unanswered("a settlement: asking again until it does", &error, failures);
                         failures = failures.saturating_add(1);
                         tokio::time::sleep(hold_delay(failures)).await;
                     }
@@ -160,18 +160,6 @@ impl Gate {
         tokio::select! {
             answer = asking => answer,
             () = gone => None,
-        }
-    }
-
-    fn report_settling(&self, error: &StoreError, failures: u32) {
-        if failures == 0 || failures.is_multiple_of(30) {
-            tracing::warn!(
-                handler = &*self.0.name,
-                store = self.0.engine.store.name(),
-                failures,
-                %error,
-                "the store does not answer a settlement: asking again until it does"
-            );
         }
     }
 }

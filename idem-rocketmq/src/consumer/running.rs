@@ -186,6 +186,12 @@ impl Inner {
     fn stop_without_the_user(self: Arc<Self>) {
         let weak = Arc::downgrade(&self);
         let gone = self.bridge.user_is_gone.clone();
+        let mut ended = self.end.subscribe();
+        let until_dropped = gone.clone().drop_guard();
+        self.bridge.user.spawn(async move {
+            let _ = ended.wait_for(|ended| *ended).await;
+            until_dropped.disarm();
+        });
         idem_core::runtime::handle().spawn(async move {
             gone.cancelled().await;
             if let Some(inner) = weak.upgrade() {

@@ -14,6 +14,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use tokio::sync::mpsc;
 
 use super::Bridge;
+use super::crowd;
 use super::dispatch::{Handler, Prepare};
 use super::report;
 use crate::client;
@@ -224,27 +225,39 @@ impl Call<'_> {
         Some(Start { claimed, run, handler, delivery, hash, states, reporter })
     }
 
-    /// Starts runs on the user's runtime.
+    /// Starts runs.
     ///
-    /// Each is begun in one task for all, and goes on in a task of its own where it has to wait for something: most
-    /// handlers of a quick kind are done by then, and a task for each costs more than they do. A handler that keeps
-    /// its thread for long gets tasks of its own at once for a while, so that other threads can take them.
+    /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where they wait
+    /// for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
+    /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
     fn start(&self, runs: Vec<Start>) {
-        if runs.is_empty() {
+        let user = &self.bridge.user;
+        let _entered = user.enter();
+        let mut later = Vec::new();
+        let begun = Instant::now();
+        let mut last = begun;
+        for run in runs {
+            let handler = run.handler.clone();
+            let mut run = Box::pin(run.finish());
+            if handler.pace.blocks() || last - begun > crowd::BLOCKING {
+                later.push(run);
+                continue;
+            }
+            if (&mut run).now_or_never().is_none() {
+                later.push(run);
+            }
+            let now = Instant::now();
+            handler.pace.polled(now - last);
+            last = now;
+        }
+        if later.is_empty() {
             return;
         }
-        self.bridge.user.spawn(async move {
-            for run in runs {
-                if run.handler.pace.blocks() {
-                    tokio::spawn(run.finish());
-                    continue;
-                }
-                let (handler, begun) = (run.handler.clone(), Instant::now());
-                let mut run = Box::pin(run.finish());
-                if (&mut run).now_or_never().is_none() {
-                    tokio::spawn(run);
-                }
-                handler.pace.polled(begun.elapsed());
+        // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
+        // up, finish a quick handler and fall asleep again.
+        user.spawn(async move {
+            for run in later {
+                tokio::spawn(run);
             }
         });
     }

@@ -29,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// stays away.
 const LONG_LINE: u64 = 10;
 
-/// A handler that keeps its thread for longer is not to hold up its neighbours. Less may be a thread that had to wait
-/// for its turn on a busy machine.
-const BLOCKING: Duration = Duration::from_millis(10);
+/// For how long a call begins runs on its own thread. A handler that keeps a thread for longer blocks; less may be a
+/// thread that had to wait for its turn on a busy machine.
+pub(super) const BLOCKING: Duration = Duration::from_millis(10);
 
 /// How one handler gets on.
 #[derive(Default)]

@@ -32,7 +32,7 @@ pub(crate) struct Bridge {
     pub(crate) group: String,
     pub(crate) dispatch: Dispatch,
     pub(crate) engine: Engine,
-    /// Where handlers run: the runtime that the consumer was started on.
+    /// Where handlers run: the runtime that the consumer was started on, entered or in its tasks.
     pub(crate) user: Handle,
     /// Set when the handlers' runtime went away under a message.
     pub(crate) user_is_gone: CancellationToken,
@@ -129,7 +129,7 @@ impl Listener for Bridge {
         }
         let ended = End(self);
         let _entered = idem_core::runtime::handle().enter();
-        let is_settled = futures_executor::block_on(self.call(messages));
+        let is_settled = pollster::block_on(self.call(messages));
         drop(ended);
         if is_settled { Answer::Success } else { Answer::Leave }
     }
