@@ -174,8 +174,9 @@ fn free_port() -> u16 {
 /// What all workers of a test share.
 pub(crate) struct Place {
     pub(crate) name_server: String,
+    pub(crate) topic: String,
     pub(crate) redis: String,
-    pub(crate) group: &'static str,
+    pub(crate) group: String,
     pub(crate) ledger: Ledger,
 }
 
@@ -185,7 +186,7 @@ pub(crate) struct Worker(Process);
 impl Worker {
     pub(crate) fn start(place: &Place, instance: &str, threads: usize) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idem-worker"));
-        command.args([&place.name_server, &place.redis, place.group, instance]);
+        command.args([&place.name_server, &place.topic, &place.redis, &place.group, instance]);
         command.arg(place.ledger.path()).arg(threads.to_string());
         Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null())))
     }

@@ -3,7 +3,9 @@
 //! `scripts/test` starts it; by hand: `scripts/services start DIR redis rocketmq rocketmq-levels` and `. DIR/env`.
 
 mod delays;
+mod outage;
 mod plain;
+mod workers;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
