@@ -4,7 +4,7 @@
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
-//! said by its message.
+//! said by its message. What idem logs goes to the standard error.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -62,7 +62,10 @@ async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> H
     while order.blocks && !ledger.go.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    tokio::time::sleep(Duration::from_millis(order.millis)).await;
+    // One that has blocked is done at once, so that nobody can cancel it before.
+    if !order.blocks {
+        tokio::time::sleep(Duration::from_millis(order.millis)).await;
+    }
     if attempt.number() <= order.fails {
         ledger.write(&order.id, attempt, "failed")?;
         return Err("this attempt is to fail".into());
@@ -101,6 +104,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS");
         exit(2);
     };
+    let log = tracing_subscriber::fmt().with_env_filter("idem_rocketmq=info,idem_core=info").with_ansi(false);
+    log.with_writer(std::io::stderr).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;
     runtime.block_on(consume(arguments))
