@@ -1,6 +1,6 @@
 //! Consumers in processes of their own, which are killed, stopped and joined by others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::embedded::Outgoing;
@@ -78,6 +78,37 @@ async fn the_late_completion_of_a_process_that_stood_still_is_refused_and_told()
     }
     assert_eq!(place.ledger.runs()["7"].len(), 2, "{:?}", place.ledger.runs());
     assert!(java.dead_letters().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queues_of_a_killed_member_are_taken_over_within_ten_seconds() {
+    let java = Java::plain("takeover", 8).await;
+    let (_redis, place) = place(&java).await;
+    let (mut first, mut second) = (Worker::start(&place, "first", 2), Worker::start(&place, "second", 2));
+    let mut sent = 0;
+    let mut send = async |count: usize| {
+        for _ in 0..count {
+            java.bench.producer().send(order(&java, &format!("order-{sent}"), 1, false)).await.unwrap();
+            sent += 1;
+        }
+        sent
+    };
+    let processes = || place.ledger.runs().values().flatten().map(|run| run.process).collect::<BTreeSet<_>>();
+    let begun = Instant::now();
+    while processes().len() < 2 {
+        assert!(begun.elapsed() < LONG, "one worker gets nothing");
+        send(8).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    first.kill();
+    let killed = Instant::now();
+    // Producers take the queues in turn: some are for each.
+    let all = send(32).await;
+    place.ledger.until("all are done", LONG, |runs| process::done(runs) == all).await;
+    println!("the queues of a killed member were taken over after {:.1?}", killed.elapsed());
+    assert!(killed.elapsed() < secs(10), "{:?}", killed.elapsed());
+    java.until_acked().await;
+    second.terminate().await;
 }
 
 /// Members join, leave and are killed while messages come.
