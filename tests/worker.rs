@@ -4,7 +4,7 @@
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
-//! said by its message. What idem logs goes to the standard error.
+//! said by its message. What idem logs goes to the standard error; `RUST_LOG` asks for more.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -104,7 +104,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS");
         exit(2);
     };
-    let log = tracing_subscriber::fmt().with_env_filter("idem_rocketmq=info,idem_core=info").with_ansi(false);
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "idem_rocketmq=info,idem_core=info".to_owned());
+    let log = tracing_subscriber::fmt().with_env_filter(wanted).with_ansi(false);
     log.with_writer(std::io::stderr).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;

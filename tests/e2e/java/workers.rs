@@ -85,13 +85,13 @@ async fn the_queues_of_a_killed_member_are_taken_over_within_ten_seconds() {
     let java = Java::plain("takeover", 8).await;
     let (_redis, place) = place(&java).await;
     let (mut first, mut second) = (Worker::start(&place, "first", 2), Worker::start(&place, "second", 2));
-    let mut sent = 0;
+    let mut number = 0;
     let mut send = async |count: usize| {
         for _ in 0..count {
-            java.bench.producer().send(order(&java, &format!("order-{sent}"), 1, false)).await.unwrap();
-            sent += 1;
+            java.bench.producer().send(order(&java, &format!("order-{number}"), 1, false)).await.unwrap();
+            number += 1;
         }
-        sent
+        number
     };
     let processes = || place.ledger.runs().values().flatten().map(|run| run.process).collect::<BTreeSet<_>>();
     let begun = Instant::now();
