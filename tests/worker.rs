@@ -1,10 +1,10 @@
 //! A consumer in a process of its own, for tests that kill it.
 //!
-//! `idem-worker NAME_SERVER REDIS_URL GROUP INSTANCE LEDGER THREADS`
+//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS`
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
-//! said by its message.
+//! said by its message. What idem logs goes to the standard error; `RUST_LOG` asks for more.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -13,6 +13,7 @@ use std::process::exit;
 use std::sync::Arc;
 use std::time::Duration;
 
+use idem_rocketmq::Backoff;
 use idem_rocketmq::prelude::*;
 
 #[derive(Deserialize)]
@@ -45,15 +46,17 @@ impl Ledger {
     }
 }
 
-#[idempotent(
-    key = "id",
-    topic = "orders",
-    scope = "orders",
-    lease = "3s",
-    timeout = "2m",
-    backoff = "1s",
-    concurrency = 8
-)]
+fn route(topic: String) -> Route {
+    handler(topic, work)
+        .key(|order| order.id.clone())
+        .named("work")
+        .scope("orders")
+        .lease(Duration::from_secs(3))
+        .timeout(Duration::from_mins(2))
+        .backoff(Backoff::fixed(Duration::from_secs(1)))
+        .concurrency(8)
+}
+
 async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> HandlerResult {
     ledger.write(&order.id, attempt, "begin")?;
     // From here on it is a thread of the runtime that is blocked, and not the one that received the message.
@@ -61,7 +64,10 @@ async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> H
     while order.blocks && !ledger.go.exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    tokio::time::sleep(Duration::from_millis(order.millis)).await;
+    // One that has blocked is done at once, so that nobody can cancel it before.
+    if !order.blocks {
+        tokio::time::sleep(Duration::from_millis(order.millis)).await;
+    }
     if attempt.number() <= order.fails {
         ledger.write(&order.id, attempt, "failed")?;
         return Err("this attempt is to fail".into());
@@ -72,6 +78,7 @@ async fn work(order: Order, State(ledger): State<Ledger>, attempt: Attempt) -> H
 
 struct Arguments {
     name_server: String,
+    topic: String,
     redis: String,
     group: String,
     instance: String,
@@ -84,6 +91,7 @@ impl Arguments {
         let mut rest = std::env::args().skip(1);
         Some(Self {
             name_server: rest.next()?,
+            topic: rest.next()?,
             redis: rest.next()?,
             group: rest.next()?,
             instance: rest.next()?,
@@ -95,9 +103,12 @@ impl Arguments {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Some(arguments) = Arguments::take() else {
-        eprintln!("idem-worker NAME_SERVER REDIS_URL GROUP INSTANCE LEDGER THREADS");
+        eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS");
         exit(2);
     };
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "idem_rocketmq=info,idem_core=info".to_owned());
+    let log = tracing_subscriber::fmt().with_env_filter(wanted).with_ansi(false);
+    log.with_writer(std::io::stderr).init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;
     runtime.block_on(consume(arguments))
@@ -109,7 +120,7 @@ async fn consume(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>>
         .instance_name(arguments.instance)
         .store(RedisStore::connect(arguments.redis).await?)
         .state(Ledger::open(&arguments.ledger)?)
-        .handlers(handlers![work]);
+        .handlers([route(arguments.topic)]);
     consumer.run().await?;
     Ok(())
 }

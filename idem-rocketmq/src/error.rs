@@ -40,6 +40,10 @@ pub(crate) enum Kind {
         "the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant"
     )]
     SharedScope { first: String, second: String, scope: String },
+    #[error(
+        "the delay levels {levels:?} of the consumer group `{group}` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels(\"1s 5s 10s 30s 1m\")`"
+    )]
+    DelayLevels { group: String, levels: String },
     #[error("handler `{handler}`: {source}")]
     Policy { handler: String, source: PolicyError },
     #[error("{0}")]

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use idem_core::store::Store as _;
 use idem_core::{IdempotencyKey, Namespace, RecordKey, RedisStore, State};
-use idem_rocketmq::embedded::{EmbeddedBroker, Outgoing};
+use idem_rocketmq::embedded::{Bench, EmbeddedBroker, Outgoing};
 
 use crate::kit::until;
 use crate::process::{End, Ledger, Place, Redis, Runs, Worker, done, ran_twice};
 
-const GROUP: &str = "warehouse";
 const ORDERS: usize = 2_000;
 /// The workers' lease.
 const LEASE: Duration = Duration::from_secs(3);
@@ -18,7 +17,11 @@ const LONG: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_repeats_only_what_it_had_in_flight() {
-    let mut scene = Scene::start().await;
+    a_worker_is_killed(Scene::start().await).await;
+}
+
+/// One worker of two ends without a word, and another one takes its place.
+pub(crate) async fn a_worker_is_killed(mut scene: Scene) {
     scene.work_until_halfway().await;
     let victim = scene.first.id();
     scene.first.kill();
@@ -33,7 +36,11 @@ async fn a_killed_process_repeats_only_what_it_had_in_flight() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_shut_down_repeats_nothing() {
-    let mut scene = Scene::start().await;
+    a_worker_is_shut_down(Scene::start().await).await;
+}
+
+/// One worker of two is told to end, and another one takes its place.
+pub(crate) async fn a_worker_is_shut_down(mut scene: Scene) {
     scene.work_until_halfway().await;
     let stopped = scene.first.id();
     scene.first.terminate().await;
@@ -65,7 +72,8 @@ async fn an_outage_of_the_store_repeats_only_what_was_not_recorded() {
     assert!(surprising.is_empty(), "ran twice although it had been recorded: {surprising:?}");
 }
 
-struct Scene {
+/// A broker, a Redis and two workers.
+pub(crate) struct Scene {
     // Workers end first.
     first: Worker,
     second: Worker,
@@ -74,23 +82,29 @@ struct Scene {
     begun: Instant,
     store: RedisStore,
     redis: Redis,
-    broker: EmbeddedBroker,
+    broker: Bench,
+    _host: Option<EmbeddedBroker>,
 }
 
 impl Scene {
-    /// A broker, a Redis and two workers of which each has run something.
     async fn start() -> Self {
         let levels = "1s 3s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s";
         let broker = EmbeddedBroker::builder().topic("orders", 8).message_delay_levels(levels);
-        let broker = broker.start().await.unwrap();
+        let host = broker.start().await.unwrap();
+        Self::at(host.bench(), Some(host), "orders", "warehouse").await
+    }
+
+    /// Each worker has run something then.
+    pub(crate) async fn at(broker: Bench, host: Option<EmbeddedBroker>, topic: &str, group: &str) -> Self {
         let redis = Redis::start().await;
         let ledger = Ledger::new();
-        let place =
-            Place { name_server: broker.name_server().to_owned(), redis: redis.url(), group: GROUP, ledger };
+        let (name_server, topic, group) =
+            (broker.name_server().to_owned(), topic.to_owned(), group.to_owned());
+        let place = Place { name_server, topic, redis: redis.url(), group, ledger };
         let store = RedisStore::connect(redis.url()).await.unwrap();
         let (first, second) = (Worker::start(&place, "first", 2), Worker::start(&place, "second", 2));
         let (keys, begun) = (BTreeSet::new(), Instant::now());
-        let mut scene = Self { first, second, place, keys, begun, store, redis, broker };
+        let mut scene = Self { first, second, place, keys, begun, store, redis, broker, _host: host };
         scene.warm_up().await;
         scene.begun = Instant::now();
         scene
@@ -114,7 +128,7 @@ impl Scene {
             }
             assert!(Instant::now() < deadline, "one worker gets nothing: {processes:?}");
             let key = format!("early-{number}");
-            self.broker.producer().send(message(&key, number)).await.unwrap();
+            self.broker.producer().send(self.message(&key, number)).await.unwrap();
             self.keys.insert(key);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -122,7 +136,7 @@ impl Scene {
 
     /// Sends everything, and waits until half of it is done and the first worker is in the middle of some more.
     async fn work_until_halfway(&mut self) {
-        let messages = messages();
+        let messages = self.messages();
         println!("{ORDERS} orders in {} messages", messages.len());
         self.keys.extend((0..ORDERS).map(key));
         self.broker.producer().send_all(messages).await.unwrap();
@@ -137,7 +151,8 @@ impl Scene {
         let mut in_flight = BTreeSet::new();
         for (key, runs) in self.ledger().runs() {
             let Some(last) = runs.iter().rfind(|run| run.process == process) else { continue };
-            if last.end == End::Open || (last.end == End::Done && !is_completed(&self.store, &key).await) {
+            if last.end == End::Open || (last.end == End::Done && !self.is_completed(&self.store, &key).await)
+            {
                 in_flight.insert(key);
             }
         }
@@ -151,7 +166,7 @@ impl Scene {
         let mut unrecorded = BTreeSet::new();
         for (key, runs) in self.ledger().runs() {
             let has_failed = runs.last().is_some_and(|run| run.end == End::Failed);
-            if !has_failed && !is_completed(&store, &key).await {
+            if !has_failed && !self.is_completed(&store, &key).await {
                 unrecorded.insert(key);
             }
         }
@@ -174,9 +189,9 @@ impl Scene {
         println!("{} keys done after {took:.1?}, {failed} attempts failed", runs.len());
         assert_eq!(runs.keys().cloned().collect::<BTreeSet<_>>(), self.keys);
         for key in &self.keys {
-            assert!(is_completed(&self.store, key).await, "{key} is done and not recorded");
+            assert!(self.is_completed(&self.store, key).await, "{key} is done and not recorded");
         }
-        assert_eq!(self.broker.read_all(&format!("%DLQ%{GROUP}")).await.unwrap(), []);
+        assert_eq!(self.broker.read_all(&format!("%DLQ%{}", self.place.group)).await.unwrap(), []);
         assert_eq!(self.left().await, 0);
         runs
     }
@@ -186,52 +201,63 @@ impl Scene {
     /// A message goes from its topic to the delay and from there to the retry topic, so the questions are asked in
     /// an order in which none can slip through between two of them.
     async fn left(&self) -> u64 {
-        let retries = format!("%RETRY%{GROUP}");
+        let group = &self.place.group;
+        let retries = format!("%RETRY%{group}");
         let delivered = self.broker.read_all(&retries).await.unwrap().len();
-        let orders = self.broker.backlog(GROUP, "orders").await.unwrap();
-        let again = self.broker.backlog(GROUP, &retries).await.unwrap();
-        let delayed = self.broker.read_all("SCHEDULE_TOPIC_XXXX").await.unwrap().len();
+        let orders = self.broker.backlog(group, &self.place.topic).await.unwrap();
+        let again = self.broker.backlog(group, &retries).await.unwrap();
+        let delayed = self.delayed(&retries).await;
         let hidden = delayed.checked_sub(delivered).expect("what is delivered again was delayed");
         orders + again + u64::try_from(hidden).unwrap()
     }
-}
 
-async fn is_completed(store: &RedisStore, key: &str) -> bool {
-    let namespace = Namespace::new(["", GROUP, "scope", "orders"]);
-    let key = RecordKey::new(namespace, IdempotencyKey::new(key).unwrap());
-    let record = store.read(&key).await.unwrap();
-    record.is_some_and(|record| record.state == State::Completed)
+    /// All that was ever delayed by level or by timer on its way to a topic.
+    async fn delayed(&self, topic: &str) -> usize {
+        let mut count = 0;
+        for delays in ["SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"] {
+            let delayed = self.broker.read_all(delays).await.unwrap();
+            count += delayed.iter().filter(|message| message.property("REAL_TOPIC") == Some(topic)).count();
+        }
+        count
+    }
+
+    async fn is_completed(&self, store: &RedisStore, key: &str) -> bool {
+        let namespace = Namespace::new(["", &self.place.group, "scope", "orders"]);
+        let key = RecordKey::new(namespace, IdempotencyKey::new(key).unwrap());
+        let record = store.read(&key).await.unwrap();
+        record.is_some_and(|record| record.state == State::Completed)
+    }
+
+    /// Every third order is sent twice or three times: a copy right behind, or many messages later, or both.
+    fn messages(&self) -> Vec<Outgoing> {
+        let (mut messages, mut late) = (Vec::new(), Vec::new());
+        for number in 0..ORDERS {
+            let message = self.message(&key(number), number);
+            messages.push(message.clone());
+            match number % 6 {
+                0 => late.push(message),
+                3 => {
+                    messages.push(message.clone());
+                    late.push(message);
+                }
+                _ => {}
+            }
+        }
+        messages.extend(late);
+        messages
+    }
+
+    /// Runs take 20 to 60 ms; of every eleven orders, two fail once and one fails twice.
+    fn message(&self, key: &str, number: usize) -> Outgoing {
+        let millis = 20 + number * 13 % 40;
+        let fails = [1, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0][number % 11];
+        let body = format!(r#"{{"id":"{key}","millis":{millis},"fails":{fails},"blocks":false}}"#);
+        Outgoing::new(&self.place.topic, body)
+    }
 }
 
 fn key(number: usize) -> String {
     format!("order-{number}")
-}
-
-/// Every third order is sent twice or three times: a copy right behind, or many messages later, or both.
-fn messages() -> Vec<Outgoing> {
-    let (mut messages, mut late) = (Vec::new(), Vec::new());
-    for number in 0..ORDERS {
-        let message = message(&key(number), number);
-        messages.push(message.clone());
-        match number % 6 {
-            0 => late.push(message),
-            3 => {
-                messages.push(message.clone());
-                late.push(message);
-            }
-            _ => {}
-        }
-    }
-    messages.extend(late);
-    messages
-}
-
-/// Runs take 20 to 60 ms; of every eleven orders, two fail once and one fails twice.
-fn message(key: &str, number: usize) -> Outgoing {
-    let millis = 20 + number * 13 % 40;
-    let fails = [1, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0][number % 11];
-    let body = format!(r#"{{"id":"{key}","millis":{millis},"fails":{fails},"blocks":false}}"#);
-    Outgoing::new("orders", body)
 }
 
 fn processes(runs: &Runs) -> BTreeMap<u32, usize> {

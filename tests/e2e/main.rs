@@ -2,6 +2,7 @@
 
 mod crash;
 mod input;
+mod java;
 mod kit;
 mod lifecycle;
 mod outage;

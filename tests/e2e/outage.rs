@@ -116,7 +116,8 @@ async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
     let broker = broker().await;
     let redis = Redis::start().await;
     let (name_server, redis_url) = (broker.name_server().to_owned(), redis.url());
-    let place = Place { name_server, redis: redis_url, group: GROUP, ledger: process::Ledger::new() };
+    let (topic, group, ledger) = ("orders".to_owned(), GROUP.to_owned(), process::Ledger::new());
+    let place = Place { name_server, topic, redis: redis_url, group, ledger };
     let mut first = Worker::start(&place, "first", 2);
     // As many as the process has threads for handlers.
     let blocking = ["blocking-0", "blocking-1"];

@@ -1,6 +1,7 @@
 //! Redis servers and consumers in processes of their own, which end with the test.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -174,8 +175,9 @@ fn free_port() -> u16 {
 /// What all workers of a test share.
 pub(crate) struct Place {
     pub(crate) name_server: String,
+    pub(crate) topic: String,
     pub(crate) redis: String,
-    pub(crate) group: &'static str,
+    pub(crate) group: String,
     pub(crate) ledger: Ledger,
 }
 
@@ -185,9 +187,19 @@ pub(crate) struct Worker(Process);
 impl Worker {
     pub(crate) fn start(place: &Place, instance: &str, threads: usize) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idem-worker"));
-        command.args([&place.name_server, &place.redis, place.group, instance]);
+        command.args([&place.name_server, &place.topic, &place.redis, &place.group, instance]);
         command.arg(place.ledger.path()).arg(threads.to_string());
-        Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null())))
+        let log = OpenOptions::new().append(true).create(true).open(place.ledger.log(instance)).unwrap();
+        Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log)))
+    }
+
+    /// It stands still, as on a machine that sleeps.
+    pub(crate) fn pause(&self) {
+        self.0.signal("STOP");
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.0.signal("CONT");
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -235,6 +247,15 @@ impl Ledger {
 
     fn path(&self) -> PathBuf {
         self.0.path().join("ledger")
+    }
+
+    /// What the workers of this name have logged.
+    pub(crate) fn logged(&self, instance: &str) -> String {
+        std::fs::read_to_string(self.log(instance)).unwrap_or_default()
+    }
+
+    fn log(&self, instance: &str) -> PathBuf {
+        self.0.path().join(format!("{instance}.log"))
     }
 
     /// Lets the runs that block their threads go on.

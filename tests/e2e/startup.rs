@@ -183,6 +183,17 @@ fn a_bad_topic_tag_or_scope_is_told() {
 }
 
 #[test]
+fn delay_levels_that_no_broker_has_are_told() {
+    builder("g", [pay()]).delay_levels("1s 5s 1m 2h 1d").check().unwrap();
+    fails(
+        builder("g", [pay()]).delay_levels("1s,5s"),
+        expect![[r#"
+        the delay levels "1s,5s" of the consumer group `g` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels("1s 5s 10s 30s 1m")`
+    "#]],
+    );
+}
+
+#[test]
 fn no_handlers_are_told() {
     fails(
         builder("g", []),

@@ -13,7 +13,7 @@ use rocketmq_model::common::message::MessageConst as Name;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 
-use super::delay;
+use super::delay::{DelayBy, Levels};
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]
@@ -22,16 +22,6 @@ pub(crate) struct Retry {
     pub(crate) delay: Duration,
     /// Added to the message's properties; one of the same name is replaced.
     pub(crate) properties: Vec<(String, String)>,
-}
-
-/// How a retry's delay is asked from the broker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DelayBy {
-    /// The smallest sufficient one of RocketMQ's delay levels, `1s 5s 10s 30s 1m ..`, which every broker has.
-    #[default]
-    Level,
-    /// The timer of 5.x brokers, to the second, up to three days. A broker without it rejects the message.
-    Timer,
 }
 
 pub(super) enum Purpose {
@@ -47,10 +37,14 @@ impl Purpose {
         }
     }
 
+    pub(super) fn is_delayed(&self) -> bool {
+        matches!(self, Self::Retry(retry) if !retry.delay.is_zero())
+    }
+
     /// For the client's own send-back, to which 0 would mean a level of the broker's choice.
-    pub(super) fn delay_level(&self) -> i32 {
+    pub(super) fn delay_level(&self, levels: &Levels) -> i32 {
         match self {
-            Self::Retry(retry) => delay::level(retry.delay).max(1),
+            Self::Retry(retry) => levels.level(retry.delay).max(1),
             Self::DeadLetter(_) => -1,
         }
     }
@@ -92,7 +86,7 @@ pub(super) fn copy(
     group: &str,
     topic: &str,
     purpose: &Purpose,
-    by: DelayBy,
+    (by, levels): (DelayBy, &Levels),
 ) -> Message {
     let mut properties = lasting(message);
     let mut put = |name: &'static str, value: String| properties.insert(name.into(), value.into());
@@ -100,7 +94,7 @@ pub(super) fn copy(
     put(Name::PROPERTY_RECONSUME_TIME, times.to_string());
     put(Name::PROPERTY_MAX_RECONSUME_TIMES, bound(purpose, times).to_string());
     if let Purpose::Retry(retry) = purpose
-        && let Some((name, value)) = delay_property(retry.delay, by)
+        && let Some((name, value)) = delay_property(retry.delay, by, levels)
     {
         put(name, value);
     }
@@ -139,10 +133,10 @@ fn origin(properties: &mut Properties, message: &MessageExt, topic: &str) {
     keep(Name::PROPERTY_ORIGIN_MESSAGE_ID, message.msg_id().clone());
 }
 
-fn delay_property(delay: Duration, by: DelayBy) -> Option<(&'static str, String)> {
+fn delay_property(delay: Duration, by: DelayBy, levels: &Levels) -> Option<(&'static str, String)> {
     match by {
         _ if delay.is_zero() => None,
-        DelayBy::Level => Some((Name::PROPERTY_DELAY_TIME_LEVEL, delay::level(delay).to_string())),
+        DelayBy::Level => Some((Name::PROPERTY_DELAY_TIME_LEVEL, levels.level(delay).to_string())),
         DelayBy::Timer => {
             let milliseconds = delay.min(LONGEST_TIMER).as_millis();
             Some((Name::PROPERTY_TIMER_DELAY_MS, milliseconds.to_string()))
@@ -211,7 +205,13 @@ mod tests {
             ("TRAN_MSG", "true"),
             ("REAL_TOPIC", "x"),
         ]);
-        let copy = copy(&received, "ns%g", "ns%orders", &Purpose::Retry(Retry::default()), DelayBy::Level);
+        let copy = copy(
+            &received,
+            "ns%g",
+            "ns%orders",
+            &Purpose::Retry(Retry::default()),
+            (DelayBy::Level, &Levels::default()),
+        );
         for (name, value) in [("TAGS", "PAID"), ("KEYS", "k"), ("UNIQ_KEY", "u"), ("colour", "blue")] {
             assert_eq!(property(&copy, name).as_deref(), Some(value));
         }
@@ -229,7 +229,13 @@ mod tests {
     fn a_second_copy_keeps_the_origin_of_the_first() {
         let mut received = message(&[("RETRY_TOPIC", "orders"), ("ORIGIN_MESSAGE_ID", "first")]);
         received.set_reconsume_times(4);
-        let copy = copy(&received, "g", "other", &Purpose::Retry(Retry::default()), DelayBy::Level);
+        let copy = copy(
+            &received,
+            "g",
+            "other",
+            &Purpose::Retry(Retry::default()),
+            (DelayBy::Level, &Levels::default()),
+        );
         assert_eq!(property(&copy, "RETRY_TOPIC").as_deref(), Some("orders"));
         assert_eq!(property(&copy, "ORIGIN_MESSAGE_ID").as_deref(), Some("first"));
         assert_eq!(property(&copy, "RECONSUME_TIME").as_deref(), Some("5"));
@@ -241,8 +247,20 @@ mod tests {
         for times in [0, 15, 1000] {
             let mut received = message(&[]);
             received.set_reconsume_times(times);
-            let retry = copy(&received, "g", "t", &Purpose::Retry(Retry::default()), DelayBy::Level);
-            let dead = copy(&received, "g", "t", &Purpose::DeadLetter(Vec::new()), DelayBy::Level);
+            let retry = copy(
+                &received,
+                "g",
+                "t",
+                &Purpose::Retry(Retry::default()),
+                (DelayBy::Level, &Levels::default()),
+            );
+            let dead = copy(
+                &received,
+                "g",
+                "t",
+                &Purpose::DeadLetter(Vec::new()),
+                (DelayBy::Level, &Levels::default()),
+            );
             assert!(number(&retry, "RECONSUME_TIME") <= number(&retry, "MAX_RECONSUME_TIMES"));
             assert!(number(&dead, "RECONSUME_TIME") > number(&dead, "MAX_RECONSUME_TIMES"));
         }
@@ -252,7 +270,7 @@ mod tests {
     fn a_delay_becomes_a_level_or_a_timer_and_none_becomes_nothing() {
         let with = |delay, by| {
             let retry = Retry { delay: Duration::from_millis(delay), properties: Vec::new() };
-            copy(&message(&[]), "g", "t", &Purpose::Retry(retry), by)
+            copy(&message(&[]), "g", "t", &Purpose::Retry(retry), (by, &Levels::default()))
         };
         assert_eq!(property(&with(3500, DelayBy::Level), "DELAY").as_deref(), Some("2"));
         assert_eq!(property(&with(3500, DelayBy::Timer), "TIMER_DELAY_MS").as_deref(), Some("3500"));
@@ -267,7 +285,8 @@ mod tests {
             ("IDEM_ATTEMPTS".to_owned(), "16".to_owned()),
             ("EMPTY".to_owned(), String::new()),
         ];
-        let copy = copy(&message(&[]), "g", "t", &Purpose::DeadLetter(extras), DelayBy::Level);
+        let copy =
+            copy(&message(&[]), "g", "t", &Purpose::DeadLetter(extras), (DelayBy::Level, &Levels::default()));
         let reason = property(&copy, "IDEM_ REASON").unwrap();
         assert!(reason.starts_with("a b cé"));
         assert!(reason.len() <= PROPERTIES_BYTES);

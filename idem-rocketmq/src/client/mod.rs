@@ -21,8 +21,9 @@ mod start;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
-pub use copy::DelayBy;
 pub(crate) use copy::Retry;
+pub use delay::DelayBy;
+pub(crate) use delay::Levels;
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::copy::{self, Purpose};
+use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
 use super::{ClientError, ClientSettings, Listener, runtime, start};
 
@@ -47,7 +48,15 @@ pub(super) struct Face {
     producer: Arc<DefaultMQProducer>,
     settings: Arc<ClientSettings>,
     gate: Arc<Gate>,
+    timer: Timer,
     copies: Semaphore,
+}
+
+/// Why a copy was not sent.
+struct Refusal {
+    /// The broker's, where it has answered.
+    code: Option<i32>,
+    cause: String,
 }
 
 /// What has to be ended.
@@ -129,6 +138,7 @@ impl Face {
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
             gate,
+            timer: Timer::default(),
             copies: Semaphore::new(COPIES),
         }
     }
@@ -154,10 +164,9 @@ impl Face {
         let settings = &self.settings;
         let topic = settings.in_namespace(message.topic());
         let sent = if message.body().is_none_or(|body| body.is_empty()) {
-            self.send_back(message.clone(), purpose.delay_level()).await?
+            self.send_back(message.clone(), purpose.delay_level(&settings.delay_levels)).await?
         } else {
-            let copy = copy::copy(message, &settings.full_group(), &topic, &purpose, settings.delay_by);
-            self.send(copy).await?
+            self.send_delayed(message, &topic, &purpose).await?
         };
         sent.map_err(|cause| ClientError::Unconfirmed {
             what: purpose.what(),
@@ -168,14 +177,38 @@ impl Face {
         })
     }
 
-    async fn send(&self, copy: Message) -> Result<Result<(), String>, ClientError> {
+    /// By the broker's timer, or by level where it has none.
+    async fn send_delayed(
+        &self,
+        message: &MessageExt,
+        topic: &str,
+        purpose: &Purpose,
+    ) -> Result<Result<(), String>, ClientError> {
+        let (settings, group) = (&self.settings, self.settings.full_group());
+        let copy = |by| copy::copy(message, &group, topic, purpose, (by, &settings.delay_levels));
+        let by = self.timer.choose(settings.delay_by);
+        let refusal = match self.send(copy(by)).await? {
+            Ok(()) => return Ok(Ok(())),
+            Err(refusal) => refusal,
+        };
+        if by == DelayBy::Level || !purpose.is_delayed() || !Timer::is_refusal(refusal.code) {
+            return Ok(Err(refusal.cause));
+        }
+        let sent = self.send(copy(DelayBy::Level)).await?;
+        if sent.is_ok() {
+            self.timer.refused(&settings.group, refusal.code);
+        }
+        Ok(sent.map_err(|refusal| refusal.cause))
+    }
+
+    async fn send(&self, copy: Message) -> Result<Result<(), Refusal>, ClientError> {
         let _permit = self.copies.acquire().await.map_err(|_| ClientError::Stopped)?;
         let producer = Arc::clone(&self.producer);
         self.run(async move {
             match Box::pin(producer.send(copy)).await {
                 Ok(Some(_)) => Ok(()),
-                Ok(None) => Err("the client gave no result".to_owned()),
-                Err(error) => Err(start::text(&error)),
+                Ok(None) => Err(Refusal { code: None, cause: "the client gave no result".to_owned() }),
+                Err(error) => Err(Refusal { code: error.broker_response_code(), cause: start::text(&error) }),
             }
         })
         .await

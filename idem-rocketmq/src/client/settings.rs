@@ -36,6 +36,8 @@ pub(crate) struct ClientSettings {
     pub(crate) batch_size: u32,
     /// How a retry's delay is asked from the broker.
     pub(crate) delay_by: super::DelayBy,
+    /// The brokers' delay levels.
+    pub(crate) delay_levels: super::Levels,
 }
 
 /// Where a consumer group without a stored offset starts.
@@ -92,6 +94,7 @@ impl ClientSettings {
             listener_threads: DEFAULT_LISTENER_THREADS,
             batch_size: DEFAULT_BATCH_SIZE,
             delay_by: super::DelayBy::default(),
+            delay_levels: super::Levels::default(),
         }
     }
 

@@ -66,6 +66,7 @@ pub(crate) struct Setup {
     pub(crate) consume_from: ConsumeFrom,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) delay_by: DelayBy,
+    pub(crate) delay_levels: Option<String>,
     pub(crate) drain: Duration,
 }
 
@@ -83,6 +84,7 @@ impl Builder {
             consume_from: ConsumeFrom::default(),
             credentials: None,
             delay_by: DelayBy::default(),
+            delay_levels: None,
             drain: Duration::from_secs(30),
         };
         Self { store: NoStoreYet(()), setup }
@@ -162,9 +164,17 @@ impl<S> Builder<S> {
         self
     }
 
-    /// How a retry's delay is asked from the broker. By delay level by default, so that every broker can do it.
+    /// How a retry's delay is asked from the broker. By timer message by default, and by delay level where the broker
+    /// takes none.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
         self.setup.delay_by = by;
+        self
+    }
+
+    /// The broker's delay levels, where its `messageDelayLevel` is not the usual `1s 5s 10s 30s 1m 2m .. 1h 2h`. They
+    /// matter where retries wait by delay level.
+    pub fn delay_levels(mut self, levels: impl Into<String>) -> Self {
+        self.setup.delay_levels = Some(levels.into());
         self
     }
 

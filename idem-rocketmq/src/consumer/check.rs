@@ -6,7 +6,7 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{ClientError, check_addresses};
+use crate::client::{ClientError, Levels, check_addresses};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
@@ -22,6 +22,7 @@ impl Setup {
         }
         check_addresses(&self.name_servers).map_err(Kind::Client)?;
         self.check_credentials()?;
+        self.levels()?;
         if self.routes.is_empty() {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }
@@ -31,6 +32,12 @@ impl Setup {
         check_scopes(&self.routes)?;
         self.states.check(&self.routes).map_err(Kind::MissingState)?;
         Ok(())
+    }
+
+    pub(super) fn levels(&self) -> Result<Levels, Error> {
+        let Some(text) = &self.delay_levels else { return Ok(Levels::default()) };
+        let fault = || Kind::DelayLevels { group: self.group.clone(), levels: text.clone() };
+        Ok(Levels::parse(text).ok_or_else(fault)?)
     }
 
     /// The client signs with whatever it is given, and a broker then refuses it without a word.

@@ -87,6 +87,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
     let named = Named::take(&setup)?;
     let engine = Engine::new(store);
     let dispatch = setup.dispatch(&engine)?;
+    let delay_levels = setup.levels()?;
     let settings = ClientSettings {
         subscriptions: dispatch.subscriptions(),
         namespace: setup.namespace,
@@ -94,6 +95,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         consume_from: setup.consume_from,
         credentials: setup.credentials,
         delay_by: setup.delay_by,
+        delay_levels,
         listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };

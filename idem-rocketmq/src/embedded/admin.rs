@@ -1,4 +1,4 @@
-//! Questions to the embedded broker that no client of this crate asks.
+//! Questions to a broker that no client of this crate asks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,6 +53,19 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn new(name_server: String, broker: String) -> Self {
         Self { name_server, broker }
+    }
+
+    /// The name server's only broker: the one that has the topic from which others are made.
+    pub(super) async fn find(name_server: String) -> Result<Self, EmbeddedError> {
+        let route = route(&name_server, "TBW102").await?;
+        let broker = route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().map(str::to_owned);
+        let unknown = || EmbeddedError::Connection(format!("{name_server} knows no broker: {route}"));
+        let broker = broker.ok_or_else(unknown)?;
+        Ok(Self { name_server, broker })
+    }
+
+    pub(super) fn name_server(&self) -> &str {
+        &self.name_server
     }
 
     pub(super) async fn create_topic(&self, name: &str, queues: u32) -> Result<(), EmbeddedError> {
@@ -126,11 +139,7 @@ impl Admin {
 
     /// The topic's number of queues; 0 if the name server does not know it.
     async fn queues(&self, topic: &str) -> Result<u64, EmbeddedError> {
-        let mut connection = Connection::open(&self.name_server).await?;
-        let fields = json!({ "topic": topic });
-        let answer =
-            connection.ask(Request { code: code::GET_ROUTE_BY_TOPIC, fields, body: Vec::new() }).await?;
-        let route: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let route = route(&self.name_server, topic).await?;
         let queues = |name| route["queueDatas"][0][name].as_u64().unwrap_or(0);
         Ok(queues("readQueueNums").max(queues("writeQueueNums")))
     }
@@ -138,6 +147,15 @@ impl Admin {
     async fn ask(&self, code: i32, fields: Value) -> Result<Response, EmbeddedError> {
         Connection::open(&self.broker).await?.ask(Request { code, fields, body: Vec::new() }).await
     }
+}
+
+/// Null where the name server does not know the topic.
+async fn route(name_server: &str, topic: &str) -> Result<Value, EmbeddedError> {
+    let mut connection = Connection::open(name_server).await?;
+    // Without the word, a broker's number is written as a bare key, which is no JSON.
+    let fields = json!({ "topic": topic, "acceptStandardJsonOnly": "true" });
+    let answer = connection.ask(Request { code: code::GET_ROUTE_BY_TOPIC, fields, body: Vec::new() }).await?;
+    Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
 }
 
 fn accepted(request: &'static str, answer: Response) -> Result<(), EmbeddedError> {

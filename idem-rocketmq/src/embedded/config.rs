@@ -15,13 +15,14 @@ use super::{AutoCreate, EmbeddedError};
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) delay_levels: String,
+    pub(super) has_timer: bool,
     pub(super) auto_create: AutoCreate,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let delay_levels = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned();
-        Self { delay_levels, auto_create: AutoCreate::default() }
+        Self { delay_levels, has_timer: true, auto_create: AutoCreate::default() }
     }
 }
 
@@ -115,6 +116,7 @@ fn store(root: CheetahString, ports: Ports, options: &Options) -> MessageStoreCo
         disk_space_warning_level_ratio: 99,
         ha_listen_address: Ipv4Addr::LOCALHOST.into(),
         ha_listen_port: ports.replication.into(),
+        timer_wheel_enable: options.has_timer,
         message_delay_level: options.delay_levels.clone(),
         ..MessageStoreConfig::default()
     }

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::admin::Admin;
 use super::config::{self, Options, Ports};
 use super::producer::Producer;
-use super::{EmbeddedBroker, EmbeddedError, Face, locks};
+use super::{Bench, EmbeddedBroker, EmbeddedError, Face, locks};
 use crate::client::own_runtime;
 
 /// The broker polls large futures.
@@ -131,7 +131,7 @@ async fn boot(
     let producer = Producer::new(owner.root_context().component("producer"), address(ports.name_server));
     locks::keep(address(ports.name_server), address(ports.broker)).await?;
     let directory = directory.path().to_owned();
-    let face = Face { name_server: address(ports.name_server), directory, admin, producer };
+    let face = Face { directory, bench: Bench { admin, producer, _alive: None } };
     Ok((Services { broker, name_server }, face))
 }
 

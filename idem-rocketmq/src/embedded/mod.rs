@@ -17,6 +17,7 @@
 //! ```
 
 mod admin;
+mod bench;
 mod config;
 mod host;
 mod locks;
@@ -25,6 +26,8 @@ mod producer;
 mod remoting;
 
 pub use admin::StoredMessage;
+#[doc(hidden)]
+pub use bench::Bench;
 pub use plain::PlainListener;
 pub use producer::{Outgoing, Producer};
 
@@ -37,8 +40,6 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use locks::adopt;
-
-use admin::Admin;
 
 /// A running name server and broker.
 ///
@@ -54,10 +55,8 @@ pub struct EmbeddedBroker {
 /// What of a running broker is of use to others.
 #[derive(Debug)]
 struct Face {
-    name_server: String,
     directory: PathBuf,
-    admin: Admin,
-    producer: Producer,
+    bench: Bench,
 }
 
 /// What went wrong with an embedded broker.
@@ -68,10 +67,10 @@ pub enum EmbeddedError {
     #[error("cannot start the embedded broker: {0}")]
     Start(String),
     /// It gave no answer, or it has been shut down.
-    #[error("the embedded broker does not answer: {0}")]
+    #[error("the broker does not answer: {0}")]
     Connection(String),
     /// It answered with an error.
-    #[error("the embedded broker refused to {request}: {remark} (response code {code})")]
+    #[error("the broker refused to {request}: {remark} (response code {code})")]
     Refused {
         /// What was asked.
         request: &'static str,
@@ -81,7 +80,7 @@ pub enum EmbeddedError {
         remark: String,
     },
     /// A message was not stored.
-    #[error("the embedded broker did not store the message for topic {topic}: {cause}")]
+    #[error("the broker did not store the message for topic {topic}: {cause}")]
     Send {
         /// The topic of the message.
         topic: String,
@@ -106,9 +105,12 @@ impl EmbeddedBrokerBuilder {
     }
 
     /// Replaces the delay levels, `1s 5s 10s 30s 1m 2m ..` by default, for tests that cannot wait.
+    ///
+    /// The broker's timer is off then, so that retries keep to these levels.
     #[must_use]
     pub fn message_delay_levels(mut self, levels: impl Into<String>) -> Self {
         self.options.delay_levels = levels.into();
+        self.options.has_timer = false;
         self
     }
 
@@ -168,12 +170,18 @@ impl EmbeddedBroker {
 
     /// The address that clients take as their name server, such as `127.0.0.1:40123`.
     pub fn name_server(&self) -> &str {
-        &self.face.name_server
+        self.face.bench.name_server()
+    }
+
+    /// What can be asked of this broker as of others.
+    #[doc(hidden)]
+    pub fn bench(&self) -> Bench {
+        self.face.bench.clone()
     }
 
     /// A producer to this broker; clones share one connection.
     pub fn producer(&self) -> Producer {
-        self.face.producer.clone()
+        self.face.bench.producer()
     }
 
     /// Creates a topic, or gives it another number of queues, and waits until consumers can find it.
@@ -186,7 +194,7 @@ impl EmbeddedBroker {
         name: &'a str,
         queues: u32,
     ) -> BoxFuture<'a, Result<(), EmbeddedError>> {
-        Box::pin(self.face.admin.create_topic(name, queues))
+        self.face.bench.create_topic(name, queues)
     }
 
     /// Reads every message of a topic without being a consumer; no message if the topic does not exist.
@@ -200,7 +208,7 @@ impl EmbeddedBroker {
         &'a self,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<StoredMessage>, EmbeddedError>> {
-        Box::pin(self.face.admin.read_all(topic))
+        self.face.bench.read_all(topic)
     }
 
     /// The number of the topic's messages that the group has not acked, by its stored offsets.
@@ -215,7 +223,7 @@ impl EmbeddedBroker {
         group: &'a str,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<u64, EmbeddedError>> {
-        Box::pin(self.face.admin.backlog(group, topic))
+        self.face.bench.backlog(group, topic)
     }
 
     /// Ends broker and name server in order and removes their files; calling it again waits for the same end.

@@ -1,0 +1,98 @@
+//! Delays of retries: by the broker's timer, and by delay level where it has none.
+
+use std::time::Duration;
+
+use idem_rocketmq::consumer::Builder;
+use idem_rocketmq::embedded::StoredMessage;
+use idem_rocketmq::prelude::*;
+use idem_rocketmq::{DelayBy, Store};
+
+use super::{Java, LEVELS, Log, note};
+use crate::kit::{self, SOON};
+
+type Options = fn(Builder<std::sync::Arc<dyn Store>>) -> Builder<std::sync::Arc<dyn Store>>;
+
+/// Fails the first attempts of some orders, and says after which pauses each came again, with the copies.
+async fn retried(
+    java: &Java,
+    orders: usize,
+    failures: u32,
+    delay: Duration,
+    options: Options,
+) -> (Vec<Duration>, Vec<StoredMessage>) {
+    let log = Log::default();
+    let end = move |_: &str, attempt| match attempt {
+        _ if attempt > failures => Ok(()),
+        _ => HandlerResult::Err(Retry::after(delay).because(format!("busy, attempt {attempt}")).into()),
+    };
+    let member = java.member(&MemoryStore::new(), log.handler(&java.topic, end));
+    let consumer = options(member).start().await.unwrap();
+    for order in kit::orders(&java.topic, orders) {
+        java.bench.producer().send(order.key("k").property("colour", "blue")).await.unwrap();
+    }
+    let runs = log.until(orders * (failures as usize + 1), 3 * SOON).await;
+    java.until_acked().await;
+    consumer.shutdown().await;
+    let pauses = runs.iter().filter(|run| run.attempt > 1).map(|run| {
+        let before = runs.iter().find(|other| other.id == run.id && other.attempt == run.attempt - 1);
+        run.at - before.expect("the attempt before").at
+    });
+    let pauses: Vec<_> = pauses.collect();
+    let (least, most) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+    println!("{}: {} retries after {delay:?} came after {least:.2?} to {most:.2?}", java.group, pauses.len());
+    assert!(java.dead_letters().await.is_empty());
+    (pauses, java.retries().await)
+}
+
+fn within(pauses: &[Duration], least: Duration, most: Duration) {
+    assert!(pauses.iter().all(|pause| *pause >= least && *pause < most), "{pauses:?}");
+}
+
+const MILLIS: fn(u64) -> Duration = Duration::from_millis;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_comes_after_its_own_time_where_the_broker_has_a_timer() {
+    let java = Java::plain("timer", 1).await;
+    let (pauses, copies) = retried(&java, 10, 2, MILLIS(3_500), |member| member).await;
+    within(&pauses, MILLIS(3_500), MILLIS(6_000));
+    assert_eq!(copies.len(), 20);
+    let second = copies.iter().find(|copy| copy.reconsume_times == 2).unwrap();
+    let wanted = [
+        ("TIMER_DELAY_MS", "3500"),
+        ("DELAY", "none"),
+        ("IDEM_ATTEMPTS", "2"),
+        ("IDEM_REASON", "busy, attempt 2"),
+        ("IDEM_OUTCOME", "failed"),
+        ("RETRY_TOPIC", java.topic.as_str()),
+        ("KEYS", "k"),
+        ("colour", "blue"),
+    ];
+    assert_eq!(wanted.map(|(name, _)| (name, note(second, name))), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_comes_by_the_smallest_sufficient_level_where_the_broker_has_no_timer() {
+    let java = Java::levels("levels", 1).await;
+    let (pauses, copies) = retried(&java, 10, 2, MILLIS(2_500), |member| member.delay_levels(LEVELS)).await;
+    within(&pauses, MILLIS(2_900), MILLIS(5_500));
+    assert_eq!(copies.len(), 20);
+    assert!(copies.iter().all(|copy| note(copy, "TIMER_DELAY_MS") == "none"));
+    let said = kit::events(|event| {
+        event.is("group", &java.group)
+            && event.field("message").is_some_and(|text| text.contains("timer messages"))
+    });
+    assert_eq!(said.len(), 1, "said once: {said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_are_taken_to_be_the_usual_ones_and_can_be_asked_for_where_there_is_a_timer() {
+    // The third level: 10 s for all but this broker.
+    let java = Java::levels("usual", 1).await;
+    let (pauses, _) = retried(&java, 1, 1, MILLIS(9_000), |member| member).await;
+    within(&pauses, MILLIS(1_900), MILLIS(4_500));
+    let java = Java::plain("asked", 1).await;
+    let (pauses, copies) =
+        retried(&java, 1, 1, MILLIS(3_500), |member| member.delay_by(DelayBy::Level)).await;
+    within(&pauses, MILLIS(4_900), MILLIS(7_500));
+    assert_eq!(note(&copies[0], "TIMER_DELAY_MS"), "none");
+}
