@@ -1,10 +1,12 @@
 //! Whole consumers against real brokers and real stores.
 
+mod access;
 mod crash;
 mod input;
 mod kit;
 mod lifecycle;
 mod outage;
 mod process;
+mod servers;
 mod slow;
 mod startup;

@@ -5,6 +5,7 @@
 //! runs on the user's runtime: each [`Client`] has a thread and a runtime of its own, so that a blocked or
 //! finished user runtime cannot leave a consumer half alive.
 
+mod access;
 mod chores;
 mod copy;
 mod delay;
@@ -17,6 +18,8 @@ mod runtime;
 mod session;
 mod settings;
 mod start;
+mod tls;
+mod wire;
 
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
@@ -31,6 +34,7 @@ pub(crate) use runtime::own_runtime;
 pub(crate) use settings::ClientSettings;
 pub use settings::{ConsumeFrom, Credentials};
 pub(crate) use start::text;
+pub use tls::Tls;
 
 use std::sync::Arc;
 

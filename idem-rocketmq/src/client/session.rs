@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::copy::{self, Purpose};
 use super::gate::Gate;
+use super::tls::LoadedTls;
 use super::{ClientError, ClientSettings, Listener, runtime, start};
 
 /// The client polls large futures.
@@ -56,6 +57,8 @@ pub(super) struct Running {
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
     pub(super) chores: Vec<JoinHandle<()>>,
+    /// Holds the files that the client reads.
+    pub(super) tls: Option<LoadedTls>,
 }
 
 pub(super) fn spawn(
@@ -119,6 +122,7 @@ async fn stop(running: Running, gate: &Gate) {
         );
     }
     running.runtime.shutdown_until(ShutdownDeadline::after(END_TASKS)).await;
+    drop(running.tls.and_then(|tls| tls.files));
 }
 
 impl Face {

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use rocketmq_client_rust::{AclClientRPCHook, SessionCredentials};
+
 use super::{ClientError, reach};
 use crate::names;
 
@@ -30,6 +32,8 @@ pub(crate) struct ClientSettings {
     pub(crate) consume_from: ConsumeFrom,
     /// Keys for brokers with access control.
     pub(crate) credentials: Option<Credentials>,
+    /// TLS to name servers and brokers.
+    pub(crate) tls: Option<super::Tls>,
     /// Calls of the listener at one time.
     pub(crate) listener_threads: u32,
     /// The most messages in one call of the listener.
@@ -71,6 +75,15 @@ impl Credentials {
         self.security_token = Some(token.into());
         self
     }
+
+    /// Signs requests.
+    pub(super) fn hook(&self) -> AclClientRPCHook {
+        let (access, secret) = (self.access_key.clone(), self.secret_key.clone());
+        AclClientRPCHook::new(match &self.security_token {
+            Some(token) => SessionCredentials::with_token(access, secret, token.clone()),
+            None => SessionCredentials::with_keys(access, secret),
+        })
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -89,6 +102,7 @@ impl ClientSettings {
             instance_name: None,
             consume_from: ConsumeFrom::default(),
             credentials: None,
+            tls: None,
             listener_threads: DEFAULT_LISTENER_THREADS,
             batch_size: DEFAULT_BATCH_SIZE,
             delay_by: super::DelayBy::default(),
