@@ -2,6 +2,7 @@
 
 mod access;
 mod crash;
+mod filters;
 mod input;
 mod kit;
 mod lifecycle;

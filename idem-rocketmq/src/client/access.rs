@@ -11,12 +11,13 @@ use serde_json::json;
 use super::reach::Brokers;
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials};
+use super::{ClientError, ClientSettings, Credentials, Expression};
 
 const QUERY_CONSUMER_OFFSET: i32 = 14;
 const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 const CHECK_CLIENT_CONFIG: i32 = 46;
 
+const SUCCESS: i64 = 0;
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
 
@@ -54,8 +55,16 @@ impl Asking<'_> {
     ) -> Result<(), ClientError> {
         let mut connection = Connection::open(Server::Broker, self.address, tls, signer).await?;
         let group = self.settings.full_group();
-        if is_refused(&connection.ask(CHECK_CLIENT_CONFIG, &[], &self.subscription(&group)).await?) {
-            return Err(self.unknown());
+        for topic in self.topics {
+            let expression = self.expression(topic);
+            let answer =
+                connection.ask(CHECK_CLIENT_CONFIG, &[], &subscription(&group, topic, expression)).await?;
+            if is_refused(&answer) {
+                return Err(self.unknown());
+            }
+            if let (Expression::Sql(filter), true) = (expression, answer.code != SUCCESS) {
+                return Err(self.bad_filter(topic, filter, &answer.remark));
+            }
         }
         let of_group = [("consumerGroup", &*group)];
         if is_refused(&connection.ask(GET_CONSUMER_LIST_BY_GROUP, &of_group, &[]).await?) {
@@ -70,10 +79,27 @@ impl Asking<'_> {
         Ok(())
     }
 
-    fn subscription(&self, group: &str) -> Vec<u8> {
-        let topic = self.topics.first().map(String::as_str).unwrap_or_default();
-        let data = json!({ "topic": topic, "subString": "*", "expressionType": "TAG", "subVersion": 0 });
-        json!({ "clientId": "idem", "group": group, "subscriptionData": data }).to_string().into_bytes()
+    /// What is wanted of a topic, which is named with its namespace.
+    fn expression(&self, topic: &str) -> &Expression {
+        const ALL: &Expression = &Expression::Tags(String::new());
+        let mut all = self.settings.subscriptions.iter();
+        let found = all.find(|(name, _)| self.settings.in_namespace(name) == topic);
+        found.map_or(ALL, |(_, expression)| expression)
+    }
+
+    fn bad_filter(&self, topic: &str, filter: &str, remark: &str) -> ClientError {
+        let cause = remark.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+        // The name of the Java exception tells a reader nothing.
+        let cause = match cause.split_once(": ") {
+            Some((class, text)) if class.starts_with("org.apache.") => text,
+            _ => cause,
+        };
+        ClientError::Filter {
+            topic: topic.to_owned(),
+            filter: filter.to_owned(),
+            address: self.address.to_owned(),
+            cause: cause.trim().to_owned(),
+        }
     }
 
     fn unknown(&self) -> ClientError {
@@ -89,6 +115,15 @@ impl Asking<'_> {
         let (group, address) = (self.settings.group.clone(), self.address.to_owned());
         ClientError::Forbidden { group, address, what, name: name.to_owned() }
     }
+}
+
+fn subscription(group: &str, topic: &str, expression: &Expression) -> Vec<u8> {
+    let (kind, text) = match expression {
+        Expression::Tags(tags) => ("TAG", tags),
+        Expression::Sql(condition) => ("SQL92", condition),
+    };
+    let data = json!({ "topic": topic, "subString": text, "expressionType": kind, "subVersion": 0 });
+    json!({ "clientId": "idem", "group": group, "subscriptionData": data }).to_string().into_bytes()
 }
 
 fn is_refused(answer: &Answer) -> bool {

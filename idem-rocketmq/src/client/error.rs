@@ -93,6 +93,11 @@ pub(crate) enum ClientError {
          or set TMPDIR to a directory that can be written"
     )]
     TlsDirectory(String),
+    #[error(
+        "the broker {address} does not take the filter `{filter}` of topic {topic} ({cause}): write a condition as SQL92 has it on the \
+         messages' properties, such as `amount > 100 AND TAGS = 'PAID'`; a broker takes it only with `enablePropertyFilter=true`"
+    )]
+    Filter { topic: String, filter: String, address: String, cause: String },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
     #[error("cannot start the runtime of the RocketMQ client: {cause}")]

@@ -31,7 +31,7 @@ pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
 pub(crate) use reach::check_syntax as check_addresses;
 pub(crate) use runtime::own_runtime;
-pub(crate) use settings::ClientSettings;
+pub(crate) use settings::{ClientSettings, Expression};
 pub use settings::{ConsumeFrom, Credentials};
 pub(crate) use start::text;
 pub use tls::Tls;
@@ -105,7 +105,6 @@ impl Client {
     }
 
     /// Pulls again after [`Client::pause`].
-    #[cfg(test)]
     pub(crate) fn resume(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.face.resume())
     }

@@ -147,7 +147,6 @@ impl Face {
         }
     }
 
-    #[cfg(test)]
     pub(super) async fn resume(&self) {
         if let Some(consumer) = self.consumer.upgrade() {
             let _ = self.run(async move { consumer.lock().await.resume().await }).await;

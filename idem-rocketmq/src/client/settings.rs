@@ -22,8 +22,8 @@ pub(crate) struct ClientSettings {
     pub(crate) group: String,
     /// `host:port` of each name server.
     pub(crate) name_servers: Vec<String>,
-    /// Topic and tag expression (`*` or `A||B`, without spaces).
-    pub(crate) subscriptions: Vec<(String, String)>,
+    /// Each topic with what the group wants of it.
+    pub(crate) subscriptions: Vec<(String, Expression)>,
     /// RocketMQ's namespace, which prefixes topics and the group.
     pub(crate) namespace: Option<String>,
     /// Tells this member from others; unique by default.
@@ -40,6 +40,15 @@ pub(crate) struct ClientSettings {
     pub(crate) batch_size: u32,
     /// How a retry's delay is asked from the broker.
     pub(crate) delay_by: super::DelayBy,
+}
+
+/// Which messages of a topic a group wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Expression {
+    /// `*` or `A||B`, without spaces.
+    Tags(String),
+    /// A condition on the messages' properties.
+    Sql(String),
 }
 
 /// Where a consumer group without a stored offset starts.
@@ -145,7 +154,8 @@ fn check_topic(topic: &str) -> Result<(), ClientError> {
 }
 
 /// All tags, or some with `||` between them and no spaces: an untrimmed tag matches nothing and says nothing.
-fn check_expression(expression: &str) -> Result<(), ClientError> {
+fn check_expression(expression: &Expression) -> Result<(), ClientError> {
+    let Expression::Tags(expression) = expression else { return Ok(()) };
     let tags = expression.split("||").filter(|_| expression != "*");
     let fault = tags.into_iter().find_map(|tag| names::tag_fault(tag).map(|fault| (tag, fault)));
     fault.map_or(Ok(()), |(tag, fault)| Err(ClientError::Tag { tag: tag.to_owned(), fault }))

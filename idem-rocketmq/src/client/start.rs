@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rocketmq_client_rust::{
     ClientConfig, ClientError as Cause, ClientRuntime, ClientRuntimeConfig, DefaultMQProducer,
-    DefaultMQPushConsumer, MQPushConsumer,
+    DefaultMQPushConsumer, MQPushConsumer, MessageSelector,
 };
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_observability::TelemetryHandle;
@@ -22,7 +22,7 @@ use super::gate::Gate;
 use super::listener::Adapter;
 use super::session::Running;
 use super::tls::LoadedTls;
-use super::{ClientError, ClientSettings, ConsumeFrom, Listener, Tls, access, chores, reach};
+use super::{ClientError, ClientSettings, ConsumeFrom, Expression, Listener, Tls, access, chores, reach};
 
 /// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
 /// them when that fails; it also sleeps this long, and no product with it overflows.
@@ -59,7 +59,11 @@ pub(super) async fn start(
     let mut producer = producer(&runtime, settings, config.clone());
     let mut consumer = consumer(&runtime, settings, config);
     for (topic, expression) in &settings.subscriptions {
-        consumer.subscribe(topic.as_str(), expression.as_str()).await.map_err(failed)?;
+        let selector = match expression {
+            Expression::Tags(tags) => MessageSelector::by_tag(tags.as_str()),
+            Expression::Sql(condition) => MessageSelector::by_sql(condition.as_str()),
+        };
+        consumer.subscribe_with_selector(topic.as_str(), Some(selector)).await.map_err(failed)?;
     }
     consumer.register_message_listener_concurrently(Adapter { listener, gate });
     #[cfg(feature = "embedded")]

@@ -59,6 +59,7 @@ pub(super) struct Connection<'a> {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) code: i64,
+    pub(super) remark: String,
     pub(super) body: Vec<u8>,
 }
 
@@ -162,7 +163,11 @@ async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
     stream.read_exact(&mut header).await?;
     stream.read_exact(&mut body).await?;
     let header: Value = serde_json::from_slice(&header).map_err(|_| stranger())?;
-    Ok(Answer { code: header["code"].as_i64().unwrap_or(-1), body })
+    Ok(Answer {
+        code: header["code"].as_i64().unwrap_or(-1),
+        remark: header["remark"].as_str().unwrap_or_default().to_owned(),
+        body,
+    })
 }
 
 /// Such as a proxy, or the port of another service.
