@@ -46,6 +46,10 @@ pub(crate) enum Kind {
     )]
     FilterOnEmbedded { handler: String },
     #[error(
+        "the consumer group `{group}` has a message trace and TLS: the RocketMQ client sends its trace without the certificates that were given, so leave out `.message_trace(..)`"
+    )]
+    TraceOverTls { group: String },
+    #[error(
         "the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant"
     )]
     SharedScope { first: String, second: String, scope: String },

@@ -106,6 +106,50 @@ async fn a_missing_right_is_told() {
     of("allowed_orders").start().await.unwrap().shutdown().await;
 }
 
+/// Retries and dead letters are messages that idem sends; a right to send is not needed for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_only_read_has_retries_and_dead_letters() {
+    let (topic, group, name) =
+        (servers::unique("orders"), servers::unique("group"), servers::unique("reader"));
+    let secret = "s3cret-of-a-reader";
+    servers::admin(
+        servers::Server::Acl,
+        &["createUser", "-c", "idem", "-u", &name, "-p", secret, "-t", "Normal"],
+    );
+    let subject = format!("User:{name}");
+    let resources = format!("Topic:{topic},Group:{group}");
+    servers::admin(
+        servers::Server::Acl,
+        &["createAcl", "-c", "idem", "-s", &subject, "-r", &resources, "-a", "Sub", "-d", "Allow"],
+    );
+    servers::send(servers::Server::Acl, &topic, "1");
+    let runs = Runs::default();
+    let seen = runs.clone();
+    let failing = handler(&topic, move |order: kit::Order| {
+        seen.add(&order.id);
+        async { Err("always") }
+    });
+    let failing = failing
+        .key(|order| order.id.clone())
+        .named("fail")
+        .backoff(Backoff::fixed(Duration::from_secs(1)))
+        .max_attempts(2);
+    let running = Consumer::builder(&group)
+        .name_server(acl())
+        .credentials(Credentials::new(name, secret))
+        .store(MemoryStore::new())
+        .handlers([failing])
+        .start()
+        .await
+        .unwrap();
+    runs.until_total(2, SOON).await;
+    kit::until("the dead letter", SOON, async || {
+        kit::outcomes(&group).iter().any(|event| event.is("decision", "dead_letter"))
+    })
+    .await;
+    running.shutdown().await;
+}
+
 /// The name server wants TLS, and the consumer speaks none.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_with_tls_is_told_to_who_speaks_none() {

@@ -9,5 +9,6 @@ mod lifecycle;
 mod outage;
 mod process;
 mod servers;
+mod settings;
 mod slow;
 mod startup;

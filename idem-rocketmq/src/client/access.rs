@@ -11,7 +11,7 @@ use serde_json::json;
 use super::reach::Brokers;
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials, Expression};
+use super::{ClientError, ClientSettings, Credentials, Expression, begin};
 
 const QUERY_CONSUMER_OFFSET: i32 = 14;
 const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
@@ -44,7 +44,7 @@ pub(super) async fn check(
 struct Asking<'a> {
     settings: &'a ClientSettings,
     address: &'a str,
-    topics: &'a [String],
+    topics: &'a [(String, u64)],
 }
 
 impl Asking<'_> {
@@ -55,7 +55,7 @@ impl Asking<'_> {
     ) -> Result<(), ClientError> {
         let mut connection = Connection::open(Server::Broker, self.address, tls, signer).await?;
         let group = self.settings.full_group();
-        for topic in self.topics {
+        for (topic, _) in self.topics {
             let expression = self.expression(topic);
             let answer =
                 connection.ask(CHECK_CLIENT_CONFIG, &[], &subscription(&group, topic, expression)).await?;
@@ -70,11 +70,14 @@ impl Asking<'_> {
         if is_refused(&connection.ask(GET_CONSUMER_LIST_BY_GROUP, &of_group, &[]).await?) {
             return Err(self.refused("consumer group", &group));
         }
-        for topic in self.topics {
+        for (topic, _) in self.topics {
             let fields = [("consumerGroup", &*group), ("topic", topic), ("queueId", "0")];
             if is_refused(&connection.ask(QUERY_CONSUMER_OFFSET, &fields, &[]).await?) {
                 return Err(self.refused("topic", topic));
             }
+        }
+        for (topic, queues) in self.topics {
+            begin::at(self.settings.consume_from, &mut connection, &group, topic, *queues).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! finished user runtime cannot leave a consumer half alive.
 
 mod access;
+mod begin;
 mod chores;
 mod copy;
 mod delay;
@@ -32,7 +33,7 @@ pub(crate) use message::delivery;
 pub(crate) use reach::check_syntax as check_addresses;
 pub(crate) use runtime::own_runtime;
 pub(crate) use settings::{ClientSettings, Expression};
-pub use settings::{ConsumeFrom, Credentials};
+pub use settings::{ConsumeFrom, Credentials, MessageTrace};
 pub(crate) use start::text;
 pub use tls::Tls;
 

@@ -36,8 +36,9 @@ fn is_host_and_port(address: &str) -> bool {
     port && !host.is_empty() && !host.contains(strange) && !bare_ipv6
 }
 
-/// The topics by the address of a broker that has them.
-pub(super) type Brokers = BTreeMap<String, Vec<String>>;
+/// The topics by the address of a broker that has them, with the number of queues to read there; none where the topic
+/// does not exist yet.
+pub(super) type Brokers = BTreeMap<String, Vec<(String, u64)>>;
 
 /// Asks all addresses at once. One that answers is enough, as the client needs only one; each other is a warning.
 pub(super) async fn check(
@@ -63,27 +64,40 @@ async fn ask(address: &str, tls: Option<&LoadedTls>, topics: &[String]) -> Resul
     for topic in topics {
         let mut known = route(&mut connection, address, topic).await?;
         if known.is_empty() {
-            known = route(&mut connection, address, DEFAULT_TOPIC).await?;
+            let makers = route(&mut connection, address, DEFAULT_TOPIC).await?;
+            known = makers.into_iter().map(|(broker, _)| (broker, 0)).collect();
         }
         if known.is_empty() {
-            known = cluster(&mut connection, address).await?.into_iter().take(1).collect();
+            known = cluster(&mut connection, address)
+                .await?
+                .into_iter()
+                .take(1)
+                .map(|broker| (broker, 0))
+                .collect();
         }
-        for broker in known {
-            brokers.entry(broker).or_default().push(topic.clone());
+        for (broker, queues) in known {
+            brokers.entry(broker).or_default().push((topic.clone(), queues));
         }
     }
     Ok(brokers)
 }
 
+/// The brokers of a topic, with their queues.
 async fn route(
     connection: &mut Connection<'_>,
     address: &str,
     topic: &str,
-) -> Result<Vec<String>, ClientError> {
+) -> Result<Vec<(String, u64)>, ClientError> {
     let fields = [("topic", topic), ("acceptStandardJsonOnly", "true")];
     let answer = connection.ask(GET_ROUTE_BY_TOPIC, &fields, &[]).await?;
     let route = body(address, &answer)?;
-    Ok(route["brokerDatas"].as_array().into_iter().flatten().filter_map(master).collect())
+    let queues = |broker: &Value| {
+        let mut all = route["queueDatas"].as_array().into_iter().flatten();
+        let of_broker = all.find(|queues| queues["brokerName"] == broker["brokerName"]);
+        of_broker.and_then(|queues| queues["readQueueNums"].as_u64()).unwrap_or(0)
+    };
+    let brokers = route["brokerDatas"].as_array().into_iter().flatten();
+    Ok(brokers.filter_map(|broker| Some((master(broker)?, queues(broker)))).collect())
 }
 
 async fn cluster(connection: &mut Connection<'_>, address: &str) -> Result<Vec<String>, ClientError> {

@@ -32,6 +32,8 @@ pub(crate) struct ClientSettings {
     pub(crate) consume_from: ConsumeFrom,
     /// Keys for brokers with access control.
     pub(crate) credentials: Option<Credentials>,
+    /// Whether the broker is told of each message that is handled.
+    pub(crate) trace: MessageTrace,
     /// TLS to name servers and brokers.
     pub(crate) tls: Option<super::Tls>,
     /// Calls of the listener at one time.
@@ -57,11 +59,25 @@ pub enum ConsumeFrom {
     /// The oldest message that the broker has.
     #[default]
     First,
-    /// Messages that come after the start, where the broker plays along: of a queue that still has its first
-    /// message in memory it tells a new group to start at that one (`ConsumerManageProcessor` of Apache's broker).
+    /// Messages that come after the group's first start.
     Last,
-    /// Messages stored at or after this time, to the second.
+    /// Messages that a broker stored at or after this time.
     Timestamp(SystemTime),
+}
+
+/// RocketMQ's message trace: who consumed a message, when and for how long, for its console and `mqadmin`.
+///
+/// It shows how the client's listener calls went: a message that idem has sent back for a retry counts as consumed there,
+/// and its retry as another message. idem's own events and metrics tell more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MessageTrace {
+    /// No trace.
+    #[default]
+    Off,
+    /// To the topic that RocketMQ has for it, `RMQ_SYS_TRACE_TOPIC`.
+    On,
+    /// To another topic.
+    Topic(String),
 }
 
 /// An access key and its secret. `Debug` shows neither.
@@ -112,6 +128,7 @@ impl ClientSettings {
             consume_from: ConsumeFrom::default(),
             credentials: None,
             tls: None,
+            trace: MessageTrace::default(),
             listener_threads: DEFAULT_LISTENER_THREADS,
             batch_size: DEFAULT_BATCH_SIZE,
             delay_by: super::DelayBy::default(),
@@ -131,6 +148,9 @@ impl ClientSettings {
             check_expression(expression)?;
         }
         reach::check_syntax(&self.name_servers)?;
+        if let MessageTrace::Topic(topic) = &self.trace {
+            check_topic(topic)?;
+        }
         within("listener_threads", self.listener_threads, super::runtime::MAX_LISTENER_THREADS)?;
         within("batch_size", self.batch_size, 1024)
     }

@@ -22,7 +22,9 @@ use super::gate::Gate;
 use super::listener::Adapter;
 use super::session::Running;
 use super::tls::LoadedTls;
-use super::{ClientError, ClientSettings, ConsumeFrom, Expression, Listener, Tls, access, chores, reach};
+use super::{
+    ClientError, ClientSettings, ConsumeFrom, Expression, Listener, MessageTrace, Tls, access, chores, reach,
+};
 
 /// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
 /// them when that fails; it also sleeps this long, and no product with it overflows.
@@ -88,6 +90,14 @@ fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientCo
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
     config.set_instance_name(instance_name(settings).into());
     config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
+    match &settings.trace {
+        MessageTrace::Off => {}
+        MessageTrace::On => config.enable_trace = true,
+        MessageTrace::Topic(topic) => {
+            config.enable_trace = true;
+            config.trace_topic = Some(topic.as_str().into());
+        }
+    }
     if let Some(tls) = tls {
         config.set_use_tls(true);
         config.set_tls_config(tls.client.clone());
@@ -138,6 +148,7 @@ fn producer(
     mut config: ClientConfig,
 ) -> DefaultMQProducer {
     config.set_namespace("".into());
+    config.enable_trace = false;
     config.set_instance_name(format!("{}#copies", config.get_instance_name()).into());
     let mut builder = DefaultMQProducer::builder(Arc::clone(runtime))
         .client_config(config)

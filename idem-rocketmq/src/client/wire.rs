@@ -60,6 +60,7 @@ pub(super) struct Connection<'a> {
 pub(super) struct Answer {
     pub(super) code: i64,
     pub(super) remark: String,
+    pub(super) fields: Value,
     pub(super) body: Vec<u8>,
 }
 
@@ -166,6 +167,7 @@ async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
     Ok(Answer {
         code: header["code"].as_i64().unwrap_or(-1),
         remark: header["remark"].as_str().unwrap_or_default().to_owned(),
+        fields: header["extFields"].clone(),
         body,
     })
 }

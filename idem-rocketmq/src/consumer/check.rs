@@ -6,7 +6,7 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{ClientError, check_addresses};
+use crate::client::{ClientError, MessageTrace, check_addresses};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
@@ -22,6 +22,9 @@ impl Setup {
         }
         check_addresses(&self.name_servers).map_err(Kind::Client)?;
         self.check_credentials()?;
+        if self.trace != MessageTrace::Off && self.tls.is_some() {
+            return Err(Kind::TraceOverTls { group: self.group.clone() }.into());
+        }
         if self.routes.is_empty() {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }

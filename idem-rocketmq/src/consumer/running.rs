@@ -94,6 +94,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         consume_from: setup.consume_from,
         credentials: setup.credentials,
         tls: setup.tls,
+        trace: setup.trace,
         delay_by: setup.delay_by,
         listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
