@@ -143,10 +143,8 @@ async fn a_user_who_may_only_read_has_retries_and_dead_letters() {
         .await
         .unwrap();
     runs.until_total(2, SOON).await;
-    kit::until("the dead letter", SOON, async || {
-        kit::outcomes(&group).iter().any(|event| event.is("decision", "dead_letter"))
-    })
-    .await;
+    let letters = format!("%DLQ%{group}");
+    kit::until_equal("dead letters", 1, SOON, async || servers::stored(servers::Server::Acl, &letters)).await;
     running.shutdown().await;
 }
 

@@ -63,6 +63,14 @@ pub(crate) fn send(server: Server, topic: &str, id: &str) {
     assert!(sent, "mqadmin could not send");
 }
 
+/// How many messages a topic has had; none while it does not exist.
+pub(crate) fn stored(server: Server, topic: &str) -> usize {
+    let status = command(server, &["topicStatus", "-t", topic]).unwrap_or_default();
+    // The columns are broker, queue, least offset, next offset and time.
+    let rows = status.lines().filter(|line| !line.starts_with('#'));
+    rows.filter_map(|row| row.split_whitespace().nth(3)?.parse::<usize>().ok()).sum()
+}
+
 /// Sends orders to a server without access control and TLS, quickly; each with its tag and properties.
 ///
 /// This speaks the protocol itself (`RemotingCommand` and `SendMessageRequestHeader` in Apache's sources), so that what

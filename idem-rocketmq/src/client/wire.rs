@@ -137,8 +137,8 @@ fn signed(
     }
     if let Some(signer) = signer {
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        let signed = signer.do_before_request(nobody, &mut command);
-        signed.map_err(|_| ClientError::Runtime { cause: "a request could not be signed".to_owned() })?;
+        let result = signer.do_before_request(nobody, &mut command);
+        result.map_err(|_| ClientError::Runtime { cause: "a request could not be signed".to_owned() })?;
     }
     let fields = command.ext_fields().into_iter().flatten();
     Ok(fields.map(|(name, value)| (name.to_string(), Value::String(value.to_string()))).collect())
