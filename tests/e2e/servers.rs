@@ -85,8 +85,8 @@ pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str,
     let route: Value = serde_json::from_slice(&route).unwrap();
     let mut broker = connect(route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().unwrap());
     for (id, properties) in orders {
-        let properties: String =
-            properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect();
+        let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
+        let properties: String = parts.collect();
         let fields = json!({
             "producerGroup": "tests", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
             "queueId": "0", "sysFlag": "0", "bornTimestamp": "0", "flag": "0", "reconsumeTimes": "0",

@@ -114,12 +114,12 @@ async fn a_paused_consumer_stops_at_once_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_tells_of_a_consumed_message_where_it_is_on() {
     let (topic, traces) = (servers::unique("orders"), servers::unique("traces"));
-    let (group, untraced) = (servers::unique("traced"), servers::unique("untraced"));
+    let (group, untraced) = (servers::unique("telling"), servers::unique("untraced"));
     let runs = Runs::default();
     send(&topic, &["1"]);
     let trace = MessageTrace::Topic(traces.clone());
-    let quiet = builder(&untraced, &topic, &runs).start().await.unwrap();
-    let traced = builder(&group, &topic, &runs).message_trace(trace).start().await.unwrap();
+    let silent = builder(&untraced, &topic, &runs).start().await.unwrap();
+    let telling = builder(&group, &topic, &runs).message_trace(trace).start().await.unwrap();
     runs.until_total(2, SOON).await;
 
     let seen = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
@@ -131,7 +131,7 @@ async fn a_trace_tells_of_a_consumed_message_where_it_is_on() {
     let reader = Consumer::builder(servers::unique("reader"))
         .name_server(address())
         .store(MemoryStore::new())
-        .handlers([reading.key(|line| line.clone())])
+        .handlers([reading.key(String::clone)])
         .start()
         .await
         .unwrap();
@@ -139,7 +139,7 @@ async fn a_trace_tells_of_a_consumed_message_where_it_is_on() {
         |of: &str| seen.lock().unwrap().iter().any(|line| line.contains(of) && line.contains("SubAfter"));
     kit::until("the trace", SOON, async || told(&group)).await;
     assert!(!told(&untraced));
-    for running in [reader, traced, quiet] {
+    for running in [reader, telling, silent] {
         running.shutdown().await;
     }
 }
