@@ -19,13 +19,14 @@ mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
-const OPTIONS: [&str; 20] = [
+const OPTIONS: [&str; 21] = [
     "key",
     "key_with",
     "key_from",
     "topic",
     "tag",
     "tags",
+    "filter",
     "scope",
     "shared_scope",
     "retention",
@@ -48,6 +49,7 @@ pub(crate) struct Options {
     pub(crate) krate: Option<Path>,
     pub(crate) topic: Option<Text>,
     pub(crate) tags: Vec<Text>,
+    pub(crate) filter: Option<Text>,
     pub(crate) key: Option<Key>,
     pub(crate) scope: Option<Text>,
     pub(crate) shared_scope: bool,
@@ -103,6 +105,7 @@ impl Options {
             "topic" => self.topic = Some(Text::parse(&name, input)?),
             "tag" => self.tags = vec![Text::parse(&name, input)?],
             "tags" => self.tags = Text::parse_list(&name, input)?,
+            "filter" => self.filter = Some(Text::parse(&name, input)?),
             "key" | "key_with" | "key_from" => self.key = Some(Key::parse(&name, input)?),
             "scope" => self.scope = Some(Text::parse(&name, input)?),
             "shared_scope" => self.shared_scope = true,

@@ -24,6 +24,10 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
             "the topic is missing: say which messages to handle, such as `topic = \"orders\"`",
         ));
     }
+    if let (Some(filter), false) = (&options.filter, options.tags.is_empty()) {
+        let message = "a handler has tags or a filter, not both: put the tag into the filter, such as `TAGS = 'PAID' AND amount > 100`";
+        return Err(Error::new_spanned(filter, message));
+    }
     let Options { lease, timeout, retention, .. } = options;
     no_longer_than("lease", lease.as_ref(), "retention", retention.as_ref())?;
     no_longer_than("timeout", timeout.as_ref(), "retention", retention.as_ref())

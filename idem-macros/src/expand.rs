@@ -176,8 +176,8 @@ pub(crate) fn ours_at(span: Span) -> Span {
 }
 
 fn settings(options: &Options) -> TokenStream {
-    let Options { tags, scope, lease, timeout, retention, calls, .. } = options;
-    let scope = scope.iter();
+    let Options { tags, filter, scope, lease, timeout, retention, calls, .. } = options;
+    let (scope, filter) = (scope.iter(), filter.iter());
     let shared = options.shared_scope.then(|| quote!(.shared_scope()));
     let times = [("lease", lease), ("timeout", timeout), ("retention", retention)];
     let times = times.into_iter().filter_map(|(name, time)| {
@@ -188,5 +188,5 @@ fn settings(options: &Options) -> TokenStream {
         let (method, arg) = (&call.method, &call.arg);
         quote_spanned!(Span::mixed_site()=> .#method(#arg))
     });
-    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.scope(#scope))* #shared #(#times)* #(#calls)*)
+    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #(#times)* #(#calls)*)
 }

@@ -36,6 +36,18 @@ fn attribute(options: TokenStream, item: &TokenStream, expected: &Expect) {
 }
 
 #[test]
+fn a_filter_becomes_a_call_of_its_own() {
+    let expanded = crate::expand::idempotent(
+        quote!(key = "order_id", topic = "orders", filter = "amount > 100 AND TAGS = 'PAID'"),
+        &quote!(
+            async fn pay(order: OrderPaid) {}
+        ),
+    );
+    let call = quote!(.filter("amount > 100 AND TAGS = 'PAID'")).to_string();
+    assert!(expanded.to_string().contains(&call), "{expanded}");
+}
+
+#[test]
 fn the_attribute_writes_the_public_call() {
     attribute(
         quote!(key = "order_id", topic = "orders", tag = "PAID"),

@@ -37,6 +37,19 @@ pub(crate) enum Kind {
     )]
     Overlap { first: String, second: String, what: String },
     #[error(
+        "the handler `{handler}` has a filter, and `{other}` is for the same topic `{topic}`: a consumer group has one subscription of a topic, so a handler with a filter is its topic's only one; register one of them with another consumer group, or handle both in one function"
+    )]
+    FilterBesideOthers { handler: String, other: String, topic: String },
+    #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "there is none"))]
+    #[error(
+        "the handler `{handler}` has a filter, which the embedded broker cannot work out: use tags there, or a broker of Apache RocketMQ"
+    )]
+    FilterOnEmbedded { handler: String },
+    #[error(
+        "the consumer group `{group}` has a message trace and TLS: the RocketMQ client sends its trace without the certificates that were given, so leave out `.message_trace(..)`"
+    )]
+    TraceOverTls { group: String },
+    #[error(
         "the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant"
     )]
     SharedScope { first: String, second: String, scope: String },

@@ -46,7 +46,7 @@ pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};
 /// The future of a hand-written [`Handler`].
 pub use futures_util::future::BoxFuture;
 
-pub use self::consumer::{ConsumeFrom, Consumer, Credentials, DelayBy, RunningConsumer};
+pub use self::consumer::{ConsumeFrom, Consumer, Credentials, DelayBy, MessageTrace, RunningConsumer, Tls};
 pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::error::Error;
 pub use self::handler::{

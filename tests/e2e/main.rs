@@ -1,11 +1,15 @@
 //! Whole consumers against real brokers and real stores.
 
+mod access;
 mod crash;
+mod filters;
 mod input;
 mod java;
 mod kit;
 mod lifecycle;
 mod outage;
 mod process;
+mod servers;
+mod settings;
 mod slow;
 mod startup;

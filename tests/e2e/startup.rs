@@ -448,6 +448,34 @@ async fn a_service_that_is_no_name_server_is_told() {
     answering.join().unwrap();
 }
 
+/// Answers each request with the route of a 4.9 name server, as it came from 4.9.7.
+fn old_name_server(listener: &TcpListener) {
+    const ROUTE: &str = r#"{"brokerDatas":[{"brokerAddrs":{0:"127.0.0.1:10911"},"brokerName":"a","cluster":"c"}],"filterServerTable":{},"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}]}"#;
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut length = [0; 4];
+    while stream.read_exact(&mut length).is_ok() {
+        stream.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize]).unwrap();
+        let header = br#"{"code":0,"flag":1,"language":"JAVA","opaque":0,"serializeTypeCurrentRPC":"JSON","version":401}"#;
+        let [whole, part] =
+            [4 + header.len() + ROUTE.len(), header.len()].map(|n| u32::try_from(n).unwrap().to_be_bytes());
+        stream.write_all(&[&whole[..], &part, header, ROUTE.as_bytes()].concat()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_server_of_an_old_release_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || old_name_server(&listener));
+    let builder = Consumer::builder("g").name_server(&address).store(MemoryStore::new()).handlers([pay()]);
+    let error = builder.start().await.unwrap_err();
+    expect![[r#"
+        the name server ADDRESS is older than RocketMQ 5.0.0, and its routes cannot be read: RocketMQ 5.0.0 or later is needed, for the name servers and the brokers
+    "#]].assert_eq(&format!("{error}\n").replace(&address, "ADDRESS"));
+    assert!(error.is_misconfiguration() && !error.is_unreachable());
+    answering.join().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_of_one_group_in_one_process_share_its_messages() {
     let broker = kit::broker("orders", 8).await;

@@ -56,6 +56,9 @@ impl Text {
         let problem = match name.to_string().as_str() {
             "topic" => topic_problem(&text),
             "tag" | "tags" => tag_problem(&text),
+            "filter" => text.trim().is_empty().then(|| {
+                "the filter is empty: write a condition, such as `filter = \"amount > 100\"`, or leave it out".to_owned()
+            }),
             _ => text.is_empty().then(|| format!("`{name}` is empty: name it, or leave it out")),
         };
         problem.map_or(Ok(()), |problem| Err(Error::new(literal.span(), problem)))

@@ -1,5 +1,7 @@
 use std::io;
 
+use super::wire::Server;
+
 /// What can go wrong between idem and RocketMQ.
 ///
 /// Texts name the group, topic or message id and say what to do; no key, payload or secret is in them.
@@ -29,15 +31,73 @@ pub(crate) enum ClientError {
     )]
     NameServerUnreachable { address: String, cause: String },
     #[error(
-        "the name server {address} is older than RocketMQ 5.0.0: its routes cannot be read; upgrade it, 5.0.0 is the \
-         oldest version that the client understands"
+        "the name server {address} is older than RocketMQ 5.0.0, and its routes cannot be read: RocketMQ 5.0.0 or later is \
+         needed, for the name servers and the brokers"
     )]
     NameServerTooOld { address: String },
     #[error(
-        "a broker refuses the consumer group {group} on topic {topic} (response code {code}); check the access key, \
-         the secret key and the rights of the user on this topic and group"
+        "cannot reach the broker {address} ({cause}); check that it runs, and that its `brokerIP1` can be reached from here"
     )]
-    Refused { group: String, topic: String, code: i32 },
+    BrokerUnreachable { address: String, cause: String },
+    #[error(
+        "the broker {address} asks the consumer group {group} who it is: give the access key and the secret key of a user with \
+         `.credentials(Credentials::new(access_key, secret_key))`"
+    )]
+    NoCredentials { group: String, address: String },
+    #[error(
+        "the broker {address} does not accept the credentials of the consumer group {group}: check that the user of the access key \
+         exists there, is enabled and has this secret key"
+    )]
+    WrongCredentials { group: String, address: String },
+    #[error(
+        "the user whose credentials the consumer group {group} has may not read the {what} {name} on the broker {address}: allow \
+         the user the action Sub on this {what}, or give the credentials of another one"
+    )]
+    Forbidden { group: String, address: String, what: &'static str, name: String },
+    #[error(
+        "the {what} {address} shows a certificate that is not trusted ({cause}): give the authority that signed it with \
+         `Tls::new().root_certificates_file(..)`, and check that the address is the right one"
+    )]
+    TlsUntrusted { what: &'static str, address: String, cause: String },
+    #[error(
+        "the {what} {address} shows a certificate that is not for this host: reach it under a name or address that is in its \
+         certificate, or have the certificate made for this one"
+    )]
+    TlsName { what: &'static str, address: String },
+    #[error(
+        "the {what} {address} {}",
+        if *.given {
+            "refuses the client certificate: have it signed by an authority that the server trusts, for the use of clients, \
+             and check that it has not expired"
+        } else {
+            "asks for a client certificate: give one with `.client_certificate_files(..)` on the `Tls` of the consumer"
+        }
+    )]
+    TlsClientCertificate { what: &'static str, address: String, given: bool },
+    #[error(
+        "no TLS connection to the {what} {address} can be made ({cause}): check that it speaks TLS at this port, or leave \
+         out `.tls(..)`"
+    )]
+    TlsHandshake { what: &'static str, address: String, cause: String },
+    #[error(
+        "the {what} {place} cannot be used ({cause}): give PEM, in a file that this process may read or as text"
+    )]
+    TlsFile { what: &'static str, place: String, cause: String },
+    #[error(
+        "the system has no root certificates that can be read: install them (on Debian the package ca-certificates), or give the \
+         servers' authority with `Tls::new().root_certificates_file(..)`"
+    )]
+    TlsNoSystemRoots,
+    #[error(
+        "certificates that are given as text are written to the directory for temporary files, and that fails ({0}): give files, \
+         or set TMPDIR to a directory that can be written"
+    )]
+    TlsDirectory(String),
+    #[error(
+        "the broker {address} does not take the filter `{filter}` of topic {topic} ({cause}): write a condition as SQL92 has it on the \
+         messages' properties, such as `amount > 100 AND TAGS = 'PAID'`; a broker takes it only with `enablePropertyFilter=true`"
+    )]
+    Filter { topic: String, filter: String, address: String, cause: String },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
     #[error("cannot start the runtime of the RocketMQ client: {cause}")]
@@ -54,13 +114,23 @@ pub(crate) enum ClientError {
 }
 
 impl ClientError {
+    pub(super) fn unreachable(server: Server, address: String, cause: String) -> Self {
+        match server {
+            Server::Name => Self::NameServerUnreachable { address, cause },
+            Server::Broker => Self::BrokerUnreachable { address, cause },
+        }
+    }
+
     /// Whether a server is out of reach.
     pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::NameServerUnreachable { .. } | Self::Unconfirmed { .. })
+        matches!(
+            self,
+            Self::NameServerUnreachable { .. } | Self::BrokerUnreachable { .. } | Self::Unconfirmed { .. }
+        )
     }
 
     /// Whether the same call can succeed later without a change by the user.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unconfirmed { .. } | Self::NameServerUnreachable { .. } | Self::Start { .. })
+        self.is_unreachable() || matches!(self, Self::Start { .. })
     }
 }

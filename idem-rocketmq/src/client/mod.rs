@@ -5,6 +5,8 @@
 //! runs on the user's runtime: each [`Client`] has a thread and a runtime of its own, so that a blocked or
 //! finished user runtime cannot leave a consumer half alive.
 
+mod access;
+mod begin;
 mod chores;
 mod copy;
 mod delay;
@@ -17,6 +19,8 @@ mod runtime;
 mod session;
 mod settings;
 mod start;
+mod tls;
+mod wire;
 
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
@@ -29,9 +33,10 @@ pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
 pub(crate) use reach::check_syntax as check_addresses;
 pub(crate) use runtime::own_runtime;
-pub(crate) use settings::ClientSettings;
-pub use settings::{ConsumeFrom, Credentials};
+pub(crate) use settings::{ClientSettings, Expression};
+pub use settings::{ConsumeFrom, Credentials, MessageTrace};
 pub(crate) use start::text;
+pub use tls::Tls;
 
 use std::sync::Arc;
 
@@ -102,7 +107,6 @@ impl Client {
     }
 
     /// Pulls again after [`Client::pause`].
-    #[cfg(test)]
     pub(crate) fn resume(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.face.resume())
     }

@@ -1,16 +1,21 @@
-//! Whether the name servers can be reached: the client itself starts without one and says nothing.
+//! Whether the name servers can be reached, and what they know: the client itself starts without one and says
+//! nothing.
 
-use std::io;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use serde_json::Value;
 
 use super::ClientError;
+use super::tls::LoadedTls;
+use super::wire::{Answer, Connection, Server};
 
-const PATIENCE: Duration = Duration::from_millis(2500);
+const GET_ROUTE_BY_TOPIC: i32 = 105;
+const GET_BROKER_CLUSTER: i32 = 106;
+const SUCCESS: i64 = 0;
+
+/// The topic that new ones are made after.
+const DEFAULT_TOPIC: &str = "TBW102";
 
 /// Each address must be `host:port`; a host may be a DNS name, an IPv4 address or `[IPv6]`.
 pub(crate) fn check_syntax(addresses: &[String]) -> Result<(), ClientError> {
@@ -31,44 +36,126 @@ fn is_host_and_port(address: &str) -> bool {
     port && !host.is_empty() && !host.contains(strange) && !bare_ipv6
 }
 
+/// The topics by the address of a broker that has them, with the number of queues to read there; none where the topic
+/// does not exist yet.
+pub(super) type Brokers = BTreeMap<String, Vec<(String, u64)>>;
+
 /// Asks all addresses at once. One that answers is enough, as the client needs only one; each other is a warning.
-pub(super) async fn check(addresses: &[String]) -> Result<(), ClientError> {
-    let answers = join_all(addresses.iter().map(|address| connect(address))).await;
+pub(super) async fn check(
+    addresses: &[String],
+    tls: Option<&LoadedTls>,
+    topics: &[String],
+) -> Result<Brokers, ClientError> {
+    let answers = join_all(addresses.iter().map(|address| ask(address, tls, topics))).await;
     let (reached, mut missed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    if reached.is_empty()
-        && let Some(Err(error)) = missed.pop()
-    {
-        return Err(error);
-    }
-    for error in missed.into_iter().filter_map(Result::err) {
-        tracing::warn!(%error, "a name server is out of reach; going on with the others");
-    }
-    Ok(())
-}
-
-async fn connect(address: &str) -> Result<(), ClientError> {
-    let cause = match timeout(PATIENCE, greet(address)).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {PATIENCE:?}"),
+    let Some(brokers) = reached.into_iter().find_map(Result::ok) else {
+        return Err(missed.pop().and_then(Result::err).unwrap_or(ClientError::NoNameServer));
     };
-    Err(ClientError::NameServerUnreachable { address: address.to_owned(), cause })
+    for error in missed.into_iter().filter_map(Result::err) {
+        tracing::warn!(%error, "a name server cannot be used; going on with the others");
+    }
+    Ok(brokers)
 }
 
-/// Asks for the route of a topic, and looks whether what comes back is an answer of RocketMQ's at all.
-///
-/// A frame is its length, the header's length with the header's format in the first byte, and the header
-/// (`RemotingCommand`). Something else behind the address, such as a proxy or another service, leaves the client
-/// without a route and without a word.
-async fn greet(address: &str) -> io::Result<()> {
-    const HEADER: &str = r#"{"code":105,"language":"JAVA","version":493,"opaque":0,"flag":0,"serializeTypeCurrentRPC":"JSON","extFields":{"topic":"TBW102"}}"#;
-    let mut stream = TcpStream::connect(address).await?;
-    let header = u32::try_from(HEADER.len()).unwrap_or_default();
-    let frame = [&(header + 4).to_be_bytes(), &header.to_be_bytes(), HEADER.as_bytes()].concat();
-    stream.write_all(&frame).await?;
-    let (total, header) = (stream.read_u32().await?, stream.read_u32().await?);
-    let is_frame = total >= 4 && header & 0x00FF_FFFF <= total - 4 && header >> 24 <= 1;
-    is_frame.then_some(()).ok_or_else(|| io::Error::other("what answers there is no RocketMQ name server"))
+/// The brokers of a topic that does not exist yet are those that may make it, or else any.
+async fn ask(address: &str, tls: Option<&LoadedTls>, topics: &[String]) -> Result<Brokers, ClientError> {
+    let mut connection = Connection::open(Server::Name, address, tls, None).await?;
+    let mut brokers = Brokers::new();
+    for topic in topics {
+        let mut known = route(&mut connection, address, topic).await?;
+        if known.is_empty() {
+            let makers = route(&mut connection, address, DEFAULT_TOPIC).await?;
+            known = makers.into_iter().map(|(broker, _)| (broker, 0)).collect();
+        }
+        if known.is_empty() {
+            known = cluster(&mut connection, address)
+                .await?
+                .into_iter()
+                .take(1)
+                .map(|broker| (broker, 0))
+                .collect();
+        }
+        for (broker, queues) in known {
+            brokers.entry(broker).or_default().push((topic.clone(), queues));
+        }
+    }
+    Ok(brokers)
+}
+
+/// The brokers of a topic, with their queues.
+async fn route(
+    connection: &mut Connection<'_>,
+    address: &str,
+    topic: &str,
+) -> Result<Vec<(String, u64)>, ClientError> {
+    let fields = [("topic", topic), ("acceptStandardJsonOnly", "true")];
+    let answer = connection.ask(GET_ROUTE_BY_TOPIC, &fields, &[]).await?;
+    let route = body(address, &answer)?;
+    let queues = |broker: &Value| {
+        let mut all = route["queueDatas"].as_array().into_iter().flatten();
+        let of_broker = all.find(|queues| queues["brokerName"] == broker["brokerName"]);
+        of_broker.and_then(|queues| queues["readQueueNums"].as_u64()).unwrap_or(0)
+    };
+    let brokers = route["brokerDatas"].as_array().into_iter().flatten();
+    Ok(brokers.filter_map(|broker| Some((master(broker)?, queues(broker)))).collect())
+}
+
+async fn cluster(connection: &mut Connection<'_>, address: &str) -> Result<Vec<String>, ClientError> {
+    let answer = connection.ask(GET_BROKER_CLUSTER, &[], &[]).await?;
+    let cluster = body(address, &answer)?;
+    Ok(cluster["brokerAddrTable"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, broker)| master(broker))
+        .collect())
+}
+
+/// The address of the master, or of the first slave where there is none.
+fn master(broker: &Value) -> Option<String> {
+    let addresses = broker["brokerAddrs"].as_object()?;
+    let first = addresses.iter().min_by_key(|(id, _)| id.parse::<u64>().unwrap_or(u64::MAX))?;
+    first.1.as_str().map(str::to_owned)
+}
+
+/// An answer's body. Name servers before 5.0.0 leave out a field of each broker that the client insists on.
+fn body(address: &str, answer: &Answer) -> Result<Value, ClientError> {
+    if answer.code != SUCCESS || answer.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    if text.contains("brokerAddrs") && !text.contains("enableActingMaster") {
+        return Err(ClientError::NameServerTooOld { address: address.to_owned() });
+    }
+    Ok(serde_json::from_str(&quote_numbers(&text)).unwrap_or_default())
+}
+
+/// Java's name server writes the ids of brokers as names without quotes: `{0:"10.0.0.1:10911"}`.
+fn quote_numbers(json: &str) -> String {
+    let (mut quoted, mut number) = (String::with_capacity(json.len() + 16), String::new());
+    let (mut in_text, mut escaped, mut before) = (false, false, ' ');
+    for c in json.chars() {
+        if !in_text && c.is_ascii_digit() && (matches!(before, '{' | ',') || !number.is_empty()) {
+            number.push(c);
+            continue;
+        }
+        if !number.is_empty() {
+            let quote = if c == ':' { "\"" } else { "" };
+            quoted.extend([quote, &number, quote]);
+            number.clear();
+        }
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_text,
+            '"' => in_text = !in_text,
+            _ => {}
+        }
+        if !c.is_whitespace() {
+            before = c;
+        }
+        quoted.push(c);
+    }
+    quoted + &number
 }
 
 #[cfg(test)]
@@ -87,5 +174,14 @@ mod tests {
             assert!(check(bad).unwrap_err().to_string().contains("host:port"), "{bad}");
         }
         assert!(matches!(check_syntax(&[]), Err(ClientError::NoNameServer)));
+    }
+
+    #[test]
+    fn javas_names_without_quotes_are_read() {
+        let route = r#"{"brokerDatas":[{"brokerAddrs":{0:"127.0.0.1:10911",1:"x,2:"},"n":[1,22]}]}"#;
+        let read: Value = serde_json::from_str(&quote_numbers(route)).unwrap();
+        assert_eq!(master(&read["brokerDatas"][0]).unwrap(), "127.0.0.1:10911");
+        assert_eq!(read["brokerDatas"][0]["n"][1], 22);
+        assert_eq!(read["brokerDatas"][0]["brokerAddrs"]["1"], "x,2:");
     }
 }

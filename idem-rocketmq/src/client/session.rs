@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::copy::{self, Purpose};
 use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
+use super::tls::LoadedTls;
 use super::{ClientError, ClientSettings, Listener, runtime, start};
 
 /// The client polls large futures.
@@ -65,6 +66,8 @@ pub(super) struct Running {
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
     pub(super) chores: Vec<JoinHandle<()>>,
+    /// Holds the files that the client reads.
+    pub(super) tls: Option<LoadedTls>,
 }
 
 pub(super) fn spawn(
@@ -128,6 +131,7 @@ async fn stop(running: Running, gate: &Gate) {
         );
     }
     running.runtime.shutdown_until(ShutdownDeadline::after(END_TASKS)).await;
+    drop(running.tls.and_then(|tls| tls.files));
 }
 
 impl Face {
@@ -153,7 +157,6 @@ impl Face {
         }
     }
 
-    #[cfg(test)]
     pub(super) async fn resume(&self) {
         if let Some(consumer) = self.consumer.upgrade() {
             let _ = self.run(async move { consumer.lock().await.resume().await }).await;

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
+use rocketmq_client_rust::{AclClientRPCHook, SessionCredentials};
+
 use super::{ClientError, reach};
 use crate::names;
 
@@ -20,8 +22,8 @@ pub(crate) struct ClientSettings {
     pub(crate) group: String,
     /// `host:port` of each name server.
     pub(crate) name_servers: Vec<String>,
-    /// Topic and tag expression (`*` or `A||B`, without spaces).
-    pub(crate) subscriptions: Vec<(String, String)>,
+    /// Each topic with what the group wants of it.
+    pub(crate) subscriptions: Vec<(String, Expression)>,
     /// RocketMQ's namespace, which prefixes topics and the group.
     pub(crate) namespace: Option<String>,
     /// Tells this member from others; unique by default.
@@ -30,6 +32,10 @@ pub(crate) struct ClientSettings {
     pub(crate) consume_from: ConsumeFrom,
     /// Keys for brokers with access control.
     pub(crate) credentials: Option<Credentials>,
+    /// Whether the broker is told of each message that is handled.
+    pub(crate) trace: MessageTrace,
+    /// TLS to name servers and brokers.
+    pub(crate) tls: Option<super::Tls>,
     /// Calls of the listener at one time.
     pub(crate) listener_threads: u32,
     /// The most messages in one call of the listener.
@@ -40,17 +46,40 @@ pub(crate) struct ClientSettings {
     pub(crate) delay_levels: super::Levels,
 }
 
+/// Which messages of a topic a group wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Expression {
+    /// `*` or `A||B`, without spaces.
+    Tags(String),
+    /// A condition on the messages' properties.
+    Sql(String),
+}
+
 /// Where a consumer group without a stored offset starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConsumeFrom {
     /// The oldest message that the broker has.
     #[default]
     First,
-    /// Messages that come after the start, where the broker plays along: of a queue that still has its first
-    /// message in memory it tells a new group to start at that one (`ConsumerManageProcessor` of Apache's broker).
+    /// Messages that come after the group's first start.
     Last,
-    /// Messages stored at or after this time, to the second.
+    /// Messages that a broker stored at or after this time.
     Timestamp(SystemTime),
+}
+
+/// RocketMQ's message trace: who consumed a message, when and for how long, for its console and `mqadmin`.
+///
+/// It shows how the client's listener calls went: a message that idem has sent back for a retry counts as consumed there,
+/// and its retry as another message. idem's own events and metrics tell more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MessageTrace {
+    /// No trace.
+    #[default]
+    Off,
+    /// To the topic that RocketMQ has for it, `RMQ_SYS_TRACE_TOPIC`.
+    On,
+    /// To another topic.
+    Topic(String),
 }
 
 /// An access key and its secret. `Debug` shows neither.
@@ -73,6 +102,15 @@ impl Credentials {
         self.security_token = Some(token.into());
         self
     }
+
+    /// Signs requests.
+    pub(super) fn hook(&self) -> AclClientRPCHook {
+        let (access, secret) = (self.access_key.clone(), self.secret_key.clone());
+        AclClientRPCHook::new(match &self.security_token {
+            Some(token) => SessionCredentials::with_token(access, secret, token.clone()),
+            None => SessionCredentials::with_keys(access, secret),
+        })
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -91,6 +129,8 @@ impl ClientSettings {
             instance_name: None,
             consume_from: ConsumeFrom::default(),
             credentials: None,
+            tls: None,
+            trace: MessageTrace::default(),
             listener_threads: DEFAULT_LISTENER_THREADS,
             batch_size: DEFAULT_BATCH_SIZE,
             delay_by: super::DelayBy::default(),
@@ -111,6 +151,9 @@ impl ClientSettings {
             check_expression(expression)?;
         }
         reach::check_syntax(&self.name_servers)?;
+        if let MessageTrace::Topic(topic) = &self.trace {
+            check_topic(topic)?;
+        }
         within("listener_threads", self.listener_threads, super::runtime::MAX_LISTENER_THREADS)?;
         within("batch_size", self.batch_size, 1024)
     }
@@ -134,7 +177,8 @@ fn check_topic(topic: &str) -> Result<(), ClientError> {
 }
 
 /// All tags, or some with `||` between them and no spaces: an untrimmed tag matches nothing and says nothing.
-fn check_expression(expression: &str) -> Result<(), ClientError> {
+fn check_expression(expression: &Expression) -> Result<(), ClientError> {
+    let Expression::Tags(expression) = expression else { return Ok(()) };
     let tags = expression.split("||").filter(|_| expression != "*");
     let fault = tags.into_iter().find_map(|tag| names::tag_fault(tag).map(|fault| (tag, fault)));
     fault.map_or(Ok(()), |(tag, fault)| Err(ClientError::Tag { tag: tag.to_owned(), fault }))

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rocketmq_client_rust::{
-    AclClientRPCHook, ClientConfig, ClientError as Cause, ClientRuntime, ClientRuntimeConfig,
-    DefaultMQProducer, DefaultMQPushConsumer, MQPushConsumer, SessionCredentials,
+    ClientConfig, ClientError as Cause, ClientRuntime, ClientRuntimeConfig, DefaultMQProducer,
+    DefaultMQPushConsumer, MQPushConsumer, MessageSelector,
 };
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_observability::TelemetryHandle;
@@ -21,7 +21,10 @@ use tokio::sync::Mutex;
 use super::gate::Gate;
 use super::listener::Adapter;
 use super::session::Running;
-use super::{ClientError, ClientSettings, ConsumeFrom, Credentials, Listener, chores, reach};
+use super::tls::LoadedTls;
+use super::{
+    ClientError, ClientSettings, ConsumeFrom, Expression, Listener, MessageTrace, Tls, access, chores, reach,
+};
 
 /// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
 /// them when that fails; it also sleeps this long, and no product with it overflows.
@@ -39,9 +42,6 @@ const POLL_ROUTES_MILLIS: u32 = 10_000;
 /// A producer with a larger limit than the default may have sent what is to be sent again.
 const LARGEST_BODY: u32 = 128 << 20;
 
-/// The response code of a broker that does not know the key, or whose user may not read the topic.
-const NO_PERMISSION: i32 = 16;
-
 /// A copy of some megabytes over a slow line.
 const SEND_MILLIS: u32 = 10_000;
 
@@ -51,33 +51,57 @@ pub(super) async fn start(
     listener: Arc<dyn Listener>,
     gate: Arc<Gate>,
 ) -> Result<Running, ClientError> {
-    reach::check(&settings.name_servers).await?;
-    let failed = |error: Cause| explain(settings, &error);
+    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+    ask_the_servers(settings, tls.as_ref()).await?;
+    let failed = |error: Cause| ClientError::Start { group: settings.group.clone(), cause: text(&error) };
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
-    let config = client_config(settings);
+    let config = client_config(settings, tls.as_ref());
     let mut producer = producer(&runtime, settings, config.clone());
     let mut consumer = consumer(&runtime, settings, config);
     for (topic, expression) in &settings.subscriptions {
-        consumer.subscribe(topic.as_str(), expression.as_str()).await.map_err(failed)?;
+        let selector = match expression {
+            Expression::Tags(tags) => MessageSelector::by_tag(tags.as_str()),
+            Expression::Sql(condition) => MessageSelector::by_sql(condition.as_str()),
+        };
+        consumer.subscribe_with_selector(topic.as_str(), Some(selector)).await.map_err(failed)?;
     }
     consumer.register_message_listener_concurrently(Adapter { listener, gate });
     #[cfg(feature = "embedded")]
     crate::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
-    ask_a_broker(&mut consumer, settings).await?;
     let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores })
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls })
 }
 
-fn client_config(settings: &ClientSettings) -> ClientConfig {
+/// What the client would start over in silence.
+async fn ask_the_servers(settings: &ClientSettings, tls: Option<&LoadedTls>) -> Result<(), ClientError> {
+    let topics: Vec<_> =
+        settings.subscriptions.iter().map(|(topic, _)| settings.in_namespace(topic)).collect();
+    let brokers = reach::check(&settings.name_servers, tls, &topics).await?;
+    access::check(settings, tls, &brokers).await
+}
+
+fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set_namesrv_addr(settings.name_servers.join(";").into());
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
     config.set_instance_name(instance_name(settings).into());
     config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
+    match &settings.trace {
+        MessageTrace::Off => {}
+        MessageTrace::On => config.enable_trace = true,
+        MessageTrace::Topic(topic) => {
+            config.enable_trace = true;
+            config.trace_topic = Some(topic.as_str().into());
+        }
+    }
+    if let Some(tls) = tls {
+        config.set_use_tls(true);
+        config.set_tls_config(tls.client.clone());
+    }
     config
 }
 
@@ -112,7 +136,7 @@ fn consumer(
         builder = builder.consume_timestamp(timestamp);
     }
     if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Some(Arc::new(hook(credentials))));
+        builder = builder.rpc_hook(Some(Arc::new(credentials.hook())));
     }
     builder.build()
 }
@@ -124,6 +148,7 @@ fn producer(
     mut config: ClientConfig,
 ) -> DefaultMQProducer {
     config.set_namespace("".into());
+    config.enable_trace = false;
     config.set_instance_name(format!("{}#copies", config.get_instance_name()).into());
     let mut builder = DefaultMQProducer::builder(Arc::clone(runtime))
         .client_config(config)
@@ -131,17 +156,9 @@ fn producer(
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS);
     if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Arc::new(hook(credentials)));
+        builder = builder.rpc_hook(Arc::new(credentials.hook()));
     }
     builder.build()
-}
-
-fn hook(credentials: &Credentials) -> AclClientRPCHook {
-    let (access, secret) = (credentials.access_key.clone(), credentials.secret_key.clone());
-    AclClientRPCHook::new(match &credentials.security_token {
-        Some(token) => SessionCredentials::with_token(access, secret, token.clone()),
-        None => SessionCredentials::with_keys(access, secret),
-    })
 }
 
 fn consume_from(from: ConsumeFrom) -> (ConsumeFromWhere, Option<String>) {
@@ -154,40 +171,6 @@ fn consume_from(from: ConsumeFrom) -> (ConsumeFromWhere, Option<String>) {
             (ConsumeFromWhere::ConsumeFromTimestamp, Some(local))
         }
     }
-}
-
-/// A consumer whose keys are refused starts and consumes nothing in silence, so each topic's broker is asked once.
-async fn ask_a_broker(
-    consumer: &mut DefaultMQPushConsumer,
-    settings: &ClientSettings,
-) -> Result<(), ClientError> {
-    for (topic, _) in &settings.subscriptions {
-        let queues = match consumer.fetch_subscribe_message_queues(topic).await {
-            Ok(queues) => queues,
-            Err(error) if is_old_name_server(&error) => return Err(explain(settings, &error)),
-            Err(_) => continue, // The topic does not exist yet.
-        };
-        let Some(queue) = queues.first() else { continue };
-        let answer = consumer.max_offset(queue).await;
-        if let Some(code) =
-            answer.err().and_then(|error| error.broker_response_code()).filter(|code| *code == NO_PERMISSION)
-        {
-            return Err(ClientError::Refused { group: settings.group.clone(), topic: topic.clone(), code });
-        }
-    }
-    Ok(())
-}
-
-fn explain(settings: &ClientSettings, error: &Cause) -> ClientError {
-    if is_old_name_server(error) {
-        return ClientError::NameServerTooOld { address: settings.name_servers.join(";") };
-    }
-    ClientError::Start { group: settings.group.clone(), cause: text(error) }
-}
-
-/// Name servers before 5.0.0 leave out a field of the route that the client insists on.
-fn is_old_name_server(error: &Cause) -> bool {
-    text(error).contains("enableActingMaster")
 }
 
 /// The client's error with its sources, because its own text names no cause.

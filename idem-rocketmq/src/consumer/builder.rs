@@ -10,7 +10,7 @@ use idem_core::{Settings, Store};
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials, DelayBy};
+use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
 use crate::handler::{IntoRoute, Route};
 use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
@@ -65,6 +65,8 @@ pub(crate) struct Setup {
     pub(crate) instance_name: Option<String>,
     pub(crate) consume_from: ConsumeFrom,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) trace: MessageTrace,
     pub(crate) delay_by: DelayBy,
     pub(crate) delay_levels: Option<String>,
     pub(crate) drain: Duration,
@@ -83,6 +85,8 @@ impl Builder {
             instance_name: None,
             consume_from: ConsumeFrom::default(),
             credentials: None,
+            tls: None,
+            trace: MessageTrace::default(),
             delay_by: DelayBy::default(),
             delay_levels: None,
             drain: Duration::from_secs(30),
@@ -152,15 +156,66 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Where a group that is new to a topic starts. At the first offset by default.
+    /// Where a group that is new to a topic starts. At the first offset by default. A group that has stored offsets goes on
+    /// from them, whatever this says.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// use std::time::{Duration, SystemTime};
+    /// use idem_rocketmq::ConsumeFrom;
+    ///
+    /// let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    /// let consumer = Consumer::builder("campaign")
+    ///     .name_server("127.0.0.1:9876")
+    ///     .consume_from(ConsumeFrom::Timestamp(an_hour_ago));
+    /// ```
     pub fn consume_from(mut self, from: ConsumeFrom) -> Self {
         self.setup.consume_from = from;
         self
     }
 
-    /// The access key and secret key for a broker with access control.
+    /// The access key and secret key for brokers with access control. The user needs the action `Sub` on the group
+    /// and its topics.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # fn main() -> Result<(), std::env::VarError> {
+    /// use idem_rocketmq::Credentials;
+    ///
+    /// let credentials = Credentials::new(std::env::var("MQ_ACCESS_KEY")?, std::env::var("MQ_SECRET_KEY")?);
+    /// let consumer = Consumer::builder("campaign").name_server("127.0.0.1:9876").credentials(credentials);
+    /// # Ok(()) }
+    /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.setup.credentials = Some(credentials);
+        self
+    }
+
+    /// TLS to name servers and brokers, which both must speak it: with the system's root certificates, or with a
+    /// private authority and a client certificate as [`Tls`] says.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// use idem_rocketmq::Tls;
+    ///
+    /// let consumer = Consumer::builder("campaign").name_server("mq.example.com:9876").tls(Tls::new());
+    /// ```
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.setup.tls = Some(tls);
+        self
+    }
+
+    /// Whether the broker is told of each message that was consumed, for its console. Off by default; it costs a message
+    /// for some ten. It cannot be had together with TLS, of which the RocketMQ client's trace knows too little.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// use idem_rocketmq::MessageTrace;
+    ///
+    /// let consumer = Consumer::builder("campaign").name_server("127.0.0.1:9876").message_trace(MessageTrace::On);
+    /// ```
+    pub fn message_trace(mut self, trace: MessageTrace) -> Self {
+        self.setup.trace = trace;
         self
     }
 
@@ -201,7 +256,8 @@ impl<S> Builder<S> {
     /// Starts consuming, on this tokio runtime's threads for the handlers and on idem's own for everything else.
     ///
     /// # Errors
-    /// Something in the setup is wrong, or no name server is in reach within 3 s; the error says which.
+    /// Something in the setup is wrong, no name server is in reach within 3 s, or a server refuses this consumer: its
+    /// certificate or this client's is not trusted, the credentials are wrong, or a right is missing. The error says which.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.

@@ -6,7 +6,7 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{ClientError, Levels, check_addresses};
+use crate::client::{ClientError, Levels, MessageTrace, check_addresses};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
@@ -23,12 +23,16 @@ impl Setup {
         check_addresses(&self.name_servers).map_err(Kind::Client)?;
         self.check_credentials()?;
         self.levels()?;
+        if self.trace != MessageTrace::Off && self.tls.is_some() {
+            return Err(Kind::TraceOverTls { group: self.group.clone() }.into());
+        }
         if self.routes.is_empty() {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }
         self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
         self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
         check_overlaps(&self.routes)?;
+        self.check_filters()?;
         check_scopes(&self.routes)?;
         self.states.check(&self.routes).map_err(Kind::MissingState)?;
         Ok(())
@@ -53,6 +57,17 @@ impl Setup {
             Some((what, _)) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
             None => Ok(()),
         }
+    }
+
+    /// The embedded broker's filters read no property, so that they let nothing pass.
+    fn check_filters(&self) -> Result<(), Error> {
+        let Some(route) = self.routes.iter().find(|route| route.condition().is_some()) else { return Ok(()) };
+        #[cfg(feature = "embedded")]
+        if crate::embedded::has_one_of(&self.name_servers) {
+            return Err(Kind::FilterOnEmbedded { handler: route.name().to_owned() }.into());
+        }
+        let _ = route;
+        Ok(())
     }
 
     /// A handler's whole policy: its own settings, the consumer's defaults, idem's defaults.
@@ -99,6 +114,13 @@ fn check_overlaps(routes: &[Route]) -> Result<(), Error> {
         for second in &routes[index + 1..] {
             if first.topic() != second.topic() {
                 continue;
+            }
+            if let Some(filtered) = [first, second].into_iter().find(|route| route.condition().is_some()) {
+                let other = if std::ptr::eq(filtered, first) { second } else { first };
+                let (handler, other) = (filtered.name().to_owned(), other.name().to_owned());
+                return Err(
+                    Kind::FilterBesideOthers { handler, other, topic: first.topic().to_owned() }.into()
+                );
             }
             if let Some(what) = overlap(first, second) {
                 let (first, second) = (first.name().to_owned(), second.name().to_owned());

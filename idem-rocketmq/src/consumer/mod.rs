@@ -7,7 +7,7 @@ mod running;
 
 pub use self::builder::{Builder, HasStore, NoStoreYet};
 pub use self::running::RunningConsumer;
-pub use crate::client::{ConsumeFrom, Credentials, DelayBy};
+pub use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
 
 /// A consumer of a RocketMQ consumer group, in which each key's work is done once.
 ///

@@ -94,6 +94,8 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         instance_name: setup.instance_name,
         consume_from: setup.consume_from,
         credentials: setup.credentials,
+        tls: setup.tls,
+        trace: setup.trace,
         delay_by: setup.delay_by,
         delay_levels,
         listener_threads: listener::THREADS,
@@ -123,6 +125,40 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
 }
 
 impl RunningConsumer {
+    /// Lets no further message reach the handlers, until [`resume`](Self::resume).
+    ///
+    /// What has reached them is finished, and this does not wait for it. The consumer stays in its group and keeps its
+    /// queues, whose messages wait for it; after a rebalance another member may get some of them. Calling it again
+    /// changes nothing.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::RunningConsumer;
+    /// # async fn migrate_the_database() {}
+    /// # async fn f(consumer: &RunningConsumer) {
+    /// consumer.pause().await;
+    /// migrate_the_database().await;
+    /// consumer.resume().await;
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// When this is dropped before its end, the consumer may go on pulling; its messages wait all the same.
+    pub fn pause(&self) -> BoxFuture<'_, ()> {
+        self.inner.bridge.set_paused(true);
+        tracing::info!(group = self.inner.group, "consumer paused");
+        self.inner.client.pause()
+    }
+
+    /// Goes on after [`pause`](Self::pause).
+    ///
+    /// # Cancel safety
+    /// When this is dropped before its end, the consumer may not pull yet: call it again.
+    pub fn resume(&self) -> BoxFuture<'_, ()> {
+        self.inner.bridge.set_paused(false);
+        tracing::info!(group = self.inner.group, "consumer resumed");
+        self.inner.client.resume()
+    }
+
     /// Stops pulling, lets handlers finish for as long as the shutdown time, cancels the rest, and leaves the
     /// group. Messages that were not settled are left to the broker, which delivers them again.
     ///

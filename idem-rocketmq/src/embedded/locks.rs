@@ -44,6 +44,11 @@ pub(crate) async fn adopt(name_servers: &[String], group: &str) {
     }
 }
 
+/// Whether one of the addresses is an embedded broker's of this process.
+pub(crate) fn has_one_of(name_servers: &[String]) -> bool {
+    RUNNING.lock().iter().any(|(address, keeper)| !keeper.is_closed() && name_servers.contains(address))
+}
+
 /// Keeps the locks of all groups until the runtime that this is called on ends.
 pub(super) async fn keep(name_server: String, broker: String) -> Result<(), EmbeddedError> {
     let (sender, adoptions) = mpsc::unbounded_channel();

@@ -39,7 +39,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use locks::adopt;
+pub(crate) use locks::{adopt, has_one_of};
 
 /// A running name server and broker.
 ///

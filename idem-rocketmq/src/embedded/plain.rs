@@ -9,7 +9,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::EmbeddedBroker;
-use crate::client::{Answer, Client, ClientSettings, Listener};
+use crate::client::{Answer, Client, ClientSettings, Expression, Listener};
 use crate::delivery::Delivery;
 use crate::error::{Error, Kind};
 use crate::listener::{self, Broker};
@@ -76,7 +76,7 @@ impl EmbeddedBroker {
         listener: Arc<dyn Listener>,
     ) -> BoxFuture<'static, Result<PlainListener, Error>> {
         let mut settings = ClientSettings::new(group, vec![self.name_server().to_owned()]);
-        settings.subscriptions.push((topic.to_owned(), "*".to_owned()));
+        settings.subscriptions.push((topic.to_owned(), Expression::Tags("*".to_owned())));
         settings.listener_threads = listener::THREADS;
         let starting = Client::start(settings, listener);
         Box::pin(async move { Ok(PlainListener(Arc::new(starting.await.map_err(Kind::Client)?))) })

@@ -23,6 +23,7 @@ pub struct Route {
     name: Cow<'static, str>,
     topic: String,
     tags: BTreeSet<String>,
+    filter: Option<String>,
     scope: Option<String>,
     shared_scope: bool,
     settings: Settings,
@@ -35,6 +36,7 @@ impl Route {
             name: name.into(),
             topic,
             tags: BTreeSet::new(),
+            filter: None,
             scope: None,
             shared_scope: false,
             settings: Settings::new(),
@@ -59,6 +61,29 @@ impl Route {
     /// Handles the messages with one of these tags.
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
+    /// Handles the messages that meet this condition on their properties, in place of tags.
+    ///
+    /// It is an SQL92 filter, which the broker works out: `>`, `>=`, `<`, `<=`, `=`, `<>`, `BETWEEN`, `IN`, `IS NULL`,
+    /// `AND`, `OR`, `NOT`; numbers, texts in single quotes and booleans. The message's tag is the property `TAGS`. A
+    /// message without the property does not meet a comparison with it.
+    ///
+    /// A consumer group has one subscription of a topic, so a handler with a filter is its topic's only one in the
+    /// consumer; another one for the same topic goes to a consumer with another group. The brokers need
+    /// `enablePropertyFilter=true`; an embedded broker has no such filters. A broker that does not take the condition is
+    /// an error at start-up. [`Builder::test`](crate::consumer::Builder::test) has no broker and does not filter.
+    ///
+    /// ```
+    /// # use idem_rocketmq::prelude::*;
+    /// # #[derive(Deserialize)] struct OrderPaid { order_id: String }
+    /// let route = handler("orders", async |order: OrderPaid| println!("much: {}", order.order_id))
+    ///     .key(|order| order.order_id.clone())
+    ///     .filter("amount > 100 AND TAGS = 'PAID'");
+    /// ```
+    pub fn filter(mut self, condition: impl Into<String>) -> Self {
+        self.filter = Some(condition.into());
         self
     }
 
@@ -91,6 +116,11 @@ impl Route {
         &self.tags
     }
 
+    /// The condition in place of tags.
+    pub(crate) fn condition(&self) -> Option<&str> {
+        self.filter.as_deref()
+    }
+
     /// The scope that the user chose.
     pub(crate) fn explicit_scope(&self) -> Option<&str> {
         self.scope.as_deref()
@@ -118,6 +148,7 @@ impl fmt::Debug for Route {
             .field("name", &self.name)
             .field("topic", &self.topic)
             .field("tags", &self.tags)
+            .field("filter", &self.filter)
             .field("scope", &self.scope)
             .finish_non_exhaustive()
     }

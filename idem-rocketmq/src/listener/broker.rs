@@ -33,6 +33,9 @@ pub(crate) trait Broker: Send + Sync {
     /// Stops pulling.
     fn pause(&self) -> BoxFuture<'_, ()>;
 
+    /// Pulls again.
+    fn resume(&self) -> BoxFuture<'_, ()>;
+
     /// Leaves the group.
     fn shutdown(&self) -> BoxFuture<'static, ()>;
 }
@@ -57,6 +60,10 @@ impl Broker for Client {
 
     fn pause(&self) -> BoxFuture<'_, ()> {
         Client::pause(self)
+    }
+
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        Client::resume(self)
     }
 
     fn shutdown(&self) -> BoxFuture<'static, ()> {

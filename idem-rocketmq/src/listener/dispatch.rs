@@ -8,6 +8,7 @@ use idem_core::{Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace
 
 use super::crowd::Pace;
 use super::report::Meter;
+use crate::client::Expression;
 use crate::delivery::Delivery;
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
@@ -89,20 +90,20 @@ impl Dispatch {
         &self.handlers
     }
 
-    /// What the broker is to be asked for: each topic with its tags, normalised (`A||B`), or `*`.
-    pub(crate) fn subscriptions(&self) -> Vec<(String, String)> {
-        let expression = |topic: &Topic| match topic.any {
-            Some(_) => "*".to_owned(),
-            None => topic
-                .by_tag
-                .keys()
-                .cloned()
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect::<Vec<_>>()
-                .join("||"),
-        };
-        self.topics.iter().map(|(name, topic)| (name.clone(), expression(topic))).collect()
+    /// What the broker is to be asked for: each topic with its filter, its tags, normalised (`A||B`), or `*`.
+    pub(crate) fn subscriptions(&self) -> Vec<(String, Expression)> {
+        self.topics.iter().map(|(name, topic)| (name.clone(), self.expression(topic))).collect()
+    }
+
+    fn expression(&self, topic: &Topic) -> Expression {
+        match topic.any.map(|index| self.handlers[index].route.condition()) {
+            Some(Some(condition)) => Expression::Sql(condition.to_owned()),
+            Some(None) => Expression::Tags("*".to_owned()),
+            None => {
+                let tags: BTreeSet<&str> = topic.by_tag.keys().map(String::as_str).collect();
+                Expression::Tags(tags.into_iter().collect::<Vec<_>>().join("||"))
+            }
+        }
     }
 }
 

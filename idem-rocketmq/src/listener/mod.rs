@@ -52,6 +52,8 @@ struct State {
     /// Calls that work on messages; one that has left its messages to the broker is not among them.
     working: usize,
     is_closed: bool,
+    /// Calls wait before they begin.
+    is_paused: bool,
 }
 
 impl Bridge {
@@ -77,8 +79,15 @@ impl Bridge {
     /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.
     pub(crate) fn close(&self) -> bool {
         let was_closed = std::mem::replace(&mut self.calls.state.lock().is_closed, true);
+        self.calls.changed.notify_all();
         self.engine.close();
         !was_closed
+    }
+
+    /// Makes later calls wait until they may begin, or lets them.
+    pub(crate) fn set_paused(&self, is_paused: bool) {
+        self.calls.state.lock().is_paused = is_paused;
+        self.calls.changed.notify_all();
     }
 
     /// Waits until no call works on messages any more, or `bound` is over. Blocks the thread.
@@ -90,6 +99,8 @@ impl Bridge {
 
     fn begin(&self) -> bool {
         let mut state = self.calls.state.lock();
+        // What was pulled before the pause, or by a request that was with the broker already, waits here.
+        self.calls.changed.wait_while(&mut state, |state| state.is_paused && !state.is_closed);
         if state.is_closed {
             return false;
         }

@@ -46,7 +46,7 @@ async fn only_the_subscribed_tags_come() {
     }
     let listener = Recorder::acking();
     let mut settings = settings(&broker, "tags_group", "tags");
-    settings.subscriptions[0].1 = "A||C".to_owned();
+    settings.subscriptions[0].1 = Expression::Tags("A||C".to_owned());
     let client = start(settings, &listener).await;
     until("two come", || listener.count() >= 2).await;
     until_acked(&broker, "tags_group", "tags").await;
@@ -114,7 +114,7 @@ async fn an_unreachable_name_server_is_named_within_three_seconds() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for address in [silent.as_str(), "no-such-host.invalid:9876"] {
         let mut settings = ClientSettings::new("lost_group", vec![address.to_owned()]);
-        settings.subscriptions.push(("lost".to_owned(), "*".to_owned()));
+        settings.subscriptions.push(("lost".to_owned(), Expression::Tags("*".to_owned())));
         let begin = Instant::now();
         let error = Client::start(settings, Recorder::acking()).await.err().unwrap();
         assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
@@ -136,7 +136,10 @@ async fn bad_settings_are_errors_before_anything_starts() {
     assert!(matches!(start(|s| s.group = "a b".into()).await, ClientError::Group { .. }));
     assert!(matches!(start(|s| s.subscriptions.clear()).await, ClientError::NoSubscription { .. }));
     assert!(matches!(start(|s| s.subscriptions[0].0 = "订".into()).await, ClientError::Topic { .. }));
-    assert!(matches!(start(|s| s.subscriptions[0].1 = "A || B".into()).await, ClientError::Tag { .. }));
+    assert!(matches!(
+        start(|s| s.subscriptions[0].1 = Expression::Tags("A || B".into())).await,
+        ClientError::Tag { .. }
+    ));
     assert!(matches!(start(|s| s.name_servers.clear()).await, ClientError::NoNameServer));
     assert!(matches!(start(|s| s.name_servers[0] = "x".into()).await, ClientError::NameServerSyntax { .. }));
     assert!(matches!(start(|s| s.listener_threads = 1000).await, ClientError::OutOfRange { .. }));

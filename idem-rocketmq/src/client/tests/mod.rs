@@ -14,7 +14,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::time::sleep;
 
-use super::{Answer, Client, ClientSettings, Listener};
+use super::{Answer, Client, ClientSettings, Expression, Listener};
 use crate::delivery::Delivery;
 use crate::embedded::EmbeddedBroker;
 
@@ -39,7 +39,7 @@ fn delivery(message: &MessageExt) -> Delivery {
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {
     let mut settings = ClientSettings::new(group, vec![broker.name_server().to_owned()]);
-    settings.subscriptions.push((topic.to_owned(), "*".to_owned()));
+    settings.subscriptions.push((topic.to_owned(), Expression::Tags("*".to_owned())));
     settings
 }
 

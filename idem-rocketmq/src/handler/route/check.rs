@@ -29,6 +29,16 @@ pub enum RouteError {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// The filter is empty, or stands beside tags.
+    #[error(
+        "the filter of handler `{handler}` {fault}: write one condition, such as `amount > 100 AND TAGS = 'PAID'`, and no tags beside it"
+    )]
+    Filter {
+        /// The handler's name.
+        handler: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// The scope is empty.
     #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
     Scope {
@@ -38,7 +48,7 @@ pub enum RouteError {
 }
 
 impl Route {
-    /// Checks what can be checked without a broker: topic, tags and scope.
+    /// Checks what can be checked without a broker: topic, tags, filter and scope.
     ///
     /// # Errors
     /// One of them is not what RocketMQ accepts.
@@ -52,9 +62,22 @@ impl Route {
                 return Err(RouteError::Tag { handler: handler(), tag: tag.clone(), fault });
             }
         }
+        if let Some(fault) = self.filter_fault() {
+            return Err(RouteError::Filter { handler: handler(), fault });
+        }
         if self.scope.as_deref() == Some("") {
             return Err(RouteError::Scope { handler: handler() });
         }
         Ok(())
+    }
+
+    fn filter_fault(&self) -> Option<&'static str> {
+        match self.filter.as_deref() {
+            Some(filter) if filter.trim().is_empty() => Some("is empty"),
+            Some(_) if !self.tags.is_empty() => {
+                Some("stands beside tags, and a subscription has one or the other")
+            }
+            _ => None,
+        }
     }
 }

@@ -1,0 +1,121 @@
+//! Apache RocketMQ in Java, as `scripts/services` starts it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+#[derive(Clone, Copy)]
+pub(crate) enum Server {
+    Acl,
+    Tls,
+    Mtls,
+}
+
+/// What the environment says; a test without its server fails, so that none is skipped in silence.
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `scripts/services start DIR redis rocketmq rocketmq-acl ..` and `. DIR/env` first")
+    })
+}
+
+/// A name that no other run has used.
+pub(crate) fn unique(what: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    format!("{what}_{since}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The text with each `127.0.0.1:port` as `ADDRESS`.
+pub(crate) fn masked(text: &str) -> String {
+    let mut parts = text.split("127.0.0.1:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "ADDRESS" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+pub(crate) fn admin(server: Server, arguments: &[&str]) -> String {
+    command(server, arguments).unwrap_or_else(|text| panic!("mqadmin {}: {text}", arguments[0]))
+}
+
+fn command(server: Server, arguments: &[&str]) -> Result<String, String> {
+    let variable = match server {
+        Server::Acl => variable("IDEM_TEST_MQADMIN_ACL"),
+        Server::Tls => variable("IDEM_TEST_MQADMIN_TLS"),
+        Server::Mtls => variable("IDEM_TEST_MQADMIN_MTLS"),
+    };
+    let output = Command::new(variable).args(arguments).output().unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(text) } else { Err(text) }
+}
+
+/// Sends an order, which makes the topic; with mqadmin, which knows the keys and certificates of each server. It takes
+/// seconds, and at times a try more on a busy machine.
+pub(crate) fn send(server: Server, topic: &str, id: &str) {
+    let body = format!(r#"{{"id":"{id}"}}"#);
+    let sent = (0..3).any(|_| {
+        let output = command(server, &["sendMessage", "-t", topic, "-p", &body]);
+        output.is_ok_and(|text| text.contains("SEND_OK"))
+    });
+    assert!(sent, "mqadmin could not send");
+}
+
+/// How many messages a topic has had; none while it does not exist.
+pub(crate) fn stored(server: Server, topic: &str) -> usize {
+    let status = command(server, &["topicStatus", "-t", topic]).unwrap_or_default();
+    // The columns are broker, queue, least offset, next offset and time.
+    let rows = status.lines().filter(|line| !line.starts_with('#'));
+    rows.filter_map(|row| row.split_whitespace().nth(3)?.parse::<usize>().ok()).sum()
+}
+
+/// Sends orders to a server without access control and TLS, quickly; each with its tag and properties.
+///
+/// This speaks the protocol itself (`RemotingCommand` and `SendMessageRequestHeader` in Apache's sources), so that what
+/// is sent does not depend on the client under test.
+pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str, &str)])]) {
+    let route = ask(
+        &mut connect(name_server),
+        105,
+        &json!({ "topic": "TBW102", "acceptStandardJsonOnly": "true" }),
+        b"",
+    );
+    let route: Value = serde_json::from_slice(&route).unwrap();
+    let mut broker = connect(route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().unwrap());
+    for (id, properties) in orders {
+        let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
+        let properties: String = parts.collect();
+        let fields = json!({
+            "producerGroup": "tests", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
+            "queueId": "0", "sysFlag": "0", "bornTimestamp": "0", "flag": "0", "reconsumeTimes": "0",
+            "unitMode": "false", "batch": "false", "maxReconsumeTimes": "16", "properties": properties,
+        });
+        ask(&mut broker, 10, &fields, format!(r#"{{"id":"{id}"}}"#).as_bytes());
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    TcpStream::connect(address).unwrap()
+}
+
+fn ask(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> Vec<u8> {
+    let header = json!({
+        "code": code, "language": "JAVA", "version": 493, "opaque": 0, "flag": 0,
+        "serializeTypeCurrentRPC": "JSON", "extFields": fields,
+    });
+    let header = header.to_string().into_bytes();
+    let bytes = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
+    let frame = [&bytes(4 + header.len() + body.len())[..], &bytes(header.len()), &header, body].concat();
+    stream.write_all(&frame).unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut answer).unwrap();
+    let header = u32::from_be_bytes(answer[..4].try_into().unwrap()) as usize & 0x00FF_FFFF;
+    let body = answer.split_off(4 + header);
+    let header: Value = serde_json::from_slice(&answer[4..]).unwrap();
+    assert_eq!(header["code"], 0, "{header}");
+    body
+}
