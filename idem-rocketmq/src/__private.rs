@@ -11,6 +11,7 @@ pub use std::vec::Vec;
 
 pub use crate::codec::{Pick, PickJson};
 pub use crate::extract::Extract;
+pub use crate::producer::{Message, OutgoingMessage};
 pub use crate::handler::{Call, Handler, HandlerReturn, KeySource, Needs, Route, Routed, handler_with};
 
 /// Boxes a handler's future, which must be `Send`.

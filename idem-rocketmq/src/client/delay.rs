@@ -5,6 +5,9 @@ use std::time::Duration;
 const LEVELS: [u64; 18] =
     [1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200];
 
+/// The wait of the last level.
+pub(crate) const LONGEST: Duration = Duration::from_hours(2);
+
 /// The smallest level that waits at least this long; 0 for no delay, the last one beyond two hours.
 pub(super) fn level(delay: Duration) -> i32 {
     if delay.is_zero() {

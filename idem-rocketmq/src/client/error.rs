@@ -40,6 +40,8 @@ pub(crate) enum ClientError {
     Refused { group: String, topic: String, code: i32 },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
+    #[error("cannot start the producer group {group}; the client said: {cause}")]
+    StartProducer { group: String, cause: String },
     #[error("cannot start the runtime of the RocketMQ client: {cause}")]
     Runtime { cause: String },
     #[error("cannot start a thread for the RocketMQ client")]
@@ -61,6 +63,6 @@ impl ClientError {
 
     /// Whether the same call can succeed later without a change by the user.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unconfirmed { .. } | Self::NameServerUnreachable { .. } | Self::Start { .. })
+        matches!(self, Self::Unconfirmed { .. } | Self::NameServerUnreachable { .. } | Self::Start { .. } | Self::StartProducer { .. })
     }
 }
