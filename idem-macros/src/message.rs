@@ -79,7 +79,10 @@ impl Options {
 
     fn read_one(&mut self, input: ParseStream<'_>) -> Result<()> {
         let name = input.call(Ident::parse_any).map_err(|error| {
-            Error::new(error.span(), "expected an option, such as `topic = \"orders\"` or `key = \"order_id\"`")
+            Error::new(
+                error.span(),
+                "expected an option, such as `topic = \"orders\"` or `key = \"order_id\"`",
+            )
         })?;
         self.note(&name)?;
         match name.to_string().as_str() {
@@ -113,7 +116,9 @@ impl Options {
     fn check(&self, input: &DeriveInput) -> Result<()> {
         let wrong = |message: String| Err(Error::new(input.ident.span(), message));
         if self.topic.is_none() {
-            return wrong("the message has no topic: add `topic = \"orders\"` to `#[message(..)]`".to_owned());
+            return wrong(
+                "the message has no topic: add `topic = \"orders\"` to `#[message(..)]`".to_owned(),
+            );
         }
         if self.key.is_none() {
             return wrong(
@@ -126,7 +131,8 @@ impl Options {
         }
         if matches!(self.key, Some(Key::Fields(_))) {
             return wrong(
-                "only a struct has fields of its own for a key: say `key_with = path::to::function`".to_owned(),
+                "only a struct has fields of its own for a key: say `key_with = path::to::function`"
+                    .to_owned(),
             );
         }
         match self.order_by {

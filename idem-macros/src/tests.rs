@@ -379,7 +379,9 @@ fn a_message_says_where_it_goes_and_under_which_key() {
         #[message(topic = "orders", tag = "PAID", key = ("tenant", "order_id"), order_by = "buyer.id")]
         struct OrderPaid { tenant: String, order_id: u64, buyer: Buyer }
     };
-    check(crate::message::derive(item), &expect![[r#"
+    check(
+        crate::message::derive(item),
+        &expect![[r#"
         const _: () = {
             use ::idem_rocketmq::__private as __idem;
             #[automatically_derived]
@@ -403,12 +405,15 @@ fn a_message_says_where_it_goes_and_under_which_key() {
                 }
             }
         };
-    "#]]);
+    "#]],
+    );
     let item = quote! {
         #[message(crate = ::my::idem, topic = TOPIC, key_with = keys::of, codec = Proto)]
         enum Event<T> { Paid(T) }
     };
-    check(crate::message::derive(item), &expect![[r#"
+    check(
+        crate::message::derive(item),
+        &expect![[r#"
         const _: () = {
             use ::my::idem::__private as __idem;
             #[automatically_derived]
@@ -419,5 +424,6 @@ fn a_message_says_where_it_goes_and_under_which_key() {
                 }
             }
         };
-    "#]]);
+    "#]],
+    );
 }

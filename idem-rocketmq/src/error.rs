@@ -29,14 +29,16 @@ pub(crate) enum Kind {
     )]
     EmptyCredentials { group: String, what: &'static str },
     #[error(
-        "the producer group `{group}` {fault}; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |"
+        "the producer group {group:?} {fault}; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |"
     )]
     ProducerGroup { group: String, fault: &'static str },
     #[error(
         "the producer group `{group}` has no name server: add one, as in `.name_server(\"127.0.0.1:9876\")`"
     )]
     NoNameServerToSend { group: String },
-    #[error("`{what}` of the producer group `{group}` is zero, so that every call would fail: give it some seconds")]
+    #[error(
+        "`{what}` of the producer group `{group}` is zero, so that every call would fail: give it some seconds"
+    )]
     ZeroTime { group: String, what: &'static str },
     #[error(
         "the producer group `{group}` has a check-back, which runs on a tokio runtime: start the producer inside one"

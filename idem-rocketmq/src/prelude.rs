@@ -6,7 +6,8 @@ pub use crate::codec::{Codec, Encode, Json, Payload, Raw, Text};
 pub use crate::extract::{Attempt, Extract, Lease, State};
 pub use crate::{
     Backoff, Consumer, Delivery, HandlerError, HandlerResult, IdempotencyKey, KeySource, Keyed, MemoryStore,
-    Message, OutgoingMessage, Producer, Reject, ResultExt, Retry, Route, SendError, Settings, TransactionState, handler, handler_with, handlers, idempotent,
+    Message, OutgoingMessage, Producer, Reject, ResultExt, Retry, Route, SendError, Settings,
+    TransactionState, handler, handler_with, handlers, idempotent,
 };
 pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};

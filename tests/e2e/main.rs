@@ -6,5 +6,6 @@ mod kit;
 mod lifecycle;
 mod outage;
 mod process;
+mod producer;
 mod slow;
 mod startup;

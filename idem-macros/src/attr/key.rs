@@ -49,7 +49,10 @@ impl FieldPath {
     pub(crate) fn of_option(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
         super::equals(name, input, "\"buyer_id\"")?;
         if input.peek(token::Paren) {
-            return Err(Error::new(name.span(), format!("`{name}` takes one field: `{name} = \"buyer_id\"`")));
+            return Err(Error::new(
+                name.span(),
+                format!("`{name}` takes one field: `{name} = \"buyer_id\"`"),
+            ));
         }
         input.parse()
     }

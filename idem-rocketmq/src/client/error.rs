@@ -63,6 +63,12 @@ impl ClientError {
 
     /// Whether the same call can succeed later without a change by the user.
     pub(crate) fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unconfirmed { .. } | Self::NameServerUnreachable { .. } | Self::Start { .. } | Self::StartProducer { .. })
+        matches!(
+            self,
+            Self::Unconfirmed { .. }
+                | Self::NameServerUnreachable { .. }
+                | Self::Start { .. }
+                | Self::StartProducer { .. }
+        )
     }
 }

@@ -275,7 +275,12 @@ impl Face {
             if !open {
                 return Err(SendFailure::Stopped);
             }
-            handle.spawn(Box::pin(work)).await.unwrap_or(Err(SendFailure::Stopped))
+            // The runtime goes away only with the producer; what was under way may have arrived.
+            let cause = || "the producer was shut down meanwhile".to_owned();
+            handle
+                .spawn(Box::pin(work))
+                .await
+                .unwrap_or_else(|_| Err(SendFailure::MaybeSent { cause: cause() }))
         })
     }
 }

@@ -8,8 +8,8 @@ use rocketmq_client_rust::{
     ClientError as Cause, DefaultMQProducer, MQClientException, SendResult, SendStatus,
 };
 use rocketmq_error::{
-    CLIENT_LIFECYCLE_NOT_STARTED, CLIENT_LIFECYCLE_SHUTTING_DOWN, CORE_ARGUMENT_INVALID, ErrorDescriptor,
-    TRANSPORT_ADMISSION_QUEUE_SATURATED, TRANSPORT_CONNECTION_TIMEOUT, TRANSPORT_DNS_FAILED,
+    CORE_ARGUMENT_INVALID, ErrorDescriptor, TRANSPORT_ADMISSION_QUEUE_SATURATED,
+    TRANSPORT_CONNECTION_TIMEOUT, TRANSPORT_DNS_FAILED,
 };
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -41,7 +41,7 @@ pub(crate) enum SendFailure {
     NotSent { cause: String },
     /// An attempt may have been stored, although no broker confirmed it.
     MaybeSent { cause: String },
-    /// The producer has been shut down.
+    /// The producer had been shut down before.
     Stopped,
 }
 
@@ -50,7 +50,6 @@ enum Meaning {
     Refused(i32),
     NotSent,
     MaybeSent,
-    Stopped,
 }
 
 /// What is sent.
@@ -146,11 +145,11 @@ pub(super) async fn send(
                 let cause = start::text(&error);
                 match meaning(&error) {
                     Meaning::Refused(code) if maybe => {
-                        return Err(SendFailure::MaybeSent { cause: format!("{cause} (response code {code})") });
+                        return Err(SendFailure::MaybeSent {
+                            cause: format!("{cause} (response code {code})"),
+                        });
                     }
                     Meaning::Refused(code) => return Err(SendFailure::Refused { code, cause }),
-                    Meaning::Stopped if maybe => return Err(SendFailure::MaybeSent { cause }),
-                    Meaning::Stopped => return Err(SendFailure::Stopped),
                     Meaning::MaybeSent => maybe = true,
                     Meaning::NotSent => {}
                 }
@@ -158,9 +157,10 @@ pub(super) async fn send(
             }
         };
         if Instant::now() + pause >= deadline {
-            return Err(match maybe {
-                true => SendFailure::MaybeSent { cause },
-                false => SendFailure::NotSent { cause },
+            return Err(if maybe {
+                SendFailure::MaybeSent { cause }
+            } else {
+                SendFailure::NotSent { cause }
             });
         }
         tracing::debug!(topic, cause, "a send failed and is tried again");
@@ -192,7 +192,6 @@ pub(super) fn failure(error: &Cause) -> SendFailure {
         Meaning::Refused(code) => SendFailure::Refused { code, cause },
         Meaning::NotSent => SendFailure::NotSent { cause },
         Meaning::MaybeSent => SendFailure::MaybeSent { cause },
-        Meaning::Stopped => SendFailure::Stopped,
     }
 }
 
@@ -219,9 +218,6 @@ fn meaning(error: &Cause) -> Meaning {
         };
     }
     let is = |known: &[&'static ErrorDescriptor]| known.iter().any(|known| error.is(known));
-    if is(&[&CLIENT_LIFECYCLE_NOT_STARTED, &CLIENT_LIFECYCLE_SHUTTING_DOWN]) {
-        return Meaning::Stopped;
-    }
     if is(&[&TRANSPORT_ADMISSION_QUEUE_SATURATED, &TRANSPORT_DNS_FAILED, &TRANSPORT_CONNECTION_TIMEOUT]) {
         return Meaning::NotSent;
     }

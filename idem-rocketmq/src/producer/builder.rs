@@ -150,10 +150,7 @@ impl ProducerBuilder {
         if let Some(what) = self.credentials.as_ref().and_then(check_credentials) {
             return Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into());
         }
-        let times = [
-            ("send_timeout", self.send_timeout),
-            ("transaction_timeout", self.transaction_timeout),
-        ];
+        let times = [("send_timeout", self.send_timeout), ("transaction_timeout", self.transaction_timeout)];
         if let Some((what, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return Err(Kind::ZeroTime { group: self.group.clone(), what }.into());
         }

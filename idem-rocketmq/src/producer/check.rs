@@ -82,7 +82,9 @@ pub enum MessageFault {
         most: usize,
     },
     /// The delay cannot be asked for by level.
-    #[error("its delay is longer than the last of RocketMQ's delay levels, two hours: use `.delay_by(DelayBy::Timer)`")]
+    #[error(
+        "its delay is longer than the last of RocketMQ's delay levels, two hours: use `.delay_by(DelayBy::Timer)`"
+    )]
     Delay,
 }
 
@@ -151,7 +153,9 @@ fn check_topic(topic: &str) -> Result<(), MessageFault> {
 fn check_lookup_key(key: &str) -> Result<(), MessageFault> {
     let fault = match key {
         "" => "is empty",
-        _ if key.contains(|c: char| c.is_whitespace() || c.is_control()) => "holds a space or a control character",
+        _ if key.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            "holds a space or a control character"
+        }
         _ => return Ok(()),
     };
     Err(MessageFault::LookupKey { fault })

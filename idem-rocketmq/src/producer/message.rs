@@ -117,11 +117,7 @@ impl OutgoingMessage {
         Self::with(topic.into(), key.into_key(), codec.encode(payload))
     }
 
-    fn with(
-        topic: String,
-        key: Result<IdempotencyKey, KeyError>,
-        body: Result<Bytes, EncodeError>,
-    ) -> Self {
+    fn with(topic: String, key: Result<IdempotencyKey, KeyError>, body: Result<Bytes, EncodeError>) -> Self {
         Self {
             topic,
             key,

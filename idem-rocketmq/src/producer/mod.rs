@@ -8,6 +8,8 @@ mod check;
 mod error;
 pub(crate) mod key;
 mod message;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod wire;
 
@@ -168,7 +170,10 @@ impl Producer {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn send_one_way<M: Message + ?Sized>(&self, message: &M) -> BoxFuture<'static, Result<(), SendError>> {
+    pub fn send_one_way<M: Message + ?Sized>(
+        &self,
+        message: &M,
+    ) -> BoxFuture<'static, Result<(), SendError>> {
         let (this, message) = (self.clone(), message.to_outgoing());
         Box::pin(async move {
             let topic = message.topic.clone();
@@ -181,7 +186,7 @@ impl Producer {
     /// Sends many messages, in batches of one topic each; messages with an order go to their queues and keep it.
     ///
     /// All are looked at before the first one is sent. The batches go out one after the other, and the first one
-    /// that fails is the last. All of them share one [send's time](ProducerBuilder::send_timeout) each.
+    /// that fails is the last. Each has the [send's time](ProducerBuilder::send_timeout).
     ///
     /// # Errors
     /// [`SendAllError`] says which messages are stored, which may be, and which are not.
@@ -209,7 +214,7 @@ impl Producer {
 
     /// Runs local work, and lets consumers have the message only if the work succeeded.
     ///
-    /// The message is stored first, out of the consumers' sight; then the work runs, here in this future. When it
+    /// Needs a tokio runtime, for the time-out. The message is stored first, out of the consumers' sight; then the work runs, here in this future. When it
     /// returns `Ok`, the broker is told to commit. In every other case the broker is told nothing and asks the
     /// [check-back](ProducerBuilder::check_back) how the work ended: after an error too, because an error of a
     /// database's commit leaves open whether it happened. A broker may commit a message twice by itself; idem's
@@ -428,17 +433,15 @@ impl Inner {
                 );
                 return;
             }
-            match undecided.end(state).await {
-                true => self.count(topic, "committed", 1),
-                false => {
-                    self.count(topic, "left_to_check_back", 1);
-                    tracing::warn!(
-                        group = self.group(),
-                        topic,
-                        "the broker could not be told that a transaction is committed: it will ask the check-back"
-                    );
-                }
+            if undecided.end(state).await {
+                return self.count(topic, "committed", 1);
             }
+            self.count(topic, "left_to_check_back", 1);
+            tracing::warn!(
+                group = self.group(),
+                topic,
+                "the broker could not be told that a transaction is committed: it will ask the check-back"
+            );
         })
     }
 }
@@ -448,4 +451,3 @@ impl fmt::Debug for Producer {
         f.debug_struct("Producer").field("group", &self.0.group()).finish_non_exhaustive()
     }
 }
-

@@ -50,8 +50,7 @@ impl TransactionState {
     }
 }
 
-type Check =
-    dyn Fn(Delivery) -> BoxFuture<'static, Result<TransactionState, HandlerError>> + Send + Sync;
+type Check = dyn Fn(Delivery) -> BoxFuture<'static, Result<TransactionState, HandlerError>> + Send + Sync;
 
 /// The check-backs of a producer by topic.
 #[derive(Clone, Default)]

@@ -71,9 +71,8 @@ mod tests {
     fn tag_keys_and_idempotency_key_become_properties() {
         let message = OutgoingMessage::new("t", ("a", 7), "b").tag("T").lookup_key("more").property("p", "v");
         let properties = message.all_properties();
-        let property = |name: &str| {
-            properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-        };
+        let property =
+            |name: &str| properties.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         assert_eq!(property("TAGS"), Some("T"));
         assert_eq!(property("KEYS"), Some("a 7 more"));
         assert_eq!(property("IDEM_PRODUCER_KEY"), Some("1:a,1:7,"));
