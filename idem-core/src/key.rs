@@ -39,6 +39,9 @@ pub enum KeyError {
         /// The length that was asked for, in bytes.
         len: usize,
     },
+    /// The text that was to hold a whole key holds none.
+    #[error("the idempotency key cannot be read: its text is not what idem's producer writes")]
+    Malformed,
 }
 
 /// A value that can be one part of an idempotency key.

@@ -15,7 +15,7 @@ mod backoff;
 pub(crate) mod key;
 mod number;
 mod policy;
-mod suggest;
+pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
@@ -166,7 +166,7 @@ fn equals(name: &Ident, input: ParseStream<'_>, example: &str) -> Result<()> {
     Ok(())
 }
 
-fn path(name: &Ident, input: ParseStream<'_>) -> Result<Path> {
+pub(crate) fn path(name: &Ident, input: ParseStream<'_>) -> Result<Path> {
     equals(name, input, "::path")?;
     let expected = |error: Error| Error::new(error.span(), format!("expected a path: `{name} = ::path`"));
     input.call(Path::parse_mod_style).map_err(expected)

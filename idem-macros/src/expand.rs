@@ -150,7 +150,7 @@ fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
 }
 
 /// A part of the key, which stands where the user named the field.
-fn field(FieldPath(members): &FieldPath) -> TokenStream {
+pub(crate) fn field(FieldPath(members): &FieldPath) -> TokenStream {
     let span = members.first().map_or_else(Span::mixed_site, Spanned::span);
     quote_spanned!(ours_at(span)=> &payload #(.#members)*)
 }
@@ -159,6 +159,7 @@ fn source(source: &Source) -> TokenStream {
     match source {
         Source::MessageKeys => quote_spanned!(Span::mixed_site()=> MessageKeys),
         Source::UniqueKey => quote_spanned!(Span::mixed_site()=> UniqueKey),
+        Source::ProducerKey => quote_spanned!(Span::mixed_site()=> ProducerKey),
         Source::Property(name) => quote_spanned!(Span::mixed_site()=> property(#name)),
     }
 }

@@ -11,6 +11,7 @@ mod derive;
 mod expand;
 mod fallback;
 mod handlers;
+mod message;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,15 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(IdempotencyKey, attributes(idempotency_key))]
 pub fn idempotency_key(item: TokenStream) -> TokenStream {
     derive::expand(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a type a message that a producer can send: where it goes, and under which idempotency key.
+///
+/// The options are in `#[message(topic = "orders", tag = "PAID", key = "order_id", order_by = "buyer_id")]`, and the
+/// module `producer` says what each is.
+#[proc_macro_derive(Message, attributes(message))]
+pub fn message(item: TokenStream) -> TokenStream {
+    message::derive(item.into()).into()
 }
 
 /// What `idem_rocketmq::handlers!` passes its crate's path to.

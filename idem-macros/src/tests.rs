@@ -384,3 +384,58 @@ fn handlers_names_the_struct_beside_each_function() {
     "#]],
     );
 }
+
+#[test]
+fn a_message_says_where_it_goes_and_under_which_key() {
+    let item = quote! {
+        #[message(topic = "orders", tag = "PAID", key = ("tenant", "order_id"), order_by = "buyer.id")]
+        struct OrderPaid { tenant: String, order_id: u64, buyer: Buyer }
+    };
+    check(
+        crate::message::derive(item),
+        &expect![[r#"
+        const _: () = {
+            use ::idem_rocketmq::__private as __idem;
+            #[automatically_derived]
+            impl __idem::Message for OrderPaid {
+                fn to_outgoing(&self) -> __idem::OutgoingMessage {
+                    let payload = self;
+                    __idem::OutgoingMessage::encoded(
+                            "orders",
+                            __idem::IdempotencyKey::from_parts(
+                                &[&payload.tenant, &payload.order_id],
+                            ),
+                            &{
+                                #[allow(unused_imports)]
+                                use __idem::PickJson as _;
+                                __idem::Pick::<Self>::codec()
+                            },
+                            payload,
+                        )
+                        .tag("PAID")
+                        .order_by(&payload.buyer.id)
+                }
+            }
+        };
+    "#]],
+    );
+    let item = quote! {
+        #[message(crate = ::my::idem, topic = TOPIC, key_with = keys::of, codec = Proto)]
+        enum Event<T> { Paid(T) }
+    };
+    check(
+        crate::message::derive(item),
+        &expect![[r#"
+        const _: () = {
+            use ::my::idem::__private as __idem;
+            #[automatically_derived]
+            impl<T> __idem::Message for Event<T> {
+                fn to_outgoing(&self) -> __idem::OutgoingMessage {
+                    let payload = self;
+                    __idem::OutgoingMessage::encoded(TOPIC, keys::of(payload), &Proto, payload)
+                }
+            }
+        };
+    "#]],
+    );
+}

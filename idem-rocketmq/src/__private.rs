@@ -12,6 +12,7 @@ pub use std::vec::Vec;
 pub use crate::codec::{Pick, PickJson};
 pub use crate::extract::Extract;
 pub use crate::handler::{Call, Handler, HandlerReturn, KeySource, Needs, Route, Routed, handler_with};
+pub use crate::producer::{Message, OutgoingMessage};
 
 /// Boxes a handler's future, which must be `Send`.
 pub fn boxed<'d>(future: impl Future<Output = HandlerResult> + Send + 'd) -> BoxFuture<'d, HandlerResult> {

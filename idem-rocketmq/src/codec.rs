@@ -1,10 +1,14 @@
-//! From a message's body to a payload.
+//! From a message's body to a payload, and back.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+
+pub use self::encode::{Encode, EncodeError};
+
+mod encode;
 
 /// Makes a payload of a message's body.
 ///

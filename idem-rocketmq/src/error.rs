@@ -1,4 +1,4 @@
-//! What keeps a consumer from starting.
+//! What keeps a consumer or a producer from starting.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::client::ClientError;
 use crate::handler::RouteError;
 use crate::state::MissingState;
 
-/// Why a consumer did not start, or did not stop as it should.
+/// Why a consumer or a producer did not start, or did not stop as it should.
 ///
 /// The text says what is wrong, where, and what to do about it. Keys, payloads and secrets are not in it.
 pub struct Error(Box<Kind>);
@@ -25,9 +25,25 @@ pub(crate) enum Kind {
     )]
     NoNameServer { group: String },
     #[error(
-        "the {what} of the consumer group `{group}` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none"
+        "the {what} of the group `{group}` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none"
     )]
     EmptyCredentials { group: String, what: &'static str },
+    #[error(
+        "the producer group {group:?} {fault}; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |"
+    )]
+    ProducerGroup { group: String, fault: &'static str },
+    #[error(
+        "the producer group `{group}` has no name server: add one, as in `.name_server(\"127.0.0.1:9876\")`"
+    )]
+    NoNameServerToSend { group: String },
+    #[error(
+        "`{what}` of the producer group `{group}` is zero, so that every call would fail: give it some seconds"
+    )]
+    ZeroTime { group: String, what: &'static str },
+    #[error(
+        "the producer group `{group}` has a check-back, which runs on a tokio runtime: start the producer inside one"
+    )]
+    NoRuntimeForChecks { group: String },
     #[error(
         "the consumer group `{group}` already has a consumer named `{instance_name}` in this process: the brokers would take both for one, and half of the messages would stay; give each its own `.instance_name(..)`, or none, or shut the first one down before"
     )]

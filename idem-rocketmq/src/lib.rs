@@ -20,6 +20,7 @@ mod listener;
 mod macros;
 mod names;
 pub mod prelude;
+pub mod producer;
 mod state;
 pub mod testing;
 
@@ -35,7 +36,7 @@ pub use idem_core::{
     Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
 };
 #[doc(inline)]
-pub use idem_macros::{IdempotencyKey, idempotent};
+pub use idem_macros::{IdempotencyKey, Message, idempotent};
 
 #[cfg(feature = "redis")]
 pub use idem_core::RedisStore;
@@ -52,6 +53,10 @@ pub use self::error::Error;
 pub use self::handler::{
     Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,
     handler_with,
+};
+pub use self::producer::{
+    Message, MessageFault, OutgoingMessage, Producer, ProducerBuilder, SendAllError, SendError, Sent,
+    TransactionError, TransactionState,
 };
 pub use self::state::{MissingState, States};
 

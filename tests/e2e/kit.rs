@@ -184,6 +184,14 @@ struct Seen {
 static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
 static SNAPSHOTS: OnceLock<Snapshotter> = OnceLock::new();
 
+/// The name server of Apache RocketMQ in Java.
+pub(crate) fn java() -> String {
+    seeing();
+    std::env::var("IDEM_TEST_ROCKETMQ").expect(
+        "IDEM_TEST_ROCKETMQ is not set: start the server with `scripts/services start DIR rocketmq` and read DIR/env",
+    )
+}
+
 /// Records events and metrics of the whole process. The tests share them, each under groups of its own.
 pub(crate) fn seeing() {
     SNAPSHOTS.get_or_init(|| {

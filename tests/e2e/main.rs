@@ -9,6 +9,7 @@ mod kit;
 mod lifecycle;
 mod outage;
 mod process;
+mod producer;
 mod servers;
 mod settings;
 mod slow;

@@ -24,11 +24,12 @@ pub(crate) struct FieldPath(pub(crate) Vec<Member>);
 pub(crate) enum Source {
     MessageKeys,
     UniqueKey,
+    ProducerKey,
     Property(LitStr),
 }
 
 impl Key {
-    pub(super) fn parse(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
+    pub(crate) fn parse(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
         match name.to_string().as_str() {
             "key" => {
                 super::equals(name, input, "\"order_id\"")?;
@@ -40,6 +41,20 @@ impl Key {
                 input.parse().map(Self::From)
             }
         }
+    }
+}
+
+impl FieldPath {
+    /// `name = "field"`.
+    pub(crate) fn of_option(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
+        super::equals(name, input, "\"buyer_id\"")?;
+        if input.peek(token::Paren) {
+            return Err(Error::new(
+                name.span(),
+                format!("`{name}` takes one field: `{name} = \"buyer_id\"`"),
+            ));
+        }
+        input.parse()
     }
 }
 
@@ -110,16 +125,17 @@ fn member(input: ParseStream<'_>) -> Result<Member> {
 
 impl Parse for Source {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let expected = "expected `message_keys`, `unique_key` or `property(\"name\")`";
+        let expected = "expected `message_keys`, `producer_key`, `unique_key` or `property(\"name\")`";
         let source: Ident = input.parse().map_err(|error| Error::new(error.span(), expected))?;
         match source.to_string().as_str() {
             "message_keys" => Ok(Self::MessageKeys),
             "unique_key" => Ok(Self::UniqueKey),
+            "producer_key" => Ok(Self::ProducerKey),
             "property" => property(&source, input).map(Self::Property),
             _ => Err(suggest::unknown(
                 "value of `key_from`",
                 &source,
-                &["message_keys", "unique_key", "property"],
+                &["message_keys", "producer_key", "unique_key", "property"],
             )),
         }
     }

@@ -6,7 +6,7 @@ use syn::{Error, Ident};
 const ALIKE: f64 = 0.8;
 
 /// `name` is none of `known`.
-pub(super) fn unknown(what: &str, name: &Ident, known: &[&str]) -> Error {
+pub(crate) fn unknown(what: &str, name: &Ident, known: &[&str]) -> Error {
     let written = name.to_string();
     let alike = |candidate: &&str| strsim::jaro_winkler(&written, candidate);
     let nearest = known.iter().copied().max_by(|a, b| alike(a).total_cmp(&alike(b)));

@@ -15,7 +15,7 @@ pub(crate) enum Text {
 
 impl Text {
     /// `name = ".."`.
-    pub(super) fn parse(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
+    pub(crate) fn parse(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
         super::equals(name, input, "\"..\"")?;
         let text = Self::value(input)?;
         text.check(name)?;

@@ -51,7 +51,7 @@ impl Purpose {
 }
 
 /// The broker refuses properties of more than 32,767 bytes; it adds some itself.
-const PROPERTIES_BYTES: usize = 32_767 - 1_024;
+pub(crate) const PROPERTIES_BYTES: usize = 32_767 - 1_024;
 
 /// Brokers take a timer of up to three days.
 const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);

@@ -19,6 +19,9 @@ pub enum DelayBy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Levels(Vec<Duration>);
 
+/// The wait of the last usual level.
+pub(crate) const LONGEST: Duration = Duration::from_hours(2);
+
 /// As brokers have them unless they are told otherwise.
 const USUAL: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
 

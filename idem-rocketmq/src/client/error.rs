@@ -100,6 +100,8 @@ pub(crate) enum ClientError {
     Filter { topic: String, filter: String, address: String, cause: String },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
+    #[error("cannot start the producer group {group}; the client said: {cause}")]
+    StartProducer { group: String, cause: String },
     #[error("cannot start the runtime of the RocketMQ client: {cause}")]
     Runtime { cause: String },
     #[error("cannot start a thread for the RocketMQ client")]
@@ -131,6 +133,6 @@ impl ClientError {
 
     /// Whether the same call can succeed later without a change by the user.
     pub(crate) fn is_retryable(&self) -> bool {
-        self.is_unreachable() || matches!(self, Self::Start { .. })
+        self.is_unreachable() || matches!(self, Self::Start { .. } | Self::StartProducer { .. })
     }
 }

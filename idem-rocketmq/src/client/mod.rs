@@ -14,46 +14,54 @@ mod error;
 mod gate;
 mod listener;
 mod message;
+mod outgoing;
+mod producer;
 mod reach;
 mod runtime;
+mod sending;
 mod session;
 mod settings;
 mod start;
+mod thread;
 mod tls;
 mod wire;
 
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
-pub(crate) use copy::Retry;
+pub(crate) use copy::{PROPERTIES_BYTES, Retry};
 pub use delay::DelayBy;
-pub(crate) use delay::Levels;
+pub(crate) use delay::{LONGEST as LONGEST_LEVEL, Levels};
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
+pub(crate) use outgoing::{Delay, Wire};
+pub(crate) use producer::{CheckBack, Half, ProducerClient, ProducerSettings};
 pub(crate) use reach::check_syntax as check_addresses;
+#[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;
-pub(crate) use settings::{ClientSettings, Expression};
+pub(crate) use sending::{Placed, SendFailure, place};
+pub(crate) use settings::{ClientSettings, Expression, check_credentials};
 pub use settings::{ConsumeFrom, Credentials, MessageTrace};
+#[cfg(feature = "embedded")]
 pub(crate) use start::text;
 pub use tls::Tls;
 
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
 use rocketmq_model::common::message::message_ext::MessageExt;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use session::Face;
+use thread::Life;
 
 /// A running member of a consumer group, with a producer for retries and dead letters.
 ///
 /// Dropping it stops it as [`Client::shutdown`] does, without waiting for the end.
 pub(crate) struct Client {
     face: Face,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
-    down: watch::Receiver<bool>,
+    life: Life,
 }
 
 impl Client {
@@ -69,11 +77,9 @@ impl Client {
         Box::pin(async move {
             settings.check()?;
             let (ready, started) = oneshot::channel();
-            let (stop, stopped) = oneshot::channel();
-            let (down_sender, down) = watch::channel(false);
-            session::spawn(settings, listener, session::Signals { ready, stopped, down: down_sender })?;
+            let life = session::spawn(settings, listener, ready)?;
             let face = started.await.map_err(|_| ClientError::Stopped)??;
-            Ok(Client { face, stop: Mutex::new(Some(stop)), down })
+            Ok(Client { face, life })
         })
     }
 
@@ -117,18 +123,12 @@ impl Client {
     /// back. Their messages come again, to this group's next owner of the queue, with the same count.
     pub(crate) fn shutdown(&self) -> BoxFuture<'static, ()> {
         self.begin_shutdown();
-        let mut down = self.down.clone();
-        Box::pin(async move {
-            // An error means that the sender is gone, which is the end as well.
-            let _ = down.wait_for(|down| *down).await;
-        })
+        self.life.ended()
     }
 
     fn begin_shutdown(&self) {
         self.face.close();
-        if let Some(stop) = self.stop.lock().take() {
-            let _ = stop.send(());
-        }
+        self.life.stop();
     }
 }
 

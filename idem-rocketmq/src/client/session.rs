@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer};
@@ -11,18 +10,16 @@ use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::RuntimeOwner;
 use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::copy::{self, Purpose};
 use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
+use super::thread::{self, Life};
 use super::tls::LoadedTls;
-use super::{ClientError, ClientSettings, Listener, runtime, start};
-
-/// The client polls large futures.
-const STACK_BYTES: usize = 8 << 20;
+use super::{ClientError, ClientSettings, Listener, start};
 
 /// Leaving takes a few requests to brokers, which may be gone.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -32,14 +29,6 @@ const LEAVE: Duration = Duration::from_secs(10);
 const COPIES: usize = 64;
 
 const END_TASKS: Duration = Duration::from_secs(2);
-
-/// How the thread and the [`Client`](super::Client) speak with each other.
-pub(super) struct Signals {
-    pub(super) ready: oneshot::Sender<Result<Face, ClientError>>,
-    /// Completes when the client is to stop, also by being dropped.
-    pub(super) stopped: oneshot::Receiver<()>,
-    pub(super) down: watch::Sender<bool>,
-}
 
 /// The side of a running client that requests are made to.
 pub(super) struct Face {
@@ -70,22 +59,16 @@ pub(super) struct Running {
     pub(super) tls: Option<LoadedTls>,
 }
 
+/// Starts the client on a thread of its own; `ready` gets its face or why there is none.
 pub(super) fn spawn(
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
-    signals: Signals,
-) -> Result<(), ClientError> {
-    let builder = thread::Builder::new().name("idem-rocketmq".to_owned()).stack_size(STACK_BYTES);
-    builder.spawn(move || live(settings, listener, signals)).map_err(ClientError::Thread).map(drop)
-}
-
-fn live(settings: ClientSettings, listener: Arc<dyn Listener>, signals: Signals) {
-    let Signals { ready, stopped, down } = signals;
-    match runtime::own_runtime("idem-rocketmq", settings.listener_threads) {
+    ready: oneshot::Sender<Result<Face, ClientError>>,
+) -> Result<Life, ClientError> {
+    thread::spawn(settings.listener_threads, move |owner, stopped| match owner {
         Ok(owner) => live_on(owner, settings, listener, ready, stopped),
-        Err(cause) => drop(ready.send(Err(ClientError::Runtime { cause }))),
-    }
-    down.send_replace(true);
+        Err(error) => drop(ready.send(Err(error))),
+    })
 }
 
 fn live_on(

@@ -113,6 +113,17 @@ impl Credentials {
     }
 }
 
+/// Which part is empty: the client signs with whatever it is given, and a broker then refuses it without a word.
+pub(crate) fn check_credentials(credentials: &Credentials) -> Option<&'static str> {
+    let parts = [
+        ("access key", Some(&credentials.access_key)),
+        ("secret key", Some(&credentials.secret_key)),
+        ("security token", credentials.security_token.as_ref()),
+    ];
+    let is_blank = |part: Option<&String>| part.is_some_and(|part| part.trim().is_empty());
+    parts.into_iter().find(|(_, part)| is_blank(*part)).map(|(what, _)| what)
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(redacted)")

@@ -85,11 +85,8 @@ async fn ask_the_servers(settings: &ClientSettings, tls: Option<&LoadedTls>) -> 
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set_namesrv_addr(settings.name_servers.join(";").into());
+    let mut config = plain_config(&settings.name_servers, settings.instance_name.clone());
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
-    config.set_instance_name(instance_name(settings).into());
-    config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
     match &settings.trace {
         MessageTrace::Off => {}
         MessageTrace::On => config.enable_trace = true,
@@ -105,13 +102,21 @@ fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientCo
     config
 }
 
+/// Of a client whose names are complete, so that it knows of no namespace.
+pub(super) fn plain_config(name_servers: &[String], name: Option<String>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set_namesrv_addr(name_servers.join(";").into());
+    config.set_namespace("".into());
+    config.set_instance_name(name.unwrap_or_else(unique_name).into());
+    config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
+    config
+}
+
 /// Two members with one name on one host would be one member to the brokers, and each would get half the messages.
-fn instance_name(settings: &ClientSettings) -> String {
+fn unique_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    settings.instance_name.clone().unwrap_or_else(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        format!("{}#{}#{since}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
-    })
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{}#{}#{since}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn consumer(

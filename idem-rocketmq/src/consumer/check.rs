@@ -6,7 +6,7 @@ use idem_core::{ADVISED_RETENTION, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{ClientError, Levels, MessageTrace, check_addresses};
+use crate::client::{ClientError, Levels, MessageTrace, check_addresses, check_credentials};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
@@ -44,17 +44,9 @@ impl Setup {
         Ok(Levels::parse(text).ok_or_else(fault)?)
     }
 
-    /// The client signs with whatever it is given, and a broker then refuses it without a word.
     fn check_credentials(&self) -> Result<(), Error> {
-        let Some(credentials) = &self.credentials else { return Ok(()) };
-        let parts = [
-            ("access key", Some(&credentials.access_key)),
-            ("secret key", Some(&credentials.secret_key)),
-            ("security token", credentials.security_token.as_ref()),
-        ];
-        let is_blank = |part: Option<&String>| part.is_some_and(|part| part.trim().is_empty());
-        match parts.into_iter().find(|(_, part)| is_blank(*part)) {
-            Some((what, _)) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
+        match self.credentials.as_ref().and_then(check_credentials) {
+            Some(what) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use cheetah_string::CheetahString;
 use rocketmq_broker::config::broker_config::BrokerConfig;
@@ -17,12 +18,18 @@ pub(super) struct Options {
     pub(super) delay_levels: String,
     pub(super) has_timer: bool,
     pub(super) auto_create: AutoCreate,
+    pub(super) check_transactions: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let delay_levels = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned();
-        Self { delay_levels, has_timer: true, auto_create: AutoCreate::default() }
+        Self {
+            delay_levels,
+            has_timer: true,
+            auto_create: AutoCreate::default(),
+            check_transactions: Duration::from_secs(30),
+        }
     }
 }
 
@@ -85,14 +92,20 @@ pub(super) fn broker(
     options: &Options,
 ) -> Result<ValidatedBrokerConfig, EmbeddedError> {
     let root: CheetahString = directory.join("store").to_string_lossy().into_owned().into();
+    let interval = u64::try_from(options.check_transactions.as_millis()).unwrap_or(u64::MAX).max(100);
+    let defaults = BrokerConfig::default();
     let mut broker = BrokerConfig {
+        transaction_check_interval: interval,
+        transaction_timeout: interval.min(defaults.transaction_timeout),
+        // Decisions that lie here while a check begins are overlooked.
+        transaction_op_batch_interval: (interval / 4).min(defaults.transaction_op_batch_interval),
         broker_ip1: Ipv4Addr::LOCALHOST.to_string().into(),
         listen_port: ports.broker.into(),
         store_path_root_dir: root.clone(),
         namesrv_addr: Some(format!("{}:{}", Ipv4Addr::LOCALHOST, ports.name_server).into()),
         auto_create_topic_enable: options.auto_create == AutoCreate::Allowed,
         broker_server_config: server(ports.broker),
-        ..BrokerConfig::default()
+        ..defaults
     };
     broker.broker_identity.broker_name = "embedded".into();
     let validated = ValidatedBrokerConfig::try_from_parts(broker, store(root, ports, options));

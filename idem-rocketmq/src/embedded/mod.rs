@@ -114,6 +114,14 @@ impl EmbeddedBrokerBuilder {
         self
     }
 
+    /// How often producers are asked for the state of transactions that nobody has ended, for tests that cannot
+    /// wait: 30 s by default. The first time is no later than that after the message came.
+    #[must_use]
+    pub fn transaction_check_interval(mut self, interval: Duration) -> Self {
+        self.options.check_transactions = interval;
+        self
+    }
+
     /// Whether a message for an unknown topic creates it; it does by default.
     #[must_use]
     pub fn auto_create_topics(mut self, allowed: AutoCreate) -> Self {

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use idem_core::{Fingerprint, IdempotencyKey, KeyError};
 
 use crate::delivery::Delivery;
+use crate::producer::key::PRODUCER_KEY;
 
 /// Where the idempotency key is taken from, when it is not in the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,20 @@ pub enum KeySource {
     /// business is better. The digest is there because some producers and brokers give one id to a whole
     /// batch of messages.
     UniqueKey,
+    /// The key under which a [`Producer`](crate::Producer) of idem sent the message, whatever the payload is.
+    ///
+    /// A message of another producer has none, which is the policy `missing_key`. The records are those of a
+    /// handler that takes the same key from its payload.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    ///
+    /// #[idempotent(key_from = producer_key, topic = "orders")]
+    /// async fn count(_: Bytes) {}
+    ///
+    /// let same = handler_with("orders", Raw, |_: Bytes| async {}).key_from(KeySource::ProducerKey);
+    /// ```
+    ProducerKey,
     /// A property of the message.
     Property(Cow<'static, str>),
 }
@@ -33,6 +48,10 @@ impl KeySource {
                 let digest = Fingerprint::of(delivery.body()).to_bytes();
                 IdempotencyKey::from_parts(&[&delivery.unique_key(), &digest])
             }
+            Self::ProducerKey => match delivery.property(PRODUCER_KEY) {
+                Some(text) => crate::producer::key::decode(text),
+                None => Err(KeyError::Missing { part: 1 }),
+            },
             Self::Property(name) => IdempotencyKey::new(delivery.property(name)),
         }
     }

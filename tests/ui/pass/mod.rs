@@ -16,3 +16,4 @@ mod attribute;
 mod hygiene;
 mod keys;
 mod library;
+mod message;

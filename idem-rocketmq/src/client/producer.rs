@@ -1,0 +1,420 @@
+//! A producer on a thread and a runtime of its own.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use rocketmq_client_rust::{
+    ClientRuntime, ClientRuntimeConfig, DefaultMQProducer, LocalTransactionState, SendResult,
+    TransactionListener,
+};
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_single::Message;
+use rocketmq_model::common::message::{MessageConst as Name, MessageTrait};
+use rocketmq_observability::TelemetryHandle;
+use rocketmq_runtime::RuntimeOwner;
+use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::outgoing::Wire;
+use super::sending::{self, Load, Placed, SendFailure};
+use super::thread::{self, Life};
+use super::{ClientError, Credentials, message, reach, start};
+use crate::delivery::Delivery;
+
+/// Sends at one time. The client's connection takes a few hundred requests and refuses more.
+const SENDS: usize = 128;
+
+/// Check-backs at one time.
+const CHECKS: u32 = 16;
+
+const LEAVE: Duration = Duration::from_secs(5);
+const END_TASKS: Duration = Duration::from_secs(2);
+
+/// How often brokers of topics with a check-back are looked for.
+const FIND_BROKERS: Duration = Duration::from_secs(2);
+const FIND_BROKERS_AGAIN: Duration = Duration::from_secs(20);
+
+/// What a [`ProducerClient`] needs to know.
+pub(crate) struct ProducerSettings {
+    /// The producer group, without namespace.
+    pub(crate) group: String,
+    pub(crate) name_servers: Vec<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) instance_name: Option<String>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) max_message_size: usize,
+    /// Topics, without namespace, whose brokers may ask for the state of a transaction.
+    pub(crate) checked_topics: Vec<String>,
+}
+
+/// Who answers for the transactions of the group.
+pub(crate) trait CheckBack: Send + Sync + 'static {
+    /// May block. A panic is answered as unknown.
+    fn check(&self, message: Delivery) -> LocalTransactionState;
+}
+
+/// A running member of a producer group.
+///
+/// Dropping it stops it as [`ProducerClient::shutdown`] does, without waiting for the end.
+pub(crate) struct ProducerClient {
+    face: Arc<Face>,
+    life: Life,
+}
+
+/// The side that requests are made to.
+struct Face {
+    handle: Handle,
+    producer: DefaultMQProducer,
+    /// Group with namespace.
+    group: String,
+    namespace: Option<String>,
+    open: AtomicBool,
+    sends: Semaphore,
+}
+
+/// A message that its broker keeps from consumers until it is told how the local transaction ended.
+pub(crate) struct Half {
+    message: Message,
+    result: SendResult,
+}
+
+impl ProducerSettings {
+    fn in_namespace(&self, name: &str) -> String {
+        in_namespace(self.namespace.as_deref(), name)
+    }
+}
+
+fn in_namespace(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
+        Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
+        _ => name.to_owned(),
+    }
+}
+
+impl ProducerClient {
+    /// Starts a producer; `checks` answers for transactions.
+    pub(crate) fn start(
+        settings: ProducerSettings,
+        checks: Option<Arc<dyn CheckBack>>,
+    ) -> BoxFuture<'static, Result<ProducerClient, ClientError>> {
+        Box::pin(async move {
+            let (ready, started) = oneshot::channel();
+            let life = thread::spawn(CHECKS * 2, move |owner, stopped| match owner {
+                Ok(owner) => live_on(owner, &settings, checks, ready, stopped),
+                Err(error) => drop(ready.send(Err(error))),
+            })?;
+            let face = started.await.map_err(|_| ClientError::Stopped)??;
+            Ok(ProducerClient { face, life })
+        })
+    }
+
+    /// Sends one message and waits for a broker's word. Once polled, it goes on when it is dropped.
+    pub(crate) fn send(
+        &self,
+        wire: Wire,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Placed, SendFailure>> {
+        let order = wire.order;
+        let load = Load::One(self.face.message(wire));
+        let sending = self.face.send(load, order, patience);
+        Box::pin(async move { sending.await.map(|result| sending::placed(&result)) })
+    }
+
+    /// Sends messages of one topic in one batch, all to one queue if they have an order.
+    pub(crate) fn send_batch(
+        &self,
+        wires: Vec<Wire>,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Placed, SendFailure>> {
+        let order = wires.first().and_then(|wire| wire.order);
+        let load = Load::Batch(wires.into_iter().map(|wire| self.face.message(wire)).collect());
+        let sending = self.face.send(load, order, patience);
+        Box::pin(async move { sending.await.map(|result| sending::placed(&result)) })
+    }
+
+    /// Hands a message to the connection and waits for nothing.
+    pub(crate) fn send_one_way(&self, wire: Wire) -> BoxFuture<'static, Result<(), SendFailure>> {
+        let order = wire.order;
+        let message = self.face.message(wire);
+        let face = Arc::clone(&self.face);
+        self.face.run(async move {
+            let sent = match order {
+                None => Box::pin(face.producer.send_oneway(message)).await,
+                Some(hash) => {
+                    Box::pin(face.producer.send_oneway_with_selector(message, sending::select, hash)).await
+                }
+            };
+            sent.map_err(|error| sending::failure(&error))
+        })
+    }
+
+    /// The number of queues that the topic is written to; an error says that no broker has it yet.
+    pub(crate) fn queues(&self, topic: &str) -> BoxFuture<'static, Option<usize>> {
+        let topic = in_namespace(self.face.namespace.as_deref(), topic).into();
+        let face = Arc::clone(&self.face);
+        let asking = self.face.run(async move {
+            let inner = face.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
+            let queues = Box::pin(inner.fetch_publish_message_queues(&topic)).await;
+            queues.map(|queues| queues.len()).map_err(|error| sending::failure(&error))
+        });
+        Box::pin(async move { asking.await.ok().filter(|queues| *queues > 0) })
+    }
+
+    /// Stores a message that consumers do not get before [`ProducerClient::end`].
+    pub(crate) fn prepare(
+        &self,
+        wire: Wire,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Half, SendFailure>> {
+        let order = wire.order;
+        let mut message = self.face.message(wire);
+        message.put_property(Name::PROPERTY_TRANSACTION_PREPARED.into(), "true".into());
+        message.put_property(Name::PROPERTY_PRODUCER_GROUP.into(), self.face.group.as_str().into());
+        let sending = self.face.send(Load::One(message.clone()), order, patience);
+        let face = Arc::clone(&self.face);
+        Box::pin(async move {
+            let result = sending.await?;
+            if sending::is_safe(&result) {
+                return Ok(Half { message, result });
+            }
+            let cause = format!("the half message is not safe at its broker ({})", result.send_status);
+            face.end(Half { message, result }, LocalTransactionState::RollbackMessage).await?;
+            Err(SendFailure::NotSent { cause })
+        })
+    }
+
+    /// Tells the broker how the local transaction ended. The broker does not answer: when this is lost, it asks.
+    pub(crate) fn end(
+        &self,
+        half: Half,
+        state: LocalTransactionState,
+    ) -> BoxFuture<'static, Result<(), SendFailure>> {
+        self.face.end(half, state)
+    }
+
+    /// Ends every task of the client; calling it again waits for the same end.
+    pub(crate) fn shutdown(&self) -> BoxFuture<'static, ()> {
+        self.begin_shutdown();
+        self.life.ended()
+    }
+
+    fn begin_shutdown(&self) {
+        self.face.open.store(false, Ordering::Release);
+        self.life.stop();
+    }
+}
+
+impl Drop for ProducerClient {
+    fn drop(&mut self) {
+        self.begin_shutdown();
+    }
+}
+
+impl Face {
+    fn message(&self, wire: Wire) -> Message {
+        let topic = in_namespace(self.namespace.as_deref(), &wire.topic);
+        wire.message(topic)
+    }
+
+    fn send(
+        self: &Arc<Self>,
+        load: Load,
+        order: Option<i32>,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<SendResult, SendFailure>> {
+        let face = Arc::clone(self);
+        self.run(async move {
+            let deadline = Instant::now() + patience;
+            let waiting = tokio::time::timeout_at(deadline.into(), face.sends.acquire());
+            let _permit = match waiting.await {
+                Ok(Ok(permit)) => permit,
+                Ok(Err(_)) => return Err(SendFailure::Stopped),
+                Err(_) => {
+                    let cause = format!("{SENDS} other sends were under way all the time");
+                    return Err(SendFailure::NotSent { cause });
+                }
+            };
+            sending::send(&face.producer, &load, order, deadline).await
+        })
+    }
+
+    fn end(
+        self: &Arc<Self>,
+        half: Half,
+        state: LocalTransactionState,
+    ) -> BoxFuture<'static, Result<(), SendFailure>> {
+        let face = Arc::clone(self);
+        self.run(async move {
+            // The client's future holds a `&dyn MessageTrait` and so cannot move between threads.
+            let handle = Handle::current();
+            let ending = tokio::task::spawn_blocking(move || {
+                let Some(inner) = face.producer.default_mq_producer_impl() else {
+                    return Err(SendFailure::Stopped);
+                };
+                let ended = handle.block_on(inner.end_transaction(&half.message, &half.result, state, None));
+                ended.map_err(|error| sending::failure(&error))
+            });
+            ending.await.unwrap_or(Err(SendFailure::Stopped))
+        })
+    }
+
+    /// Runs on the client's runtime, so that it works on any executor of the caller's and goes on without it.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, SendFailure>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, SendFailure>> {
+        let open = self.open.load(Ordering::Acquire);
+        let handle = self.handle.clone();
+        Box::pin(async move {
+            if !open {
+                return Err(SendFailure::Stopped);
+            }
+            // The runtime goes away only with the producer; what was under way may have arrived.
+            let cause = || "the producer was shut down meanwhile".to_owned();
+            handle
+                .spawn(Box::pin(work))
+                .await
+                .unwrap_or_else(|_| Err(SendFailure::MaybeSent { cause: cause() }))
+        })
+    }
+}
+
+fn live_on(
+    owner: RuntimeOwner,
+    settings: &ProducerSettings,
+    checks: Option<Arc<dyn CheckBack>>,
+    ready: oneshot::Sender<Result<Arc<Face>, ClientError>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    owner.block_on(async {
+        match start(&owner, settings, checks).await {
+            Ok(running) => {
+                let face = Arc::new(Face {
+                    handle: Handle::current(),
+                    producer: running.producer.clone(),
+                    group: settings.in_namespace(&settings.group),
+                    namespace: settings.namespace.clone(),
+                    open: AtomicBool::new(true),
+                    sends: Semaphore::new(SENDS),
+                });
+                if ready.send(Ok(face)).is_ok() {
+                    let _ = stopped.await;
+                }
+                running.stop().await;
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+        owner.shutdown_tasks_until(ShutdownDeadline::after(END_TASKS)).await;
+    });
+    owner.shutdown_background();
+}
+
+/// What has to be ended.
+struct Running {
+    runtime: Arc<ClientRuntime>,
+    producer: DefaultMQProducer,
+    chore: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    async fn stop(mut self) {
+        if let Some(chore) = self.chore {
+            chore.abort();
+        }
+        if timeout(LEAVE, Box::pin(self.producer.shutdown())).await.is_err() {
+            tracing::warn!("the RocketMQ producer did not stop within {LEAVE:?}; its tasks are cancelled");
+        }
+        self.runtime.shutdown_until(ShutdownDeadline::after(END_TASKS)).await;
+    }
+}
+
+async fn start(
+    owner: &RuntimeOwner,
+    settings: &ProducerSettings,
+    checks: Option<Arc<dyn CheckBack>>,
+) -> Result<Running, ClientError> {
+    reach::check(&settings.name_servers, None, &settings.checked_topics).await?;
+    let failed = |error: rocketmq_client_rust::ClientError| ClientError::StartProducer {
+        group: settings.group.clone(),
+        cause: start::text(&error),
+    };
+    let context = owner.root_context().component("client");
+    let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
+    let runtime = runtime.map_err(failed)?;
+    let mut builder = DefaultMQProducer::builder(Arc::clone(&runtime))
+        .client_config(start::plain_config(&settings.name_servers, settings.instance_name.clone()))
+        .producer_group(settings.in_namespace(&settings.group))
+        .retry_times_when_send_failed(0)
+        .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX));
+    if let Some(credentials) = &settings.credentials {
+        builder = builder.rpc_hook(Arc::new(credentials.hook()));
+    }
+    let mut producer = builder.build();
+    Box::pin(producer.start()).await.map_err(failed)?;
+    let chore = match checks {
+        Some(checks) => Some(answer_checks(&producer, settings, checks).map_err(failed)?),
+        None => None,
+    };
+    Ok(Running { runtime, producer, chore })
+}
+
+/// Registers for check-backs, and keeps the brokers of their topics told that this member is there: a member that
+/// has sent nothing yet is otherwise asked nothing.
+fn answer_checks(
+    producer: &DefaultMQProducer,
+    settings: &ProducerSettings,
+    checks: Arc<dyn CheckBack>,
+) -> Result<JoinHandle<()>, rocketmq_client_rust::ClientError> {
+    let inner = producer.default_mq_producer_impl().cloned();
+    let inner = inner.ok_or_else(rocketmq_client_rust::ClientError::not_started)?;
+    let (group, namespace) = (settings.group.clone(), settings.namespace.clone());
+    inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks }));
+    inner.init_transaction_env(CHECKS, CHECKS, 2_000)?;
+    let topics: Vec<cheetah_string::CheetahString> =
+        settings.checked_topics.iter().map(|topic| settings.in_namespace(topic).into()).collect();
+    Ok(tokio::spawn(async move {
+        while let Ok(client) = inner.get_mq_client_factory() {
+            for topic in &topics {
+                Box::pin(client.update_topic_route_info_from_name_server_topic(topic)).await;
+            }
+            Box::pin(client.send_heartbeat_to_all_broker_with_lock()).await;
+            let known = client.topic_route_snapshot();
+            let all = topics.iter().all(|topic| known.contains_key(topic));
+            drop(client);
+            sleep(if all { FIND_BROKERS_AGAIN } else { FIND_BROKERS }).await;
+        }
+    }))
+}
+
+/// The client's listener, which blocks one of its threads for each check-back.
+struct Listener {
+    group: String,
+    namespace: Option<String>,
+    checks: Arc<dyn CheckBack>,
+}
+
+impl TransactionListener for Listener {
+    /// idem runs the local work itself, where the user's future is. The client's default would be to commit.
+    fn execute_local_transaction(
+        &self,
+        _: &dyn MessageTrait,
+        _: Option<&(dyn std::any::Any + Send + Sync)>,
+    ) -> LocalTransactionState {
+        LocalTransactionState::Unknown
+    }
+
+    fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
+        let mut delivery = message::delivery(message, &self.group);
+        let prefix = in_namespace(self.namespace.as_deref(), "");
+        if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
+            delivery.topic = topic.into();
+        }
+        self.checks.check(delivery)
+    }
+}

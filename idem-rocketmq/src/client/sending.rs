@@ -1,0 +1,240 @@
+//! Attempts to send, until one is confirmed, one is refused, or the time is over.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use rocketmq_client_rust::{
+    ClientError as Cause, DefaultMQProducer, MQClientException, SendResult, SendStatus,
+};
+use rocketmq_error::{
+    CORE_ARGUMENT_INVALID, ErrorDescriptor, TRANSPORT_ADMISSION_QUEUE_SATURATED,
+    TRANSPORT_CONNECTION_TIMEOUT, TRANSPORT_DNS_FAILED,
+};
+use rocketmq_model::common::message::message_queue::MessageQueue;
+use rocketmq_model::common::message::message_single::Message;
+use tokio::time::sleep;
+
+use super::start;
+
+/// Time for one attempt, so that a broker that hangs leaves time for another.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where the broker put a message, or the first one of a batch.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Placed {
+    pub(crate) unique_key: String,
+    pub(crate) broker: String,
+    pub(crate) queue: i32,
+    pub(crate) offset: u64,
+}
+
+/// Why a message was not confirmed.
+#[derive(Debug)]
+pub(crate) enum SendFailure {
+    /// A broker said no, and would say so again.
+    Refused { code: i32, cause: String },
+    /// No attempt can have reached a broker's log.
+    NotSent { cause: String },
+    /// An attempt may have been stored, although no broker confirmed it.
+    MaybeSent { cause: String },
+    /// The producer had been shut down before.
+    Stopped,
+}
+
+/// What one attempt's error says.
+enum Meaning {
+    Refused(i32),
+    NotSent,
+    MaybeSent,
+}
+
+/// What is sent.
+pub(super) enum Load {
+    One(Message),
+    Batch(Vec<Message>),
+}
+
+impl Load {
+    pub(super) fn topic(&self) -> &str {
+        let message = match self {
+            Self::One(message) => Some(message),
+            Self::Batch(messages) => messages.first(),
+        };
+        message.map(|message| message.topic().as_str()).unwrap_or_default()
+    }
+
+    /// One attempt. Boxed, because the client's futures are large.
+    fn attempt<'a>(
+        &self,
+        producer: &'a DefaultMQProducer,
+        order: Option<i32>,
+        millis: u64,
+    ) -> BoxFuture<'a, Result<Option<SendResult>, Cause>> {
+        match (self, order) {
+            (Self::One(message), None) => Box::pin(producer.send_with_timeout(message.clone(), millis)),
+            (Self::One(message), Some(hash)) => {
+                Box::pin(producer.send_with_selector_timeout(message.clone(), select, hash, millis))
+            }
+            (Self::Batch(messages), None) => {
+                let messages = messages.clone();
+                Box::pin(async move { producer.send_batch_with_timeout(messages, millis).await.map(Some) })
+            }
+            (Self::Batch(messages), Some(hash)) => {
+                let (topic, messages) = (self.topic().into(), messages.clone());
+                Box::pin(async move {
+                    let Some(inner) = producer.default_mq_producer_impl() else {
+                        return Err(Cause::not_started());
+                    };
+                    let queues = inner.fetch_publish_message_queues(&topic).await?;
+                    let queue = pick(&queues, hash).ok_or_else(no_route)?;
+                    producer.send_batch_to_queue_with_timeout(messages, queue, millis).await.map(Some)
+                })
+            }
+        }
+    }
+}
+
+fn no_route() -> Cause {
+    /// `NOT_FOUND_TOPIC_EXCEPTION` of the client.
+    const NOT_FOUND_TOPIC: i32 = 10_005;
+    MQClientException::new_with_code(NOT_FOUND_TOPIC, "the topic has no queue").into()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the client's signature")]
+pub(super) fn select(queues: &[MessageQueue], _: &Message, hash: &i32) -> Option<MessageQueue> {
+    pick(queues, *hash)
+}
+
+/// The queue of a hash, as Java's `SelectMessageQueueByHash` chooses it from the queues in their order.
+fn pick(queues: &[MessageQueue], hash: i32) -> Option<MessageQueue> {
+    let mut queues: Vec<_> = queues.iter().collect();
+    queues.sort_by_key(|queue| (queue.broker_name().clone(), queue.queue_id()));
+    queues.get(place(hash, queues.len())?).map(|queue| (*queue).clone())
+}
+
+/// Java's remainder, made positive.
+pub(crate) fn place(hash: i32, queues: usize) -> Option<usize> {
+    let queues = i64::try_from(queues).ok().filter(|queues| *queues > 0)?;
+    usize::try_from((i64::from(hash) % queues).abs()).ok()
+}
+
+/// Sends until a broker confirms, with pauses that grow. Must run on the client's runtime.
+pub(super) async fn send(
+    producer: &DefaultMQProducer,
+    load: &Load,
+    order: Option<i32>,
+    deadline: Instant,
+) -> Result<SendResult, SendFailure> {
+    let topic = load.topic().to_owned();
+    let mut maybe = false;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        let cause = match load.attempt(producer, order, millis).await {
+            Ok(Some(result)) => return Ok(result),
+            Ok(None) => {
+                maybe = true;
+                "the client gave no result".to_owned()
+            }
+            Err(error) => {
+                let cause = start::text(&error);
+                match meaning(&error) {
+                    Meaning::Refused(code) if maybe => {
+                        return Err(SendFailure::MaybeSent {
+                            cause: format!("{cause} (response code {code})"),
+                        });
+                    }
+                    Meaning::Refused(code) => return Err(SendFailure::Refused { code, cause }),
+                    Meaning::MaybeSent => maybe = true,
+                    Meaning::NotSent => {}
+                }
+                cause
+            }
+        };
+        if Instant::now() + pause >= deadline {
+            return Err(if maybe {
+                SendFailure::MaybeSent { cause }
+            } else {
+                SendFailure::NotSent { cause }
+            });
+        }
+        tracing::debug!(topic, cause, "a send failed and is tried again");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let refreshing = refresh_route(producer, &topic);
+        let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
+    }
+}
+
+/// Asks the name server where the topic is: the client by itself asks every 10 s, and until then keeps to a broker
+/// that has gone or does not know of one that has come back.
+fn refresh_route<'a>(
+    producer: &'a DefaultMQProducer,
+    topic: &'a str,
+) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    Box::pin(async move {
+        let Some(inner) = producer.default_mq_producer_impl() else { return };
+        if let Ok(client) = inner.get_mq_client_factory() {
+            client.update_topic_route_info_from_name_server_topic(&topic.into()).await;
+        }
+    })
+}
+
+/// The failure of a request that is not repeated.
+pub(super) fn failure(error: &Cause) -> SendFailure {
+    let cause = start::text(error);
+    match meaning(error) {
+        Meaning::Refused(code) => SendFailure::Refused { code, cause },
+        Meaning::NotSent => SendFailure::NotSent { cause },
+        Meaning::MaybeSent => SendFailure::MaybeSent { cause },
+    }
+}
+
+/// Whatever is not known to be harmless counts as maybe sent.
+fn meaning(error: &Cause) -> Meaning {
+    /// `SYSTEM_BUSY` and `SERVICE_NOT_AVAILABLE`: the broker put the message nowhere, for now.
+    const NOT_NOW: [i32; 2] = [2, 14];
+    /// `MESSAGE_ILLEGAL`, `NO_PERMISSION`, `TOPIC_NOT_EXIST`.
+    const REFUSED: [i32; 3] = [13, 16, 17];
+    /// `CONNECT_BROKER`, `BROKER_NOT_EXIST`, `NO_NAME_SERVER`, `NOT_FOUND_TOPIC`: codes of the client.
+    const NO_ROUTE: [i32; 4] = [10_001, 10_003, 10_004, 10_005];
+    match error.broker_response_code() {
+        Some(code) if REFUSED.contains(&code) => return Meaning::Refused(code),
+        Some(code) if NOT_NOW.contains(&code) => return Meaning::NotSent,
+        Some(_) => return Meaning::MaybeSent,
+        None => {}
+    }
+    if let Some(exception) = error.source_ref::<MQClientException>() {
+        return match exception.response_code() {
+            code if REFUSED.contains(&code) => Meaning::Refused(code),
+            code if NO_ROUTE.contains(&code) => Meaning::NotSent,
+            _ if exception.to_string().contains("No route info") => Meaning::NotSent,
+            _ => Meaning::MaybeSent,
+        };
+    }
+    let is = |known: &[&'static ErrorDescriptor]| known.iter().any(|known| error.is(known));
+    if is(&[&TRANSPORT_ADMISSION_QUEUE_SATURATED, &TRANSPORT_DNS_FAILED, &TRANSPORT_CONNECTION_TIMEOUT]) {
+        return Meaning::NotSent;
+    }
+    if is(&[&CORE_ARGUMENT_INVALID]) { Meaning::Refused(0) } else { Meaning::MaybeSent }
+}
+
+pub(super) fn placed(result: &SendResult) -> Placed {
+    let queue = result.message_queue.as_ref();
+    Placed {
+        unique_key: result.msg_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        broker: queue.map(|queue| queue.broker_name().to_string()).unwrap_or_default(),
+        queue: queue.map(MessageQueue::queue_id).unwrap_or_default(),
+        offset: result.queue_offset,
+    }
+}
+
+/// Whether a half message is as safe as its broker makes messages.
+pub(super) fn is_safe(result: &SendResult) -> bool {
+    result.send_status == SendStatus::SendOk
+}

@@ -1,0 +1,207 @@
+//! The producer's settings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use idem_core::HandlerError;
+
+use super::Producer;
+use super::check::MAX_MESSAGE_SIZE;
+use super::transaction::{CheckBacks, TransactionState};
+use crate::client::{
+    ClientError, Credentials, DelayBy, ProducerClient, ProducerSettings, check_addresses, check_credentials,
+};
+use crate::delivery::Delivery;
+use crate::error::Kind;
+use crate::{Error, names};
+
+/// Says how a producer works. Made by [`Producer::builder`].
+#[must_use = "a producer does nothing until it is started"]
+pub struct ProducerBuilder {
+    pub(super) group: String,
+    name_servers: Vec<String>,
+    namespace: Option<String>,
+    instance_name: Option<String>,
+    credentials: Option<Credentials>,
+    pub(super) delay_by: DelayBy,
+    pub(super) send_timeout: Duration,
+    pub(super) transaction_timeout: Duration,
+    pub(super) max_message_size: usize,
+    check_backs: CheckBacks,
+}
+
+impl ProducerBuilder {
+    pub(super) fn new(group: String) -> Self {
+        Self {
+            group,
+            name_servers: Vec::new(),
+            namespace: None,
+            instance_name: None,
+            credentials: None,
+            delay_by: DelayBy::Timer,
+            send_timeout: Duration::from_secs(30),
+            transaction_timeout: Duration::from_secs(30),
+            max_message_size: MAX_MESSAGE_SIZE,
+            check_backs: CheckBacks::default(),
+        }
+    }
+
+    /// Adds a name server, `host:port`, or several with semicolons between them.
+    pub fn name_server(mut self, address: impl Into<String>) -> Self {
+        let addresses = address.into();
+        self.name_servers.extend(addresses.split(';').map(|address| address.trim().to_owned()));
+        self
+    }
+
+    /// The RocketMQ namespace of group and topics.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// The name of this instance among those on the same machine. A unique one by default.
+    pub fn instance_name(mut self, name: impl Into<String>) -> Self {
+        self.instance_name = Some(name.into());
+        self
+    }
+
+    /// The access key and secret key for a broker with access control.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// How a delay is asked from the broker. By timer by default, to the second and up to three days, which is for
+    /// brokers that have timer messages switched on; by level it is rounded up, to two hours at most.
+    pub fn delay_by(mut self, by: DelayBy) -> Self {
+        self.delay_by = by;
+        self
+    }
+
+    /// How long a send tries before it fails. 30 s by default, which outlasts the restart of a broker.
+    pub fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.send_timeout = timeout;
+        self
+    }
+
+    /// How long the local work of a transaction may take before it is cancelled. 30 s by default.
+    ///
+    /// Brokers ask for a transaction's state after 6 s, and again every 30 s, 15 times: the check-back must say
+    /// [`Unknown`](TransactionState::Unknown) while the work may still be under way.
+    pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
+        self.transaction_timeout = timeout;
+        self
+    }
+
+    /// The longest body that is sent, in bytes. 4 MiB by default, as brokers have it.
+    pub fn max_message_size(mut self, bytes: usize) -> Self {
+        self.max_message_size = bytes;
+        self
+    }
+
+    /// Who answers when a broker asks how a transaction of this topic ended, because nobody has told it: the
+    /// process died, or its answer was lost. Every member of the group is asked, so each needs the same answer from
+    /// the same database.
+    ///
+    /// An error, a panic, and an answer that takes longer than 30 s count as
+    /// [`Unknown`](TransactionState::Unknown): the broker asks again, 15 times in all as it comes, and then drops
+    /// the message. It runs on the runtime on which the producer was started.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    ///
+    /// # async fn order_exists(_: Option<&str>) -> Result<bool, std::io::Error> { Ok(true) }
+    /// async fn is_paid(message: Delivery) -> Result<TransactionState, HandlerError> {
+    ///     // Says `Commit` only of what has been committed. What is not there yet may still come.
+    ///     Ok(match order_exists(message.keys()).await? {
+    ///         true => TransactionState::Commit,
+    ///         false => TransactionState::Unknown,
+    ///     })
+    /// }
+    ///
+    /// let builder = Producer::builder("shop").name_server("127.0.0.1:9876").check_back("orders", is_paid);
+    /// ```
+    pub fn check_back<F, Fut>(mut self, topic: impl Into<String>, check: F) -> Self
+    where
+        F: Fn(Delivery) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<TransactionState, HandlerError>> + Send + 'static,
+    {
+        self.check_backs.add(topic.into(), Box::new(move |message| check(message).boxed()));
+        self
+    }
+
+    /// Looks for every mistake that needs no server to be seen: to be called in a unit test.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), but for what only a server can tell.
+    pub fn check(&self) -> Result<(), Error> {
+        let reserved = ["DEFAULT_PRODUCER", "CLIENT_INNER_PRODUCER"].contains(&self.group.as_str());
+        let fault = names::group_fault(&self.group).or(reserved.then_some("is reserved for RocketMQ itself"));
+        if let Some(fault) = fault {
+            return Err(Kind::ProducerGroup { group: self.group.clone(), fault }.into());
+        }
+        if self.name_servers.is_empty() {
+            return Err(Kind::NoNameServerToSend { group: self.group.clone() }.into());
+        }
+        check_addresses(&self.name_servers).map_err(Kind::Client)?;
+        if let Some(what) = self.credentials.as_ref().and_then(check_credentials) {
+            return Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into());
+        }
+        let times = [("send_timeout", self.send_timeout), ("transaction_timeout", self.transaction_timeout)];
+        if let Some((what, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
+            return Err(Kind::ZeroTime { group: self.group.clone(), what }.into());
+        }
+        match self.check_backs.topics().find_map(|topic| Some((topic, names::topic_fault(topic)?))) {
+            Some((topic, fault)) => {
+                Err(Kind::Client(ClientError::Topic { topic: topic.to_owned(), fault }).into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the producer. It has a thread and a runtime of its own, so it works from any executor.
+    ///
+    /// # Errors
+    /// Something in the setup is wrong, or no name server is in reach within 3 s; the error says which. A
+    /// check-back needs a tokio runtime to run on.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops what was started.
+    pub fn start(self) -> BoxFuture<'static, Result<Producer, Error>> {
+        Box::pin(async move {
+            self.check()?;
+            let settings = ProducerSettings {
+                group: self.group.clone(),
+                name_servers: self.name_servers.clone(),
+                namespace: self.namespace.clone(),
+                instance_name: self.instance_name.clone(),
+                credentials: self.credentials.clone(),
+                max_message_size: self.max_message_size,
+                checked_topics: self.check_backs.topics().map(str::to_owned).collect(),
+            };
+            let checks = self.check_backs.clone().on_this_runtime(&self.group)?;
+            let client = ProducerClient::start(settings, checks).await.map_err(Kind::Client)?;
+            tracing::info!(group = self.group, "producer started");
+            Ok(Producer::new(self, client))
+        })
+    }
+
+    pub(super) fn has_check_back(&self, topic: &str) -> bool {
+        self.check_backs.topics().any(|known| known == topic)
+    }
+}
+
+impl fmt::Debug for ProducerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerBuilder")
+            .field("group", &self.group)
+            .field("name_servers", &self.name_servers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// For `Producer`, which is made of the builder.
+pub(super) type Settings = Arc<ProducerBuilder>;

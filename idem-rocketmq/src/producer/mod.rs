@@ -1,0 +1,453 @@
+//! The producer: messages with an idempotency key, so that what is sent twice is handled once.
+
+#![doc = include_str!("../docs/producer.md")]
+
+mod batch;
+mod builder;
+mod check;
+mod error;
+pub(crate) mod key;
+mod message;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod wire;
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use self::batch::Item;
+pub use self::builder::ProducerBuilder;
+use self::builder::Settings;
+pub use self::check::MessageFault;
+pub use self::error::{SendAllError, SendError, TransactionError};
+pub use self::message::{Message, OutgoingMessage};
+pub use self::transaction::TransactionState;
+use self::transaction::Undecided;
+use crate::client::{DelayBy, Placed, ProducerClient, SendFailure, Wire, place};
+
+/// Sends messages under their idempotency keys. Clones share one connection; dropping the last one stops it.
+///
+/// ```no_run
+/// use idem_rocketmq::prelude::*;
+///
+/// #[derive(Serialize, Message)]
+/// #[message(topic = "orders", tag = "PAID", key = "order_id", order_by = "buyer_id")]
+/// struct OrderPaid { order_id: String, buyer_id: u64, amount_cents: i64 }
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let producer = Producer::builder("shop").name_server("127.0.0.1:9876").start().await?;
+/// producer.send(&OrderPaid { order_id: "7".into(), buyer_id: 1, amount_cents: 995 }).await?;
+/// producer.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Producer(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    client: ProducerClient,
+}
+
+/// Where a broker stored a message.
+#[derive(Debug, Clone)]
+pub struct Sent(Placed);
+
+impl Sent {
+    /// The id that the client gave (`UNIQ_KEY`), by which brokers find the message.
+    pub fn unique_key(&self) -> &str {
+        &self.0.unique_key
+    }
+
+    /// The name of the broker.
+    pub fn broker(&self) -> &str {
+        &self.0.broker
+    }
+
+    /// The number of the message queue.
+    pub fn queue(&self) -> u32 {
+        u32::try_from(self.0.queue).unwrap_or_default()
+    }
+
+    /// The offset in the queue; of a delayed or a transactional message, the one where it waits.
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+}
+
+impl Producer {
+    /// A producer of the group `group`.
+    pub fn builder(group: impl Into<String>) -> ProducerBuilder {
+        ProducerBuilder::new(group.into())
+    }
+
+    fn new(settings: ProducerBuilder, client: ProducerClient) -> Self {
+        Self(Arc::new(Inner { settings: Arc::new(settings), client }))
+    }
+
+    /// Sends a message and waits until a broker has it.
+    ///
+    /// What fails is tried again within the [send's time](ProducerBuilder::send_timeout), under the same key. With
+    /// an order (`order_by`), the message goes to the queue of its value.
+    ///
+    /// # Errors
+    /// See [`SendError`]; [`is_maybe_sent`](SendError::is_maybe_sent) is the one to think about.
+    ///
+    /// # Cancel safety
+    /// Once polled, the send goes on when the future is dropped: the message may be stored.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn example(producer: Producer) -> Result<(), Box<dyn std::error::Error>> {
+    /// let sent = producer.send(&OutgoingMessage::new("orders", "order-7", "paid")).await?;
+    /// println!("queue {} of {}", sent.queue(), sent.broker());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send<M: Message + ?Sized>(&self, message: &M) -> BoxFuture<'static, Result<Sent, SendError>> {
+        self.send_outgoing(message.to_outgoing())
+    }
+
+    /// Sends a message that consumers get after this time.
+    ///
+    /// # Errors and cancel safety
+    /// As [`send`](Self::send).
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn example(producer: Producer, reminder: OutgoingMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// producer.send_after(&reminder, std::time::Duration::from_secs(30 * 60)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_after<M: Message + ?Sized>(
+        &self,
+        message: &M,
+        delay: Duration,
+    ) -> BoxFuture<'static, Result<Sent, SendError>> {
+        self.send_outgoing(message.to_outgoing().after(delay))
+    }
+
+    /// Sends a message that consumers get at this time, or at once if it has passed.
+    ///
+    /// # Errors and cancel safety
+    /// As [`send`](Self::send).
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn example(producer: Producer, reminder: OutgoingMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// let noon = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    /// producer.send_at(&reminder, noon).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_at<M: Message + ?Sized>(
+        &self,
+        message: &M,
+        time: SystemTime,
+    ) -> BoxFuture<'static, Result<Sent, SendError>> {
+        self.send_outgoing(message.to_outgoing().at(time))
+    }
+
+    /// Hands a message to the connection and waits for no answer: it may be lost, and nobody is told.
+    ///
+    /// # Errors
+    /// The message is wrong, or no broker of its topic is known.
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn example(producer: Producer, click: OutgoingMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// producer.send_one_way(&click).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send_one_way<M: Message + ?Sized>(
+        &self,
+        message: &M,
+    ) -> BoxFuture<'static, Result<(), SendError>> {
+        let (this, message) = (self.clone(), message.to_outgoing());
+        Box::pin(async move {
+            let topic = message.topic.clone();
+            let wire = this.0.wire(message)?;
+            let sent = this.0.client.send_one_way(wire).await;
+            this.0.report(&topic, "one_way", 1, sent)
+        })
+    }
+
+    /// Sends many messages, in batches of one topic each; messages with an order go to their queues and keep it.
+    ///
+    /// All are looked at before the first one is sent. The batches go out one after the other, and the first one
+    /// that fails is the last. Each has the [send's time](ProducerBuilder::send_timeout).
+    ///
+    /// # Errors
+    /// [`SendAllError`] says which messages are stored, which may be, and which are not.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the batch under way goes on, and no other begins.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn example(producer: Producer, orders: Vec<OutgoingMessage>) {
+    /// if let Err(error) = producer.send_all(&orders).await {
+    ///     let again: Vec<_> = error.not_sent().iter().map(|place| &orders[*place]).collect();
+    ///     eprintln!("{error}; {} to be sent again", again.len());
+    /// }
+    /// # }
+    /// ```
+    pub fn send_all<'m, M: Message + 'm>(
+        &self,
+        messages: impl IntoIterator<Item = &'m M>,
+    ) -> BoxFuture<'static, Result<(), SendAllError>> {
+        let this = self.clone();
+        let messages: Vec<_> = messages.into_iter().map(Message::to_outgoing).collect();
+        Box::pin(async move { this.0.send_all(messages).await })
+    }
+
+    /// Runs local work, and lets consumers have the message only if the work succeeded.
+    ///
+    /// Needs a tokio runtime, for the time-out. The message is stored first, out of the consumers' sight; then the work runs, here in this future. When it
+    /// returns `Ok`, the broker is told to commit. In every other case the broker is told nothing and asks the
+    /// [check-back](ProducerBuilder::check_back) how the work ended: after an error too, because an error of a
+    /// database's commit leaves open whether it happened. A broker may commit a message twice by itself; idem's
+    /// consumers handle it once.
+    ///
+    /// # Errors
+    /// See [`TransactionError`]. In no case of an error has idem told the broker to commit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work; the check-back decides.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn insert_order() -> Result<u64, std::io::Error> { Ok(1) }
+    /// # async fn example(producer: Producer, paid: OutgoingMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// let order = producer.transaction(&paid, || async { insert_order().await }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn transaction<M, F, Fut, T, E>(
+        &self,
+        message: &M,
+        local_work: F,
+    ) -> Result<T, TransactionError<E>>
+    where
+        M: Message + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let message = message.to_outgoing();
+        let topic = message.topic.clone();
+        let undecided = self.0.prepare(message).await.map_err(TransactionError::NotPrepared)?;
+        let working = AssertUnwindSafe(async { local_work().await }).catch_unwind();
+        let worked = tokio::time::timeout(self.0.settings.transaction_timeout, working).await;
+        let (state, result) = match worked {
+            Ok(Ok(Ok(value))) => (TransactionState::Commit, Ok(value)),
+            Ok(Ok(Err(error))) => (TransactionState::Unknown, Err(TransactionError::Failed(error))),
+            Ok(Err(_)) => (TransactionState::Unknown, Err(TransactionError::Panicked)),
+            Err(_) => (TransactionState::Unknown, Err(TransactionError::TimedOut)),
+        };
+        self.0.decide(undecided, state, &topic).await;
+        result
+    }
+
+    /// Stops the producer for all its clones. Sends that are under way may fail.
+    ///
+    /// # Cancel safety
+    /// Once called, the shutdown goes on when the future is dropped.
+    pub fn shutdown(&self) -> BoxFuture<'static, ()> {
+        self.0.client.shutdown()
+    }
+
+    fn send_outgoing(&self, message: OutgoingMessage) -> BoxFuture<'static, Result<Sent, SendError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let topic = message.topic.clone();
+            let wire = this.0.wire(message)?;
+            let sent = this.0.client.send(wire, this.0.settings.send_timeout).await;
+            this.0.report(&topic, "sent", 1, sent).map(Sent)
+        })
+    }
+}
+
+impl Inner {
+    fn group(&self) -> &str {
+        &self.settings.group
+    }
+
+    fn delay_by(&self) -> DelayBy {
+        self.settings.delay_by
+    }
+
+    /// The message as the client takes it, or what is wrong with it.
+    fn wire(&self, message: OutgoingMessage) -> Result<Wire, SendError> {
+        match message.check_for(self.settings.max_message_size, self.delay_by()) {
+            Ok(()) => Ok(message.into_wire(self.delay_by())),
+            Err(fault) => {
+                let error = SendError::invalid(self.group(), &message.topic, fault);
+                self.count(&message.topic, error.outcome(), 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// One event and one count for a send.
+    fn report<T>(
+        &self,
+        topic: &str,
+        outcome: &'static str,
+        messages: usize,
+        sent: Result<T, SendFailure>,
+    ) -> Result<T, SendError> {
+        let sent = sent.map_err(|failure| SendError::failed(self.group(), topic, failure));
+        match &sent {
+            Ok(_) => {
+                self.count(topic, outcome, messages);
+                tracing::debug!(group = self.group(), topic, outcome, messages, "sent");
+            }
+            Err(error) => {
+                self.count(topic, error.outcome(), messages);
+                let outcome = error.outcome();
+                tracing::warn!(group = self.group(), topic, outcome, messages, %error, "not sent");
+            }
+        }
+        sent
+    }
+
+    fn count(&self, topic: &str, outcome: &'static str, messages: usize) {
+        metrics::counter!(
+            "idem_sent_total",
+            "group" => self.group().to_owned(), "topic" => topic.to_owned(), "outcome" => outcome
+        )
+        .increment(messages as u64);
+    }
+
+    async fn send_all(&self, messages: Vec<OutgoingMessage>) -> Result<(), SendAllError> {
+        let count = messages.len();
+        let topics: Vec<_> = messages.iter().map(|message| message.topic.clone()).collect();
+        let mut wires = Vec::with_capacity(count);
+        for message in messages {
+            let wire = self.wire(message).map_err(|cause| SendAllError {
+                stored: Vec::new(),
+                maybe_sent: Vec::new(),
+                not_sent: (0..count).collect(),
+                cause,
+            })?;
+            wires.push(Some(wire));
+        }
+        let items = self.items(&wires).await;
+        let mut batches = batch::split(items, self.settings.max_message_size).into_iter();
+        let mut stored = Vec::with_capacity(count);
+        for places in batches.by_ref() {
+            let topic = &topics[places[0]];
+            let batch = places.iter().filter_map(|place| wires[*place].take()).collect();
+            let sent = self.send_batch(batch).await;
+            if let Err(cause) = self.report(topic, "sent", places.len(), sent) {
+                let mut not_sent: Vec<_> = batches.flatten().collect();
+                let maybe_sent = if cause.is_maybe_sent() {
+                    places
+                } else {
+                    not_sent.extend(places);
+                    Vec::new()
+                };
+                not_sent.sort_unstable();
+                stored.sort_unstable();
+                return Err(SendAllError { stored, maybe_sent, not_sent, cause });
+            }
+            stored.extend(places);
+        }
+        Ok(())
+    }
+
+    async fn send_batch(&self, mut batch: Vec<Wire>) -> Result<Placed, SendFailure> {
+        let patience = self.settings.send_timeout;
+        match batch.len() {
+            1 => self.client.send(batch.remove(0), patience).await,
+            _ => self.client.send_batch(batch, patience).await,
+        }
+    }
+
+    /// What goes with what: a topic's messages, and those of one queue where they have an order. Where no broker
+    /// tells the number of queues, messages with the same hash.
+    async fn items<'w>(&self, wires: &'w [Option<Wire>]) -> Vec<Item<(&'w str, Option<i64>)>> {
+        let mut queues: Vec<(&str, Option<usize>)> = Vec::new();
+        let mut items = Vec::with_capacity(wires.len());
+        for (index, wire) in wires.iter().enumerate() {
+            let Some(wire) = wire else { continue };
+            let order = match wire.order {
+                None => None,
+                Some(hash) => {
+                    let known = queues.iter().find(|(topic, _)| *topic == wire.topic);
+                    let count = match known {
+                        Some((_, count)) => *count,
+                        None => {
+                            let count = self.client.queues(&wire.topic).await;
+                            queues.push((&wire.topic, count));
+                            count
+                        }
+                    };
+                    let queue = count.and_then(|count| place(hash, count));
+                    Some(queue.and_then(|queue| i64::try_from(queue).ok()).unwrap_or(i64::from(hash)))
+                }
+            };
+            items.push(Item { index, group: (wire.topic.as_str(), order), bytes: wire.bytes() });
+        }
+        items
+    }
+
+    /// Boxed and not generic, so that a user's local work is compiled without the client.
+    fn prepare(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<Undecided<'_>, SendError>> {
+        Box::pin(async move {
+            let topic = message.topic.clone();
+            if !self.settings.has_check_back(&topic) {
+                return Err(SendError::no_check_back(self.group(), &topic));
+            }
+            let wire = self.wire(message)?;
+            let half = self.client.prepare(wire, self.settings.send_timeout).await;
+            let half = self.report(&topic, "prepared", 1, half)?;
+            Ok(Undecided { client: &self.client, half: Some(half) })
+        })
+    }
+
+    fn decide<'a>(
+        &'a self,
+        undecided: Undecided<'a>,
+        state: TransactionState,
+        topic: &'a str,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if state != TransactionState::Commit {
+                self.count(topic, "left_to_check_back", 1);
+                tracing::warn!(
+                    group = self.group(),
+                    topic,
+                    "the local work of a transaction did not succeed: the broker will ask the check-back"
+                );
+                return;
+            }
+            if undecided.end(state).await {
+                return self.count(topic, "committed", 1);
+            }
+            self.count(topic, "left_to_check_back", 1);
+            tracing::warn!(
+                group = self.group(),
+                topic,
+                "the broker could not be told that a transaction is committed: it will ask the check-back"
+            );
+        })
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("group", &self.0.group()).finish_non_exhaustive()
+    }
+}

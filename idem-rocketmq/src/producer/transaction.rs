@@ -1,0 +1,151 @@
+//! Messages that consumers get only if local work succeeded.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use idem_core::HandlerError;
+use rocketmq_client_rust::LocalTransactionState;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::Error;
+use crate::client::{CheckBack, Half, ProducerClient};
+use crate::delivery::Delivery;
+use crate::error::Kind;
+
+/// What a check-back may take.
+const CHECK_TIME: Duration = Duration::from_secs(30);
+
+/// How a transaction's local work ended, as a check-back knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransactionState {
+    /// The work is done: consumers get the message.
+    Commit,
+    /// The work is not done and never will be: consumers never get the message.
+    Rollback,
+    /// Not known, or not yet: the broker asks again.
+    Unknown,
+}
+
+impl TransactionState {
+    pub(super) fn of_client(self) -> LocalTransactionState {
+        match self {
+            Self::Commit => LocalTransactionState::CommitMessage,
+            Self::Rollback => LocalTransactionState::RollbackMessage,
+            Self::Unknown => LocalTransactionState::Unknown,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Rollback => "rollback",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+type Check = dyn Fn(Delivery) -> BoxFuture<'static, Result<TransactionState, HandlerError>> + Send + Sync;
+
+/// The check-backs of a producer by topic.
+#[derive(Clone, Default)]
+pub(super) struct CheckBacks(BTreeMap<String, Arc<Check>>);
+
+impl CheckBacks {
+    pub(super) fn add(&mut self, topic: String, check: Box<Check>) {
+        self.0.insert(topic, check.into());
+    }
+
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// `None` without check-backs.
+    pub(super) fn on_this_runtime(self, group: &str) -> Result<Option<Arc<dyn CheckBack>>, Error> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let user = Handle::try_current().map_err(|_| Kind::NoRuntimeForChecks { group: group.to_owned() })?;
+        Ok(Some(Arc::new(Answers { checks: self, group: group.to_owned(), user })))
+    }
+}
+
+struct Answers {
+    checks: CheckBacks,
+    group: String,
+    user: Handle,
+}
+
+impl CheckBack for Answers {
+    /// On one of the client's threads that may block; the check-back itself runs on the user's runtime.
+    fn check(&self, message: Delivery) -> LocalTransactionState {
+        let (topic, message_id) = (message.topic.clone(), message.message_id.clone());
+        let state = match self.checks.0.get(message.topic()) {
+            Some(check) => self.ask(check, message),
+            None => Err("no check-back is given for this topic".to_owned()),
+        };
+        let answer = state.as_ref().copied().unwrap_or(TransactionState::Unknown);
+        metrics::counter!(
+            "idem_checked_back_total",
+            "group" => self.group.clone(), "topic" => topic.to_string(), "answer" => answer.as_str()
+        )
+        .increment(1);
+        match state {
+            Ok(_) => tracing::info!(
+                group = self.group,
+                topic = topic.as_str(),
+                message_id = message_id.as_str(),
+                answer = answer.as_str(),
+                "the check-back has answered for a transaction"
+            ),
+            Err(reason) => tracing::warn!(
+                group = self.group,
+                topic = topic.as_str(),
+                message_id = message_id.as_str(),
+                reason,
+                "a transaction stays unknown: the broker asks again"
+            ),
+        }
+        answer.of_client()
+    }
+}
+
+impl Answers {
+    fn ask(&self, check: &Arc<Check>, message: Delivery) -> Result<TransactionState, String> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let check = Arc::clone(check);
+        let task = self.user.spawn(async move {
+            let checking = AssertUnwindSafe(async { check(message).await }).catch_unwind();
+            let state = match timeout(CHECK_TIME, checking).await {
+                Ok(Ok(Ok(state))) => Ok(state),
+                Ok(Ok(Err(error))) => Err(format!("the check-back failed: {error}")),
+                Ok(Err(_)) => Err("the check-back panicked".to_owned()),
+                Err(_) => Err(format!("the check-back took longer than {CHECK_TIME:?}")),
+            };
+            let _ = answer.send(state);
+        });
+        // The runtime may be blocked or gone.
+        let state = answered.recv_timeout(CHECK_TIME + Duration::from_secs(1));
+        task.abort();
+        state.unwrap_or_else(|_| Err("the runtime of the check-back gives no answer".to_owned()))
+    }
+}
+
+/// A half message whose end is not decided. Dropping it leaves the end to the check-back, and never commits.
+pub(super) struct Undecided<'c> {
+    pub(super) client: &'c ProducerClient,
+    pub(super) half: Option<Half>,
+}
+
+impl Undecided<'_> {
+    /// Tells the broker, as well as that can be told: it does not answer.
+    pub(super) async fn end(mut self, state: TransactionState) -> bool {
+        let Some(half) = self.half.take() else { return false };
+        self.client.end(half, state.of_client()).await.is_ok()
+    }
+}

@@ -1,0 +1,10 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(Serialize, Message)]
+#[message(topic = "orders")]
+#[message(key = "order_id")]
+struct OrderPaid {
+    order_id: String,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(Serialize, Message)]
+struct OrderPaid {
+    order_id: String,
+}
+
+fn main() {}

@@ -1,0 +1,61 @@
+//! Messages in every form, without a warning.
+
+#![deny(warnings, clippy::all, clippy::pedantic)]
+
+use idem_rocketmq::Message;
+use idem_rocketmq::codec::{Encode, EncodeError};
+use idem_rocketmq::prelude::{Bytes, IdempotencyKey, OutgoingMessage, Serialize};
+
+const TOPIC: &str = "orders";
+
+#[derive(Serialize)]
+struct Buyer {
+    id: u64,
+}
+
+#[derive(Serialize, Message)]
+#[message(topic = TOPIC, tag = "PAID", key = (tenant, "order_id"), order_by = buyer.id)]
+struct Nested {
+    tenant: String,
+    order_id: u64,
+    buyer: Buyer,
+}
+
+#[derive(Serialize, Message)]
+#[message(topic = "orders", key = 0)]
+struct Tuple<T: Serialize>(String, T);
+
+#[derive(Message)]
+#[message(crate = ::idem_rocketmq, topic = "orders", key_with = key, codec = Line)]
+enum Event {
+    Paid(u64),
+}
+
+fn key(event: &Event) -> (&'static str, u64) {
+    let Event::Paid(id) = event;
+    ("paid", *id)
+}
+
+struct Line;
+
+impl Encode<Event> for Line {
+    fn encode(&self, event: &Event) -> Result<Bytes, EncodeError> {
+        let Event::Paid(id) = event;
+        Ok(format!("paid {id}").into())
+    }
+}
+
+#[test]
+fn each_form_is_a_message() {
+    let nested = Nested { tenant: "a".into(), order_id: 7, buyer: Buyer { id: 1 } }.to_outgoing();
+    assert_eq!(nested.key(), Some(&IdempotencyKey::from_parts(&[&"a", &7]).unwrap()));
+    assert_eq!(nested.body().unwrap(), r#"{"tenant":"a","order_id":7,"buyer":{"id":1}}"#);
+    let tuple = Tuple("7".into(), 1).to_outgoing();
+    assert_eq!(tuple.key(), Some(&IdempotencyKey::new("7").unwrap()));
+    let event = Event::Paid(7).to_outgoing();
+    assert_eq!(event.key(), Some(&IdempotencyKey::from_parts(&[&"paid", &7]).unwrap()));
+    assert_eq!(event.body().unwrap(), "paid 7");
+    for message in [nested, tuple, event, OutgoingMessage::new("t", 7, "b")] {
+        assert_eq!(message.check(), Ok(()));
+    }
+}
