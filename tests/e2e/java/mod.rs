@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::consumer::Builder;
-use idem_rocketmq::embedded::{Bench, StoredMessage};
+use idem_rocketmq::embedded::{Bench, Outgoing, Producer, StoredMessage};
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::{Store, consumer::NoStoreYet};
 
@@ -71,6 +71,12 @@ impl Java {
         self.consumer().store(store.clone()).handlers([route])
     }
 
+    /// Sends batches, each until the broker has confirmed it: on a busy machine an answer can come too late, and a
+    /// batch is there twice then.
+    async fn send_all(&self, messages: Vec<Outgoing>) {
+        confirmed(&self.bench.producer(), messages).await;
+    }
+
     async fn send(&self, id: impl std::fmt::Display) {
         self.bench.producer().send(kit::order(&self.topic, id)).await.unwrap();
     }
@@ -92,6 +98,15 @@ impl Java {
                 && self.bench.backlog(&self.group, &retries).await.unwrap() == 0
         })
         .await;
+    }
+}
+
+async fn confirmed(producer: &Producer, messages: Vec<Outgoing>) {
+    for batch in messages.chunks(100) {
+        let begun = Instant::now();
+        while let Err(error) = producer.send_all(batch.to_vec()).await {
+            assert!(begun.elapsed() < secs(60), "{error}");
+        }
     }
 }
 

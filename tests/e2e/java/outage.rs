@@ -116,7 +116,7 @@ async fn under_load(name: &str, outage: impl AsyncFn(&Servers)) {
     let java = Java::at(servers.name_server(), name, 1).await;
     let (begun, ended) = (Runs::default(), Runs::default());
     let backlog = (0..BACKLOG).map(|number| kit::order(&java.topic, format!("backlog-{number}")));
-    java.bench.producer().send_all(backlog.collect()).await.unwrap();
+    java.send_all(backlog.collect()).await;
     let route = kit::sleeping(&java.topic, &begun, &ended, Duration::from_millis(10)).concurrency(4);
     let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
     let load = Load::start(&java.bench, &java.topic);
@@ -187,7 +187,7 @@ async fn what_is_to_be_sent_back_while_the_broker_is_away_is_sent_when_it_is_bac
     });
     let route = route.key(|order| order.id.clone());
     let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
-    java.bench.producer().send_all(kit::orders(&java.topic, ORDERS)).await.unwrap();
+    java.send_all(kit::orders(&java.topic, ORDERS)).await;
     log.until(ORDERS, LONG).await;
     servers.call("kill", "broker-plain").await;
     is_away.store(true, Ordering::Relaxed);

@@ -80,7 +80,7 @@ async fn what_is_rejected_or_cannot_be_read_becomes_a_dead_letter_at_once_and_th
     for message in [Outgoing::new(topic, "no JSON"), kit::order(topic, "rejected"), kit::order(topic, "")] {
         java.bench.producer().send(message).await.unwrap();
     }
-    java.bench.producer().send_all(kit::orders(topic, 30)).await.unwrap();
+    java.send_all(kit::orders(topic, 30)).await;
     kit::until_equal("dead letters", 3, SOON, async || java.dead_letters().await.len()).await;
     log.until(31, SOON).await;
     java.until_acked().await;
@@ -135,7 +135,7 @@ async fn shutdowns_under_load_lose_nothing_and_repeat_nothing() {
     const SENT: usize = 4_000;
     let java = Java::plain("shutdowns", 4).await;
     let (begun, ended, store) = (Runs::default(), Runs::default(), MemoryStore::new());
-    java.bench.producer().send_all(kit::orders(&java.topic, SENT)).await.unwrap();
+    java.send_all(kit::orders(&java.topic, SENT)).await;
     let mut stops = 0;
     while ended.total() < SENT {
         assert!(stops < 20, "{} of {SENT}", ended.total());

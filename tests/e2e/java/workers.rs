@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use idem_rocketmq::embedded::Outgoing;
 
-use super::{Java, secs};
+use super::{Java, confirmed, secs};
 use crate::crash::{self, Scene};
 use crate::kit;
 use crate::process::{self, End, Ledger, Place, Redis, Worker, ran_twice};
@@ -133,7 +133,7 @@ async fn members_that_come_and_go_lose_nothing_and_repeat_only_what_was_in_fligh
         let producer = java.bench.producer();
         tokio::spawn(async move {
             for batch in messages.chunks(100) {
-                producer.send_all(batch.to_vec()).await.unwrap();
+                confirmed(&producer, batch.to_vec()).await;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
