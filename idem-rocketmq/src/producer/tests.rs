@@ -107,6 +107,6 @@ async fn a_name_server_that_is_not_there_is_found_at_the_start() {
 fn a_check_back_needs_a_runtime() {
     let builder = Producer::builder("shop").name_server("127.0.0.1:9876");
     let builder = builder.check_back("t", |_: crate::Delivery| async { Ok(TransactionState::Unknown) });
-    let error = futures_executor::block_on(builder.start()).unwrap_err();
+    let error = pollster::block_on(builder.start()).unwrap_err();
     assert!(error.to_string().contains("tokio runtime"), "{error}");
 }
