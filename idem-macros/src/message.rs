@@ -201,14 +201,12 @@ fn key(key: &Key) -> TokenStream {
 }
 
 fn codec(codec: Option<&Path>) -> TokenStream {
-    match codec {
-        Some(codec) => quote!(#codec),
-        None => quote_spanned! {Span::mixed_site()=>
-            {
-                #[allow(unused_imports)]
-                use __idem::PickJson as _;
-                __idem::Pick::<Self>::codec()
-            }
-        },
-    }
+    let picked = quote_spanned! {Span::mixed_site()=>
+        {
+            #[allow(unused_imports)]
+            use __idem::PickJson as _;
+            __idem::Pick::<Self>::codec()
+        }
+    };
+    codec.map_or(picked, |codec| quote!(#codec))
 }

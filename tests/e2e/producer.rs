@@ -173,6 +173,9 @@ async fn a_broker_that_is_away_gives_an_error_that_says_so_in_time() {
     let text = format!("{error} {error:?} {message:?}");
     assert!(text.contains("`away-p`") && text.contains("`away`"), "{text}");
     assert!(!text.contains(MARKER), "{text}");
+    // By now the connection is known to be gone, and nothing can have been stored.
+    let error = producer.send(&message).await.unwrap_err();
+    assert!(!error.is_maybe_sent(), "{error}");
     let all = [message.clone(), message];
     let error = producer.send_all(&all).await.unwrap_err();
     assert_eq!(error.stored().len() + error.maybe_sent().len() + error.not_sent().len(), 2, "{error}");

@@ -8,8 +8,8 @@ use rocketmq_client_rust::{
     ClientError as Cause, DefaultMQProducer, MQClientException, SendResult, SendStatus,
 };
 use rocketmq_error::{
-    CORE_ARGUMENT_INVALID, ErrorDescriptor, TRANSPORT_ADMISSION_QUEUE_SATURATED,
-    TRANSPORT_CONNECTION_TIMEOUT, TRANSPORT_DNS_FAILED,
+    CORE_ARGUMENT_INVALID, ErrorDescriptor, TRANSPORT_ADMISSION_QUEUE_SATURATED, TRANSPORT_CONNECTION_FAILED,
+    TRANSPORT_CONNECTION_TIMEOUT, TRANSPORT_DNS_FAILED, ViewValueRef, fields,
 };
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -199,8 +199,9 @@ pub(super) fn failure(error: &Cause) -> SendFailure {
 fn meaning(error: &Cause) -> Meaning {
     /// `SYSTEM_BUSY` and `SERVICE_NOT_AVAILABLE`: the broker put the message nowhere, for now.
     const NOT_NOW: [i32; 2] = [2, 14];
-    /// `MESSAGE_ILLEGAL`, `NO_PERMISSION`, `TOPIC_NOT_EXIST`.
-    const REFUSED: [i32; 3] = [13, 16, 17];
+    const TOPIC_NOT_EXIST: i32 = 17;
+    /// `MESSAGE_ILLEGAL`, `NO_PERMISSION`.
+    const REFUSED: [i32; 3] = [13, 16, TOPIC_NOT_EXIST];
     /// `CONNECT_BROKER`, `BROKER_NOT_EXIST`, `NO_NAME_SERVER`, `NOT_FOUND_TOPIC`: codes of the client.
     const NO_ROUTE: [i32; 4] = [10_001, 10_003, 10_004, 10_005];
     match error.broker_response_code() {
@@ -211,6 +212,8 @@ fn meaning(error: &Cause) -> Meaning {
     }
     if let Some(exception) = error.source_ref::<MQClientException>() {
         return match exception.response_code() {
+            // A name server that knows no broker of the topic, which may just be starting again.
+            TOPIC_NOT_EXIST => Meaning::NotSent,
             code if REFUSED.contains(&code) => Meaning::Refused(code),
             code if NO_ROUTE.contains(&code) => Meaning::NotSent,
             _ if exception.to_string().contains("No route info") => Meaning::NotSent,
@@ -221,7 +224,19 @@ fn meaning(error: &Cause) -> Meaning {
     if is(&[&TRANSPORT_ADMISSION_QUEUE_SATURATED, &TRANSPORT_DNS_FAILED, &TRANSPORT_CONNECTION_TIMEOUT]) {
         return Meaning::NotSent;
     }
+    if is(&[&TRANSPORT_CONNECTION_FAILED]) && was_not_written(error) {
+        return Meaning::NotSent;
+    }
     if is(&[&CORE_ARGUMENT_INVALID]) { Meaning::Refused(0) } else { Meaning::MaybeSent }
+}
+
+/// Whether the connection failed before there was one, or before anything was written to it.
+fn was_not_written(error: &Cause) -> bool {
+    let Ok(view) = error.shared_error().diagnostic_view() else { return false };
+    let name = fields::PHASE.schema().name();
+    view.fields().any(|field| {
+        field.name() == name && matches!(field.value(), ViewValueRef::Text("connect" | "before_write"))
+    })
 }
 
 pub(super) fn placed(result: &SendResult) -> Placed {

@@ -386,13 +386,12 @@ impl Inner {
                 None => None,
                 Some(hash) => {
                     let known = queues.iter().find(|(topic, _)| *topic == wire.topic);
-                    let count = match known {
-                        Some((_, count)) => *count,
-                        None => {
-                            let count = self.client.queues(&wire.topic).await;
-                            queues.push((&wire.topic, count));
-                            count
-                        }
+                    let count = if let Some((_, count)) = known {
+                        *count
+                    } else {
+                        let count = self.client.queues(&wire.topic).await;
+                        queues.push((&wire.topic, count));
+                        count
                     };
                     let queue = count.and_then(|count| place(hash, count));
                     Some(queue.and_then(|queue| i64::try_from(queue).ok()).unwrap_or(i64::from(hash)))
