@@ -23,7 +23,9 @@ struct Nested {
 
 #[derive(Serialize, Message)]
 #[message(topic = "orders", key = 0)]
-struct Tuple<T: Serialize>(String, T);
+struct Tuple<T>(String, T)
+where
+    T: Serialize;
 
 #[derive(Message)]
 #[message(crate = ::idem_rocketmq, topic = "orders", key_with = key, codec = Line)]
@@ -31,7 +33,7 @@ enum Event {
     Paid(u64),
 }
 
-fn key(event: &Event) -> (&'static str, u64) {
+const fn key(event: &Event) -> (&'static str, u64) {
     let Event::Paid(id) = event;
     ("paid", *id)
 }
@@ -48,13 +50,13 @@ impl Encode<Event> for Line {
 #[test]
 fn each_form_is_a_message() {
     let nested = Nested { tenant: "a".into(), order_id: 7, buyer: Buyer { id: 1 } }.to_outgoing();
-    assert_eq!(nested.key(), Some(&IdempotencyKey::from_parts(&[&"a", &7]).unwrap()));
-    assert_eq!(nested.body().unwrap(), r#"{"tenant":"a","order_id":7,"buyer":{"id":1}}"#);
+    assert_eq!(nested.key(), Some(&IdempotencyKey::from_parts(&[&"a", &7]).expect("it is right")));
+    assert_eq!(nested.body().expect("it is right"), r#"{"tenant":"a","order_id":7,"buyer":{"id":1}}"#);
     let tuple = Tuple("7".into(), 1).to_outgoing();
-    assert_eq!(tuple.key(), Some(&IdempotencyKey::new("7").unwrap()));
+    assert_eq!(tuple.key(), Some(&IdempotencyKey::new("7").expect("it is right")));
     let event = Event::Paid(7).to_outgoing();
-    assert_eq!(event.key(), Some(&IdempotencyKey::from_parts(&[&"paid", &7]).unwrap()));
-    assert_eq!(event.body().unwrap(), "paid 7");
+    assert_eq!(event.key(), Some(&IdempotencyKey::from_parts(&[&"paid", &7]).expect("it is right")));
+    assert_eq!(event.body().expect("it is right"), "paid 7");
     for message in [nested, tuple, event, OutgoingMessage::new("t", 7, "b")] {
         assert_eq!(message.check(), Ok(()));
     }
