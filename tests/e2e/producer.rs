@@ -134,7 +134,9 @@ async fn many_messages_go_in_batches_by_topic_and_keep_their_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn delayed_and_one_way_messages_come() {
-    let broker = broker("later", 1).await;
+    seeing();
+    // One with a timer: brokers that are given delay levels of their own have none here.
+    let broker = EmbeddedBroker::builder().topic("later", 1).start().await.unwrap();
     delays(broker.name_server(), "later").await;
     broker.shutdown().await;
 }

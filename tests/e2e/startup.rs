@@ -354,19 +354,19 @@ fn empty_credentials_are_told_and_the_others_never_shown() {
     fails(
         with(Credentials::new("", "s3cret")),
         expect![[r#"
-        the access key of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
+        the access key of the group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
     "#]],
     );
     fails(
         with(Credentials::new("user", " ")),
         expect![[r#"
-        the secret key of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
+        the secret key of the group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
     "#]],
     );
     fails(
         with(Credentials::new("user", "s3cret").security_token("")),
         expect![[r#"
-        the security token of the consumer group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
+        the security token of the group `g` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none
     "#]],
     );
     let good = with(Credentials::new("user", "s3cret"));

@@ -1,8 +1,10 @@
 //! One listener call: its messages are spread over the handlers, and each is settled by itself.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
@@ -12,6 +14,7 @@ use idem_core::engine::{Admission, Claimed, Entry, Leader, Settled};
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::Bridge;
 use super::crowd;
@@ -233,18 +236,20 @@ impl Call<'_> {
     fn start(&self, runs: Vec<Start>) {
         let user = &self.bridge.user;
         let _entered = user.enter();
-        let mut later = Vec::new();
+        let mut later: Vec<OnUser> = Vec::new();
+        let later_on = |run| OnUser { run, gone: Some(self.bridge.user_is_gone.clone()) };
         let begun = Instant::now();
         let mut last = begun;
         for run in runs {
             let handler = run.handler.clone();
-            let mut run = Box::pin(run.finish());
-            if handler.pace.blocks() || last - begun > crowd::BLOCKING {
-                later.push(run);
+            let mut run = run.finish().boxed();
+            let is_user_gone = self.bridge.user_is_gone.is_cancelled();
+            if is_user_gone || handler.pace.blocks() || last - begun > crowd::BLOCKING {
+                later.push(later_on(run));
                 continue;
             }
             if (&mut run).now_or_never().is_none() {
-                later.push(run);
+                later.push(later_on(run));
             }
             let now = Instant::now();
             handler.pace.polled(now - last);
@@ -286,6 +291,33 @@ impl Call<'_> {
     fn close(&mut self, is_settled: bool) {
         self.is_settled &= is_settled;
         self.shared.close();
+    }
+}
+
+/// A run in a task of the user's runtime. Where it is dropped, that runtime is going away: this is known before the run
+/// gives back its permit, so that no other begins with it.
+struct OnUser {
+    run: BoxFuture<'static, ()>,
+    gone: Option<CancellationToken>,
+}
+
+impl Future for OnUser {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let done = self.run.poll_unpin(context);
+        if done.is_ready() {
+            self.gone = None;
+        }
+        done
+    }
+}
+
+impl Drop for OnUser {
+    fn drop(&mut self) {
+        if let Some(gone) = &self.gone {
+            gone.cancel();
+        }
     }
 }
 
