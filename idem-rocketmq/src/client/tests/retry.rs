@@ -168,7 +168,15 @@ async fn the_way_for_messages_without_body_retries_and_dead_letters() {
     let second = listener.message(1).await;
     assert_eq!((second.topic().as_str(), second.reconsume_times()), ("back", 1));
     client.face.send_back(second, -1).await.unwrap().unwrap();
-    let letters = broker.read_all("%DLQ%back_group").await.unwrap();
+    // A stored message can be read a moment later.
+    let start = Instant::now();
+    let letters = loop {
+        let letters = broker.read_all("%DLQ%back_group").await.unwrap();
+        if !letters.is_empty() || start.elapsed() > PATIENCE {
+            break letters;
+        }
+        sleep(Duration::from_millis(10)).await;
+    };
     assert_eq!(letters.iter().map(|letter| letter.property("TAGS")).collect::<Vec<_>>(), [Some("T")]);
     client.shutdown().await;
 }
