@@ -105,12 +105,12 @@ impl Gate {
             .collect()
     }
 
-    /// Sends a message back that waits for a busy handler, because others could not be taken in else. It costs no
+    /// Sends a message back that waits for a slow handler, because others could not be taken in else. It costs no
     /// attempt.
     pub fn defer(&self, leader: Leader) -> Settled {
         let delay = self.conflict_delay(DEFERRED, leader.redeliveries);
         let decision = Decision::new(Verdict::Retry(delay), Outcome::Deferred)
-            .because("too many messages wait for handlers that are all busy");
+            .because("too many messages wait for this handler, which is slow; other handlers' messages could not get in");
         Settled::of(leader.decide(decision))
     }
 

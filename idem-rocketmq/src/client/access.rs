@@ -13,11 +13,11 @@ use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
 use super::{ClientError, ClientSettings, Credentials, Expression, begin};
 
-const QUERY_CONSUMER_OFFSET: i32 = 14;
+pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
 const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 const CHECK_CLIENT_CONFIG: i32 = 46;
 
-const SUCCESS: i64 = 0;
+pub(super) const SUCCESS: i64 = 0;
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
 

@@ -6,16 +6,15 @@
 
 use std::time::UNIX_EPOCH;
 
+use super::access::{QUERY_CONSUMER_OFFSET, SUCCESS};
 use super::wire::{Answer, Connection};
 use super::{ClientError, ConsumeFrom};
 
 const PULL_MESSAGE: i32 = 11;
-const QUERY_CONSUMER_OFFSET: i32 = 14;
 const UPDATE_CONSUMER_OFFSET: i32 = 15;
 const SEARCH_OFFSET_BY_TIMESTAMP: i32 = 29;
 const GET_MAX_OFFSET: i32 = 30;
 
-const SUCCESS: i64 = 0;
 const QUERY_NOT_FOUND: i64 = 22;
 
 /// Stores an offset for each queue that the group has none of.

@@ -339,7 +339,7 @@ async fn start(
     settings: &ProducerSettings,
     checks: Option<Arc<dyn CheckBack>>,
 ) -> Result<Running, ClientError> {
-    reach::check(&settings.name_servers, None, &settings.checked_topics).await?;
+    reach::check(&settings.name_servers, None, &[]).await?;
     let failed = |error: rocketmq_client_rust::ClientError| ClientError::StartProducer {
         group: settings.group.clone(),
         cause: start::text(&error),

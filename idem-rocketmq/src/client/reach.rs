@@ -61,6 +61,10 @@ pub(super) async fn check(
 async fn ask(address: &str, tls: Option<&LoadedTls>, topics: &[String]) -> Result<Brokers, ClientError> {
     let mut connection = Connection::open(Server::Name, address, tls, None).await?;
     let mut brokers = Brokers::new();
+    if topics.is_empty() {
+        // Still it is to be a name server, and none that is too old.
+        route(&mut connection, address, DEFAULT_TOPIC).await?;
+    }
     for topic in topics {
         let mut known = route(&mut connection, address, topic).await?;
         if known.is_empty() {
@@ -161,6 +165,19 @@ fn quote_numbers(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_name_server_is_told_although_no_topic_is_asked_for() {
+        use tokio::io::AsyncWriteExt as _;
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (mut stream, _) = server.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        });
+        let error = check(std::slice::from_ref(&address), None, &[]).await.unwrap_err();
+        assert!(error.to_string().contains(&address), "{error}");
+    }
 
     #[test]
     fn host_and_port_is_asked_for() {

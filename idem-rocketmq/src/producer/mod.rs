@@ -214,8 +214,9 @@ impl Producer {
 
     /// Runs local work, and lets consumers have the message only if the work succeeded.
     ///
-    /// Needs a tokio runtime, for the time-out. The message is stored first, out of the consumers' sight; then the work runs, here in this future. When it
-    /// returns `Ok`, the broker is told to commit. In every other case the broker is told nothing and asks the
+    /// Needs a tokio runtime, for the time-out. The message is stored first, out of the consumers' sight; then the work
+    /// runs, here in this future. When it returns `Ok`, the broker is told to commit. In every other case the broker is
+    /// told nothing and asks the
     /// [check-back](ProducerBuilder::check_back) how the work ended: after an error too, because an error of a
     /// database's commit leaves open whether it happened. A broker may commit a message twice by itself; idem's
     /// consumers handle it once.
