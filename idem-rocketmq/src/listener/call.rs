@@ -1,29 +1,23 @@
 //! One listener call: its messages are spread over the handlers, and each is settled by itself.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Instant;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use idem_core::engine::{Admission, Claimed, Entry, Leader, Settled};
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::Bridge;
-use super::crowd;
 use super::dispatch::{Handler, Prepare};
 use super::report;
+use super::run::{self, Report, Reporter, Shared, Start};
 use crate::client;
 use crate::delivery::Delivery;
-use crate::handler::{CallContext, Run};
-use crate::state::States;
+use crate::handler::Run;
 
 /// One message of the call.
 struct Message {
@@ -54,31 +48,6 @@ struct Waiting {
     leaders: VecDeque<Leader>,
 }
 
-/// What the tasks of a call report.
-enum Report {
-    Settled(usize, Settled),
-    /// The task was dropped: the handlers' runtime is going away.
-    Dropped(usize),
-    /// The last message was closed.
-    Closed,
-}
-
-/// What a call shares with its tasks.
-///
-/// A task that comes to an ack closes its message by itself, so that the call's thread is woken once and not for
-/// each message.
-struct Shared {
-    open: AtomicUsize,
-    reports: mpsc::UnboundedSender<Report>,
-}
-
-impl Shared {
-    /// One message less is open. Whether it was the last.
-    fn close(&self) -> bool {
-        self.open.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-}
-
 /// A call under way.
 struct Call<'a> {
     bridge: &'a Bridge,
@@ -98,7 +67,7 @@ impl Bridge {
             sources,
             messages: Vec::with_capacity(sources.len()),
             events: FuturesUnordered::new(),
-            shared: Arc::new(Shared { open: AtomicUsize::new(sources.len()), reports: sender }),
+            shared: Arc::new(Shared::new(sources.len(), sender)),
             is_settled: true,
         };
         call.enter();
@@ -115,7 +84,7 @@ impl Bridge {
 
 impl Call<'_> {
     fn is_open(&self) -> bool {
-        self.shared.open.load(Ordering::Acquire) > 0
+        self.shared.is_open()
     }
 
     /// Lets every message in; the leaders of each handler are claimed together.
@@ -173,14 +142,14 @@ impl Call<'_> {
                 let runs =
                     admissions.into_iter().filter_map(|(place, admission)| self.admitted(place, admission));
                 let runs = runs.collect();
-                self.start(runs);
+                run::start(self.bridge, runs);
                 if let Some(waiting) = rest {
                     self.events.push(Box::pin(waiting.claim(self.bridge)));
                 }
             }
             Event::Admitted(place, admission) => {
                 let runs = self.admitted(place, admission).into_iter().collect();
-                self.start(runs);
+                run::start(self.bridge, runs);
             }
             Event::Deferred(waiting) => {
                 for (place, leader) in waiting.places.into_iter().zip(waiting.leaders) {
@@ -224,47 +193,8 @@ impl Call<'_> {
         let delivery = message.delivery.clone();
         let hash = message.hash();
         let states = self.bridge.dispatch.states.clone();
-        let reporter = Reporter { place, shared: Some(self.shared.clone()) };
+        let reporter = Reporter::new(place, self.shared.clone());
         Some(Start { claimed, run, handler, delivery, hash, states, reporter })
-    }
-
-    /// Starts runs.
-    ///
-    /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where they wait
-    /// for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
-    /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
-    fn start(&self, runs: Vec<Start>) {
-        let user = &self.bridge.user;
-        let _entered = user.enter();
-        let mut later: Vec<OnUser> = Vec::new();
-        let later_on = |run| OnUser { run, gone: Some(self.bridge.user_is_gone.clone()) };
-        let begun = Instant::now();
-        let mut last = begun;
-        for run in runs {
-            let handler = run.handler.clone();
-            let mut run = run.finish().boxed();
-            let is_user_gone = self.bridge.user_is_gone.is_cancelled();
-            if is_user_gone || handler.pace.blocks() || last - begun > crowd::BLOCKING {
-                later.push(later_on(run));
-                continue;
-            }
-            if (&mut run).now_or_never().is_none() {
-                later.push(later_on(run));
-            }
-            let now = Instant::now();
-            handler.pace.polled(now - last);
-            last = now;
-        }
-        if later.is_empty() {
-            return;
-        }
-        // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
-        // up, finish a quick handler and fall asleep again.
-        user.spawn(async move {
-            for run in later {
-                tokio::spawn(run);
-            }
-        });
     }
 
     /// A message is decided: it is reported, and the broker is told where it must be.
@@ -291,64 +221,6 @@ impl Call<'_> {
     fn close(&mut self, is_settled: bool) {
         self.is_settled &= is_settled;
         self.shared.close();
-    }
-}
-
-/// A run in a task of the user's runtime. Where it is dropped, that runtime is going away: this is known before the run
-/// gives back its permit, so that no other begins with it.
-struct OnUser {
-    run: BoxFuture<'static, ()>,
-    gone: Option<CancellationToken>,
-}
-
-impl Future for OnUser {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let done = self.run.poll_unpin(context);
-        if done.is_ready() {
-            self.gone = None;
-        }
-        done
-    }
-}
-
-impl Drop for OnUser {
-    fn drop(&mut self) {
-        if let Some(gone) = &self.gone {
-            gone.cancel();
-        }
-    }
-}
-
-/// A run that is to start.
-struct Start {
-    claimed: Claimed,
-    run: Run,
-    handler: Arc<Handler>,
-    delivery: Arc<Delivery>,
-    hash: Option<u64>,
-    states: Arc<States>,
-    reporter: Reporter,
-}
-
-impl Start {
-    /// Runs the handler, and settles as soon as it is done: no neighbour holds a completion back.
-    async fn finish(self) {
-        let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
-        let begun = Instant::now();
-        let work =
-            |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
-        let finished = claimed.run(work).await;
-        handler.meter.ran(begun.elapsed());
-        handler.pace.run_ended();
-        let settled = handler.gate.settle_one(finished).await;
-        if settled.decision.verdict == Verdict::Ack {
-            handler.meter.outcome(&delivery, &settled.decision, hash);
-            reporter.acked();
-        } else {
-            reporter.settled(settled);
-        }
     }
 }
 
@@ -379,36 +251,5 @@ impl Waiting {
         let places = self.places.drain(..admissions.len());
         let admissions = places.zip(admissions).collect();
         Event::Claimed { admissions, rest: (!self.leaders.is_empty()).then_some(self) }
-    }
-}
-
-/// Reports for one task, also when the task is dropped.
-struct Reporter {
-    place: usize,
-    shared: Option<Arc<Shared>>,
-}
-
-impl Reporter {
-    /// The message is done, and there is nothing to tell the broker.
-    fn acked(mut self) {
-        if let Some(shared) = self.shared.take()
-            && shared.close()
-        {
-            let _ = shared.reports.send(Report::Closed);
-        }
-    }
-
-    fn settled(mut self, settled: Settled) {
-        if let Some(shared) = self.shared.take() {
-            let _ = shared.reports.send(Report::Settled(self.place, settled));
-        }
-    }
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            let _ = shared.reports.send(Report::Dropped(self.place));
-        }
     }
 }

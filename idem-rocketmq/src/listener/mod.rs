@@ -8,6 +8,7 @@ mod call;
 mod crowd;
 pub(crate) mod dispatch;
 mod report;
+mod run;
 mod settle;
 
 use std::sync::{Arc, OnceLock, Weak};
