@@ -26,7 +26,7 @@ pub use lease::Lease;
 pub use outcome::{Decision, Outcome, Verdict};
 pub use policy::{
     ADVISED_RETENTION, Backoff, FingerprintMismatch, InProgress, MIN_LEASE, MissingKey, Policy, PolicyError,
-    Settings, StoreFailure, Undecodable,
+    Settings, StoreFailure, UNLIMITED, Undecodable,
 };
 pub use record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
 #[cfg(feature = "memory")]

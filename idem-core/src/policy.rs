@@ -52,6 +52,9 @@ impl Backoff {
     }
 }
 
+/// So many attempts that none is the last one.
+pub const UNLIMITED: u32 = u32::MAX;
+
 /// The key is in progress elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InProgress {

@@ -6,7 +6,7 @@ use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Ident, Path, Result, Token};
 
-use self::key::Key;
+use self::key::{FieldPath, Key};
 use self::policy::Choice;
 use self::text::Text;
 use self::time::Time;
@@ -19,7 +19,7 @@ pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
-const OPTIONS: [&str; 21] = [
+const OPTIONS: [&str; 24] = [
     "key",
     "key_with",
     "key_from",
@@ -29,6 +29,9 @@ const OPTIONS: [&str; 21] = [
     "filter",
     "scope",
     "shared_scope",
+    "orderly",
+    "order_by",
+    "broadcast",
     "retention",
     "lease",
     "timeout",
@@ -53,6 +56,10 @@ pub(crate) struct Options {
     pub(crate) key: Option<Key>,
     pub(crate) scope: Option<Text>,
     pub(crate) shared_scope: bool,
+    pub(crate) orderly: bool,
+    pub(crate) order_by: Option<FieldPath>,
+    /// Where it was said.
+    pub(crate) broadcast: Option<Span>,
     pub(crate) codec: Option<Path>,
     pub(crate) lease: Option<Time>,
     pub(crate) timeout: Option<Time>,
@@ -109,6 +116,9 @@ impl Options {
             "key" | "key_with" | "key_from" => self.key = Some(Key::parse(&name, input)?),
             "scope" => self.scope = Some(Text::parse(&name, input)?),
             "shared_scope" => self.shared_scope = true,
+            "orderly" => self.orderly = true,
+            "order_by" => self.order_by = Some(FieldPath::of_option(&name, input)?),
+            "broadcast" => self.broadcast = Some(name.span()),
             "codec" => self.codec = Some(path(&name, input)?),
             "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),

@@ -28,6 +28,10 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
         let message = "a handler has tags or a filter, not both: put the tag into the filter, such as `TAGS = 'PAID' AND amount > 100`";
         return Err(Error::new_spanned(filter, message));
     }
+    if let (Some(broadcast), true) = (options.broadcast, options.orderly || options.order_by.is_some()) {
+        let message = "a handler is orderly or broadcast, not both: keep one of them";
+        return Err(Error::new(broadcast, message));
+    }
     let Options { lease, timeout, retention, .. } = options;
     no_longer_than("lease", lease.as_ref(), "retention", retention.as_ref())?;
     no_longer_than("timeout", timeout.as_ref(), "retention", retention.as_ref())

@@ -104,10 +104,15 @@ fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream 
     let name = function.sig.ident.unraw().to_string();
     let topic = &options.topic;
     let codec = codec(options, payload);
+    let order = options.order_by.iter().map(|order| {
+        let field = field(order);
+        quote_spanned!(Span::mixed_site()=> .order_by(|payload: &#payload| __idem::IdempotencyKey::from_parts(&[#field])))
+    });
     let key = key(options.key.as_ref(), payload);
     let settings = settings(options);
     quote_spanned! {Span::mixed_site()=>
         __idem::handler_with(#topic, #codec, __Handler)
+            #(#order)*
             #key
             .named(::core::concat!(::core::module_path!(), "::", #name))
             #settings
@@ -180,6 +185,8 @@ fn settings(options: &Options) -> TokenStream {
     let Options { tags, filter, scope, lease, timeout, retention, calls, .. } = options;
     let (scope, filter) = (scope.iter(), filter.iter());
     let shared = options.shared_scope.then(|| quote!(.shared_scope()));
+    let orderly = options.orderly.then(|| quote!(.orderly()));
+    let broadcast = options.broadcast.map(|_| quote!(.broadcast()));
     let times = [("lease", lease), ("timeout", timeout), ("retention", retention)];
     let times = times.into_iter().filter_map(|(name, time)| {
         let (method, time) = (format_ident!("{name}"), time.as_ref()?.expr());
@@ -189,5 +196,5 @@ fn settings(options: &Options) -> TokenStream {
         let (method, arg) = (&call.method, &call.arg);
         quote_spanned!(Span::mixed_site()=> .#method(#arg))
     });
-    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #(#times)* #(#calls)*)
+    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #(#times)* #(#calls)*)
 }

@@ -133,6 +133,8 @@ fn every_option_becomes_a_call_on_the_route() {
             tags = ["A", "B"],
             scope = "gmv",
             shared_scope,
+            order_by = "buyer.id",
+            orderly,
             retention = "4d",
             lease = "1m30s",
             timeout = "10m",
@@ -151,6 +153,9 @@ fn every_option_becomes_a_call_on_the_route() {
             impl Routed {
                 fn route() -> __idem::Route {
                     __idem::handler_with(TOPIC, Avro, __Handler)
+                        .order_by(|payload: &Order| __idem::IdempotencyKey::from_parts(
+                            &[&payload.buyer.id],
+                        ))
                         .key(|payload: &Order| __idem::IdempotencyKey::from_parts(
                             &[&payload.tenant, &payload.buyer.id, &payload.0],
                         ))
@@ -159,6 +164,7 @@ fn every_option_becomes_a_call_on_the_route() {
                         .tag("B")
                         .scope("gmv")
                         .shared_scope()
+                        .orderly()
                         .lease(__idem::Duration::from_millis(90000u64))
                         .timeout(__idem::Duration::from_millis(600000u64))
                         .retention(__idem::Duration::from_millis(345600000u64))

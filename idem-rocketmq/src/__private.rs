@@ -3,7 +3,7 @@
 pub use futures_util::future::BoxFuture;
 pub use idem_core::{
     Backoff, FingerprintMismatch, HandlerResult, IdempotencyKey, InProgress, IntoKey, KeyError, KeyPart,
-    Keyed, MissingKey, StoreFailure, Undecodable,
+    Keyed, MissingKey, StoreFailure, UNLIMITED, Undecodable,
 };
 pub use idem_macros::handlers;
 pub use std::time::Duration;

@@ -66,6 +66,20 @@ pub(crate) enum Kind {
     )]
     TraceOverTls { group: String },
     #[error(
+        "the handlers `{first}` ({first_mode}) and `{second}` ({second_mode}) are in the consumer group `{group}`, which consumes in one way: register one of them with another consumer group"
+    )]
+    MixedModes {
+        group: String,
+        first: String,
+        first_mode: &'static str,
+        second: String,
+        second_mode: &'static str,
+    },
+    #[error(
+        "the consumer group `{group}` is broadcast, so that each instance keeps its own place and records under its name: give each an `.instance_name(..)` of its own that stays the same when it is started again"
+    )]
+    NoInstanceName { group: String },
+    #[error(
         "the handlers `{first}` and `{second}` share the scope `{scope}`, so that a message handled by one is a duplicate for the other: give them different scopes, or say `shared_scope` on both if that is meant"
     )]
     SharedScope { first: String, second: String, scope: String },

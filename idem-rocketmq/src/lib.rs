@@ -33,7 +33,8 @@ pub use idem_core::HandlerError;
 pub use idem_core::IdempotencyKey;
 pub use idem_core::{
     Backoff, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey, KeyError, KeyPart,
-    Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, Undecodable,
+    Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, UNLIMITED,
+    Undecodable,
 };
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, Message, idempotent};

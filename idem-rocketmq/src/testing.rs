@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use idem_core::engine::{Admission, Engine, Entry, Settled};
-use idem_core::{Attempt, Decision};
+use idem_core::engine::{Admission, Engine, Settled};
+use idem_core::{Attempt, Decision, engine};
 
 use crate::Error;
 use crate::consumer::{Builder, HasStore};
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
-use crate::listener::dispatch::{Dispatch, Handler, Prepare};
+use crate::listener::dispatch::{Dispatch, Entry, Handler};
 use crate::listener::no_handler;
 
 pub use idem_core::{Outcome, Verdict};
@@ -60,17 +60,20 @@ impl TestConsumer {
 
     async fn handle(&self, handler: &Handler, delivery: &Arc<Delivery>) -> Settled {
         let gate = &handler.gate;
-        let (mut admission, run) = match handler.prepare(delivery) {
-            Prepare::Unfit { what, reason, run } => {
+        let (mut admission, run) = match handler.prepare(delivery).entry {
+            Entry::Unfit { what, reason, run } => {
                 (gate.unfit(what, reason, delivery.reconsume_times() + 1).await, run)
             }
-            Prepare::Ready { job, run } => match gate.enter(job) {
-                Entry::Follower(follower) => (follower.admit().await, Some(run)),
-                Entry::Leader(leader) => {
-                    let mut leaders = VecDeque::from([leader]);
-                    (gate.claim(&mut leaders).await.remove(0), Some(run))
+            Entry::Ready { job, run } => {
+                gate.fit();
+                match gate.enter(job) {
+                    engine::Entry::Follower(follower) => (follower.admit().await, Some(run)),
+                    engine::Entry::Leader(leader) => {
+                        let mut leaders = VecDeque::from([leader]);
+                        (gate.claim(&mut leaders).await.remove(0), Some(run))
+                    }
                 }
-            },
+            }
         };
         loop {
             match admission {

@@ -1,12 +1,14 @@
 //! Whole consumers against real brokers and real stores.
 
 mod access;
+mod broadcast;
 mod crash;
 mod filters;
 mod input;
 mod java;
 mod kit;
 mod lifecycle;
+mod orderly;
 mod outage;
 mod process;
 mod producer;

@@ -42,6 +42,34 @@ fn with(change: impl FnOnce(Route) -> Route) -> Builder<Arc<dyn Store>> {
 }
 
 #[test]
+fn handlers_that_consume_in_different_ways_are_told() {
+    fails(
+        builder("g", [pay().orderly(), route("refunds", "refund")]),
+        expect![[r#"
+        the handlers `pay` (orderly) and `refund` (concurrent) are in the consumer group `g`, which consumes in one way: register one of them with another consumer group
+    "#]],
+    );
+    fails(
+        builder("g", [pay(), route("refunds", "refund").broadcast()]).instance_name("a"),
+        expect![[r#"
+        the handlers `pay` (concurrent) and `refund` (broadcast) are in the consumer group `g`, which consumes in one way: register one of them with another consumer group
+    "#]],
+    );
+    fails(
+        with(|route| route.orderly().broadcast()),
+        expect![[r#"
+        the handler `pay` is orderly and broadcast, and it can be one of them: leave the other out
+    "#]],
+    );
+    fails(
+        with(Route::broadcast),
+        expect![[r#"
+        the consumer group `g` is broadcast, so that each instance keeps its own place and records under its name: give each an `.instance_name(..)` of its own that stays the same when it is started again
+    "#]],
+    );
+}
+
+#[test]
 fn what_is_right_has_no_error() {
     builder("g", [pay()]).check().unwrap();
     let tags = [pay().tag("PAID"), route("orders", "ship").tags(["SHIPPED", "LOST"])];

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::reach::Brokers;
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials, Expression, begin};
+use super::{ClientError, ClientSettings, Credentials, Expression, Mode, begin};
 
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
 const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
@@ -76,7 +76,9 @@ impl Asking<'_> {
                 return Err(self.refused("topic", topic));
             }
         }
-        for (topic, queues) in self.topics {
+        // In broadcasting each instance keeps its own offsets.
+        let stores_offsets = self.settings.mode != Mode::Broadcast;
+        for (topic, queues) in self.topics.iter().filter(|_| stores_offsets) {
             begin::at(self.settings.consume_from, &mut connection, &group, topic, *queues).await?;
         }
         Ok(())

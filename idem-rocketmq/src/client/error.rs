@@ -40,6 +40,11 @@ pub(crate) enum ClientError {
     )]
     BrokerUnreachable { address: String, cause: String },
     #[error(
+        "the place of the consumer group {group} in its topics, which it broadcasts, cannot be kept in {file} ({cause}): make the \
+         directory one that this process may write and that outlasts it, or remove a file that is broken"
+    )]
+    Offsets { group: String, file: String, cause: io::Error },
+    #[error(
         "the broker {address} asks the consumer group {group} who it is: give the access key and the secret key of a user with \
          `.credentials(Credentials::new(access_key, secret_key))`"
     )]

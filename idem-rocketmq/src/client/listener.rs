@@ -1,8 +1,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rocketmq_client_rust::{
-    ClientResult, ConsumeConcurrentlyContext, ConsumeConcurrentlyStatus, MessageListenerConcurrently,
+    ClientResult, ConsumeConcurrentlyContext, ConsumeConcurrentlyStatus, ConsumeOrderlyContext,
+    ConsumeOrderlyStatus, MessageListenerConcurrently, MessageListenerOrderly,
 };
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -14,6 +16,9 @@ use super::gate::Gate;
 pub(crate) enum Answer {
     /// Every message is settled: the offset may move over them.
     Success,
+    /// Only where queues are consumed in order: the same messages are to come again after this time, and none of the
+    /// queue before.
+    Suspend(Duration),
     /// Some are left to the broker. The call blocks until the client is down and cannot hear an answer: "later"
     /// would make it send all of them back, and count an attempt for each.
     Leave,
@@ -33,13 +38,32 @@ pub(super) struct Adapter {
     pub(super) gate: Arc<Gate>,
 }
 
+/// Not by the client's own bound of attempts, which would make dead letters of all the messages of the call.
+impl MessageListenerOrderly for Adapter {
+    fn consume_message(
+        &self,
+        messages: &[&MessageExt],
+        context: &mut ConsumeOrderlyContext,
+    ) -> ClientResult<ConsumeOrderlyStatus> {
+        match self.answer(messages, context.get_message_queue()) {
+            Answer::Success => return Ok(ConsumeOrderlyStatus::Success),
+            Answer::Suspend(delay) => {
+                let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+                context.set_suspend_current_queue_time_millis(millis);
+            }
+            Answer::Leave => self.gate.wait(),
+        }
+        Ok(ConsumeOrderlyStatus::SuspendCurrentQueueAMoment)
+    }
+}
+
 impl MessageListenerConcurrently for Adapter {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
         context: &ConsumeConcurrentlyContext,
     ) -> ClientResult<ConsumeConcurrentlyStatus> {
-        if self.gate.is_open() && self.answer(messages, context.get_message_queue()) == Answer::Success {
+        if self.answer(messages, context.get_message_queue()) == Answer::Success {
             return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess);
         }
         self.gate.wait();
@@ -49,6 +73,9 @@ impl MessageListenerConcurrently for Adapter {
 
 impl Adapter {
     fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
+        if !self.gate.is_open() {
+            return Answer::Leave;
+        }
         let call = AssertUnwindSafe(|| self.listener.consume(messages, queue));
         catch_unwind(call).unwrap_or_else(|_| {
             tracing::error!(

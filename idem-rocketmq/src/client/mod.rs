@@ -14,6 +14,7 @@ mod error;
 mod gate;
 mod listener;
 mod message;
+mod offsets;
 mod outgoing;
 mod producer;
 mod reach;
@@ -41,7 +42,7 @@ pub(crate) use reach::check_syntax as check_addresses;
 #[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;
 pub(crate) use sending::{Placed, SendFailure, place};
-pub(crate) use settings::{ClientSettings, Expression, check_credentials};
+pub(crate) use settings::{ClientSettings, Expression, Mode, check_credentials};
 pub use settings::{ConsumeFrom, Credentials, MessageTrace};
 #[cfg(feature = "embedded")]
 pub(crate) use start::text;

@@ -24,6 +24,8 @@ pub(crate) struct ClientSettings {
     pub(crate) name_servers: Vec<String>,
     /// Each topic with what the group wants of it.
     pub(crate) subscriptions: Vec<(String, Expression)>,
+    /// How the group consumes.
+    pub(crate) mode: Mode,
     /// RocketMQ's namespace, which prefixes topics and the group.
     pub(crate) namespace: Option<String>,
     /// Tells this member from others; unique by default.
@@ -44,6 +46,29 @@ pub(crate) struct ClientSettings {
     pub(crate) delay_by: super::DelayBy,
     /// The brokers' delay levels.
     pub(crate) delay_levels: super::Levels,
+}
+
+/// How a group consumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Each message by one member, in any order.
+    #[default]
+    Concurrent,
+    /// Each message by one member, those of a queue in their order.
+    Orderly,
+    /// Each message by every member.
+    Broadcast,
+}
+
+impl Mode {
+    /// For errors.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Concurrent => "concurrent",
+            Self::Orderly => "orderly",
+            Self::Broadcast => "broadcast",
+        }
+    }
 }
 
 /// Which messages of a topic a group wants.
@@ -136,6 +161,7 @@ impl ClientSettings {
             group: group.into(),
             name_servers,
             subscriptions: Vec::new(),
+            mode: Mode::default(),
             namespace: None,
             instance_name: None,
             consume_from: ConsumeFrom::default(),

@@ -23,7 +23,8 @@ use super::listener::Adapter;
 use super::session::Running;
 use super::tls::LoadedTls;
 use super::{
-    ClientError, ClientSettings, ConsumeFrom, Expression, Listener, MessageTrace, Tls, access, chores, reach,
+    ClientError, ClientSettings, ConsumeFrom, Expression, Listener, MessageTrace, Mode, Tls, access, chores,
+    offsets, reach,
 };
 
 /// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
@@ -59,7 +60,7 @@ pub(super) async fn start(
     let runtime = runtime.map_err(failed)?;
     let config = client_config(settings, tls.as_ref());
     let mut producer = producer(&runtime, settings, config.clone());
-    let mut consumer = consumer(&runtime, settings, config);
+    let mut consumer = consumer(&runtime, settings, config.clone());
     for (topic, expression) in &settings.subscriptions {
         let selector = match expression {
             Expression::Tags(tags) => MessageSelector::by_tag(tags.as_str()),
@@ -67,10 +68,17 @@ pub(super) async fn start(
         };
         consumer.subscribe_with_selector(topic.as_str(), Some(selector)).await.map_err(failed)?;
     }
-    consumer.register_message_listener_concurrently(Adapter { listener, gate });
+    let adapter = Adapter { listener, gate };
+    match settings.mode {
+        Mode::Concurrent | Mode::Broadcast => consumer.register_message_listener_concurrently(adapter),
+        Mode::Orderly => consumer.register_message_listener_orderly(adapter),
+    }
     #[cfg(feature = "embedded")]
     crate::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
     producer.start().await.map_err(failed)?;
+    if settings.mode == Mode::Broadcast {
+        offsets::prepare(settings, &config, &mut producer).await?;
+    }
     consumer.start().await.map_err(failed)?;
     let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
     Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls })
@@ -87,6 +95,9 @@ async fn ask_the_servers(settings: &ClientSettings, tls: Option<&LoadedTls>) -> 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
     let mut config = plain_config(&settings.name_servers, settings.instance_name.clone());
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
+    if settings.mode == Mode::Broadcast {
+        config.set_client_ip(offsets::HOST.into());
+    }
     match &settings.trace {
         MessageTrace::Off => {}
         MessageTrace::On => config.enable_trace = true,
@@ -128,7 +139,10 @@ fn consumer(
     let mut builder = DefaultMQPushConsumer::builder(Arc::clone(runtime))
         .client_config(config)
         .consumer_group(settings.group.clone())
-        .message_model(MessageModel::Clustering)
+        .message_model(match settings.mode {
+            Mode::Concurrent | Mode::Orderly => MessageModel::Clustering,
+            Mode::Broadcast => MessageModel::Broadcasting,
+        })
         .consume_from_where(from)
         .consume_thread_min(settings.listener_threads)
         .consume_thread_max(settings.listener_threads)

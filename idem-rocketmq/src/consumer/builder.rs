@@ -10,7 +10,7 @@ use idem_core::{Settings, Store};
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
+use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Mode, Tls};
 use crate::handler::{IntoRoute, Route};
 use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
@@ -151,6 +151,9 @@ impl<S> Builder<S> {
     }
 
     /// The name of this instance among those on the same machine. The process id by default.
+    ///
+    /// In broadcasting it must be given, be another one for each instance of the group on any machine, and stay the same
+    /// when the instance is started again: its records and its place in the topics are kept under it.
     pub fn instance_name(mut self, name: impl Into<String>) -> Self {
         self.setup.instance_name = Some(name.into());
         self
@@ -293,10 +296,12 @@ impl Setup {
     /// The handlers behind their gates. Takes routes and states out of the setup.
     pub(crate) fn dispatch(&mut self, engine: &Engine) -> Result<Dispatch, Error> {
         let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
-        let identity = Identity { deployment, group: self.group.clone() };
+        let mode = self.mode();
+        let instance = self.instance_name.clone().filter(|_| mode == Mode::Broadcast);
+        let identity = Identity { deployment, group: self.group.clone(), instance };
         let policies = self.routes.iter().map(|route| self.policy(route)).collect::<Result<Vec<_>, _>>()?;
         let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
-        Ok(Dispatch::new(engine, &identity, routes, Arc::new(std::mem::take(&mut self.states))))
+        Ok(Dispatch::new(engine, mode, &identity, routes, Arc::new(std::mem::take(&mut self.states))))
     }
 }
 

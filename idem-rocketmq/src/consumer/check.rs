@@ -1,12 +1,13 @@
 //! Mistakes that are found before a server is asked.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use idem_core::{ADVISED_RETENTION, Policy};
+use idem_core::{ADVISED_RETENTION, Backoff, Policy};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{ClientError, Levels, MessageTrace, check_addresses, check_credentials};
+use crate::client::{ClientError, Levels, MessageTrace, Mode, check_addresses, check_credentials};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
@@ -31,10 +32,31 @@ impl Setup {
         }
         self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
         self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
+        self.check_mode()?;
         check_overlaps(&self.routes)?;
         self.check_filters()?;
         check_scopes(&self.routes)?;
         self.states.check(&self.routes).map_err(Kind::MissingState)?;
+        Ok(())
+    }
+
+    /// How the group consumes: as its first handler says, which all others have to say too.
+    pub(crate) fn mode(&self) -> Mode {
+        self.routes.first().and_then(Route::mode).unwrap_or_default()
+    }
+
+    fn check_mode(&self) -> Result<(), Error> {
+        let (mode, group) = (self.mode(), || self.group.clone());
+        let another =
+            self.routes.iter().find_map(|route| Some((route, route.mode().filter(|m| *m != mode)?)));
+        if let Some((route, other)) = another {
+            let (first, second) = (self.routes[0].name().to_owned(), route.name().to_owned());
+            let (first_mode, second_mode) = (mode.as_str(), other.as_str());
+            return Err(Kind::MixedModes { group: group(), first, first_mode, second, second_mode }.into());
+        }
+        if mode == Mode::Broadcast && self.instance_name.is_none() {
+            return Err(Kind::NoInstanceName { group: group() }.into());
+        }
         Ok(())
     }
 
@@ -64,7 +86,11 @@ impl Setup {
 
     /// A handler's whole policy: its own settings, the consumer's defaults, idem's defaults.
     pub(crate) fn policy(&self, route: &Route) -> Result<Policy, Error> {
-        let settings = route.own_settings().clone().or(&self.defaults);
+        let mut settings = route.own_settings().clone().or(&self.defaults);
+        if self.mode() != Mode::Concurrent {
+            // What fails holds back its neighbours.
+            settings.backoff.get_or_insert_with(in_place);
+        }
         let resolved = settings.resolve();
         Ok(resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?)
     }
@@ -98,6 +124,11 @@ impl Setup {
             }
         }
     }
+}
+
+/// The delays of messages that are tried again in place.
+fn in_place() -> Backoff {
+    Backoff::exponential(Duration::from_secs(1), Duration::from_secs(30))
 }
 
 /// Two handlers that would get the same message.

@@ -90,6 +90,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
     let delay_levels = setup.levels()?;
     let settings = ClientSettings {
         subscriptions: dispatch.subscriptions(),
+        mode: dispatch.mode,
         namespace: setup.namespace,
         instance_name: setup.instance_name,
         consume_from: setup.consume_from,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use idem_core::IntoKey;
 
-use super::erased::{KeyBy, Typed};
+use super::erased::{KeyBy, KeyOf, Typed};
 use super::plain::Bound;
 use super::{Handler, KeySource, Route};
 use crate::codec::{Codec, Json};
@@ -55,6 +55,7 @@ where
         topic: topic.into(),
         name: type_name::<H>(),
         codec: Box::new(codec),
+        order_by: None,
         handler: Arc::new(Bound::new(handler)),
     }
 }
@@ -65,6 +66,7 @@ pub struct Unkeyed<P> {
     topic: String,
     name: &'static str,
     codec: Box<dyn Codec<P>>,
+    order_by: Option<Box<KeyOf<P>>>,
     handler: Arc<dyn Handler<P>>,
 }
 
@@ -91,9 +93,30 @@ impl<P: Send + 'static> Unkeyed<P> {
         self.keyed(KeyBy::Delivery(source))
     }
 
+    /// Consumes in order, as [`Route::orderly`] says, but keeps the order of messages with an equal value only: those
+    /// with different ones run side by side, also within one queue. A message whose value is missing or empty keeps the
+    /// order of its queue with others of that kind.
+    ///
+    /// Messages with one value must lie in one queue: send them so, as idem's producer does with the same option.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Order { buyer: u64, id: u64 }
+    /// # async fn ship(_: Order) {}
+    ///
+    /// let route = handler("orders", ship).order_by(|order| order.buyer).key(|order| order.id);
+    /// ```
+    pub fn order_by<K: IntoKey>(mut self, key: impl Fn(&P) -> K + Send + Sync + 'static) -> Self {
+        self.order_by = Some(Box::new(move |payload| key(payload).into_key()));
+        self
+    }
+
     fn keyed(self, key: KeyBy<P>) -> Route {
-        let typed = Typed { codec: self.codec, key, handler: self.handler };
-        Route::new(self.topic, self.name, Arc::new(typed))
+        let is_orderly = self.order_by.is_some();
+        let typed = Typed { codec: self.codec, key, order_by: self.order_by, handler: self.handler };
+        let route = Route::new(self.topic, self.name, Arc::new(typed));
+        if is_orderly { route.orderly() } else { route }
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) trait ErasedHandler: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) key: Result<IdempotencyKey, KeyError>,
+    /// What the message's order is kept by; none for the order of its whole queue.
+    pub(crate) order: Option<IdempotencyKey>,
     pub(crate) run: Run,
 }
 
@@ -44,7 +46,7 @@ impl fmt::Debug for Run {
 }
 
 /// Computes the key of a payload.
-type KeyOf<P> = dyn Fn(&P) -> Result<IdempotencyKey, KeyError> + Send + Sync;
+pub(super) type KeyOf<P> = dyn Fn(&P) -> Result<IdempotencyKey, KeyError> + Send + Sync;
 
 /// How a handler's key is found.
 pub(super) enum KeyBy<P> {
@@ -56,6 +58,7 @@ pub(super) enum KeyBy<P> {
 pub(super) struct Typed<P> {
     pub(super) codec: Box<dyn Codec<P>>,
     pub(super) key: KeyBy<P>,
+    pub(super) order_by: Option<Box<KeyOf<P>>>,
     pub(super) handler: Arc<dyn Handler<P>>,
 }
 
@@ -68,8 +71,11 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
         let payload = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))??;
         let key =
             unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
+        let order = unless_panic("the function that computes what order is kept by panicked", || {
+            self.order_by.as_ref().and_then(|order| order(&payload).ok())
+        })?;
         let run = run(Arc::clone(&self.handler), payload, key.clone().ok());
-        Ok(Prepared { key, run })
+        Ok(Prepared { key, order, run })
     }
 }
 

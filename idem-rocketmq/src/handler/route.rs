@@ -8,6 +8,7 @@ use std::sync::Arc;
 use idem_core::Settings;
 
 use super::ErasedHandler;
+use crate::client::Mode;
 
 pub use self::check::RouteError;
 
@@ -26,6 +27,8 @@ pub struct Route {
     filter: Option<String>,
     scope: Option<String>,
     shared_scope: bool,
+    is_orderly: bool,
+    is_broadcast: bool,
     settings: Settings,
     handler: Arc<dyn ErasedHandler>,
 }
@@ -39,6 +42,8 @@ impl Route {
             filter: None,
             scope: None,
             shared_scope: false,
+            is_orderly: false,
+            is_broadcast: false,
             settings: Settings::new(),
             handler,
         }
@@ -99,6 +104,60 @@ impl Route {
     pub fn shared_scope(mut self) -> Self {
         self.shared_scope = true;
         self
+    }
+
+    /// Handles the messages of each queue in their order, one after the other, also those of different handlers.
+    ///
+    /// A message that fails is not overtaken: its queue is suspended for the backoff's delay and begins with it again.
+    /// After [`max_attempts`](Self::max_attempts) failed runs it is a dead letter, and the queue goes on; with
+    /// [`UNLIMITED`](crate::UNLIMITED) attempts it blocks its queue until it succeeds. What was done before is not
+    /// done again. [`Unkeyed::order_by`](super::Unkeyed::order_by) keeps the order of fewer messages, so that more of
+    /// them run at once.
+    ///
+    /// All handlers of a consumer group consume in order, or none does.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Order { id: u64 }
+    /// # async fn ship(_: Order) {}
+    ///
+    /// let route = handler("orders", ship).key(|order| order.id).orderly();
+    /// ```
+    pub fn orderly(mut self) -> Self {
+        self.is_orderly = true;
+        self
+    }
+
+    /// Every instance of the consumer handles every message, instead of one of them.
+    ///
+    /// The consumer needs an [`instance_name`](crate::consumer::Builder::instance_name) that it keeps when it is started
+    /// again: its records and its place in the topic are kept under it. A message that fails is tried again in the process,
+    /// in place, because RocketMQ redelivers nothing in broadcasting.
+    ///
+    /// All handlers of a consumer group are of this kind, or none is.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    /// # #[derive(serde::Deserialize)]
+    /// # struct Price { id: u64 }
+    /// # async fn forget(_: Price) {}
+    ///
+    /// let route = handler("prices", forget).key(|price| price.id).broadcast();
+    /// ```
+    pub fn broadcast(mut self) -> Self {
+        self.is_broadcast = true;
+        self
+    }
+
+    /// How the handler's group consumes; none where two ways were said.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        match (self.is_orderly, self.is_broadcast) {
+            (false, false) => Some(Mode::Concurrent),
+            (true, false) => Some(Mode::Orderly),
+            (false, true) => Some(Mode::Broadcast),
+            (true, true) => None,
+        }
     }
 
     /// The handler's name.

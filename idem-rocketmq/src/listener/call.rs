@@ -2,29 +2,49 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use idem_core::engine::{Admission, Claimed, Entry, Leader, Settled};
-use idem_core::{Decision, Outcome, RecordKey, Verdict};
+use idem_core::engine::{Admission, Claimed, Leader, Settled};
+use idem_core::{Decision, IdempotencyKey, Outcome, RecordKey, Verdict, engine};
 use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::mpsc;
 
 use super::Bridge;
-use super::dispatch::{Handler, Prepare};
-use super::report;
+use super::dispatch::{Entry, Handler};
+use super::recall::Past;
 use super::run::{self, Report, Reporter, Shared, Start};
-use crate::client;
+use super::{report, settle};
+use crate::client::{self, Answer, Mode};
 use crate::delivery::Delivery;
 use crate::handler::Run;
 
 /// One message of the call.
 struct Message {
     delivery: Arc<Delivery>,
-    handler: Option<Arc<Handler>>,
+    handler: Option<(usize, Arc<Handler>)>,
+    /// Until it is let in.
+    entry: Option<Entry>,
     run: Option<Run>,
     key: Option<RecordKey>,
+    /// The place of the message that follows when this one is settled.
+    next: Option<usize>,
+    /// How many attempts have failed, where no record counts them.
+    failures: u32,
+    /// How often it was tried again in place.
+    tries: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Settled,
+    /// To be tried again in place, not before this.
+    Parked(Instant),
 }
 
 /// What a call waits for.
@@ -38,7 +58,9 @@ enum Event {
     },
     Admitted(usize, Admission),
     /// The broker has what it was to be told; `false` where the message is left to it.
-    Told(bool),
+    Told(usize, bool),
+    /// A message that was parked is tried again.
+    Again(usize),
 }
 
 /// The leaders of one handler that are yet to be claimed, with their messages' places.
@@ -55,12 +77,14 @@ struct Call<'a> {
     messages: Vec<Message>,
     events: FuturesUnordered<BoxFuture<'a, Event>>,
     shared: Arc<Shared>,
-    is_settled: bool,
+    /// Messages that wait for the end of a delay, with those that follow them.
+    parked: usize,
+    is_left: bool,
 }
 
 impl Bridge {
-    /// Settles the messages of one listener call. `false` where some are left to the broker.
-    pub(super) async fn call(&self, sources: &[&MessageExt]) -> bool {
+    /// Settles the messages of one listener call.
+    pub(super) async fn call(&self, sources: &[&MessageExt], queue: &MessageQueue) -> Answer {
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
@@ -68,63 +92,144 @@ impl Bridge {
             messages: Vec::with_capacity(sources.len()),
             events: FuturesUnordered::new(),
             shared: Arc::new(Shared::new(sources.len(), sender)),
-            is_settled: true,
+            parked: 0,
+            is_left: false,
         };
-        call.enter();
-        while call.is_open() {
+        call.enter(queue);
+        while call.goes_on() {
             tokio::select! {
                 biased;
                 Some(report) = reports.recv() => call.reported(report),
                 Some(event) = call.events.next(), if !call.events.is_empty() => call.happened(event),
             }
         }
-        call.is_settled
+        call.answer(queue)
     }
 }
 
 impl Call<'_> {
-    fn is_open(&self) -> bool {
-        self.shared.is_open()
+    fn mode(&self) -> Mode {
+        self.bridge.dispatch.mode
     }
 
-    /// Lets every message in; the leaders of each handler are claimed together.
-    fn enter(&mut self) {
-        let mut waiting: HashMap<usize, Waiting> = HashMap::new();
+    /// An orderly call ends when all that is left of it waits for a delay: the queue is suspended, so that another member
+    /// may take it over. In broadcasting there is no other member, and what is not settled would be lost.
+    fn goes_on(&self) -> bool {
+        let parked = if self.mode() == Mode::Orderly { self.parked } else { 0 };
+        self.shared.open() > parked
+    }
+
+    fn answer(self, queue: &MessageQueue) -> Answer {
+        if self.is_left {
+            return Answer::Leave;
+        }
+        let parked = self.messages.iter().filter_map(|message| match message.state {
+            State::Parked(until) => Some(until),
+            _ => None,
+        });
+        let Some(first) = parked.min() else { return Answer::Success };
+        let past = self.messages.iter().zip(self.sources).filter_map(|(message, source)| {
+            let past = match message.state {
+                State::Open => return None,
+                State::Settled => Past::Settled,
+                State::Parked(until) => {
+                    Past::Failed { until, failures: message.failures, tries: message.tries }
+                }
+            };
+            Some((source.queue_offset(), past))
+        });
+        self.bridge.recall.keep(queue, past.collect());
+        Answer::Suspend(first.saturating_duration_since(Instant::now()))
+    }
+
+    /// Looks into every message, and lets in those that follow no other one.
+    fn enter(&mut self, queue: &MessageQueue) {
+        let is_orderly = self.mode() == Mode::Orderly;
+        let past = if is_orderly { self.bridge.recall.take(queue) } else { HashMap::new() };
+        let mut last: HashMap<Option<IdempotencyKey>, usize> = HashMap::new();
+        let mut first = Vec::with_capacity(self.sources.len());
         for place in 0..self.sources.len() {
-            let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
-            let found = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
-            let Some((index, handler)) = found.map(|(index, handler)| (index, handler.clone())) else {
-                self.messages.push(Message { delivery, handler: None, run: None, key: None });
+            let past = past.get(&self.sources[place].queue_offset());
+            let (message, order) = self.message(place, past.copied());
+            let is_settled = message.state == State::Settled;
+            self.messages.push(message);
+            if is_settled {
+                self.shared.close();
+            } else if let Some(before) = is_orderly.then(|| last.insert(order, place)).flatten() {
+                self.messages[before].next = Some(place);
+            } else {
+                first.push(place);
+            }
+        }
+        let (parked, first): (Vec<_>, Vec<_>) =
+            first.into_iter().partition(|place| self.messages[*place].state != State::Open);
+        for place in parked {
+            self.park(place);
+        }
+        self.admit(first);
+    }
+
+    /// A message, and what its order is kept by.
+    fn message(&self, place: usize, past: Option<Past>) -> (Message, Option<IdempotencyKey>) {
+        let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
+        let (state, failures, tries) = match past {
+            None => (State::Open, settle::attempts(&delivery), 0),
+            Some(Past::Settled) => (State::Settled, 0, 0),
+            Some(Past::Failed { until, failures, tries }) => {
+                let state = if until > Instant::now() { State::Parked(until) } else { State::Open };
+                (state, failures, tries)
+            }
+        };
+        let handler = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
+        let handler = handler.map(|(index, handler)| (index, handler.clone()));
+        let (mut entry, mut order) = (None, None);
+        if let (Some((_, handler)), true) = (&handler, state != State::Settled) {
+            let prepared = handler.prepare(&delivery);
+            (entry, order) = (Some(prepared.entry), prepared.order);
+        }
+        let message =
+            Message { delivery, handler, entry, run: None, key: None, next: None, failures, tries, state };
+        (message, order)
+    }
+
+    /// Lets messages in; the leaders of each handler are claimed together.
+    fn admit(&mut self, places: impl IntoIterator<Item = usize>) {
+        let is_concurrent = self.mode() == Mode::Concurrent;
+        let mut waiting: HashMap<usize, Waiting> = HashMap::new();
+        for place in places {
+            let message = &mut self.messages[place];
+            let (Some((index, handler)), Some(entry)) = (message.handler.clone(), message.entry.take())
+            else {
                 self.unhandled(place);
                 continue;
             };
-            let prepared = handler.prepare(&delivery);
             let gate = &handler.gate;
-            let mut message = Message { delivery, handler: Some(handler.clone()), run: None, key: None };
-            match prepared {
-                Prepare::Ready { job, run } => {
+            match entry {
+                Entry::Ready { mut job, run } => {
+                    gate.fit();
                     message.run = Some(run);
                     message.key = Some(job.key.clone());
+                    if !is_concurrent {
+                        job.redeliveries = message.tries;
+                    }
                     match gate.enter(job) {
-                        Entry::Leader(leader) => {
+                        engine::Entry::Leader(leader) => {
                             let waiting =
                                 waiting.entry(index).or_insert_with(|| Waiting::at(handler.clone()));
                             waiting.places.push_back(place);
                             waiting.leaders.push_back(leader);
                         }
-                        Entry::Follower(follower) => self
+                        engine::Entry::Follower(follower) => self
                             .events
                             .push(Box::pin(async move { Event::Admitted(place, follower.admit().await) })),
                     }
                 }
-                Prepare::Unfit { what, reason, run } => {
+                Entry::Unfit { what, reason, run } => {
                     message.run = run;
-                    let attempt = super::settle::attempts(&message.delivery) + 1;
-                    let admission = gate.unfit(what, reason, attempt);
+                    let admission = gate.unfit(what, reason, message.failures + 1);
                     self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
             }
-            self.messages.push(message);
         }
         for waiting in waiting.into_values() {
             self.events.push(Box::pin(waiting.claim(self.bridge)));
@@ -132,7 +237,7 @@ impl Call<'_> {
     }
 
     fn unhandled(&mut self, place: usize) {
-        let decision = super::settle::no_handler(&self.messages[place].delivery);
+        let decision = settle::no_handler(&self.messages[place].delivery);
         self.decided(place, Settled { decision, held: None });
     }
 
@@ -156,7 +261,9 @@ impl Call<'_> {
                     self.decided(place, waiting.handler.gate.defer(leader));
                 }
             }
-            Event::Told(is_told) => self.close(is_told),
+            Event::Told(place, true) => self.settled(place),
+            Event::Told(place, false) => self.left(place),
+            Event::Again(place) => self.again(place),
         }
     }
 
@@ -168,6 +275,7 @@ impl Call<'_> {
                 let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
                 self.decided(place, Settled { decision, held: None });
             }
+            Report::Acked(place) => self.settled(place),
             Report::Closed => {}
         }
     }
@@ -185,7 +293,7 @@ impl Call<'_> {
 
     fn run(&mut self, place: usize, claimed: Claimed) -> Option<Start> {
         let message = &mut self.messages[place];
-        let (Some(handler), Some(run)) = (message.handler.clone(), message.run.take()) else {
+        let (Some((_, handler)), Some(run)) = (message.handler.clone(), message.run.take()) else {
             debug_assert!(false, "a message is run once, by its handler");
             self.reported(Report::Dropped(place));
             return None;
@@ -193,34 +301,88 @@ impl Call<'_> {
         let delivery = message.delivery.clone();
         let hash = message.hash();
         let states = self.bridge.dispatch.states.clone();
-        let reporter = Reporter::new(place, self.shared.clone());
+        let reporter = Reporter::new(place, self.shared.clone(), self.mode() == Mode::Orderly);
         Some(Start { claimed, run, handler, delivery, hash, states, reporter })
     }
 
-    /// A message is decided: it is reported, and the broker is told where it must be.
+    /// A message is decided: it is reported, and tried again in place, or the broker is told where it must be.
     fn decided(&mut self, place: usize, settled: Settled) {
-        let message = &self.messages[place];
+        let is_concurrent = self.mode() == Mode::Concurrent;
+        let message = &mut self.messages[place];
         let hash = message.hash();
         match &message.handler {
-            Some(handler) => handler.meter.outcome(&message.delivery, &settled.decision, hash),
+            Some((_, handler)) => handler.meter.outcome(&message.delivery, &settled.decision, hash),
             None => report::unhandled(&message.delivery, &settled.decision),
         }
+        message.failures = settle::failures(&settled.decision, message.failures);
         match settled.decision.verdict {
-            Verdict::Ack => self.close(true),
-            Verdict::Leave => self.close(false),
+            Verdict::Ack => self.settled(place),
+            Verdict::Leave => self.left(place),
+            Verdict::Retry(delay) if !is_concurrent => {
+                message.tries = message.tries.saturating_add(1);
+                message.state = State::Parked(Instant::now() + delay);
+                self.park(place);
+            }
             Verdict::Retry(_) | Verdict::DeadLetter => {
-                let (bridge, source) = (self.bridge, self.sources[place]);
+                let (bridge, source, failures) = (self.bridge, self.sources[place], message.failures);
                 let (delivery, key) = (message.delivery.clone(), message.key.clone());
                 self.events.push(Box::pin(async move {
-                    Event::Told(bridge.tell(source, &delivery, key.as_ref(), settled).await)
+                    let is_told = bridge.tell(source, &delivery, key.as_ref(), settled, failures).await;
+                    Event::Told(place, is_told)
                 }));
             }
         }
     }
 
-    fn close(&mut self, is_settled: bool) {
-        self.is_settled &= is_settled;
+    /// A message waits in place for its next try, and those that follow it wait with it.
+    fn park(&mut self, place: usize) {
+        let State::Parked(until) = self.messages[place].state else { return };
+        self.parked += self.from(place).count();
+        let bridge = self.bridge;
+        let delay = until.saturating_duration_since(Instant::now());
+        self.events.push(Box::pin(async move {
+            let is_stopped = bridge.engine.stopped_within(delay).await;
+            if is_stopped { Event::Told(place, false) } else { Event::Again(place) }
+        }));
+    }
+
+    fn unpark(&mut self, place: usize) {
+        if matches!(self.messages[place].state, State::Parked(_)) {
+            self.messages[place].state = State::Open;
+            self.parked -= self.from(place).count();
+        }
+    }
+
+    fn again(&mut self, place: usize) {
+        self.unpark(place);
+        let message = &mut self.messages[place];
+        if let (Some((_, handler)), None) = (&message.handler, &message.entry) {
+            message.entry = Some(handler.prepare(&message.delivery).entry);
+        }
+        self.admit([place]);
+    }
+
+    /// A message is done; the next one may begin.
+    fn settled(&mut self, place: usize) {
+        self.messages[place].state = State::Settled;
         self.shared.close();
+        if let Some(next) = self.messages[place].next {
+            self.admit([next]);
+        }
+    }
+
+    /// A message is left to the broker, and with it those that may not overtake it.
+    fn left(&mut self, place: usize) {
+        self.is_left = true;
+        self.unpark(place);
+        for _ in self.from(place) {
+            self.shared.close();
+        }
+    }
+
+    /// A message and all those that follow it.
+    fn from(&self, place: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(place), |place| self.messages[*place].next)
     }
 }
 

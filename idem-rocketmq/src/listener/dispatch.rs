@@ -8,7 +8,7 @@ use idem_core::{Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace
 
 use super::crowd::Pace;
 use super::report::Meter;
-use crate::client::Expression;
+use crate::client::{Expression, Mode};
 use crate::delivery::Delivery;
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
@@ -27,7 +27,7 @@ enum Scope {
     /// What the handler says.
     Said(Namespace),
     /// The topic and the message's tag, for the tags that the handler names, and for any other.
-    Topic { deployment: String, group: String, known: HashMap<String, Namespace> },
+    Topic { identity: Identity, known: HashMap<String, Namespace> },
 }
 
 /// Which handler takes which message of a topic.
@@ -41,11 +41,19 @@ struct Topic {
 pub(crate) struct Dispatch {
     handlers: Vec<Arc<Handler>>,
     topics: HashMap<String, Topic>,
+    pub(crate) mode: Mode,
     pub(crate) states: Arc<States>,
 }
 
+/// A delivery that was looked into.
+pub(crate) struct Prepare {
+    /// What its order is kept by; none for the order of the whole queue.
+    pub(crate) order: Option<IdempotencyKey>,
+    pub(crate) entry: Entry,
+}
+
 /// A delivery on its way into a gate.
-pub(crate) enum Prepare {
+pub(crate) enum Entry {
     /// It decodes and has a key.
     Ready { job: Job, run: Run },
     /// It cannot be handled; a message without a key may be run all the same where the policy says so.
@@ -56,6 +64,7 @@ impl Dispatch {
     /// The gates of `routes`, whose settings have been resolved to policies.
     pub(crate) fn new(
         engine: &Engine,
+        mode: Mode,
         identity: &Identity,
         routes: Vec<(Route, idem_core::Policy)>,
         states: Arc<States>,
@@ -76,7 +85,7 @@ impl Dispatch {
                 route,
             }));
         }
-        Self { handlers, topics, states }
+        Self { handlers, topics, mode, states }
     }
 
     /// The handler for a message, if this process has one.
@@ -108,49 +117,62 @@ impl Dispatch {
 }
 
 /// Who this consumer is, for its namespaces.
+#[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) deployment: String,
     pub(crate) group: String,
+    /// In broadcasting, where each instance handles every message.
+    pub(crate) instance: Option<String>,
+}
+
+impl Identity {
+    fn namespace<'a>(&'a self, rest: impl IntoIterator<Item = &'a str>) -> Namespace {
+        let instance = self.instance.iter().flat_map(|name| ["instance", name.as_str()]);
+        Namespace::new([&*self.deployment, &*self.group].into_iter().chain(instance).chain(rest))
+    }
 }
 
 impl Scope {
-    fn of(route: &Route, Identity { deployment, group }: &Identity) -> Self {
+    fn of(route: &Route, identity: &Identity) -> Self {
         if let Some(scope) = route.explicit_scope() {
-            return Self::Said(Namespace::new([deployment, group, "scope", scope]));
+            return Self::Said(identity.namespace(["scope", scope]));
         }
         // Also of messages without a tag.
         let tags = route.tag_set().iter().cloned().chain([String::new()]);
-        let known = tags.map(|tag| (tag.clone(), by_topic(deployment, group, route.topic(), &tag)));
-        Self::Topic { deployment: deployment.clone(), group: group.clone(), known: known.collect() }
+        let known = tags.map(|tag| (tag.clone(), by_topic(identity, route.topic(), &tag)));
+        Self::Topic { identity: identity.clone(), known: known.collect() }
     }
 
     fn namespace(&self, topic: &str, tag: &str) -> Namespace {
         match self {
             Self::Said(namespace) => namespace.clone(),
-            Self::Topic { deployment, group, known } => match known.get(tag) {
+            Self::Topic { identity, known } => match known.get(tag) {
                 Some(namespace) => namespace.clone(),
-                None => by_topic(deployment, group, topic, tag),
+                None => by_topic(identity, topic, tag),
             },
         }
     }
 }
 
-fn by_topic(deployment: &str, group: &str, topic: &str, tag: &str) -> Namespace {
-    Namespace::new([deployment, group, "topic", topic, tag])
+fn by_topic(identity: &Identity, topic: &str, tag: &str) -> Namespace {
+    identity.namespace(["topic", topic, tag])
 }
 
 impl Handler {
     /// Decodes a message and takes its key.
     pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
         match self.route.handler().prepare(delivery) {
-            Ok(Prepared { key: Ok(key), run }) => {
-                self.gate.fit();
-                Prepare::Ready { job: self.job(delivery, key), run }
+            Ok(Prepared { key: Ok(key), order, run }) => {
+                Prepare { order, entry: Entry::Ready { job: self.job(delivery, key), run } }
             }
-            Ok(Prepared { key: Err(error), run }) => {
-                Prepare::Unfit { what: Unfit::MissingKey, reason: error.to_string(), run: Some(run) }
+            Ok(Prepared { key: Err(error), order, run }) => {
+                let (what, reason) = (Unfit::MissingKey, error.to_string());
+                Prepare { order, entry: Entry::Unfit { what, reason, run: Some(run) } }
             }
-            Err(error) => Prepare::Unfit { what: Unfit::Undecodable, reason: error.to_string(), run: None },
+            Err(error) => {
+                let (what, reason) = (Unfit::Undecodable, error.to_string());
+                Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } }
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! Between the client's listener calls and the engine.
 //!
 //! The client calls a [`Bridge`] with up to 32 messages on a thread that may block. The call answers success only
-//! when every message in it is settled. When the process goes away under a call, its messages are left to the broker.
+//! when every message in it is settled; where order is kept, it suspends the queue while a message waits for its next
+//! attempt. When the process goes away under a call, its messages are left to the broker.
 
 mod broker;
 mod call;
 mod crowd;
 pub(crate) mod dispatch;
+mod recall;
 mod report;
 mod run;
 mod settle;
@@ -39,6 +41,7 @@ pub(crate) struct Bridge {
     pub(crate) user_is_gone: CancellationToken,
     client: OnceLock<Weak<dyn Broker>>,
     calls: Calls,
+    recall: recall::Recall,
 }
 
 /// The listener calls under way.
@@ -67,6 +70,7 @@ impl Bridge {
             user_is_gone: CancellationToken::new(),
             client: OnceLock::new(),
             calls: Calls::default(),
+            recall: recall::Recall::default(),
         }
     }
 
@@ -135,15 +139,15 @@ impl Bridge {
 }
 
 impl Listener for Bridge {
-    fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+    fn consume(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
         if !self.begin() {
             return Answer::Leave;
         }
         let ended = End(self);
         let _entered = idem_core::runtime::handle().enter();
-        let is_settled = pollster::block_on(self.call(messages));
+        let answer = pollster::block_on(self.call(messages, queue));
         drop(ended);
-        if is_settled { Answer::Success } else { Answer::Leave }
+        answer
     }
 }
 

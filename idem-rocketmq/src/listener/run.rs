@@ -24,6 +24,8 @@ pub(super) enum Report {
     Settled(usize, Settled),
     /// The task was dropped: the handlers' runtime is going away.
     Dropped(usize),
+    /// It is done, where the call has to know of each.
+    Acked(usize),
     /// The last message was closed.
     Closed,
 }
@@ -42,8 +44,9 @@ impl Shared {
         Self { open: AtomicUsize::new(messages), reports }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire) > 0
+    /// How many messages are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
     }
 
     /// One message less is open. Whether it was the last.
@@ -153,18 +156,21 @@ impl Start {
 pub(super) struct Reporter {
     place: usize,
     shared: Option<Arc<Shared>>,
+    tells_all: bool,
 }
 
 impl Reporter {
-    pub(super) fn new(place: usize, shared: Arc<Shared>) -> Self {
-        Self { place, shared: Some(shared) }
+    /// Where it `tells_all`, the call closes each message by itself.
+    pub(super) fn new(place: usize, shared: Arc<Shared>, tells_all: bool) -> Self {
+        Self { place, shared: Some(shared), tells_all }
     }
 
     /// The message is done, and there is nothing to tell the broker.
     fn acked(mut self) {
-        if let Some(shared) = self.shared.take()
-            && shared.close()
-        {
+        let Some(shared) = self.shared.take() else { return };
+        if self.tells_all {
+            let _ = shared.reports.send(Report::Acked(self.place));
+        } else if shared.close() {
             let _ = shared.reports.send(Report::Closed);
         }
     }

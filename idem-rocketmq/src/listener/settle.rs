@@ -28,6 +28,17 @@ pub(super) fn attempts(delivery: &Delivery) -> u32 {
     delivery.property(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
+/// How many attempts have failed with this decision. Without a key there is no record that counts.
+pub(super) fn failures(decision: &Decision, before: u32) -> u32 {
+    match decision.outcome {
+        Outcome::Failed | Outcome::Panicked | Outcome::TimedOut | Outcome::Exhausted | Outcome::Rejected => {
+            decision.attempt
+        }
+        Outcome::Undecodable | Outcome::MissingKey => before + 1,
+        _ => before,
+    }
+}
+
 /// A message for which this process has no handler is never acked: another member of the group may have one.
 pub(crate) fn no_handler(delivery: &Delivery) -> Decision {
     let delay = idem_core::Backoff::levels().after(delivery.reconsume_times() + 1);
@@ -48,9 +59,10 @@ impl Bridge {
         delivery: &Delivery,
         key: Option<&RecordKey>,
         settled: Settled,
+        failed: u32,
     ) -> bool {
         let Settled { decision, held } = settled;
-        let properties = properties(delivery, key, &decision);
+        let properties = properties(key, &decision, failed);
         let mut failures = 0_u32;
         loop {
             match self.tell_once(source, &decision, &properties).await {
@@ -99,19 +111,11 @@ impl Bridge {
     }
 }
 
-fn properties(delivery: &Delivery, key: Option<&RecordKey>, decision: &Decision) -> Properties {
-    let counted = match decision.outcome {
-        Outcome::Failed | Outcome::Panicked | Outcome::TimedOut | Outcome::Exhausted | Outcome::Rejected => {
-            decision.attempt
-        }
-        // Without a key there is no record that counts.
-        Outcome::Undecodable | Outcome::MissingKey => attempts(delivery) + 1,
-        _ => attempts(delivery),
-    };
+fn properties(key: Option<&RecordKey>, decision: &Decision, failures: u32) -> Properties {
     let mut properties = Vec::with_capacity(4);
     let mut put = |name: &str, value: String| properties.push((name.to_owned(), value));
     put(OUTCOME, decision.outcome.as_str().to_owned());
-    put(ATTEMPTS, counted.to_string());
+    put(ATTEMPTS, failures.to_string());
     if let Some(reason) = &decision.reason {
         put(REASON, shortened(reason));
     }

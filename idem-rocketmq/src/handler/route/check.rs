@@ -39,6 +39,14 @@ pub enum RouteError {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// Orderly and broadcast at once.
+    #[error(
+        "the handler `{handler}` is orderly and broadcast, and it can be one of them: leave the other out"
+    )]
+    OrderlyBroadcast {
+        /// The handler's name.
+        handler: String,
+    },
     /// The scope is empty.
     #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
     Scope {
@@ -67,6 +75,9 @@ impl Route {
         }
         if self.scope.as_deref() == Some("") {
             return Err(RouteError::Scope { handler: handler() });
+        }
+        if self.mode().is_none() {
+            return Err(RouteError::OrderlyBroadcast { handler: handler() });
         }
         Ok(())
     }

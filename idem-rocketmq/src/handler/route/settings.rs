@@ -35,7 +35,7 @@ setters! {
     timeout: Duration,
     /// How many messages the handler works on at once.
     concurrency: usize,
-    /// How many runs may fail before the message is a dead letter.
+    /// How many runs may fail before the message is a dead letter; [`UNLIMITED`](crate::UNLIMITED) for never.
     max_attempts: u32,
     /// The delays between attempts.
     backoff: Backoff,
