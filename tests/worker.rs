@@ -1,6 +1,6 @@
 //! A consumer in a process of its own, for tests that kill it.
 //!
-//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS`
+//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
@@ -46,8 +46,13 @@ impl Ledger {
     }
 }
 
-fn route(topic: String) -> Route {
-    handler(topic, work)
+/// Orderly, the part of the key before a hyphen says whose order is kept.
+fn route(topic: String, is_orderly: bool) -> Route {
+    let mut handler = handler(topic, work);
+    if is_orderly {
+        handler = handler.order_by(|order| order.id.split('-').next().map(str::to_owned));
+    }
+    handler
         .key(|order| order.id.clone())
         .named("work")
         .scope("orders")
@@ -84,6 +89,7 @@ struct Arguments {
     instance: String,
     ledger: PathBuf,
     threads: usize,
+    is_orderly: bool,
 }
 
 impl Arguments {
@@ -97,13 +103,14 @@ impl Arguments {
             instance: rest.next()?,
             ledger: rest.next()?.into(),
             threads: rest.next()?.parse().ok()?,
+            is_orderly: rest.next().is_some_and(|word| word == "orderly"),
         })
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Some(arguments) = Arguments::take() else {
-        eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS");
+        eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]");
         exit(2);
     };
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "idem_rocketmq=info,idem_core=info".to_owned());
@@ -120,7 +127,7 @@ async fn consume(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>>
         .instance_name(arguments.instance)
         .store(RedisStore::connect(arguments.redis).await?)
         .state(Ledger::open(&arguments.ledger)?)
-        .handlers([route(arguments.topic)]);
+        .handlers([route(arguments.topic, arguments.is_orderly)]);
     consumer.run().await?;
     Ok(())
 }

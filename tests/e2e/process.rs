@@ -186,9 +186,18 @@ pub(crate) struct Worker(Process);
 
 impl Worker {
     pub(crate) fn start(place: &Place, instance: &str, threads: usize) -> Self {
+        Self::with(place, instance, threads, &[])
+    }
+
+    /// One that keeps the order of keys that begin alike.
+    pub(crate) fn orderly(place: &Place, instance: &str, threads: usize) -> Self {
+        Self::with(place, instance, threads, &["orderly"])
+    }
+
+    fn with(place: &Place, instance: &str, threads: usize, rest: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idem-worker"));
         command.args([&place.name_server, &place.topic, &place.redis, &place.group, instance]);
-        command.arg(place.ledger.path()).arg(threads.to_string());
+        command.arg(place.ledger.path()).arg(threads.to_string()).args(rest);
         let log = OpenOptions::new().append(true).create(true).open(place.ledger.log(instance)).unwrap();
         Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log)))
     }
@@ -263,26 +272,38 @@ impl Ledger {
         std::fs::write(self.0.path().join("go"), "").unwrap();
     }
 
-    pub(crate) fn runs(&self) -> Runs {
+    /// What happened, in its order: a begin has the end `Open`.
+    pub(crate) fn lines(&self) -> Vec<(String, Run)> {
         let text = std::fs::read_to_string(self.path()).unwrap_or_default();
-        let mut runs = Runs::new();
-        for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let parsed = lines.map(|line| {
             let [key, process, attempt, what] = line.split(' ').collect::<Vec<_>>()[..] else {
                 panic!("a torn line: {line}");
             };
-            let run =
-                Run { process: process.parse().unwrap(), attempt: attempt.parse().unwrap(), end: End::Open };
-            let runs = runs.entry(key.to_owned()).or_default();
             let end = match what {
-                "begin" => {
-                    runs.push(run);
-                    continue;
-                }
+                "begin" => End::Open,
                 "done" => End::Done,
                 _ => End::Failed,
             };
-            let open = runs.iter_mut().rev().find(|begun| **begun == run);
-            open.expect("what ends has begun").end = end;
+            (
+                key.to_owned(),
+                Run { process: process.parse().unwrap(), attempt: attempt.parse().unwrap(), end },
+            )
+        });
+        parsed.collect()
+    }
+
+    pub(crate) fn runs(&self) -> Runs {
+        let mut runs = Runs::new();
+        for (key, run) in self.lines() {
+            let runs = runs.entry(key).or_default();
+            if run.end == End::Open {
+                runs.push(run);
+                continue;
+            }
+            let begun = Run { end: End::Open, ..run };
+            let open = runs.iter_mut().rev().find(|run| **run == begun);
+            open.expect("what ends has begun").end = run.end;
         }
         runs
     }
