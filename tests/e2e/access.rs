@@ -106,6 +106,21 @@ async fn a_missing_right_is_told() {
     of("allowed_orders").start().await.unwrap().shutdown().await;
 }
 
+/// Who is in a group is told to those who have the action Get on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_see_the_groups_members_consumes_all_the_same() {
+    kit::seeing();
+    let group = servers::unique("group");
+    let start = || builder(&acl(), &group, "allowed_orders").credentials(user("RESTRICTED")).start();
+    let (first, second) = (start().await.unwrap(), start().await.unwrap());
+    let said = kit::events(|event| {
+        event.is("group", &group) && event.field("message").is_some_and(|text| text.contains("action Get"))
+    });
+    assert!(said.len() == 2 && said.iter().all(|event| event.level == tracing::Level::DEBUG), "{said:?}");
+    first.shutdown().await;
+    second.shutdown().await;
+}
+
 /// Retries and dead letters are messages that idem sends; a right to send is not needed for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_only_read_has_retries_and_dead_letters() {

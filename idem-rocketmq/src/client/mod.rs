@@ -13,6 +13,7 @@ mod delay;
 mod error;
 mod gate;
 mod listener;
+mod members;
 mod message;
 mod outgoing;
 mod producer;

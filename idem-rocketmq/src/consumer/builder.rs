@@ -67,6 +67,7 @@ pub(crate) struct Setup {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) tls: Option<Tls>,
     pub(crate) trace: MessageTrace,
+    pub(crate) may_differ: bool,
     pub(crate) delay_by: DelayBy,
     pub(crate) delay_levels: Option<String>,
     pub(crate) drain: Duration,
@@ -87,6 +88,7 @@ impl Builder {
             credentials: None,
             tls: None,
             trace: MessageTrace::default(),
+            may_differ: false,
             delay_by: DelayBy::default(),
             delay_levels: None,
             drain: Duration::from_secs(30),
@@ -219,6 +221,20 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Starts also where live members of the group subscribe to other topics, tags or filters, and warns of it.
+    ///
+    /// Without it that is an error at start-up: while members differ, RocketMQ loses messages that only some of them want.
+    /// See [rolling deploys](crate::guide::rolling_deploys) for when this loses nothing.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// let consumer = Consumer::builder("campaign").name_server("127.0.0.1:9876").allow_differing_subscriptions();
+    /// ```
+    pub fn allow_differing_subscriptions(mut self) -> Self {
+        self.setup.may_differ = true;
+        self
+    }
+
     /// How a retry's delay is asked from the broker. By timer message by default, and by delay level where the broker
     /// takes none.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
@@ -257,7 +273,8 @@ impl<S> Builder<S> {
     ///
     /// # Errors
     /// Something in the setup is wrong, no name server is in reach within 3 s, or a server refuses this consumer: its
-    /// certificate or this client's is not trusted, the credentials are wrong, or a right is missing. The error says which.
+    /// certificate or this client's is not trusted, the credentials are wrong, or a right is missing. Or live members of the
+    /// group [want other messages](crate::guide::rolling_deploys). The error says which.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.

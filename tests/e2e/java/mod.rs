@@ -3,6 +3,7 @@
 //! `scripts/test` starts it; by hand: `scripts/services start DIR redis rocketmq rocketmq-levels` and `. DIR/env`.
 
 mod delays;
+mod deploys;
 mod outage;
 mod plain;
 mod workers;

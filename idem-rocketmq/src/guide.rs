@@ -1,0 +1,4 @@
+//! Texts on what takes more than one part of idem.
+
+#[doc = include_str!("docs/rolling_deploys.md")]
+pub mod rolling_deploys {}
