@@ -2,3 +2,6 @@
 
 #[doc = include_str!("docs/rolling_deploys.md")]
 pub mod rolling_deploys {}
+
+#[doc = include_str!("docs/tracing.md")]
+pub mod tracing {}

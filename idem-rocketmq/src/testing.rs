@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use idem_core::engine::{Admission, Engine, Entry, Settled};
 use idem_core::{Attempt, Decision};
+use tracing::Instrument as _;
 
 use crate::Error;
 use crate::consumer::{Builder, HasStore};
@@ -60,17 +61,21 @@ impl TestConsumer {
 
     async fn handle(&self, handler: &Handler, delivery: &Arc<Delivery>) -> Settled {
         let gate = &handler.gate;
+        let mut hash = None;
         let (mut admission, run) = match handler.prepare(delivery) {
             Prepare::Unfit { what, reason, run } => {
                 (gate.unfit(what, reason, delivery.reconsume_times() + 1).await, run)
             }
-            Prepare::Ready { job, run } => match gate.enter(job) {
-                Entry::Follower(follower) => (follower.admit().await, Some(run)),
-                Entry::Leader(leader) => {
-                    let mut leaders = VecDeque::from([leader]);
-                    (gate.claim(&mut leaders).await.remove(0), Some(run))
+            Prepare::Ready { job, run } => {
+                hash = Some(job.key.hash64());
+                match gate.enter(job) {
+                    Entry::Follower(follower) => (follower.admit().await, Some(run)),
+                    Entry::Leader(leader) => {
+                        let mut leaders = VecDeque::from([leader]);
+                        (gate.claim(&mut leaders).await.remove(0), Some(run))
+                    }
                 }
-            },
+            }
         };
         loop {
             match admission {
@@ -78,8 +83,11 @@ impl TestConsumer {
                 Admission::Decided(settled) => return settled,
                 Admission::Run(claimed) => {
                     let run = run.expect("what is run was decoded");
-                    let finished =
-                        claimed.run(|lease, attempt| self.call(run, delivery, lease, attempt)).await;
+                    let work = |lease, attempt| {
+                        let span = handler.span(delivery, attempt, hash);
+                        self.call(run, delivery, lease, attempt).instrument(span)
+                    };
+                    let finished = claimed.run(work).await;
                     return gate.settle_one(finished).await;
                 }
             }

@@ -14,3 +14,4 @@ mod servers;
 mod settings;
 mod slow;
 mod startup;
+mod tracing_spans;

@@ -11,7 +11,9 @@ use idem_core::{Settings, Store};
 use super::running::{self, RunningConsumer};
 use crate::Error;
 use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
+use crate::delivery::Delivery;
 use crate::handler::{IntoRoute, Route};
+use crate::listener::OnSpan;
 use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
 
@@ -68,6 +70,7 @@ pub(crate) struct Setup {
     pub(crate) tls: Option<Tls>,
     pub(crate) trace: MessageTrace,
     pub(crate) may_differ: bool,
+    pub(crate) on_span: OnSpan,
     pub(crate) delay_by: DelayBy,
     pub(crate) delay_levels: Option<String>,
     pub(crate) drain: Duration,
@@ -89,6 +92,7 @@ impl Builder {
             tls: None,
             trace: MessageTrace::default(),
             may_differ: false,
+            on_span: OnSpan::default(),
             delay_by: DelayBy::default(),
             delay_levels: None,
             drain: Duration::from_secs(30),
@@ -235,6 +239,14 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Called with the span of each run before the handler is in it, and with its message: to tell a tracing system where
+    /// the message came from, as [`guide::tracing`](crate::guide::tracing) shows. Not called where no subscriber wants
+    /// the span.
+    pub fn on_span(mut self, hook: impl Fn(&tracing::Span, &Delivery) + Send + Sync + 'static) -> Self {
+        self.setup.on_span = OnSpan::new(hook);
+        self
+    }
+
     /// How a retry's delay is asked from the broker. By timer message by default, and by delay level where the broker
     /// takes none.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
@@ -313,7 +325,8 @@ impl Setup {
         let identity = Identity { deployment, group: self.group.clone() };
         let policies = self.routes.iter().map(|route| self.policy(route)).collect::<Result<Vec<_>, _>>()?;
         let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
-        Ok(Dispatch::new(engine, &identity, routes, Arc::new(std::mem::take(&mut self.states))))
+        let states = Arc::new(std::mem::take(&mut self.states));
+        Ok(Dispatch::new(engine, &identity, routes, states, &self.on_span))
     }
 }
 

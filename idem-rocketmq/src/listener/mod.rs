@@ -9,6 +9,7 @@ mod crowd;
 pub(crate) mod dispatch;
 mod report;
 mod settle;
+mod span;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use self::dispatch::Dispatch;
 use crate::client::{Answer, Listener};
 
 pub(crate) use self::settle::no_handler;
+pub(crate) use self::span::OnSpan;
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {
