@@ -70,7 +70,7 @@ pub(crate) enum ClientError {
             "refuses the client certificate: have it signed by an authority that the server trusts, for the use of clients, \
              and check that it has not expired"
         } else {
-            "asks for a client certificate: give one with `.client_certificate_files(..)` on the `Tls` of the consumer"
+            "asks for a client certificate: give one with `Tls::new().client_certificate_files(..)`"
         }
     )]
     TlsClientCertificate { what: &'static str, address: String, given: bool },

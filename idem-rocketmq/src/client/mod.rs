@@ -32,7 +32,7 @@ mod tests;
 
 pub(crate) use copy::{PROPERTIES_BYTES, Retry};
 pub use delay::DelayBy;
-pub(crate) use delay::{LONGEST as LONGEST_LEVEL, Levels};
+pub(crate) use delay::Levels;
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
