@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Server {
+    Plain,
     Acl,
     Tls,
     Mtls,
@@ -42,6 +43,7 @@ pub(crate) fn admin(server: Server, arguments: &[&str]) -> String {
 
 fn command(server: Server, arguments: &[&str]) -> Result<String, String> {
     let variable = match server {
+        Server::Plain => variable("IDEM_TEST_MQADMIN"),
         Server::Acl => variable("IDEM_TEST_MQADMIN_ACL"),
         Server::Tls => variable("IDEM_TEST_MQADMIN_TLS"),
         Server::Mtls => variable("IDEM_TEST_MQADMIN_MTLS"),
