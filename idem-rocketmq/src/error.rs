@@ -84,7 +84,7 @@ pub(crate) enum Kind {
     )]
     SharedScope { first: String, second: String, scope: String },
     #[error(
-        "the delay levels {levels:?} of the consumer group `{group}` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels(\"1s 5s 10s 30s 1m\")`"
+        "the delay levels {levels:?} of the group `{group}` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels(\"1s 5s 10s 30s 1m\")`"
     )]
     DelayLevels { group: String, levels: String },
     #[error("handler `{handler}`: {source}")]

@@ -15,6 +15,7 @@ mod delivery;
 pub mod embedded;
 mod error;
 pub mod extract;
+pub mod guide;
 mod handler;
 mod listener;
 mod macros;

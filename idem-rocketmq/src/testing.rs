@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use idem_core::engine::{Admission, Engine, Settled};
 use idem_core::{Attempt, Decision, engine};
+use tracing::Instrument as _;
 
 use crate::Error;
 use crate::consumer::{Builder, HasStore};
@@ -60,11 +61,13 @@ impl TestConsumer {
 
     async fn handle(&self, handler: &Handler, delivery: &Arc<Delivery>) -> Settled {
         let gate = &handler.gate;
+        let mut hash = None;
         let (mut admission, run) = match handler.prepare(delivery).entry {
             Entry::Unfit { what, reason, run } => {
                 (gate.unfit(what, reason, delivery.reconsume_times() + 1).await, run)
             }
             Entry::Ready { job, run } => {
+                hash = Some(job.key.hash64());
                 gate.fit();
                 match gate.enter(job) {
                     engine::Entry::Follower(follower) => (follower.admit().await, Some(run)),
@@ -81,8 +84,11 @@ impl TestConsumer {
                 Admission::Decided(settled) => return settled,
                 Admission::Run(claimed) => {
                     let run = run.expect("what is run was decoded");
-                    let finished =
-                        claimed.run(|lease, attempt| self.call(run, delivery, lease, attempt)).await;
+                    let work = |lease, attempt| {
+                        let span = handler.span(delivery, attempt, hash);
+                        self.call(run, delivery, lease, attempt).instrument(span)
+                    };
+                    let finished = claimed.run(work).await;
                     return gate.settle_one(finished).await;
                 }
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use expect_test::{Expect, expect};
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Credentials, Error, Store, Tls};
+use idem_rocketmq::{Credentials, Error, ProducerBuilder, Store, Tls};
 
 use crate::kit::{self, Runs, SOON};
 use crate::servers::{self, variable};
@@ -106,6 +106,21 @@ async fn a_missing_right_is_told() {
     of("allowed_orders").start().await.unwrap().shutdown().await;
 }
 
+/// Who is in a group is told to those who have the action Get on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_see_the_groups_members_consumes_all_the_same() {
+    kit::seeing();
+    let group = servers::unique("group");
+    let start = || builder(&acl(), &group, "allowed_orders").credentials(user("RESTRICTED")).start();
+    let (first, second) = (start().await.unwrap(), start().await.unwrap());
+    let said = kit::events(|event| {
+        event.is("group", &group) && event.field("message").is_some_and(|text| text.contains("action Get"))
+    });
+    assert!(said.len() == 2 && said.iter().all(|event| event.level == tracing::Level::DEBUG), "{said:?}");
+    first.shutdown().await;
+    second.shutdown().await;
+}
+
 /// Retries and dead letters are messages that idem sends; a right to send is not needed for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_only_read_has_retries_and_dead_letters() {
@@ -202,7 +217,7 @@ async fn a_missing_or_untrusted_client_certificate_is_told() {
     let address = variable("IDEM_TEST_ROCKETMQ_MTLS");
     let with = |tls| builder(&address, "campaign", "orders").tls(tls);
     let error = refused(with(trusting()), expect![[r#"
-        the name server ADDRESS asks for a client certificate: give one with `.client_certificate_files(..)` on the `Tls` of the consumer
+        the name server ADDRESS asks for a client certificate: give one with `Tls::new().client_certificate_files(..)`
     "#]]).await;
     assert!(error.is_misconfiguration());
     let [chain, key] = ["CERT", "KEY"].map(|part| variable(&format!("IDEM_TEST_ROCKETMQ_STRANGER_{part}")));
@@ -239,4 +254,53 @@ async fn the_oldest_release_works() {
     let (address, topic) = (variable("IDEM_TEST_ROCKETMQ_OLDEST"), servers::unique("orders"));
     servers::send_all(&address, &topic, &[("1", &[])]);
     consumes(&address, &topic, |builder| builder).await;
+}
+
+/// A producer sends an order, which a consumer gets.
+async fn sends(address: &str, tls: impl Fn() -> Tls) {
+    let topic = servers::unique("orders");
+    let producer = sender(address).tls(tls()).start().await.unwrap();
+    producer.send(&OutgoingMessage::new(&*topic, "1", r#"{"id":"1"}"#)).await.unwrap();
+    producer.shutdown().await;
+    consumes(address, &topic, |builder| builder.tls(tls())).await;
+}
+
+fn sender(address: &str) -> ProducerBuilder {
+    Producer::builder("shop").name_server(address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_sends_over_tls_with_and_without_a_certificate_of_its_own() {
+    sends(&variable("IDEM_TEST_ROCKETMQ_TLS"), trusting).await;
+    let [chain, key] = ["CERT", "KEY"].map(|part| variable(&format!("IDEM_TEST_ROCKETMQ_CLIENT_{part}")));
+    let [chain, key] = [chain, key].map(|path| std::fs::read(path).unwrap());
+    let with = || trusting().client_certificate(chain.clone(), key.clone());
+    sends(&variable("IDEM_TEST_ROCKETMQ_MTLS"), with).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_producer_from_tls_is_told_at_its_start() {
+    let told = async |builder: ProducerBuilder, expected: Expect| {
+        let begun = Instant::now();
+        let error = builder.start().await.map(drop).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        expected.assert_eq(&servers::masked(&format!("{error}\n")));
+    };
+    let (tls, mtls) = (variable("IDEM_TEST_ROCKETMQ_TLS"), variable("IDEM_TEST_ROCKETMQ_MTLS"));
+    told(sender(&tls), expect![[r#"
+        cannot reach the name server ADDRESS (it closed the connection without an answer, as a server does that asks for TLS: add `.tls(Tls::new())` if it is one); check that it runs, that the address is its own and that no firewall is between
+    "#]]).await;
+    told(sender(&tls).tls(Tls::new()), expect![[r#"
+        the name server ADDRESS shows a certificate that is not trusted (its authority is unknown): give the authority that signed it with `Tls::new().root_certificates_file(..)`, and check that the address is the right one
+    "#]]).await;
+    told(sender(&mtls).tls(trusting()), expect![[r#"
+        the name server ADDRESS asks for a client certificate: give one with `Tls::new().client_certificate_files(..)`
+    "#]]).await;
+    let [chain, key] = ["CERT", "KEY"].map(|part| variable(&format!("IDEM_TEST_ROCKETMQ_STRANGER_{part}")));
+    told(sender(&mtls).tls(trusting().client_certificate_files(chain, key)), expect![[r#"
+        the name server ADDRESS refuses the client certificate: have it signed by an authority that the server trusts, for the use of clients, and check that it has not expired
+    "#]]).await;
+    told(sender(&tls).tls(Tls::new().root_certificates("no certificate")), expect![[r#"
+        the root certificates given as text cannot be used (no certificate in PEM form is in it): give PEM, in a file that this process may read or as text
+    "#]]).await;
 }

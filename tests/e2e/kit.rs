@@ -11,7 +11,9 @@ use idem_rocketmq::prelude::*;
 use idem_rocketmq::{Store, consumer::NoStoreYet};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Long enough for a machine that builds something else meanwhile.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -160,6 +162,8 @@ pub(crate) async fn backlog(broker: &EmbeddedBroker, group: &str, topic: &str) -
 pub(crate) struct Event {
     pub(crate) level: tracing::Level,
     pub(crate) fields: BTreeMap<&'static str, String>,
+    /// Those of the spans that it is in.
+    pub(crate) span: BTreeMap<&'static str, String>,
 }
 
 impl Event {
@@ -239,12 +243,12 @@ pub(crate) fn counted(name: &str, wanted: &[(&str, &str)]) -> u64 {
 /// Remembers idem's events, and looks for the marker in everybody's.
 struct Record;
 
-impl<S: tracing::Subscriber> Layer<S> for Record {
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Record {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.target().starts_with("idem") || *metadata.level() <= tracing::Level::DEBUG
     }
 
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
@@ -252,21 +256,28 @@ impl<S: tracing::Subscriber> Layer<S> for Record {
             SEEN.leaks.lock().unwrap().push(format!("{}: {leak}", metadata.target()));
         }
         if metadata.target().starts_with("idem") {
-            let event = Event { level: *metadata.level(), fields: fields.0 };
+            let mut span = BTreeMap::new();
+            for parent in context.event_scope(event).into_iter().flatten() {
+                span.extend(parent.extensions().get::<Fields>().cloned().unwrap_or_default().0);
+            }
+            let event = Event { level: *metadata.level(), fields: fields.0, span };
             SEEN.events.lock().unwrap().push(event);
         }
     }
 
-    fn on_new_span(&self, span: &tracing::span::Attributes<'_>, _: &tracing::span::Id, _: Context<'_, S>) {
+    fn on_new_span(&self, span: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::default();
         span.record(&mut fields);
         if let Some(leak) = fields.0.values().find(|value| value.contains(MARKER)) {
             SEEN.leaks.lock().unwrap().push(format!("span of {}: {leak}", span.metadata().target()));
         }
+        if let Some(new) = context.span(id) {
+            new.extensions_mut().insert(fields);
+        }
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Fields(BTreeMap<&'static str, String>);
 
 impl Visit for Fields {

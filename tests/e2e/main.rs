@@ -16,3 +16,4 @@ mod servers;
 mod settings;
 mod slow;
 mod startup;
+mod tracing_spans;

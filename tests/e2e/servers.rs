@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Server {
+    Plain,
     Acl,
     Tls,
     Mtls,
@@ -42,6 +43,7 @@ pub(crate) fn admin(server: Server, arguments: &[&str]) -> String {
 
 fn command(server: Server, arguments: &[&str]) -> Result<String, String> {
     let variable = match server {
+        Server::Plain => variable("IDEM_TEST_MQADMIN"),
         Server::Acl => variable("IDEM_TEST_MQADMIN_ACL"),
         Server::Tls => variable("IDEM_TEST_MQADMIN_TLS"),
         Server::Mtls => variable("IDEM_TEST_MQADMIN_MTLS"),
@@ -76,14 +78,7 @@ pub(crate) fn stored(server: Server, topic: &str) -> usize {
 /// This speaks the protocol itself (`RemotingCommand` and `SendMessageRequestHeader` in Apache's sources), so that what
 /// is sent does not depend on the client under test.
 pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str, &str)])]) {
-    let route = ask(
-        &mut connect(name_server),
-        105,
-        &json!({ "topic": "TBW102", "acceptStandardJsonOnly": "true" }),
-        b"",
-    );
-    let route: Value = serde_json::from_slice(&route).unwrap();
-    let mut broker = connect(route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().unwrap());
+    let mut broker = broker(name_server);
     for (id, properties) in orders {
         let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
         let properties: String = parts.collect();
@@ -94,6 +89,44 @@ pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str,
         });
         ask(&mut broker, 10, &fields, format!(r#"{{"id":"{id}"}}"#).as_bytes());
     }
+}
+
+/// A member of a group that only says that it is there, as long as this lives: its heartbeat (`HeartbeatData` in Apache's
+/// sources) is all that a broker has of a member.
+pub(crate) struct Member {
+    _connection: TcpStream,
+}
+
+impl Member {
+    /// Subscribes the topic with these tags.
+    pub(crate) fn join(name_server: &str, group: &str, model: &str, topic: &str, tags: &str) -> Self {
+        let mut connection = broker(name_server);
+        let subscription = |topic: &str, tags: &str| {
+            json!({
+                "topic": topic, "subString": tags, "tagsSet": [], "codeSet": [], "subVersion": 1,
+                "expressionType": "TAG", "classFilterMode": false,
+            })
+        };
+        let consumer = json!({
+            "groupName": group, "consumeType": "CONSUME_PASSIVELY", "messageModel": model,
+            "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET", "unitMode": false,
+            "subscriptionDataSet": [subscription(topic, tags), subscription(&format!("%RETRY%{group}"), "*")],
+        });
+        let heartbeat = json!({
+            "clientID": unique("127.0.0.1@tests"), "producerDataSet": [], "consumerDataSet": [consumer],
+            "heartbeatFingerprint": 0, "withoutSub": false,
+        });
+        ask(&mut connection, 34, &json!({}), heartbeat.to_string().as_bytes());
+        Self { _connection: connection }
+    }
+}
+
+/// A connection to the one broker of a name server.
+fn broker(name_server: &str) -> TcpStream {
+    let fields = json!({ "topic": "TBW102", "acceptStandardJsonOnly": "true" });
+    let route = ask(&mut connect(name_server), 105, &fields, b"");
+    let route: Value = serde_json::from_slice(&route).unwrap();
+    connect(route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().unwrap())
 }
 
 fn connect(address: &str) -> TcpStream {
@@ -109,13 +142,21 @@ fn ask(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> Vec<u8
     let bytes = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
     let frame = [&bytes(4 + header.len() + body.len())[..], &bytes(header.len()), &header, body].concat();
     stream.write_all(&frame).unwrap();
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut answer).unwrap();
-    let header = u32::from_be_bytes(answer[..4].try_into().unwrap()) as usize & 0x00FF_FFFF;
-    let body = answer.split_off(4 + header);
-    let header: Value = serde_json::from_slice(&answer[4..]).unwrap();
+    let (mut header, mut body) = read(stream);
+    // A broker tells its members of each other, also before it answers.
+    while header["flag"].as_u64().unwrap() & 1 == 0 {
+        (header, body) = read(stream);
+    }
     assert_eq!(header["code"], 0, "{header}");
     body
+}
+
+fn read(stream: &mut TcpStream) -> (Value, Vec<u8>) {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    let mut frame = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut frame).unwrap();
+    let header = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize & 0x00FF_FFFF;
+    let body = frame.split_off(4 + header);
+    (serde_json::from_slice(&frame[4..]).unwrap(), body)
 }

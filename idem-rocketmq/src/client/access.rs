@@ -11,7 +11,7 @@ use serde_json::json;
 use super::reach::Brokers;
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials, Expression, Mode, begin};
+use super::{ClientError, ClientSettings, Credentials, Expression, Mode, begin, members};
 
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
 const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
@@ -70,6 +70,7 @@ impl Asking<'_> {
         if is_refused(&connection.ask(GET_CONSUMER_LIST_BY_GROUP, &of_group, &[]).await?) {
             return Err(self.refused("consumer group", &group));
         }
+        members::check(self.settings, &mut connection).await?;
         for (topic, _) in self.topics {
             let fields = [("consumerGroup", &*group), ("topic", topic), ("queueId", "0")];
             if is_refused(&connection.ask(QUERY_CONSUMER_OFFSET, &fields, &[]).await?) {

@@ -1,10 +1,10 @@
-//! How long a retry waits: by a timer message where the broker has a timer, else by one of its delay levels.
+//! How a message waits: by a timer message where the broker has a timer, else by one of its delay levels.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How a retry's delay is asked from the broker.
+/// How the delay of a message or of a retry is asked from the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DelayBy {
     /// The timer of 5.x brokers, to the second, up to three days. Where a broker has it switched off
@@ -19,9 +19,6 @@ pub enum DelayBy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Levels(Vec<Duration>);
 
-/// The wait of the last usual level.
-pub(crate) const LONGEST: Duration = Duration::from_hours(2);
-
 /// As brokers have them unless they are told otherwise.
 const USUAL: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
 
@@ -35,6 +32,11 @@ impl Levels {
     /// In the form of the broker's setting, `1s 5s 1m 2h`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         parse(text).filter(|levels| !levels.is_empty()).map(Self)
+    }
+
+    /// The longest wait that they give.
+    pub(crate) fn longest(&self) -> Duration {
+        self.0.iter().max().copied().unwrap_or_default()
     }
 
     /// The shortest level that waits at least this long; 0 for no delay, the longest one where none is sufficient.
@@ -104,10 +106,34 @@ impl Timer {
         if before.is_none() {
             tracing::info!(
                 group,
-                "the broker takes no timer messages: retries wait by its delay levels; where those are not the usual \
+                "the broker takes no timer messages: delays are kept by its delay levels; where those are not the usual \
                  ones, tell them with `.delay_levels(..)`"
             );
         }
+    }
+}
+
+/// How a producer asks for delays.
+pub(super) struct Delays {
+    group: String,
+    by: DelayBy,
+    pub(super) levels: Levels,
+    timer: Timer,
+}
+
+impl Delays {
+    pub(super) fn new(group: &str, by: DelayBy, levels: Levels) -> Self {
+        Self { group: group.to_owned(), by, levels, timer: Timer::default() }
+    }
+
+    /// How to ask for the next one. By level only what a level is sufficient for: nothing comes before its time.
+    pub(super) fn choose(&self, delay: Duration) -> DelayBy {
+        if delay > self.levels.longest() { self.by } else { self.timer.choose(self.by) }
+    }
+
+    /// What a broker refused by timer with this code, it took by level.
+    pub(super) fn refused(&self, code: Option<i32>) {
+        self.timer.refused(&self.group, code);
     }
 }
 

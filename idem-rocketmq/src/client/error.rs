@@ -75,7 +75,7 @@ pub(crate) enum ClientError {
             "refuses the client certificate: have it signed by an authority that the server trusts, for the use of clients, \
              and check that it has not expired"
         } else {
-            "asks for a client certificate: give one with `.client_certificate_files(..)` on the `Tls` of the consumer"
+            "asks for a client certificate: give one with `Tls::new().client_certificate_files(..)`"
         }
     )]
     TlsClientCertificate { what: &'static str, address: String, given: bool },
@@ -103,6 +103,18 @@ pub(crate) enum ClientError {
          messages' properties, such as `amount > 100 AND TAGS = 'PAID'`; a broker takes it only with `enablePropertyFilter=true`"
     )]
     Filter { topic: String, filter: String, address: String, cause: String },
+    #[error(
+        "the consumer group {group} has live members ({members}) that subscribe to {theirs}, and this one would subscribe to {ours}: \
+         RocketMQ keeps one subscription for a group, and messages that only some members want would be lost. Give what is new a \
+         consumer group of its own, or stop all members before the first new one starts; where those messages are not sent yet, or \
+         no more, deploy with `.allow_differing_subscriptions()`"
+    )]
+    Subscriptions { group: String, members: usize, theirs: String, ours: String },
+    #[error(
+        "the consumer group {group} has live members ({members}) that consume by {model}, and this one would consume by \
+         {ours}: the members of a group share its messages in one way, so give this one another consumer group"
+    )]
+    MessageModel { group: String, members: usize, model: String, ours: String },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
     #[error("cannot start the producer group {group}; the client said: {cause}")]

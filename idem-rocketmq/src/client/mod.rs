@@ -13,6 +13,7 @@ mod delay;
 mod error;
 mod gate;
 mod listener;
+mod members;
 mod message;
 mod offsets;
 mod outgoing;
@@ -32,7 +33,7 @@ mod tests;
 
 pub(crate) use copy::{PROPERTIES_BYTES, Retry};
 pub use delay::DelayBy;
-pub(crate) use delay::{LONGEST as LONGEST_LEVEL, Levels};
+pub(crate) use delay::Levels;
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;

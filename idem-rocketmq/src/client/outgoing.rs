@@ -1,13 +1,13 @@
 //! From a message of idem's producer to the client's.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rocketmq_model::common::message::message_client_id_setter::MessageClientIDSetter;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
-use super::delay::Levels;
+use super::delay::{DelayBy, Levels};
 
 /// A message that has been checked.
 pub(crate) struct Wire {
@@ -21,15 +21,13 @@ pub(crate) struct Wire {
     pub(crate) order: Option<i32>,
 }
 
-/// When consumers get a message, and how the broker is asked for it.
+/// When consumers get a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delay {
-    /// By the smallest sufficient delay level.
-    Level(Duration),
-    /// By the broker's timer, from when it gets the message.
+    /// From when the broker gets it.
     For(Duration),
-    /// By the broker's timer, in milliseconds since 1970.
-    Until(u128),
+    /// In milliseconds since 1970.
+    Until(u64),
 }
 
 impl Wire {
@@ -39,9 +37,9 @@ impl Wire {
         self.body.len() + properties.sum::<usize>()
     }
 
-    /// The client's message; `topic` is the name with namespace. Its `UNIQ_KEY` is set here, so that it stays the
+    /// The client's message; `topic` is the name with namespace. A delay is asked for in this way. Its `UNIQ_KEY` is set here, so that it stays the
     /// same when the message is sent again.
-    pub(super) fn message(self, topic: String) -> Message {
+    pub(super) fn message(self, topic: String, by: DelayBy, levels: &Levels) -> Message {
         let mut message = Message::default();
         message.set_topic(topic.into());
         message.set_body(Some(self.body));
@@ -49,7 +47,7 @@ impl Wire {
         for (name, value) in self.properties {
             put(name, value);
         }
-        if let Some((name, value)) = self.delay.and_then(Delay::property) {
+        if let Some((name, value)) = self.delay.and_then(|delay| delay.property(by, levels)) {
             put(name.to_owned(), value);
         }
         MessageClientIDSetter::set_uniq_id(&mut message);
@@ -58,14 +56,51 @@ impl Wire {
 }
 
 impl Delay {
-    fn property(self) -> Option<(&'static str, String)> {
+    pub(super) fn left(self) -> Duration {
         match self {
-            Self::Level(delay) | Self::For(delay) if delay.is_zero() => None,
-            Self::Level(delay) => {
-                Some((Name::PROPERTY_DELAY_TIME_LEVEL, Levels::default().level(delay).to_string()))
+            Self::For(delay) => delay,
+            Self::Until(millis) => {
+                let time = UNIX_EPOCH + Duration::from_millis(millis);
+                time.duration_since(SystemTime::now()).unwrap_or_default()
             }
-            Self::For(delay) => Some((Name::PROPERTY_TIMER_DELAY_MS, delay.as_millis().to_string())),
-            Self::Until(millis) => Some((Name::PROPERTY_TIMER_DELIVER_MS, millis.to_string())),
+        }
+    }
+
+    fn property(self, by: DelayBy, levels: &Levels) -> Option<(&'static str, String)> {
+        match (self, by) {
+            _ if self.left().is_zero() => None,
+            (_, DelayBy::Level) => {
+                Some((Name::PROPERTY_DELAY_TIME_LEVEL, levels.level(self.left()).to_string()))
+            }
+            (Self::For(delay), DelayBy::Timer) => {
+                Some((Name::PROPERTY_TIMER_DELAY_MS, delay.as_millis().to_string()))
+            }
+            (Self::Until(millis), DelayBy::Timer) => {
+                Some((Name::PROPERTY_TIMER_DELIVER_MS, millis.to_string()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_asked_for_by_timer_or_by_level() {
+        let levels = Levels::default();
+        let minute = Delay::For(Duration::from_secs(50));
+        let property = |delay: Delay, by| delay.property(by, &levels);
+        assert_eq!(property(minute, DelayBy::Timer), Some(("TIMER_DELAY_MS", "50000".to_owned())));
+        assert_eq!(property(minute, DelayBy::Level), Some(("DELAY", "5".to_owned())));
+        let soon = SystemTime::now() + Duration::from_secs(50);
+        let soon = u64::try_from(soon.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        let until = Delay::Until(soon);
+        assert_eq!(property(until, DelayBy::Timer), Some(("TIMER_DELIVER_MS", soon.to_string())));
+        assert_eq!(property(until, DelayBy::Level), Some(("DELAY", "5".to_owned())));
+        for past in [Delay::Until(1), Delay::For(Duration::ZERO)] {
+            assert_eq!(property(past, DelayBy::Timer), None);
+            assert_eq!(property(past, DelayBy::Level), None);
         }
     }
 }

@@ -21,10 +21,12 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::outgoing::Wire;
+use super::delay::Delays;
+use super::outgoing::{Delay, Wire};
 use super::sending::{self, Load, Placed, SendFailure};
 use super::thread::{self, Life};
-use super::{ClientError, Credentials, message, reach, start};
+use super::tls::LoadedTls;
+use super::{ClientError, Credentials, DelayBy, Levels, Tls, message, reach, start};
 use crate::delivery::Delivery;
 
 /// Sends at one time. The client's connection takes a few hundred requests and refuses more.
@@ -48,6 +50,9 @@ pub(crate) struct ProducerSettings {
     pub(crate) namespace: Option<String>,
     pub(crate) instance_name: Option<String>,
     pub(crate) credentials: Option<Credentials>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) delay_by: DelayBy,
+    pub(crate) delay_levels: Levels,
     pub(crate) max_message_size: usize,
     /// Topics, without namespace, whose brokers may ask for the state of a transaction.
     pub(crate) checked_topics: Vec<String>,
@@ -74,6 +79,7 @@ struct Face {
     /// Group with namespace.
     group: String,
     namespace: Option<String>,
+    delays: Delays,
     open: AtomicBool,
     sends: Semaphore,
 }
@@ -120,8 +126,8 @@ impl ProducerClient {
         wire: Wire,
         patience: Duration,
     ) -> BoxFuture<'static, Result<Placed, SendFailure>> {
-        let order = wire.order;
-        let load = Load::One(self.face.message(wire));
+        let (order, delay) = (wire.order, wire.delay);
+        let load = Load::One(self.face.message(wire), delay);
         let sending = self.face.send(load, order, patience);
         Box::pin(async move { sending.await.map(|result| sending::placed(&result)) })
     }
@@ -176,7 +182,7 @@ impl ProducerClient {
         let mut message = self.face.message(wire);
         message.put_property(Name::PROPERTY_TRANSACTION_PREPARED.into(), "true".into());
         message.put_property(Name::PROPERTY_PRODUCER_GROUP.into(), self.face.group.as_str().into());
-        let sending = self.face.send(Load::One(message.clone()), order, patience);
+        let sending = self.face.send(Load::One(message.clone(), None), order, patience);
         let face = Arc::clone(&self.face);
         Box::pin(async move {
             let result = sending.await?;
@@ -219,7 +225,8 @@ impl Drop for ProducerClient {
 impl Face {
     fn message(&self, wire: Wire) -> Message {
         let topic = in_namespace(self.namespace.as_deref(), &wire.topic);
-        wire.message(topic)
+        let by = self.delays.choose(wire.delay.map(Delay::left).unwrap_or_default());
+        wire.message(topic, by, &self.delays.levels)
     }
 
     fn send(
@@ -240,7 +247,7 @@ impl Face {
                     return Err(SendFailure::NotSent { cause });
                 }
             };
-            sending::send(&face.producer, &load, order, deadline).await
+            sending::send(&face.producer, &face.delays, load, order, deadline).await
         })
     }
 
@@ -300,6 +307,7 @@ fn live_on(
                     producer: running.producer.clone(),
                     group: settings.in_namespace(&settings.group),
                     namespace: settings.namespace.clone(),
+                    delays: Delays::new(&settings.group, settings.delay_by, settings.delay_levels.clone()),
                     open: AtomicBool::new(true),
                     sends: Semaphore::new(SENDS),
                 });
@@ -320,6 +328,8 @@ struct Running {
     runtime: Arc<ClientRuntime>,
     producer: DefaultMQProducer,
     chore: Option<JoinHandle<()>>,
+    /// Holds the files that the client reads.
+    tls: Option<LoadedTls>,
 }
 
 impl Running {
@@ -331,6 +341,7 @@ impl Running {
             tracing::warn!("the RocketMQ producer did not stop within {LEAVE:?}; its tasks are cancelled");
         }
         self.runtime.shutdown_until(ShutdownDeadline::after(END_TASKS)).await;
+        drop(self.tls.and_then(|tls| tls.files));
     }
 }
 
@@ -339,7 +350,8 @@ async fn start(
     settings: &ProducerSettings,
     checks: Option<Arc<dyn CheckBack>>,
 ) -> Result<Running, ClientError> {
-    reach::check(&settings.name_servers, None, &[]).await?;
+    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+    reach::check(&settings.name_servers, tls.as_ref(), &[]).await?;
     let failed = |error: rocketmq_client_rust::ClientError| ClientError::StartProducer {
         group: settings.group.clone(),
         cause: start::text(&error),
@@ -347,8 +359,9 @@ async fn start(
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
+    let config = start::plain_config(&settings.name_servers, settings.instance_name.clone(), tls.as_ref());
     let mut builder = DefaultMQProducer::builder(Arc::clone(&runtime))
-        .client_config(start::plain_config(&settings.name_servers, settings.instance_name.clone()))
+        .client_config(config)
         .producer_group(settings.in_namespace(&settings.group))
         .retry_times_when_send_failed(0)
         .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX));
@@ -361,7 +374,7 @@ async fn start(
         Some(checks) => Some(answer_checks(&producer, settings, checks).map_err(failed)?),
         None => None,
     };
-    Ok(Running { runtime, producer, chore })
+    Ok(Running { runtime, producer, chore, tls })
 }
 
 /// Registers for check-backs, and keeps the brokers of their topics told that this member is there: a member that

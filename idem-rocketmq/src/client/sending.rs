@@ -13,8 +13,11 @@ use rocketmq_error::{
 };
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
+use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use tokio::time::sleep;
 
+use super::delay::{Delays, Levels, Timer};
+use super::outgoing::Delay;
 use super::start;
 
 /// Time for one attempt, so that a broker that hangs leaves time for another.
@@ -54,17 +57,44 @@ enum Meaning {
 
 /// What is sent.
 pub(super) enum Load {
-    One(Message),
+    /// With the delay that it has, if any.
+    One(Message, Option<Delay>),
     Batch(Vec<Message>),
 }
+
+/// The properties by which a message waits for the timer.
+const TIMED: [&str; 2] = [Name::PROPERTY_TIMER_DELAY_MS, Name::PROPERTY_TIMER_DELIVER_MS];
 
 impl Load {
     pub(super) fn topic(&self) -> &str {
         let message = match self {
-            Self::One(message) => Some(message),
+            Self::One(message, _) => Some(message),
             Self::Batch(messages) => messages.first(),
         };
         message.map(|message| message.topic().as_str()).unwrap_or_default()
+    }
+
+    /// Whether it waits by a broker's timer.
+    fn is_timed(&self) -> bool {
+        let Self::One(message, _) = self else { return false };
+        TIMED.into_iter().any(|name| message.property(name).is_some())
+    }
+
+    /// Has it wait by delay level instead. `false` where no level is sufficient.
+    fn wait_by_level(&mut self, levels: &Levels) -> bool {
+        let Self::One(message, Some(delay)) = self else { return false };
+        let left = delay.left();
+        if left > levels.longest() {
+            return false;
+        }
+        for name in TIMED {
+            message.clear_property(name);
+        }
+        if !left.is_zero() {
+            let level = levels.level(left).to_string();
+            message.put_property(Name::PROPERTY_DELAY_TIME_LEVEL.into(), level.into());
+        }
+        true
     }
 
     /// One attempt. Boxed, because the client's futures are large.
@@ -75,8 +105,8 @@ impl Load {
         millis: u64,
     ) -> BoxFuture<'a, Result<Option<SendResult>, Cause>> {
         match (self, order) {
-            (Self::One(message), None) => Box::pin(producer.send_with_timeout(message.clone(), millis)),
-            (Self::One(message), Some(hash)) => {
+            (Self::One(message, _), None) => Box::pin(producer.send_with_timeout(message.clone(), millis)),
+            (Self::One(message, _), Some(hash)) => {
                 Box::pin(producer.send_with_selector_timeout(message.clone(), select, hash, millis))
             }
             (Self::Batch(messages), None) => {
@@ -122,28 +152,40 @@ pub(crate) fn place(hash: i32, queues: usize) -> Option<usize> {
     usize::try_from((i64::from(hash) % queues).abs()).ok()
 }
 
-/// Sends until a broker confirms, with pauses that grow. Must run on the client's runtime.
+/// Sends until a broker confirms, with pauses that grow; what a broker's timer does not take goes again by delay level.
+/// Must run on the client's runtime.
 pub(super) async fn send(
     producer: &DefaultMQProducer,
-    load: &Load,
+    delays: &Delays,
+    mut load: Load,
     order: Option<i32>,
     deadline: Instant,
 ) -> Result<SendResult, SendFailure> {
     let topic = load.topic().to_owned();
     let mut maybe = false;
+    let mut no_timer = None;
     let mut pause = FIRST_PAUSE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         let cause = match load.attempt(producer, order, millis).await {
-            Ok(Some(result)) => return Ok(result),
+            Ok(Some(result)) => {
+                delays.refused(no_timer);
+                return Ok(result);
+            }
             Ok(None) => {
                 maybe = true;
                 "the client gave no result".to_owned()
             }
             Err(error) => {
                 let cause = start::text(&error);
-                match meaning(&error) {
+                let code = error.broker_response_code().filter(|_| load.is_timed());
+                let is_by_timer = Timer::is_refusal(code);
+                if is_by_timer && load.wait_by_level(&delays.levels) {
+                    no_timer = code;
+                    continue;
+                }
+                match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), Meaning::Refused) {
                     Meaning::Refused(code) if maybe => {
                         return Err(SendFailure::MaybeSent {
                             cause: format!("{cause} (response code {code})"),

@@ -42,6 +42,8 @@ pub(crate) struct ClientSettings {
     pub(crate) listener_threads: u32,
     /// The most messages in one call of the listener.
     pub(crate) batch_size: u32,
+    /// Whether live members of the group may want other messages.
+    pub(crate) may_differ: bool,
     /// How a retry's delay is asked from the broker.
     pub(crate) delay_by: super::DelayBy,
     /// The brokers' delay levels.
@@ -170,6 +172,7 @@ impl ClientSettings {
             trace: MessageTrace::default(),
             listener_threads: DEFAULT_LISTENER_THREADS,
             batch_size: DEFAULT_BATCH_SIZE,
+            may_differ: false,
             delay_by: super::DelayBy::default(),
             delay_levels: super::Levels::default(),
         }

@@ -93,7 +93,7 @@ async fn ask_the_servers(settings: &ClientSettings, tls: Option<&LoadedTls>) -> 
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
-    let mut config = plain_config(&settings.name_servers, settings.instance_name.clone());
+    let mut config = plain_config(&settings.name_servers, settings.instance_name.clone(), tls);
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
     if settings.mode == Mode::Broadcast {
         config.set_client_ip(offsets::HOST.into());
@@ -106,20 +106,24 @@ fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientCo
             config.trace_topic = Some(topic.as_str().into());
         }
     }
-    if let Some(tls) = tls {
-        config.set_use_tls(true);
-        config.set_tls_config(tls.client.clone());
-    }
     config
 }
 
 /// Of a client whose names are complete, so that it knows of no namespace.
-pub(super) fn plain_config(name_servers: &[String], name: Option<String>) -> ClientConfig {
+pub(super) fn plain_config(
+    name_servers: &[String],
+    name: Option<String>,
+    tls: Option<&LoadedTls>,
+) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set_namesrv_addr(name_servers.join(";").into());
     config.set_namespace("".into());
     config.set_instance_name(name.unwrap_or_else(unique_name).into());
     config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
+    if let Some(tls) = tls {
+        config.set_use_tls(true);
+        config.set_tls_config(tls.client.clone());
+    }
     config
 }
 

@@ -11,7 +11,9 @@ use idem_core::{Settings, Store};
 use super::running::{self, RunningConsumer};
 use crate::Error;
 use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Mode, Tls};
+use crate::delivery::Delivery;
 use crate::handler::{IntoRoute, Route};
+use crate::listener::OnSpan;
 use crate::listener::dispatch::{Dispatch, Identity};
 use crate::state::States;
 
@@ -67,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) tls: Option<Tls>,
     pub(crate) trace: MessageTrace,
+    pub(crate) may_differ: bool,
+    pub(crate) on_span: OnSpan,
     pub(crate) delay_by: DelayBy,
     pub(crate) delay_levels: Option<String>,
     pub(crate) drain: Duration,
@@ -87,6 +91,8 @@ impl Builder {
             credentials: None,
             tls: None,
             trace: MessageTrace::default(),
+            may_differ: false,
+            on_span: OnSpan::default(),
             delay_by: DelayBy::default(),
             delay_levels: None,
             drain: Duration::from_secs(30),
@@ -222,6 +228,28 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Starts also where live members of the group subscribe to other topics, tags or filters, and warns of it.
+    ///
+    /// Without it that is an error at start-up: while members differ, RocketMQ loses messages that only some of them want.
+    /// See [rolling deploys](crate::guide::rolling_deploys) for when this loses nothing.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// let consumer = Consumer::builder("campaign").name_server("127.0.0.1:9876").allow_differing_subscriptions();
+    /// ```
+    pub fn allow_differing_subscriptions(mut self) -> Self {
+        self.setup.may_differ = true;
+        self
+    }
+
+    /// Called with the span of each run before the handler is in it, and with its message: to tell a tracing system where
+    /// the message came from, as [`guide::tracing`](crate::guide::tracing) shows. Not called where no subscriber wants
+    /// the span.
+    pub fn on_span(mut self, hook: impl Fn(&tracing::Span, &Delivery) + Send + Sync + 'static) -> Self {
+        self.setup.on_span = OnSpan::new(hook);
+        self
+    }
+
     /// How a retry's delay is asked from the broker. By timer message by default, and by delay level where the broker
     /// takes none.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
@@ -260,7 +288,8 @@ impl<S> Builder<S> {
     ///
     /// # Errors
     /// Something in the setup is wrong, no name server is in reach within 3 s, or a server refuses this consumer: its
-    /// certificate or this client's is not trusted, the credentials are wrong, or a right is missing. The error says which.
+    /// certificate or this client's is not trusted, the credentials are wrong, or a right is missing. Or live members of the
+    /// group [want other messages](crate::guide::rolling_deploys). The error says which.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.
@@ -301,7 +330,8 @@ impl Setup {
         let identity = Identity { deployment, group: self.group.clone(), instance };
         let policies = self.routes.iter().map(|route| self.policy(route)).collect::<Result<Vec<_>, _>>()?;
         let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
-        Ok(Dispatch::new(engine, mode, &identity, routes, Arc::new(std::mem::take(&mut self.states))))
+        let states = Arc::new(std::mem::take(&mut self.states));
+        Ok(Dispatch::new(engine, mode, &identity, routes, states, &self.on_span))
     }
 }
 

@@ -97,6 +97,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         credentials: setup.credentials,
         tls: setup.tls,
         trace: setup.trace,
+        may_differ: setup.may_differ,
         delay_by: setup.delay_by,
         delay_levels,
         listener_threads: listener::THREADS,

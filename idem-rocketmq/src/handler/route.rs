@@ -114,7 +114,7 @@ impl Route {
     /// done again. [`Unkeyed::order_by`](super::Unkeyed::order_by) keeps the order of fewer messages, so that more of
     /// them run at once.
     ///
-    /// All handlers of a consumer group consume in order, or none does.
+    /// All handlers of a consumer group consume in order, or none does. See [`guide::consuming`](crate::guide::consuming).
     ///
     /// ```
     /// use idem_rocketmq::prelude::*;

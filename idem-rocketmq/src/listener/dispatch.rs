@@ -4,10 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use idem_core::engine::{Engine, Gate, Unfit};
-use idem_core::{Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
+use idem_core::{Attempt, Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
+use tracing::Span;
 
 use super::crowd::Pace;
 use super::report::Meter;
+use super::span::OnSpan;
 use crate::client::{Expression, Mode};
 use crate::delivery::Delivery;
 use crate::handler::{Prepared, Route, Run};
@@ -19,6 +21,7 @@ pub(crate) struct Handler {
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
     pub(crate) pace: Pace,
+    on_span: OnSpan,
     scope: Scope,
 }
 
@@ -68,6 +71,7 @@ impl Dispatch {
         identity: &Identity,
         routes: Vec<(Route, idem_core::Policy)>,
         states: Arc<States>,
+        on_span: &OnSpan,
     ) -> Self {
         let mut topics: HashMap<String, Topic> = HashMap::new();
         let mut handlers = Vec::with_capacity(routes.len());
@@ -81,6 +85,7 @@ impl Dispatch {
                 gate: engine.gate(route.name(), policy),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
                 pace: Pace::default(),
+                on_span: on_span.clone(),
                 scope: Scope::of(&route, identity),
                 route,
             }));
@@ -174,6 +179,11 @@ impl Handler {
                 Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } }
             }
         }
+    }
+
+    /// The span of a run of the handler.
+    pub(crate) fn span(&self, delivery: &Delivery, attempt: Attempt, key_hash: Option<u64>) -> Span {
+        self.on_span.span(self.route.name(), delivery, attempt, key_hash)
     }
 
     fn job(&self, delivery: &Delivery, key: IdempotencyKey) -> Job {

@@ -12,6 +12,7 @@ mod recall;
 mod report;
 mod run;
 mod settle;
+mod span;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use self::dispatch::Dispatch;
 use crate::client::{Answer, Listener};
 
 pub(crate) use self::settle::no_handler;
+pub(crate) use self::span::OnSpan;
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {

@@ -12,6 +12,7 @@ use idem_core::Verdict;
 use idem_core::engine::{Claimed, Settled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::dispatch::Handler;
 use super::{Bridge, crowd};
@@ -137,8 +138,10 @@ impl Start {
     async fn finish(self) {
         let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
         let begun = Instant::now();
-        let work =
-            |lease, attempt| run.call(CallContext { delivery: delivery.clone(), states, lease, attempt });
+        let work = |lease, attempt| {
+            let span = handler.span(&delivery, attempt, hash);
+            run.call(CallContext { delivery: delivery.clone(), states, lease, attempt }).instrument(span)
+        };
         let finished = claimed.run(work).await;
         handler.meter.ran(begun.elapsed());
         handler.pace.run_ended();

@@ -12,7 +12,8 @@ use super::Producer;
 use super::check::MAX_MESSAGE_SIZE;
 use super::transaction::{CheckBacks, TransactionState};
 use crate::client::{
-    ClientError, Credentials, DelayBy, ProducerClient, ProducerSettings, check_addresses, check_credentials,
+    ClientError, Credentials, DelayBy, Levels, ProducerClient, ProducerSettings, Tls, check_addresses,
+    check_credentials,
 };
 use crate::delivery::Delivery;
 use crate::error::Kind;
@@ -26,7 +27,9 @@ pub struct ProducerBuilder {
     namespace: Option<String>,
     instance_name: Option<String>,
     credentials: Option<Credentials>,
-    pub(super) delay_by: DelayBy,
+    tls: Option<Tls>,
+    delay_by: DelayBy,
+    delay_levels: Option<String>,
     pub(super) send_timeout: Duration,
     pub(super) transaction_timeout: Duration,
     pub(super) max_message_size: usize,
@@ -41,7 +44,9 @@ impl ProducerBuilder {
             namespace: None,
             instance_name: None,
             credentials: None,
+            tls: None,
             delay_by: DelayBy::Timer,
+            delay_levels: None,
             send_timeout: Duration::from_secs(30),
             transaction_timeout: Duration::from_secs(30),
             max_message_size: MAX_MESSAGE_SIZE,
@@ -74,10 +79,34 @@ impl ProducerBuilder {
         self
     }
 
-    /// How a delay is asked from the broker. By timer by default, to the second and up to three days, which is for
-    /// brokers that have timer messages switched on; by level it is rounded up, to two hours at most.
+    /// TLS to name servers and brokers, as [`consumer::Builder::tls`](crate::consumer::Builder::tls) has it.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// use idem_rocketmq::Tls;
+    ///
+    /// let producer = Producer::builder("shop").name_server("mq.example.com:9876").tls(Tls::new());
+    /// ```
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How a delay is asked from the broker, and so how precisely it is kept.
+    ///
+    /// By timer by default: to the second, up to three days. A broker whose timer is switched off, or takes no delay as
+    /// long as this one, is asked by delay level: the wait is then that of the smallest sufficient level, with the usual
+    /// ones 1 h for 31 minutes, and 2 h at most. Where no level is sufficient the send is refused. `DelayBy::Level`
+    /// asks by level always.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
         self.delay_by = by;
+        self
+    }
+
+    /// The broker's delay levels, where its `messageDelayLevel` is not the usual `1s 5s 10s 30s 1m 2m .. 1h 2h`. They
+    /// matter where delays are kept by level.
+    pub fn delay_levels(mut self, levels: impl Into<String>) -> Self {
+        self.delay_levels = Some(levels.into());
         self
     }
 
@@ -150,6 +179,7 @@ impl ProducerBuilder {
         if let Some(what) = self.credentials.as_ref().and_then(check_credentials) {
             return Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into());
         }
+        self.levels()?;
         let times = [("send_timeout", self.send_timeout), ("transaction_timeout", self.transaction_timeout)];
         if let Some((what, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return Err(Kind::ZeroTime { group: self.group.clone(), what }.into());
@@ -165,8 +195,8 @@ impl ProducerBuilder {
     /// Starts the producer. It has a thread and a runtime of its own, so it works from any executor.
     ///
     /// # Errors
-    /// Something in the setup is wrong, or no name server is in reach within 3 s; the error says which. A
-    /// check-back needs a tokio runtime to run on.
+    /// Something in the setup is wrong, no name server is in reach within 3 s, or one's certificate or this client's is not
+    /// trusted; the error says which. A check-back needs a tokio runtime to run on.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.
@@ -179,6 +209,9 @@ impl ProducerBuilder {
                 namespace: self.namespace.clone(),
                 instance_name: self.instance_name.clone(),
                 credentials: self.credentials.clone(),
+                tls: self.tls.clone(),
+                delay_by: self.delay_by,
+                delay_levels: self.levels()?,
                 max_message_size: self.max_message_size,
                 checked_topics: self.check_backs.topics().map(str::to_owned).collect(),
             };
@@ -187,6 +220,20 @@ impl ProducerBuilder {
             tracing::info!(group = self.group, "producer started");
             Ok(Producer::new(self, client))
         })
+    }
+
+    fn levels(&self) -> Result<Levels, Error> {
+        let Some(text) = &self.delay_levels else { return Ok(Levels::default()) };
+        let fault = || Kind::DelayLevels { group: self.group.clone(), levels: text.clone() };
+        Ok(Levels::parse(text).ok_or_else(fault)?)
+    }
+
+    /// The longest delay that can be asked for.
+    pub(super) fn longest_delay(&self) -> Duration {
+        match self.delay_by {
+            DelayBy::Timer => Duration::MAX,
+            DelayBy::Level => self.levels().unwrap_or_default().longest(),
+        }
     }
 
     pub(super) fn has_check_back(&self, topic: &str) -> bool {

@@ -6,7 +6,7 @@ use idem_core::KeyError;
 use rocketmq_model::common::message::STRING_HASH_SET;
 
 use super::message::{OutgoingMessage, When};
-use crate::client::{DelayBy, LONGEST_LEVEL, PROPERTIES_BYTES};
+use crate::client::PROPERTIES_BYTES;
 use crate::codec::EncodeError;
 use crate::names;
 
@@ -83,7 +83,7 @@ pub enum MessageFault {
     },
     /// The delay cannot be asked for by level.
     #[error(
-        "its delay is longer than the last of RocketMQ's delay levels, two hours: use `.delay_by(DelayBy::Timer)`"
+        "its delay is longer than the longest of the broker's delay levels: use `.delay_by(DelayBy::Timer)`, or tell the levels with `.delay_levels(..)`"
     )]
     Delay,
 }
@@ -94,10 +94,10 @@ impl OutgoingMessage {
     /// # Errors
     /// RocketMQ, or a producer with its defaults, does not accept the message.
     pub fn check(&self) -> Result<(), MessageFault> {
-        self.check_for(MAX_MESSAGE_SIZE, DelayBy::Timer)
+        self.check_for(MAX_MESSAGE_SIZE, Duration::MAX)
     }
 
-    pub(super) fn check_for(&self, most: usize, delay_by: DelayBy) -> Result<(), MessageFault> {
+    pub(super) fn check_for(&self, most: usize, longest_delay: Duration) -> Result<(), MessageFault> {
         check_topic(&self.topic)?;
         if let Some(tag) = &self.tag
             && let Some(fault) = names::tag_fault(tag)
@@ -116,7 +116,9 @@ impl OutgoingMessage {
         }
         self.lookup_keys.iter().try_for_each(|key| check_lookup_key(key))?;
         self.properties.iter().try_for_each(|(name, value)| check_property(name, value))?;
-        self.check_delay(delay_by)?;
+        if self.delay() > longest_delay {
+            return Err(MessageFault::Delay);
+        }
         let len = self.all_properties().iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         if len > PROPERTIES_BYTES {
             return Err(MessageFault::PropertiesTooLong { len, most: PROPERTIES_BYTES });
@@ -124,15 +126,8 @@ impl OutgoingMessage {
         Ok(())
     }
 
-    fn check_delay(&self, by: DelayBy) -> Result<(), MessageFault> {
-        if by == DelayBy::Level && self.delay() > LONGEST_LEVEL {
-            return Err(MessageFault::Delay);
-        }
-        Ok(())
-    }
-
     /// How long from now.
-    pub(super) fn delay(&self) -> Duration {
+    fn delay(&self) -> Duration {
         match self.when {
             When::Now => Duration::ZERO,
             When::After(delay) => delay,

@@ -29,7 +29,7 @@ pub use self::error::{SendAllError, SendError, TransactionError};
 pub use self::message::{Message, OutgoingMessage};
 pub use self::transaction::TransactionState;
 use self::transaction::Undecided;
-use crate::client::{DelayBy, Placed, ProducerClient, SendFailure, Wire, place};
+use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
 
 /// Sends messages under their idempotency keys. Clones share one connection; dropping the last one stops it.
 ///
@@ -114,7 +114,7 @@ impl Producer {
         self.send_outgoing(message.to_outgoing())
     }
 
-    /// Sends a message that consumers get after this time.
+    /// Sends a message that consumers get after this time, [as precisely](ProducerBuilder::delay_by) as the broker can.
     ///
     /// # Errors and cancel safety
     /// As [`send`](Self::send).
@@ -134,7 +134,8 @@ impl Producer {
         self.send_outgoing(message.to_outgoing().after(delay))
     }
 
-    /// Sends a message that consumers get at this time, or at once if it has passed.
+    /// Sends a message that consumers get at this time, [as precisely](ProducerBuilder::delay_by) as the broker can, or at
+    /// once if it has passed.
     ///
     /// # Errors and cancel safety
     /// As [`send`](Self::send).
@@ -284,14 +285,10 @@ impl Inner {
         &self.settings.group
     }
 
-    fn delay_by(&self) -> DelayBy {
-        self.settings.delay_by
-    }
-
     /// The message as the client takes it, or what is wrong with it.
     fn wire(&self, message: OutgoingMessage) -> Result<Wire, SendError> {
-        match message.check_for(self.settings.max_message_size, self.delay_by()) {
-            Ok(()) => Ok(message.into_wire(self.delay_by())),
+        match message.check_for(self.settings.max_message_size, self.settings.longest_delay()) {
+            Ok(()) => Ok(message.into_wire()),
             Err(fault) => {
                 let error = SendError::invalid(self.group(), &message.topic, fault);
                 self.count(&message.topic, error.outcome(), 1);

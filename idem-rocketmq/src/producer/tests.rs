@@ -48,9 +48,9 @@ fn what_rocketmq_would_refuse_is_refused_with_a_reason() {
 #[test]
 fn a_delay_that_no_level_has_is_refused_only_by_level() {
     let long = message().after(Duration::from_hours(3));
-    assert!(matches!(long.check_for(100, DelayBy::Level), Err(MessageFault::Delay)));
-    assert!(long.check_for(100, DelayBy::Timer).is_ok());
-    assert!(message().after(Duration::from_hours(2)).check_for(100, DelayBy::Level).is_ok());
+    assert!(matches!(long.check_for(100, Duration::from_hours(2)), Err(MessageFault::Delay)));
+    assert!(long.check_for(100, Duration::MAX).is_ok());
+    assert!(message().after(Duration::from_hours(2)).check_for(100, Duration::from_hours(2)).is_ok());
 }
 
 #[test]
@@ -89,6 +89,7 @@ fn mistakes_of_the_setup_are_found_without_a_server() {
         (Producer::builder("shop").check(), "the producer group `shop` has no name server"),
         (Producer::builder("shop").name_server("nowhere").check(), "host:port"),
         (good().credentials(credentials).check(), "secret key of the group `shop` is empty"),
+        (good().delay_levels("1s,5s").check(), "delay levels \"1s,5s\" of the group `shop`"),
         (good().send_timeout(Duration::ZERO).check(), "`send_timeout`"),
         (check_back("my orders"), "the topic \"my orders\""),
     ] {

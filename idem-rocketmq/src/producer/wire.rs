@@ -1,19 +1,19 @@
 //! From a message to what the client is given.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 
 use super::key::{self, PRODUCER_KEY};
 use super::message::{OutgoingMessage, When};
-use crate::client::{Delay, DelayBy, Wire};
+use crate::client::{Delay, Wire};
 
 impl OutgoingMessage {
     /// For a message that has been checked.
-    pub(super) fn into_wire(self, delay_by: DelayBy) -> Wire {
+    pub(super) fn into_wire(self) -> Wire {
         Wire {
             properties: self.all_properties(),
-            delay: delay(self.when, self.delay(), delay_by),
+            delay: delay(self.when),
             order: self.order_by.as_deref().map(java_hash),
             body: self.body.unwrap_or_else(|_| Bytes::new()),
             topic: self.topic,
@@ -37,14 +37,13 @@ impl OutgoingMessage {
     }
 }
 
-fn delay(when: When, delay: Duration, by: DelayBy) -> Option<Delay> {
-    match (when, by) {
-        (When::Now, _) => None,
-        (_, DelayBy::Level) => Some(Delay::Level(delay)),
-        (When::After(delay), DelayBy::Timer) => Some(Delay::For(delay)),
-        (When::At(time), DelayBy::Timer) => {
+fn delay(when: When) -> Option<Delay> {
+    match when {
+        When::Now => None,
+        When::After(delay) => Some(Delay::For(delay)),
+        When::At(time) => {
             let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-            Some(Delay::Until(since.as_millis()))
+            Some(Delay::Until(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
         }
     }
 }
@@ -56,7 +55,7 @@ fn java_hash(text: &str) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 
@@ -80,12 +79,10 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_is_asked_for_by_timer_or_by_level() {
+    fn a_delay_is_from_now_or_until_a_time() {
         let after = OutgoingMessage::new("t", 7, "b").after(Duration::from_secs(3));
-        assert_eq!(after.clone().into_wire(DelayBy::Timer).delay, Some(Delay::For(Duration::from_secs(3))));
-        assert_eq!(after.into_wire(DelayBy::Level).delay, Some(Delay::Level(Duration::from_secs(3))));
+        assert_eq!(after.into_wire().delay, Some(Delay::For(Duration::from_secs(3))));
         let past = OutgoingMessage::new("t", 7, "b").at(SystemTime::UNIX_EPOCH);
-        assert_eq!(past.clone().into_wire(DelayBy::Timer).delay, Some(Delay::Until(0)));
-        assert_eq!(past.into_wire(DelayBy::Level).delay, Some(Delay::Level(Duration::ZERO)));
+        assert_eq!(past.into_wire().delay, Some(Delay::Until(0)));
     }
 }

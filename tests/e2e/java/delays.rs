@@ -1,6 +1,6 @@
 //! Delays of retries: by the broker's timer, and by delay level where it has none.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::embedded::StoredMessage;
@@ -95,4 +95,39 @@ async fn levels_are_taken_to_be_the_usual_ones_and_can_be_asked_for_where_there_
         retried(&java, 1, 1, MILLIS(3_500), |member| member.delay_by(DelayBy::Level)).await;
     within(&pauses, MILLIS(4_900), MILLIS(7_500));
     assert_eq!(note(&copies[0], "TIMER_DELAY_MS"), "none");
+}
+
+/// A producer asks for delays as retries do.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_for_later_waits_by_the_smallest_sufficient_level_where_the_broker_has_no_timer() {
+    let java = Java::levels("later", 1).await;
+    let log = Log::default();
+    let route = log.handler(&java.topic, |_, _| Ok(()));
+    let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
+    let sender = format!("{}-p", java.group);
+    let producer = Producer::builder(&sender).name_server(java.bench.name_server());
+    let producer = producer.delay_levels(LEVELS).start().await.unwrap();
+    let order = |id: &str| OutgoingMessage::new(&*java.topic, id, format!(r#"{{"id":"{id}"}}"#));
+    let begun = Instant::now();
+    producer.send_after(&order("after"), MILLIS(2_500)).await.unwrap();
+    producer.send_at(&order("at"), SystemTime::now() + MILLIS(2_500)).await.unwrap();
+    producer.send_at(&order("past"), SystemTime::UNIX_EPOCH).await.unwrap();
+    let runs = log.until(3, SOON).await;
+    let pauses: Vec<_> = runs.iter().map(|run| (run.id.as_str(), run.at - begun)).collect();
+    println!("sent for 2.5 s: {pauses:.2?}");
+    assert_eq!(pauses[0].0, "past");
+    within(&[pauses[1].1, pauses[2].1], MILLIS(2_900), MILLIS(5_500));
+    let stored = java.bench.read_all(&java.topic).await.unwrap();
+    assert!(stored.iter().all(|message| note(message, "TIMER_DELAY_MS") == "none"), "{stored:?}");
+    let said = kit::events(|event| {
+        event.is("group", &sender)
+            && event.field("message").is_some_and(|text| text.contains("timer messages"))
+    });
+    assert_eq!(said.len(), 1, "said once: {said:?}");
+
+    // No level waits as long as this: it must not come before its time.
+    let error = producer.send_after(&order("never"), MILLIS(11_000)).await.unwrap_err();
+    assert!(error.is_refused() || error.is_invalid(), "{error}");
+    consumer.shutdown().await;
+    producer.shutdown().await;
 }

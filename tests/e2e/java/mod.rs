@@ -2,7 +2,9 @@
 //!
 //! `scripts/test` starts it; by hand: `scripts/services start DIR redis rocketmq rocketmq-levels` and `. DIR/env`.
 
+mod admin;
 mod delays;
+mod deploys;
 mod ordered;
 mod outage;
 mod plain;

@@ -86,7 +86,7 @@ async fn the_order_of_each_key_holds_while_members_come_go_and_stand_still() {
     let sending = send(&java);
     let members = async {
         until_done(1).await;
-        let mut third = worker("third");
+        let third = worker("third");
         until_done(2).await;
         second.terminate().await;
         until_done(3).await;

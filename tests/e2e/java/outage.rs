@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::embedded::Bench;
@@ -216,4 +216,96 @@ async fn what_is_to_be_sent_back_while_the_broker_is_away_is_sent_when_it_is_bac
     let letters = java.dead_letters().await;
     println!("away: {} rejected orders have {} dead letters", ORDERS / 3, letters.len());
     assert!(letters.iter().all(|letter| note(letter, "IDEM_REASON") == "a negative amount"));
+}
+
+/// How sends ended, each by the number of its order.
+#[derive(Default)]
+struct Sends {
+    next: AtomicUsize,
+    stop: AtomicBool,
+    confirmed: Mutex<BTreeSet<usize>>,
+    maybe: Mutex<BTreeSet<usize>>,
+    not_sent: Mutex<BTreeSet<usize>>,
+}
+
+impl Sends {
+    async fn go_on(&self, producer: &Producer, topic: &str) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let order = OutgoingMessage::new(topic, number as u64, format!(r#"{{"id":"{number}"}}"#));
+            let ended = match producer.send(&order).await {
+                Ok(_) => &self.confirmed,
+                Err(error) if error.is_maybe_sent() => &self.maybe,
+                Err(error) => {
+                    assert!(error.is_retryable(), "{error}");
+                    &self.not_sent
+                }
+            };
+            ended.lock().unwrap().insert(number);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn confirmed(&self) -> usize {
+        self.confirmed.lock().unwrap().len()
+    }
+
+    fn failed(&self) -> usize {
+        self.maybe.lock().unwrap().len() + self.not_sent.lock().unwrap().len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_broker_confirmed_is_there_and_what_was_not_sent_is_not() {
+    const SENDERS: usize = 8;
+    let servers = Servers::start().await;
+    let java = Java::at(servers.name_server(), "sends", 4).await;
+    let producer = Producer::builder("sends-p").name_server(servers.name_server());
+    // Short, so that sends end during the outage.
+    let producer = producer.send_timeout(secs(3)).start().await.unwrap();
+    let sends = Arc::new(Sends::default());
+    let sending: Vec<_> = (0..SENDERS)
+        .map(|_| {
+            let (sends, producer, topic) = (sends.clone(), producer.clone(), java.topic.clone());
+            tokio::spawn(async move { sends.go_on(&producer, &topic).await })
+        })
+        .collect();
+    kit::until("orders are sent", LONG, async || sends.confirmed() > 500).await;
+    servers.call("kill", "broker-plain").await;
+    let killed = Instant::now();
+    kit::until("sends fail", LONG, async || sends.failed() >= 2 * SENDERS).await;
+    let failed = killed.elapsed();
+    let before = sends.confirmed();
+    servers.call("restart", "broker-plain").await;
+    let (back, down) = (Instant::now(), killed.elapsed());
+    kit::until("a send is confirmed again", LONG, async || sends.confirmed() > before).await;
+    let again = back.elapsed();
+    kit::until("sending goes on", LONG, async || sends.confirmed() > before + 500).await;
+    sends.stop.store(true, Ordering::Relaxed);
+    for task in sending {
+        task.await.unwrap();
+    }
+    producer.shutdown().await;
+
+    let stored = java.bench.read_all(&java.topic).await.unwrap();
+    let stored: BTreeSet<usize> =
+        stored.iter().map(|message| note(message, "KEYS").parse().unwrap()).collect();
+    let (confirmed, maybe, not_sent) =
+        (sends.confirmed.lock().unwrap(), sends.maybe.lock().unwrap(), sends.not_sent.lock().unwrap());
+    println!(
+        "{} sends: {} confirmed, {} not sent, {} maybe sent of which {} are stored; sends failed for good {failed:.1?} \
+         after the kill; the broker was away {down:.1?}, and a send was confirmed {again:.2?} after it was back",
+        sends.next.load(Ordering::Relaxed),
+        confirmed.len(),
+        not_sent.len(),
+        maybe.len(),
+        maybe.intersection(&stored).count(),
+    );
+    assert_eq!(confirmed.difference(&stored).collect::<Vec<_>>(), [&0; 0], "confirmed and lost");
+    assert_eq!(
+        not_sent.intersection(&stored).collect::<Vec<_>>(),
+        [&0; 0],
+        "said not to be sent, and stored"
+    );
+    assert_eq!(confirmed.len() + maybe.len() + not_sent.len(), sends.next.load(Ordering::Relaxed));
 }

@@ -1,0 +1,10 @@
+//! Texts on what takes more than one part of idem.
+
+#[doc = include_str!("docs/consuming.md")]
+pub mod consuming {}
+
+#[doc = include_str!("docs/rolling_deploys.md")]
+pub mod rolling_deploys {}
+
+#[doc = include_str!("docs/tracing.md")]
+pub mod tracing {}

@@ -1,0 +1,125 @@
+//! What operators see with Apache's own tool: idem's messages, subscription, lag and dead letters.
+
+use idem_rocketmq::prelude::*;
+
+use super::Java;
+use crate::kit::{self, SOON};
+use crate::servers::{self, Server};
+
+/// What `mqadmin` says; it takes a second or two.
+async fn mqadmin(arguments: &[&str]) -> String {
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let asking = tokio::task::spawn_blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        servers::admin(Server::Plain, &arguments)
+    });
+    asking.await.unwrap()
+}
+
+async fn until_said(arguments: &[&str], wanted: &str) -> String {
+    let begun = std::time::Instant::now();
+    loop {
+        let said = mqadmin(arguments).await;
+        if said.contains(wanted) {
+            return said;
+        }
+        assert!(begun.elapsed() < 2 * SOON, "{arguments:?} does not say {wanted:?}: {said}");
+    }
+}
+
+/// What a group has of a topic, over all queues.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lag {
+    stored: u64,
+    acked: u64,
+    open: u64,
+}
+
+async fn lag(group: &str, topic: &str) -> Lag {
+    let said = mqadmin(&["consumerProgress", "-g", group]).await;
+    let mut lag = Lag::default();
+    for row in said.lines() {
+        let columns: Vec<_> = row.split_whitespace().collect();
+        if columns.first() == Some(&topic) {
+            let number = |place: usize| columns[place].parse::<u64>().unwrap();
+            lag.stored += number(3);
+            lag.acked += number(4);
+            lag.open += number(5);
+        }
+    }
+    let total = said.lines().find_map(|row| row.strip_prefix("Consume Diff Total: ")).unwrap();
+    // With the group's retry topic.
+    assert_eq!(total.trim(), lag.open.to_string(), "{said}");
+    lag
+}
+
+fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("{before:?} is not in {text}"));
+    rest.split_once(after).unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mqadmin_shows_messages_subscription_lag_and_dead_letters() {
+    let java = Java::plain("admin", 2).await;
+    let (group, topic) = (java.group.as_str(), java.topic.as_str());
+    let log = super::Log::default();
+    let route = log.handler(topic, |id, _| match id {
+        "bad" => HandlerResult::Err(Reject::new("a negative amount").into()),
+        _ => Ok(()),
+    });
+    let consumer = java.member(&MemoryStore::new(), route.tag("PAID")).start().await.unwrap();
+    let producer = Producer::builder(format!("{group}-p")).name_server(java.bench.name_server());
+    let producer = producer.start().await.unwrap();
+    let send = async |id: &str| {
+        let order = OutgoingMessage::new(topic, id, format!(r#"{{"id":"{id}"}}"#)).tag("PAID");
+        producer.send(&order.property("colour", "blue")).await.unwrap();
+    };
+    send("order-7").await;
+    send("bad").await;
+    kit::until_equal("dead letters", 1, SOON, async || java.dead_letters().await.len()).await;
+    java.until_acked().await;
+
+    // By the message's key, which is idem's idempotency key; the broker writes its index a moment later.
+    let found = until_said(&["queryMsgByKey", "-t", topic, "-k", "order-7"], "@K@order-7@").await;
+    assert_eq!(found.matches("@K@order-7@").count(), 1, "{found}");
+
+    let connection = mqadmin(&["consumerConnection", "-g", group]).await;
+    let subscribes = |topic: &str, expression: &str| {
+        connection.lines().any(|row| row.split_whitespace().eq([topic, expression]))
+    };
+    assert!(subscribes(topic, "PAID") && subscribes(&format!("%RETRY%{group}"), "*"), "{connection}");
+    assert!(connection.contains("MessageModel: CLUSTERING"), "{connection}");
+
+    assert_eq!(lag(group, topic).await, Lag { stored: 2, acked: 2, open: 0 });
+    consumer.pause().await;
+    for id in ["1", "2", "3"] {
+        send(id).await;
+    }
+    assert_eq!(lag(group, topic).await, Lag { stored: 5, acked: 2, open: 3 });
+    consumer.resume().await;
+    java.until_acked().await;
+    assert_eq!(lag(group, topic).await, Lag { stored: 5, acked: 5, open: 0 });
+
+    let dead = format!("%DLQ%{group}");
+    let letter = mqadmin(&["printMsg", "-t", &dead]).await;
+    let by_id = mqadmin(&["queryMsgById", "-t", &dead, "-i", between(&letter, " msgId=", ",")]).await;
+    for said in [&letter, &by_id] {
+        let (_, properties) = said.split_once("roperties").unwrap();
+        let properties = between(properties, "{", "}");
+        for wanted in [
+            "IDEM_KEY=bad",
+            "IDEM_REASON=a negative amount",
+            "IDEM_ATTEMPTS=1",
+            "IDEM_OUTCOME=rejected",
+            "KEYS=bad",
+            "TAGS=PAID",
+            "colour=blue",
+            &format!("RETRY_TOPIC={topic}"),
+        ] {
+            assert!(properties.contains(wanted), "{wanted}: {said}");
+        }
+    }
+    assert!(letter.contains(r#"BODY: {"id":"bad"}"#), "{letter}");
+    consumer.shutdown().await;
+    producer.shutdown().await;
+}

@@ -1,0 +1,93 @@
+//! The span that each run of a handler is in.
+
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
+
+use idem_rocketmq::prelude::*;
+
+use crate::kit::{self, Event, Order, SOON};
+
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// What the handler of a group says itself.
+fn said(group: &str) -> Vec<Event> {
+    kit::events(|event| {
+        event.field("said").is_some() && event.span.get("group").is_some_and(|of| of == group)
+    })
+}
+
+fn in_span<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
+    event.span.get(name).map(String::as_str)
+}
+
+/// Says something, goes on elsewhere, and says something again; fails the first attempt.
+fn talking(topic: &str, threads: &Arc<Mutex<Vec<ThreadId>>>) -> Route {
+    let threads = threads.clone();
+    handler(topic, move |order: Order, attempt: Attempt| {
+        let threads = threads.clone();
+        let note = move |said| {
+            threads.lock().unwrap().push(std::thread::current().id());
+            tracing::info!(target: "idem_tests", said, id = order.id);
+        };
+        async move {
+            note("before");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            note("after");
+            if attempt.number() == 1 { Err("once more") } else { Ok(()) }
+        }
+    })
+    .key(|order| order.id.clone())
+    .named("talk")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_handler_says_is_in_the_span_of_its_message_also_after_an_await_and_in_a_retry() {
+    let broker = kit::broker("traced", 1).await;
+    let (store, threads) = (MemoryStore::new(), Arc::default());
+    let consumer =
+        kit::member(&broker, "traced", &store, [talking("traced", &threads)]).start().await.unwrap();
+    let producer = Producer::builder("traced-p").name_server(broker.name_server()).start().await.unwrap();
+    let message = OutgoingMessage::new("traced", "7", r#"{"id":"7"}"#).tag("PAID");
+    producer.send(&message.property("traceparent", TRACEPARENT)).await.unwrap();
+    kit::until_equal("events", 4, SOON, async || said("traced").len()).await;
+
+    let events = said("traced");
+    for (place, event) in events.iter().enumerate() {
+        let attempt = if place < 2 { "1" } else { "2" };
+        let wanted = [
+            ("traceparent", TRACEPARENT),
+            ("group", "traced"),
+            ("topic", "traced"),
+            ("tag", "PAID"),
+            ("handler", "talk"),
+            ("attempt", attempt),
+            ("otel.name", "process traced"),
+            ("otel.kind", "consumer"),
+        ];
+        assert_eq!(wanted.map(|(name, _)| (name, in_span(event, name).unwrap_or("none"))), wanted);
+        assert!(in_span(event, "message_id").is_some() && in_span(event, "key_hash").is_some(), "{event:?}");
+    }
+    let outcome = kit::outcomes("traced").remove(0);
+    assert_eq!(outcome.field("key_hash"), in_span(&events[0], "key_hash"));
+    assert!(outcome.span.is_empty(), "the span is the handler's alone");
+    let threads = threads.lock().unwrap().clone();
+    assert_ne!(threads[0], threads[1], "a run begins on a thread of the consumer's and goes on elsewhere");
+    consumer.shutdown().await;
+    producer.shutdown().await;
+    broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_that_is_no_trace_context_is_not_logged() {
+    let broker = kit::broker("untraced", 1).await;
+    let (store, threads) = (MemoryStore::new(), Arc::default());
+    let consumer =
+        kit::member(&broker, "untraced", &store, [talking("untraced", &threads)]).start().await.unwrap();
+    broker.producer().send(kit::order("untraced", "1").property("traceparent", kit::MARKER)).await.unwrap();
+    broker.producer().send(kit::order("untraced", "2")).await.unwrap();
+    kit::until_equal("events", 8, SOON, async || said("untraced").len()).await;
+    assert!(said("untraced").iter().all(|event| in_span(event, "traceparent").is_none()));
+    consumer.shutdown().await;
+    broker.shutdown().await;
+    assert!(kit::leaks().iter().all(|leak| !leak.contains("span")), "{:?}", kit::leaks());
+}
