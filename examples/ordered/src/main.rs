@@ -22,7 +22,7 @@ const MESSAGES: u64 = BUYERS * ORDERS_OF_EACH * STEPS.len() as u64;
 /// What one step takes: a call of a warehouse, say.
 const WORK: Duration = Duration::from_millis(10);
 /// The example must not hang where something is wrong.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// One step of an order. All steps of a buyer go to one queue, in the order in which they are sent.
 #[derive(Serialize, Deserialize, Message)]
@@ -59,15 +59,14 @@ async fn take(step: OrderStep, shop: Shop, attempt: Attempt) -> HandlerResult {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let (broker, name_server) = match std::env::var("NAMESRV_ADDR") {
-        Ok(name_server) => (None, name_server),
-        Err(_) => {
-            println!("Starting a RocketMQ name server and broker in this process ..");
-            let broker = EmbeddedBroker::builder().topic("order-steps", 4).start().await?;
-            let name_server = broker.name_server().to_owned();
-            (Some(broker), name_server)
-        }
+    let own = std::env::var("NAMESRV_ADDR").ok();
+    let broker = if own.is_none() {
+        println!("Starting a RocketMQ name server and broker in this process ..");
+        Some(EmbeddedBroker::builder().topic("order-steps", 4).start().await?)
+    } else {
+        None
     };
+    let name_server = own.or_else(|| Some(broker.as_ref()?.name_server().to_owned())).unwrap_or_default();
     let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
     println!("Starting two consumer groups, one of which keeps the order of each buyer ..");
     let (ordered, unordered) = (Shop::default(), Shop::default());
