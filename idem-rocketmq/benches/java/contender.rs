@@ -1,0 +1,180 @@
+//! The contenders, each in a process of its own.
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use idem_rocketmq::embedded::PlainListener;
+use idem_rocketmq::prelude::*;
+
+use crate::LONGEST;
+use crate::measure::{Cost, Count};
+
+pub(crate) const ORDERLY_QUEUES: u32 = 4;
+/// What the orderly handlers take.
+const WORK: Duration = Duration::from_millis(5);
+
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    /// Of several contenders of one row the fastest counts.
+    pub(crate) row: &'static str,
+    messages: usize,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Bare { threads: u32 },
+    Memory,
+    Redis,
+    ByHand { threads: u32 },
+    BareOrderly,
+    Ordered,
+}
+
+const BARE: &str = "bare client";
+const MEMORY: &str = "idem, memory";
+const REDIS: &str = "idem, Redis";
+const BY_HAND: &str = "by hand, Redis";
+const BARE_ORDERLY: &str = "bare client, orderly, 5 ms";
+const ORDERED: &str = "idem, order_by, 5 ms";
+
+/// Which row is to reach how much of which.
+pub(crate) const BUDGETS: [(&str, &str, f64); 4] =
+    [(MEMORY, BARE, 0.9), (REDIS, BARE, 0.5), (REDIS, BY_HAND, 4.0), (ORDERED, BARE_ORDERLY, 10.0)];
+
+const fn contender(name: &'static str, row: &'static str, messages: usize, kind: Kind) -> Contender {
+    Contender { name, row, messages, kind }
+}
+
+pub(crate) const ALL: [Contender; 9] = [
+    contender("bare-8", BARE, 100_000, Kind::Bare { threads: 8 }),
+    contender("bare-20", BARE, 100_000, Kind::Bare { threads: 20 }),
+    contender("memory", MEMORY, 100_000, Kind::Memory),
+    contender("redis", REDIS, 100_000, Kind::Redis),
+    contender("by-hand-8", BY_HAND, 20_000, Kind::ByHand { threads: 8 }),
+    contender("by-hand-20", BY_HAND, 20_000, Kind::ByHand { threads: 20 }),
+    contender("by-hand-64", BY_HAND, 20_000, Kind::ByHand { threads: 64 }),
+    contender("bare-orderly", BARE_ORDERLY, 2_000, Kind::BareOrderly),
+    contender("ordered", ORDERED, 30_000, Kind::Ordered),
+];
+
+impl Contender {
+    pub(crate) const fn is_ordered(&self) -> bool {
+        matches!(self.kind, Kind::BareOrderly | Kind::Ordered)
+    }
+}
+
+/// An order, of about 100 bytes.
+#[derive(Deserialize)]
+pub(crate) struct Payload {
+    order_id: String,
+    buyer_id: u64,
+    amount_cents: i64,
+}
+
+impl Payload {
+    pub(crate) fn json(number: usize, buyer: usize) -> String {
+        format!(
+            r#"{{"order_id":"order-{number:012}","buyer_id":{buyer},"amount_cents":{},"note":"paid by card, thank you"}}"#,
+            number % 1_000
+        )
+    }
+}
+
+async fn add(order: Payload, State(count): State<Count>) {
+    black_box(order.amount_cents);
+    count.one();
+}
+
+async fn work(order: Payload, State(count): State<Count>) {
+    black_box(order.buyer_id);
+    tokio::time::sleep(WORK).await;
+    count.one();
+}
+
+/// Consumes as the arguments say, and prints what it cost.
+pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
+    let [name, name_server, redis, topic, group] = arguments else { bail!("not what the parent says") };
+    let one = ALL.iter().find(|one| one.name == name).context("an unknown contender")?;
+    let count = Count::to(one.messages);
+    let each = {
+        let count = count.clone();
+        move |payload: &Bytes| {
+            black_box(payload);
+            count.one();
+        }
+    };
+    let slow = {
+        let count = count.clone();
+        move |_: &Bytes| {
+            thread::sleep(WORK);
+            count.one();
+        }
+    };
+    let cost = match one.kind {
+        Kind::Bare { threads } => {
+            let listener = PlainListener::bare(name_server, group, topic, threads, each).await?;
+            finish(&count, listener.shutdown()).await?
+        }
+        Kind::ByHand { threads } => {
+            let each = by_hand(redis, group, count.clone())?;
+            let listener = PlainListener::bare(name_server, group, topic, threads, each).await?;
+            finish(&count, listener.shutdown()).await?
+        }
+        Kind::BareOrderly => {
+            let listener = PlainListener::bare_orderly(name_server, group, topic, slow).await?;
+            finish(&count, listener.shutdown()).await?
+        }
+        Kind::Memory | Kind::Redis | Kind::Ordered => {
+            let key = |order: &Payload| IdempotencyKey::new(&order.order_id);
+            let route = match one.kind {
+                Kind::Ordered => handler(topic, work).order_by(|order| order.buyer_id).key(key),
+                _ => handler(topic, add).key(key),
+            };
+            let consumer = Consumer::builder(group).name_server(name_server).state(count.clone());
+            let consumer = match one.kind {
+                Kind::Redis => consumer.store(RedisStore::connect(redis.as_str()).await?),
+                _ => consumer.store(MemoryStore::new()),
+            };
+            let running = consumer.handlers([route]).start().await?;
+            finish(&count, running.shutdown()).await?
+        }
+    };
+    cost.print();
+    Ok(())
+}
+
+async fn finish(count: &Count, shutdown: impl Future<Output = ()>) -> anyhow::Result<Cost> {
+    let cost = tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")?;
+    shutdown.await;
+    Ok(cost)
+}
+
+/// What is usual: a marker with `SET NX PX` before the work, and that the work is done behind it, one call each.
+fn by_hand(url: &str, group: &str, count: Count) -> anyhow::Result<impl Fn(&Bytes) + Send + Sync + 'static> {
+    thread_local! {
+        static CONNECTION: RefCell<Option<redis::Connection>> = const { RefCell::new(None) };
+    }
+    let (client, group) = (redis::Client::open(url)?, group.to_owned());
+    Ok(move |payload: &Bytes| {
+        let Ok(order) = serde_json::from_slice::<Payload>(payload) else { return };
+        let key = format!("{group}:{}", order.order_id);
+        CONNECTION.with_borrow_mut(|connection| {
+            let connection =
+                connection.get_or_insert_with(|| client.get_connection().expect("Redis is there"));
+            let mut set = redis::cmd("SET");
+            set.arg(&key).arg("consuming").arg("NX").arg("PX").arg(30_000);
+            let is_new: Option<String> = set.query(connection).expect("Redis answers");
+            if is_new.is_some() {
+                black_box(order.amount_cents);
+                count.one();
+                let done =
+                    redis::cmd("SET").arg(&key).arg("done").arg("PX").arg(345_600_000).exec(connection);
+                done.expect("Redis answers");
+            }
+        });
+    })
+}
