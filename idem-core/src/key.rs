@@ -247,11 +247,16 @@ impl RecordKey {
     /// The bytes under which a store keeps the record. The namespace's own length goes first, so that no two
     /// different pairs of namespace and key give the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let (namespace, key) = (self.namespace().as_bytes(), self.key().as_bytes());
-        let mut joined = Vec::with_capacity(namespace.len() + key.len() + 8);
-        push_prefixed(&mut joined, namespace);
-        joined.extend_from_slice(key);
+        let mut joined =
+            Vec::with_capacity(self.namespace().as_bytes().len() + self.key().as_bytes().len() + 8);
+        self.write_to(&mut joined);
         joined
+    }
+
+    /// Writes what [`to_bytes`](Self::to_bytes) gives behind `out`.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+        push_prefixed(out, self.namespace().as_bytes());
+        out.extend_from_slice(self.key().as_bytes());
     }
 
     /// A hash of the record's name that is safe to log and equal on every machine and in every version.

@@ -114,8 +114,14 @@ impl Record {
     /// | 39 | 16 | fingerprint, zero where absent |
     /// | 55 | rest | reply |
     pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER + self.reply.as_deref().unwrap_or_default().len());
+        self.encode_to(&mut out);
+        out
+    }
+
+    /// Writes what [`encode`](Self::encode) gives behind `out`.
+    pub(crate) fn encode_to(&self, out: &mut Vec<u8>) {
         let reply = self.reply.as_deref().unwrap_or_default();
-        let mut out = Vec::with_capacity(HEADER + reply.len());
         out.push(RECORD_VERSION);
         out.push(match self.state {
             State::InProgress => b'P',
@@ -130,7 +136,6 @@ impl Record {
         out.push(u8::from(self.fingerprint.is_some()) | u8::from(self.reply.is_some()) << 1);
         out.extend_from_slice(&self.fingerprint.map_or([0; 16], Fingerprint::to_bytes));
         out.extend_from_slice(reply);
-        out
     }
 
     /// Reads what [`encode`](Self::encode) wrote.

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 pub use self::builder::RedisStoreBuilder;
 use self::errors::store_error;
 use self::route::Route;
-use self::script::{Entry, Script, Terms};
+use self::script::{Batch, Script, Terms};
 use self::target::Topology;
 use super::{
     Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
@@ -72,23 +72,31 @@ impl RedisStore {
         RedisStoreBuilder::new(Topology::Sentinel { master: master.into() }, urls)
     }
 
-    fn entry(&self, key: &RecordKey, terms: Terms, own: Vec<u8>) -> Entry {
-        Entry { key: self.key(key), terms, own: Some(own) }
+    /// A batch of requests; `own` writes what is a request's own beside its key.
+    fn batch<R>(
+        &self,
+        requests: &[R],
+        of: impl Fn(&R) -> (&RecordKey, Terms),
+        own: impl Fn(&R, &mut Vec<u8>),
+    ) -> Batch {
+        let mut batch = Batch::with_capacity(requests.len());
+        for request in requests {
+            let (key, terms) = of(request);
+            batch.push(terms, |bytes| self.write_key(key, bytes), |bytes| own(request, bytes));
+        }
+        batch
     }
 
-    fn key(&self, key: &RecordKey) -> Vec<u8> {
-        let key = key.to_bytes();
-        let mut joined = Vec::with_capacity(self.0.prefix.len() + key.len());
-        joined.extend_from_slice(&self.0.prefix);
-        joined.extend_from_slice(&key);
-        joined
+    fn write_key(&self, key: &RecordKey, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.0.prefix);
+        key.write_to(bytes);
     }
 
     /// Runs a script over a batch, and reads each answer.
     fn run<T: 'static>(
         &self,
         script: &'static Script,
-        batch: Vec<Entry>,
+        batch: Batch,
         read: fn(&[u8], &str) -> Result<T, StoreError>,
     ) -> BoxFuture<'_, Answers<T>> {
         let inner = Arc::clone(&self.0);
@@ -132,52 +140,38 @@ impl Store for RedisStore {
     }
 
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
-        let entry = |request: &ClaimRequest| {
-            self.entry(&request.key, Terms::of_lease(request.lease, request.retention), head(request))
-        };
-        self.run(&script::CLAIM, batch.iter().map(entry).collect(), answer::claim)
+        let batch = self.batch(batch, |r| (&r.key, Terms::of_lease(r.lease, r.retention)), head);
+        self.run(&script::CLAIM, batch, answer::claim)
     }
 
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        let entry = |request: &RenewRequest| {
-            let token = request.token.to_bytes().to_vec();
-            self.entry(&request.key, Terms::of_lease(request.lease, request.retention), token)
-        };
-        self.run(&script::RENEW, batch.iter().map(entry).collect(), answer::answer)
+        let own = |r: &RenewRequest, bytes: &mut Vec<u8>| bytes.extend_from_slice(&r.token.to_bytes());
+        let batch = self.batch(batch, |r| (&r.key, Terms::of_lease(r.lease, r.retention)), own);
+        self.run(&script::RENEW, batch, answer::answer)
     }
 
     fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        let entry = |request: &CompleteRequest| {
-            let anew = Record {
-                state: State::Completed,
-                token: request.token,
-                fence: request.fence,
-                attempts: 0,
-                lease_end: Duration::ZERO,
-                fingerprint: request.fingerprint,
-                reply: request.reply.clone(),
-            };
-            self.entry(&request.key, Terms::of_rest(request.retention), anew.encode())
-        };
-        self.run(&script::COMPLETE, batch.iter().map(entry).collect(), answer::answer)
+        let batch = self.batch(batch, |r| (&r.key, Terms::of_rest(r.retention)), anew);
+        self.run(&script::COMPLETE, batch, answer::answer)
     }
 
     fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        let entry = |request: &ReleaseRequest| {
-            let attempts = match request.attempts {
+        let own = |r: &ReleaseRequest, bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(&r.token.to_bytes());
+            bytes.push(match r.attempts {
                 Attempts::Keep => b'K',
                 Attempts::Count => b'C',
                 Attempts::Reset => b'R',
-            };
-            let id = [&request.token.to_bytes()[..], &[attempts]].concat();
-            self.entry(&request.key, Terms::of_rest(request.retention), id)
+            });
         };
-        self.run(&script::RELEASE, batch.iter().map(entry).collect(), answer::answer)
+        let batch = self.batch(batch, |r| (&r.key, Terms::of_rest(r.retention)), own);
+        self.run(&script::RELEASE, batch, answer::answer)
     }
 
     fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
         let inner = Arc::clone(&self.0);
-        let raw_key = self.key(key);
+        let mut raw_key = Vec::new();
+        self.write_key(key, &mut raw_key);
         let mut get = redis::cmd("GET");
         get.arg(&raw_key);
         Box::pin(async move {
@@ -188,8 +182,9 @@ impl Store for RedisStore {
     }
 
     fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let entry = Entry { key: self.key(key), terms: Terms::default(), own: None };
-        let removed = self.run(&script::REMOVE, vec![entry], answer::answer);
+        let mut batch = Batch::with_capacity(1);
+        batch.push(Terms::default(), |bytes| self.write_key(key, bytes), |_| {});
+        let removed = self.run(&script::REMOVE, batch, answer::answer);
         Box::pin(async move {
             let answer = removed.await?.pop().unwrap_or(Ok(Answer::Lost))?;
             Ok(answer == Answer::Done)
@@ -199,13 +194,25 @@ impl Store for RedisStore {
 
 /// The beginning of the claimed record up to its token; then flags and fingerprint as in the record's layout, where
 /// there is a fingerprint.
-fn head(request: &ClaimRequest) -> Vec<u8> {
-    let mut head = Vec::with_capacity(35);
-    head.extend_from_slice(&[RECORD_VERSION, b'P']);
-    head.extend_from_slice(&request.token.to_bytes());
+fn head(request: &ClaimRequest, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&[RECORD_VERSION, b'P']);
+    bytes.extend_from_slice(&request.token.to_bytes());
     if let Some(fingerprint) = request.fingerprint {
-        head.push(1);
-        head.extend_from_slice(&fingerprint.to_bytes());
+        bytes.push(1);
+        bytes.extend_from_slice(&fingerprint.to_bytes());
     }
-    head
+}
+
+/// The completed record, for a key whose own is gone.
+fn anew(request: &CompleteRequest, bytes: &mut Vec<u8>) {
+    let record = Record {
+        state: State::Completed,
+        token: request.token,
+        fence: request.fence,
+        attempts: 0,
+        lease_end: Duration::ZERO,
+        fingerprint: request.fingerprint,
+        reply: request.reply.clone(),
+    };
+    record.encode_to(bytes);
 }

@@ -1,6 +1,7 @@
 //! idem's scripts, and the batches that they run over.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -34,11 +35,42 @@ script!(COMPLETE, "lua/complete.lua");
 script!(RELEASE, "lua/release.lua");
 script!(REMOVE, "lua/remove.lua");
 
-/// One key of a batch with its arguments.
-pub(super) struct Entry {
-    pub(super) key: Vec<u8>,
-    pub(super) terms: Terms,
-    pub(super) own: Option<Vec<u8>>,
+/// The keys of a batch with their arguments, all bytes in one place.
+pub(super) struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    key: Range<usize>,
+    own: Range<usize>,
+    terms: Terms,
+}
+
+impl Batch {
+    pub(super) fn with_capacity(keys: usize) -> Self {
+        /// A key of a usual length with its prefix, and a record.
+        const USUAL: usize = 160;
+        Self { bytes: Vec::with_capacity(keys * USUAL), entries: Vec::with_capacity(keys) }
+    }
+
+    /// Adds a key; what the functions write are its bytes and its own argument, which is left out where it is empty.
+    pub(super) fn push(
+        &mut self,
+        terms: Terms,
+        key: impl FnOnce(&mut Vec<u8>),
+        own: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let begin = self.bytes.len();
+        key(&mut self.bytes);
+        let middle = self.bytes.len();
+        own(&mut self.bytes);
+        self.entries.push(Entry { key: begin..middle, own: middle..self.bytes.len(), terms });
+    }
+
+    fn key(&self, entry: &Entry) -> &[u8] {
+        &self.bytes[entry.key.clone()]
+    }
 }
 
 /// The arguments that most entries of a batch have in common.
@@ -79,14 +111,14 @@ fn millis(duration: Duration) -> u64 {
 pub(super) async fn run(
     route: &Route,
     script: &Script,
-    batch: &[Entry],
+    batch: &Batch,
 ) -> RedisResult<Vec<RedisResult<Vec<u8>>>> {
     let groups = split(route, batch);
     let runs = groups.iter().map(async |((group, _), places)| {
-        let entries: Vec<&Entry> = places.iter().map(|&place| &batch[place]).collect();
-        run_group(route, *group, script, &entries).await
+        let entries: Vec<&Entry> = places.iter().map(|&place| &batch.entries[place]).collect();
+        Step { route, group: *group, script, batch }.run(&entries).await
     });
-    let mut answers: Vec<RedisResult<Vec<u8>>> = batch.iter().map(|_| Ok(Vec::new())).collect();
+    let mut answers: Vec<RedisResult<Vec<u8>>> = batch.entries.iter().map(|_| Ok(Vec::new())).collect();
     for ((_, places), parts) in groups.iter().zip(join_all(runs).await) {
         places.iter().zip(parts).for_each(|(&place, part)| answers[place] = part);
     }
@@ -99,11 +131,18 @@ pub(super) async fn run(
 /// The places of the entries that one step takes, by their slot and terms; in the batch's order.
 type Groups = Vec<((usize, Terms), Vec<usize>)>;
 
-fn split(route: &Route, batch: &[Entry]) -> Groups {
+fn split(route: &Route, batch: &Batch) -> Groups {
     let mut groups = Groups::new();
     let mut known: HashMap<(usize, Terms), usize> = HashMap::new();
-    for (place, entry) in batch.iter().enumerate() {
-        let name = (route.group(&entry.key), entry.terms);
+    for (place, entry) in batch.entries.iter().enumerate() {
+        let name = (route.group(batch.key(entry)), entry.terms);
+        // Mostly all of a batch are of one group.
+        if let [(only, places)] = &mut groups[..]
+            && *only == name
+        {
+            places.push(place);
+            continue;
+        }
         let group = *known.entry(name).or_insert_with(|| {
             groups.push((name, Vec::new()));
             groups.len() - 1
@@ -113,60 +152,63 @@ fn split(route: &Route, batch: &[Entry]) -> Groups {
     groups
 }
 
-/// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
-/// on different sides.
-async fn run_group(
-    route: &Route,
+/// One script over keys of one group.
+struct Step<'a> {
+    route: &'a Route,
     group: usize,
-    script: &Script,
-    batch: &[&Entry],
-) -> Vec<RedisResult<Vec<u8>>> {
-    match run_script(route, group, script, batch).await {
-        Ok(answers) => answers.into_iter().map(Ok).collect(),
-        Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) => {
-            let mut answers = Vec::with_capacity(batch.len());
-            for entry in batch.chunks(1) {
-                let answer = run_script(route, group, script, entry).await;
-                answers.push(answer.map(|mut answers| answers.pop().unwrap_or_default()));
+    script: &'a Script,
+    batch: &'a Batch,
+}
+
+impl Step<'_> {
+    /// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
+    /// on different sides.
+    async fn run(&self, entries: &[&Entry]) -> Vec<RedisResult<Vec<u8>>> {
+        match self.ask(entries).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error)
+                if entries.len() > 1 && error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) =>
+            {
+                let mut answers = Vec::with_capacity(entries.len());
+                for entry in entries.chunks(1) {
+                    let answer = self.ask(entry).await;
+                    answers.push(answer.map(|mut answers| answers.pop().unwrap_or_default()));
+                }
+                answers
             }
-            answers
+            Err(error) => entries.iter().map(|_| Err(error.clone())).collect(),
         }
-        Err(error) => batch.iter().map(|_| Err(error.clone())).collect(),
     }
-}
 
-/// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
-async fn run_script(
-    route: &Route,
-    group: usize,
-    script: &Script,
-    batch: &[&Entry],
-) -> RedisResult<Vec<Vec<u8>>> {
-    let by_hash = command("EVALSHA", &script.hash, batch);
-    let value = match route.query(group, &by_hash).await {
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            route.query(group, &command("EVAL", script.text, batch)).await?
+    /// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
+    async fn ask(&self, entries: &[&Entry]) -> RedisResult<Vec<Vec<u8>>> {
+        let by_hash = self.command("EVALSHA", &self.script.hash, entries);
+        let value = match self.route.query(self.group, &by_hash).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.route.query(self.group, &self.command("EVAL", self.script.text, entries)).await?
+            }
+            answer => answer?,
+        };
+        answers(value, entries.len())
+    }
+
+    fn command(&self, name: &str, script: &str, entries: &[&Entry]) -> Cmd {
+        let bytes = self.batch.bytes.len() + script.len() + 64;
+        let mut command = Cmd::with_capacity(2 * entries.len() + 5, bytes);
+        command.arg(name).arg(script).arg(entries.len());
+        for entry in entries {
+            command.arg(self.batch.key(entry));
         }
-        answer => answer?,
-    };
-    answers(value, batch.len())
-}
-
-fn command(name: &str, script: &str, batch: &[&Entry]) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(batch.len());
-    for entry in batch {
-        command.arg(&entry.key);
+        // All entries of a step are on the same terms.
+        let terms = entries.first().map(|entry| entry.terms).unwrap_or_default();
+        for shared in terms.lease.into_iter().chain(terms.life) {
+            command.arg(shared);
+        }
+        for entry in entries.iter().filter(|entry| !entry.own.is_empty()) {
+            command.arg(&self.batch.bytes[entry.own.clone()]);
+        }
+        command
     }
-    // All entries of a step are on the same terms.
-    let terms = batch.first().map(|entry| entry.terms).unwrap_or_default();
-    for shared in terms.lease.into_iter().chain(terms.life) {
-        command.arg(shared);
-    }
-    for own in batch.iter().filter_map(|entry| entry.own.as_ref()) {
-        command.arg(own);
-    }
-    command
 }
 
 fn answers(value: Value, expected: usize) -> RedisResult<Vec<Vec<u8>>> {
