@@ -240,7 +240,7 @@ impl Waiting {
         let waits = self.handler.pace.wait(self.leaders.len());
         let permits = tokio::select! {
             biased;
-            permits = gate.reserve(self.leaders.len()) => permits,
+            permits = gate.reserve(1, self.leaders.len()) => permits,
             () = bridge.crowded(&self.handler) => {
                 drop(waits);
                 return Event::Deferred(self);
