@@ -14,6 +14,9 @@ pub use self::check::RouteError;
 mod check;
 mod settings;
 
+/// The most messages that one call of a batch handler can have: as many as a broker hands out at once.
+pub const LONGEST_BATCH: usize = 32;
+
 /// A handler with its topic, its key and its settings: what `Consumer::builder().handlers(..)` takes.
 ///
 /// `handlers![..]` makes them of functions with `#[idempotent]`; [`handler`](super::handler) makes one without
@@ -27,6 +30,7 @@ pub struct Route {
     scope: Option<String>,
     shared_scope: bool,
     settings: Settings,
+    max_batch: Option<usize>,
     handler: Arc<dyn ErasedHandler>,
 }
 
@@ -40,6 +44,7 @@ impl Route {
             scope: None,
             shared_scope: false,
             settings: Settings::new(),
+            max_batch: None,
             handler,
         }
     }
@@ -99,6 +104,19 @@ impl Route {
     pub fn shared_scope(mut self) -> Self {
         self.shared_scope = true;
         self
+    }
+
+    /// The most messages in one call of a batch handler, at most [`LONGEST_BATCH`], which is what it is without this.
+    ///
+    /// A call has fewer messages where fewer have come, and never more than the handler's concurrency.
+    pub fn max_batch(mut self, messages: usize) -> Self {
+        self.max_batch = Some(messages);
+        self
+    }
+
+    /// The most messages in one call, where the handler takes many.
+    pub(crate) fn batch(&self) -> Option<usize> {
+        self.handler.is_batch().then(|| self.max_batch.unwrap_or(LONGEST_BATCH))
     }
 
     /// The handler's name.

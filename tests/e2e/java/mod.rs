@@ -2,6 +2,7 @@
 //!
 //! `scripts/test` starts it; by hand: `scripts/services start DIR redis rocketmq rocketmq-levels` and `. DIR/env`.
 
+mod batches;
 mod delays;
 mod outage;
 mod plain;
