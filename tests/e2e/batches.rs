@@ -89,6 +89,8 @@ async fn a_backlog_is_handled_in_batches_without_a_duplicate_and_within_the_conc
     println!("{} messages in {} calls, at most {most} at once", calls.total(), all.len());
     assert_eq!((calls.total(), outcomes("completed"), outcomes("duplicate")), (KEYS, 1_000, 1_000));
     assert!(all.len() * 8 < KEYS, "{} calls", all.len());
+    let counted = kit::counted("idem_handler_batch_messages", &[("group", "batches")]);
+    assert_eq!(counted, all.len() as u64);
     assert!(all.iter().all(|call| call.len() <= 32));
     assert!(most > 16 && most <= 50, "{most}");
     assert_eq!(kit::backlog(&broker, "batches", "orders").await, 0);

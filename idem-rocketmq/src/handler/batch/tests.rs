@@ -5,6 +5,7 @@ use std::time::Duration;
 use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, Store as _};
 use idem_core::{Namespace, RecordKey, Token};
 
+use crate::handler::CallContext;
 use crate::prelude::*;
 use crate::testing::{Outcome, TestConsumer, Verdict};
 use crate::{BatchCall, BatchHandler, BoxFuture, Needs};
@@ -335,4 +336,25 @@ async fn a_batch_of_which_no_message_is_left_is_cancelled() {
     assert_eq!(outcomes(&consumer, ["1", "2"]).await, [Outcome::LeaseLost; 2]);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!ended.load(Ordering::Acquire));
+}
+
+/// Invariant 4: a run whose lease is over before it begins has no seat in the call, which waits for it no longer.
+#[tokio::test]
+async fn a_message_whose_run_does_not_begin_is_not_in_the_batch() {
+    let calls = Calls::default();
+    let route = noting(&calls, |_| ());
+    let seat = route.handler().gather().unwrap();
+    let run = |id| seat(route.handler().prepare(&Arc::new(order(id))).unwrap().run);
+    let (first, second, third) = (run("1"), run("2"), run("3"));
+    drop(seat);
+    let context = |id| CallContext {
+        delivery: Arc::new(order(id)),
+        states: Arc::default(),
+        lease: Lease::detached(),
+        attempt: Attempt::new(1, 1),
+    };
+    let begun = futures_util::future::join(first.call(context("1")), third.call(context("3")));
+    let (begun, ()) = futures_util::future::join(begun, async move { drop(second) }).await;
+    assert!(begun.0.is_ok() && begun.1.is_ok());
+    assert_eq!(calls.all(), [["1", "3"]]);
 }
