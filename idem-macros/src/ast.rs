@@ -44,6 +44,11 @@ impl Function {
         })
     }
 
+    /// The type of the first argument: the payload, or a batch of them.
+    pub(crate) fn payload(&self) -> Option<&Type> {
+        self.args().next().map(|arg| &*arg.ty)
+    }
+
     /// The types of the arguments behind the payload.
     pub(crate) fn extractors(&self) -> impl Iterator<Item = &Type> {
         self.args().skip(1).map(|arg| &*arg.ty)

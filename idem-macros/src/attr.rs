@@ -1,7 +1,7 @@
 //! The options of `#[idempotent(..)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote;
+use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Ident, Path, Result, Token};
@@ -19,7 +19,7 @@ pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
-const OPTIONS: [&str; 24] = [
+const OPTIONS: [&str; 25] = [
     "key",
     "key_with",
     "key_from",
@@ -44,6 +44,7 @@ const OPTIONS: [&str; 24] = [
     "missing_key",
     "fingerprint",
     "codec",
+    "batch",
 ];
 
 /// What was said, each at most once.
@@ -61,6 +62,8 @@ pub(crate) struct Options {
     /// Where it was said.
     pub(crate) broadcast: Option<Span>,
     pub(crate) codec: Option<Path>,
+    /// Whether the handler takes many messages at once.
+    pub(crate) batch: bool,
     pub(crate) lease: Option<Time>,
     pub(crate) timeout: Option<Time>,
     pub(crate) retention: Option<Time>,
@@ -123,14 +126,26 @@ impl Options {
             "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),
             "retention" => self.retention = Some(Time::parse(&name, input)?.more_than_zero()?),
+            "batch" => self.parse_batch(&name, input)?,
             _ => self.parse_setting(&name, input)?,
+        }
+        Ok(())
+    }
+
+    /// `batch`, or `batch = 10`.
+    fn parse_batch(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
+        self.batch = true;
+        if input.peek(Token![=]) {
+            let arg = number::parse_up_to(32, name, input)?.into_token_stream();
+            self.calls.push(Call { method: Ident::new("max_batch", Span::mixed_site()), arg });
         }
         Ok(())
     }
 
     fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         let arg = match name.to_string().as_str() {
-            "concurrency" | "max_attempts" => number::parse(name, input)?,
+            "concurrency" => number::parse(name, input)?.into_token_stream(),
+            "max_attempts" => number::parse_or_unlimited(name, input)?,
             "backoff" => backoff::parse(name, input)?,
             option => match Choice::of(option) {
                 Some(choice) => choice.parse(name, input)?,

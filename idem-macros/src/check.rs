@@ -1,12 +1,14 @@
 //! What can only be seen by looking at the options and the function together.
 
 use proc_macro2::Span;
+use quote::quote;
 use syn::visit::{self, Visit};
 use syn::{Error, Lifetime, PatType, Result, Safety, Type, TypeImplTrait};
 
 use crate::ast::Function;
 use crate::attr::Options;
 use crate::attr::time::Time;
+use crate::shape::payload_of;
 
 const BORROWED: &str =
     "a handler owns its payload: give the type no lifetime, such as `String` in place of `&str`";
@@ -18,6 +20,7 @@ const EXTRACTORS: [&str; 5] = ["State", "Delivery", "Attempt", "Lease", "Idempot
 pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     signature(function)?;
     payload(function)?;
+    batch(options, function)?;
     if options.topic.is_none() {
         return Err(Error::new(
             Span::call_site(),
@@ -92,6 +95,38 @@ fn payload(function: &Function) -> Result<()> {
     }
 }
 
+/// A batch is said with `batch`, and not only seen: a name for a list of orders may be one message's payload.
+fn batch(options: &Options, function: &Function) -> Result<()> {
+    let Some(ty) = function.payload() else { return Ok(()) };
+    match (options.batch, payload_of(ty).is_some()) {
+        (true, true) => function.extractors().try_for_each(about_the_whole_call),
+        (true, false) => {
+            let ty = quote!(#ty);
+            let message = format!(
+                "a batch is many messages: take `Vec<{ty}>`, or `Batch<{ty}>` for each one's delivery and attempt too; or remove `batch`"
+            );
+            Err(Error::new_spanned(ty, message))
+        }
+        (false, true) if options.codec.is_none() => Err(Error::new_spanned(
+            ty,
+            "this is many messages or one: add `batch` to the attribute to handle many at once, or say how one message is decoded, such as `codec = Json` for an array",
+        )),
+        (false, _) => Ok(()),
+    }
+}
+
+fn about_the_whole_call(ty: &Type) -> Result<()> {
+    match extractor_name(ty) {
+        None | Some("State") => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "a batch has many messages, and `{name}` is about one: remove it, and take a `Batch` as the first argument, whose items give it for each"
+            );
+            Err(Error::new_spanned(ty, message))
+        }
+    }
+}
+
 /// The extractor that a type is by its name: `State<T>`, `&Delivery`, `Arc<Delivery>`.
 fn extractor_name(ty: &Type) -> Option<&'static str> {
     match ty {
@@ -99,7 +134,9 @@ fn extractor_name(ty: &Type) -> Option<&'static str> {
         Type::Path(path) => {
             let last = path.path.segments.last()?;
             let inner = match &last.arguments {
-                syn::PathArguments::AngleBracketed(args) if last.ident == "Arc" => args.args.first(),
+                syn::PathArguments::AngleBracketed(args) if last.ident == "Arc" || last.ident == "Option" => {
+                    args.args.first()
+                }
                 _ => None,
             };
             match inner {

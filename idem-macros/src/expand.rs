@@ -9,6 +9,7 @@ use syn::spanned::Spanned;
 use crate::ast::Function;
 use crate::attr::Options;
 use crate::attr::key::{FieldPath, Key, Source};
+use crate::shape::{Names, Shape};
 use crate::{check, fallback};
 
 pub(crate) fn idempotent(options: TokenStream, item: &TokenStream) -> TokenStream {
@@ -30,9 +31,9 @@ fn expand(options: &Options, function: &Function) -> TokenStream {
     let quiet_function = function.with(&quote!(#[allow(clippy::unused_async)]));
     let marker = marker(function);
     let (cfgs, name, krate) = (function.cfgs(), &function.sig.ident, options.krate());
-    let payload = &*function.args().next().expect("checked before").ty;
-    let handler = handler_impl(function, payload);
-    let route = route(options, function, payload);
+    let shape = Shape::of(options.batch, function.payload().expect("checked before"));
+    let handler = handler_impl(function, &shape);
+    let route = route(options, function, &shape);
     let rest = quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         #[allow(deprecated)]
@@ -63,8 +64,10 @@ pub(crate) fn marker(function: &Function) -> TokenStream {
 
 /// The handler that takes the arguments out of the call. Both calls of an extractor are written alike, so that
 /// rustc tells of a wrong one once.
-fn handler_impl(function: &Function, payload: &Type) -> TokenStream {
+fn handler_impl(function: &Function, shape: &Shape<'_>) -> TokenStream {
     let name = &function.sig.ident;
+    let Shape { payload, argument, first, names } = shape;
+    let Names { handler, call, extract, result, returned, into_result, .. } = names;
     let extractors: Vec<_> = function.extractors().collect();
     let args: Vec<_> =
         (1..=extractors.len()).map(|n| format_ident!("arg{n}", span = Span::mixed_site())).collect();
@@ -73,20 +76,20 @@ fn handler_impl(function: &Function, payload: &Type) -> TokenStream {
     let mutability = (!args.is_empty()).then(|| quote!(mut));
     let needs = Ident::new(if args.is_empty() { "_needs" } else { "needs" }, Span::mixed_site());
     let block = quote_spanned! {Span::mixed_site()=>
-        #(let #args = <#extractors as __idem::Extract<'_>>::extract(&mut call)?;)*
-        <#output as __idem::HandlerReturn>::into_result(#name(payload, #(#args),*).await)
+        #(let #args = <#extractors as __idem::#extract<'_>>::extract(&mut call)?;)*
+        <#output as __idem::#returned>::#into_result(#name(#first, #(#args),*).await)
     };
     let running = at_async(function, &block);
     quote_spanned! {Span::mixed_site()=>
-        impl __idem::Handler<#payload> for __Handler {
+        impl __idem::#handler<#payload> for __Handler {
             fn needs(&self, #needs: &mut __idem::Needs) {
-                #(<#extractors as __idem::Extract<'_>>::needs(#needs);)*
+                #(<#extractors as __idem::#extract<'_>>::needs(#needs);)*
             }
             fn call<'__d>(
                 &'__d self,
-                payload: #payload,
-                #mutability call: __idem::Call<'__d>,
-            ) -> __idem::BoxFuture<'__d, __idem::HandlerResult> {
+                #argument,
+                #mutability call: __idem::#call<'__d>,
+            ) -> __idem::BoxFuture<'__d, __idem::#result> {
                 #running
             }
         }
@@ -100,9 +103,10 @@ fn at_async(function: &Function, block: &TokenStream) -> TokenStream {
 }
 
 /// The public call that the attribute stands for.
-fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream {
+fn route(options: &Options, function: &Function, shape: &Shape<'_>) -> TokenStream {
     let name = function.sig.ident.unraw().to_string();
     let topic = &options.topic;
+    let (payload, handler_with) = (shape.payload, &shape.names.handler_with);
     let codec = codec(options, payload);
     let order = options.order_by.iter().map(|order| {
         let field = field(order);
@@ -111,7 +115,7 @@ fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream 
     let key = key(options.key.as_ref(), payload);
     let settings = settings(options);
     quote_spanned! {Span::mixed_site()=>
-        __idem::handler_with(#topic, #codec, __Handler)
+        __idem::#handler_with(#topic, #codec, __Handler)
             #(#order)*
             #key
             .named(::core::concat!(::core::module_path!(), "::", #name))
@@ -120,6 +124,7 @@ fn route(options: &Options, function: &Function, payload: &Type) -> TokenStream 
 }
 
 fn codec(options: &Options, payload: &Type) -> TokenStream {
+    let pick = quote_spanned!(ours_at(payload.span())=> codec);
     match &options.codec {
         Some(codec) => quote!(#codec),
         None => block_at(
@@ -127,7 +132,7 @@ fn codec(options: &Options, payload: &Type) -> TokenStream {
             quote_spanned! {Span::mixed_site()=>
                 #[allow(unused_imports)]
                 use __idem::PickJson as _;
-                __idem::Pick::<#payload>::codec()
+                __idem::Pick::<#payload>::#pick()
             },
         ),
     }

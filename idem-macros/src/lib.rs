@@ -12,6 +12,7 @@ mod expand;
 mod fallback;
 mod handlers;
 mod message;
+mod shape;
 #[cfg(test)]
 mod tests;
 

@@ -48,6 +48,74 @@ fn a_filter_becomes_a_call_of_its_own() {
 }
 
 #[test]
+fn a_batch_handler_is_written_as_its_public_call() {
+    attribute(
+        quote!(key = "order_id", topic = "orders", batch = 10),
+        &quote! {
+            async fn index(orders: Vec<OrderPaid>, State(index): State<Index>) -> BatchResult {
+                index.bulk(orders).await
+            }
+        },
+        &expect![[r##"
+            #[allow(clippy::unused_async)]
+            async fn index(orders: Vec<OrderPaid>, State(index): State<Index>) -> BatchResult {
+                index.bulk(orders).await
+            }
+            #[doc(hidden)]
+            #[allow(
+                non_camel_case_types,
+                clippy::empty_structs_with_brackets,
+                clippy::exhaustive_structs
+            )]
+            struct index {}
+            #[allow(deprecated)]
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                struct __Handler;
+                impl __idem::BatchHandler<OrderPaid> for __Handler {
+                    fn needs(&self, needs: &mut __idem::Needs) {
+                        <State<Index> as __idem::BatchExtract<'_>>::needs(needs);
+                    }
+                    fn call<'__d>(
+                        &'__d self,
+                        batch: __idem::Batch<OrderPaid>,
+                        mut call: __idem::BatchCall<'__d>,
+                    ) -> __idem::BoxFuture<'__d, __idem::BatchResult> {
+                        __idem::boxed(async move {
+                            let arg1 = <State<
+                                Index,
+                            > as __idem::BatchExtract<'_>>::extract(&mut call)?;
+                            <BatchResult as __idem::BatchReturn>::into_batch_result(
+                                index(<Vec<OrderPaid> as __idem::FromBatch>::from_batch(batch), arg1)
+                                    .await,
+                            )
+                        })
+                    }
+                }
+                impl __idem::Routed for index {
+                    fn route() -> __idem::Route {
+                        __idem::batch_handler_with(
+                                "orders",
+                                {
+                                    #[allow(unused_imports)]
+                                    use __idem::PickJson as _;
+                                    __idem::Pick::<OrderPaid>::codec()
+                                },
+                                __Handler,
+                            )
+                            .key(|payload: &OrderPaid| __idem::IdempotencyKey::from_parts(
+                                &[&payload.order_id],
+                            ))
+                            .named(::core::concat!(::core::module_path!(), "::", "index"))
+                            .max_batch(10)
+                    }
+                }
+            };
+        "##]],
+    );
+}
+
+#[test]
 fn the_attribute_writes_the_public_call() {
     attribute(
         quote!(key = "order_id", topic = "orders", tag = "PAID"),

@@ -10,11 +10,14 @@ pub use std::time::Duration;
 pub use std::vec::Vec;
 
 pub use crate::codec::{Pick, PickJson};
-pub use crate::extract::Extract;
-pub use crate::handler::{Call, Handler, HandlerReturn, KeySource, Needs, Route, Routed, handler_with};
+pub use crate::extract::{BatchExtract, Extract};
+pub use crate::handler::{
+    Batch, BatchCall, BatchHandler, BatchResult, BatchReturn, Call, FromBatch, Handler, HandlerReturn,
+    KeySource, Needs, Route, Routed, batch_handler_with, handler_with,
+};
 pub use crate::producer::{Message, OutgoingMessage};
 
 /// Boxes a handler's future, which must be `Send`.
-pub fn boxed<'d>(future: impl Future<Output = HandlerResult> + Send + 'd) -> BoxFuture<'d, HandlerResult> {
+pub fn boxed<'d, T>(future: impl Future<Output = T> + Send + 'd) -> BoxFuture<'d, T> {
     Box::pin(future)
 }

@@ -141,6 +141,26 @@ impl<T: Payload> Pick<T> {
     }
 }
 
+/// By another name, which the attribute cannot see through.
+impl<T> Pick<Vec<T>> {
+    pub fn codec() -> Json
+    where
+        Vec<T>: OneMessage,
+    {
+        Json
+    }
+}
+
+/// What no `Vec` is unless its codec is said.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is many messages or one",
+    label = "many messages, or one?",
+    note = "to handle many at once, write it as `Vec<..>` and add `batch` to the attribute",
+    note = "for one message, say how it is decoded, such as `codec = Json` for an array"
+)]
+pub trait OneMessage {}
+
 #[doc(hidden)]
 pub trait PickJson {
     fn codec() -> Json;

@@ -53,8 +53,9 @@ pub use self::consumer::{ConsumeFrom, Consumer, Credentials, DelayBy, MessageTra
 pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::error::Error;
 pub use self::handler::{
-    Call, Handler, HandlerReturn, IntoRoute, KeySource, Needs, Route, RouteError, Unkeyed, handler,
-    handler_with,
+    Batch, BatchCall, BatchFailures, BatchHandler, BatchItem, BatchResult, BatchReturn, Call, FromBatch,
+    Handler, HandlerReturn, IntoRoute, KeySource, LONGEST_BATCH, Needs, Route, RouteError, Unkeyed,
+    batch_handler, batch_handler_with, handler, handler_with,
 };
 pub use self::producer::{
     Message, MessageFault, OutgoingMessage, Producer, ProducerBuilder, SendAllError, SendError, Sent,

@@ -3,11 +3,12 @@
 #[cfg(feature = "redis")]
 pub use crate::RedisStore;
 pub use crate::codec::{Codec, Encode, Json, Payload, Raw, Text};
-pub use crate::extract::{Attempt, Extract, Lease, State};
+pub use crate::extract::{Attempt, BatchExtract, Extract, Lease, State};
 pub use crate::{
-    Backoff, Consumer, Delivery, HandlerError, HandlerResult, IdempotencyKey, KeySource, Keyed, MemoryStore,
-    Message, OutgoingMessage, Producer, Reject, ResultExt, Retry, Route, SendError, Settings,
-    TransactionState, handler, handler_with, handlers, idempotent,
+    Backoff, Batch, BatchFailures, BatchItem, BatchResult, Consumer, Delivery, FromBatch, HandlerError,
+    HandlerResult, IdempotencyKey, KeySource, Keyed, MemoryStore, Message, OutgoingMessage, Producer, Reject,
+    ResultExt, Retry, Route, SendError, Settings, TransactionState, batch_handler, batch_handler_with,
+    handler, handler_with, handlers, idempotent,
 };
 pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};

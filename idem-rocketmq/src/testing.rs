@@ -1,11 +1,13 @@
 #![doc = include_str!("docs/testing.md")]
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-use idem_core::engine::{Admission, Engine, Settled};
-use idem_core::{Attempt, Decision, engine};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use idem_core::engine::{Admission, Engine, Leader, Settled};
+use idem_core::{Decision, engine};
 use tracing::Instrument as _;
 
 use crate::Error;
@@ -40,6 +42,21 @@ impl<S> Builder<S> {
     }
 }
 
+/// A message on its way.
+struct Message {
+    place: usize,
+    delivery: Arc<Delivery>,
+    run: Option<Run>,
+    hash: Option<u64>,
+}
+
+/// The messages of one handler that are yet to be claimed, in their leaders' order.
+#[derive(Default)]
+struct Waiting {
+    messages: VecDeque<Message>,
+    leaders: VecDeque<Leader>,
+}
+
 impl TestConsumer {
     /// Delivers one message through the whole glue: it is routed, decoded, keyed, claimed, run and settled.
     ///
@@ -48,62 +65,111 @@ impl TestConsumer {
     /// # Cancel safety
     /// Dropping the future cancels the handler and gives its key back.
     pub async fn deliver(&self, delivery: impl Into<Arc<Delivery>>) -> Decision {
-        let delivery = delivery.into();
-        let Some((_, handler)) = self.dispatch.handler(delivery.topic(), delivery.tag()) else {
-            return no_handler(&delivery);
-        };
-        let Settled { decision, held } = self.handle(handler, &delivery).await;
-        if let Some(held) = held {
-            held.release(&decision).await;
-        }
-        decision
+        self.deliver_all([delivery.into()]).await.remove(0)
     }
 
-    async fn handle(&self, handler: &Handler, delivery: &Arc<Delivery>) -> Settled {
-        let gate = &handler.gate;
-        let mut hash = None;
-        let (mut admission, run) = match handler.prepare(delivery).entry {
-            Entry::Unfit { what, reason, run } => {
-                (gate.unfit(what, reason, delivery.reconsume_times() + 1).await, run)
-            }
-            Entry::Ready { job, run } => {
-                hash = Some(job.key.hash64());
-                gate.fit();
-                match gate.enter(job) {
-                    engine::Entry::Follower(follower) => (follower.admit().await, Some(run)),
-                    engine::Entry::Leader(leader) => {
-                        let mut leaders = VecDeque::from([leader]);
-                        (gate.claim(&mut leaders).await.remove(0), Some(run))
+    /// Delivers messages together, as a broker does under load: a batch handler gets what it may get of them in one
+    /// call, and duplicates among them wait for the first of their key. The decisions are in the messages' order.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the handlers and gives their keys back.
+    pub async fn deliver_all<D: Into<Arc<Delivery>>>(
+        &self,
+        deliveries: impl IntoIterator<Item = D>,
+    ) -> Vec<Decision> {
+        let mut waiting: HashMap<usize, Waiting> = HashMap::new();
+        let mut work: Vec<BoxFuture<'_, Vec<(usize, Decision)>>> = Vec::new();
+        for (place, delivery) in deliveries.into_iter().map(Into::into).enumerate() {
+            let Some((index, handler)) = self.dispatch.handler(delivery.topic(), delivery.tag()) else {
+                let decision = no_handler(&delivery);
+                work.push(async move { vec![(place, decision)] }.boxed());
+                continue;
+            };
+            let (gate, prepared) = (&handler.gate, handler.prepare(&delivery));
+            let mut message = Message { place, delivery, run: None, hash: None };
+            match prepared.entry {
+                Entry::Unfit { what, reason, run } => {
+                    message.run = run;
+                    let admission = gate.unfit(what, reason, message.delivery.reconsume_times() + 1);
+                    let decided = async move { vec![self.decide(handler, message, admission.await).await] };
+                    work.push(decided.boxed());
+                }
+                Entry::Ready { job, run } => {
+                    gate.fit();
+                    message.hash = Some(job.key.hash64());
+                    message.run = Some(run);
+                    match gate.enter(job) {
+                        engine::Entry::Leader(leader) => {
+                            let waiting = waiting.entry(index).or_default();
+                            waiting.messages.push_back(message);
+                            waiting.leaders.push_back(leader);
+                        }
+                        engine::Entry::Follower(follower) => {
+                            let admission = follower.admit();
+                            let decided =
+                                async move { vec![self.decide(handler, message, admission.await).await] };
+                            work.push(decided.boxed());
+                        }
                     }
                 }
             }
-        };
+        }
+        let handlers = self.dispatch.handlers();
+        work.extend(waiting.into_iter().map(|(index, waiting)| self.lead(&handlers[index], waiting).boxed()));
+        let mut decisions: Vec<_> = join_all(work).await.into_iter().flatten().collect();
+        decisions.sort_by_key(|(place, _)| *place);
+        decisions.into_iter().map(|(_, decision)| decision).collect()
+    }
+
+    /// Claims and runs as many messages at a time as the handler may have.
+    async fn lead(&self, handler: &Handler, mut waiting: Waiting) -> Vec<(usize, Decision)> {
+        let mut decisions = Vec::new();
+        while !waiting.leaders.is_empty() {
+            let (at_least, at_most) = handler.start_together(waiting.leaders.len());
+            let permits = handler.gate.reserve(at_least, at_most).await;
+            let admissions = handler.gate.claim_reserved(permits, &mut waiting.leaders).await;
+            let seat = handler.route.handler().gather();
+            let messages = waiting.messages.drain(..admissions.len()).zip(admissions);
+            let started: Vec<_> = messages
+                .map(|(mut message, admission)| {
+                    if let (Admission::Run(_), Some(seat)) = (&admission, &seat) {
+                        message.run = message.run.map(seat);
+                    }
+                    self.decide(handler, message, admission)
+                })
+                .collect();
+            drop(seat);
+            decisions.extend(join_all(started).await);
+        }
+        decisions
+    }
+
+    async fn decide(&self, handler: &Handler, message: Message, admission: Admission) -> (usize, Decision) {
+        let place = message.place;
+        let Settled { decision, held } = self.settle(handler, message, admission).await;
+        if let Some(held) = held {
+            held.release(&decision).await;
+        }
+        (place, decision)
+    }
+
+    async fn settle(&self, handler: &Handler, message: Message, mut admission: Admission) -> Settled {
+        let Message { delivery, run, hash, .. } = message;
         loop {
             match admission {
                 Admission::Later(later) => admission = later.await,
                 Admission::Decided(settled) => return settled,
                 Admission::Run(claimed) => {
                     let run = run.expect("what is run was decoded");
+                    let states = self.dispatch.states.clone();
                     let work = |lease, attempt| {
-                        let span = handler.span(delivery, attempt, hash);
-                        self.call(run, delivery, lease, attempt).instrument(span)
+                        let span = handler.span(&delivery, attempt, hash);
+                        run.call(CallContext { delivery, states, lease, attempt }).instrument(span)
                     };
-                    let finished = claimed.run(work).await;
-                    return gate.settle_one(finished).await;
+                    return handler.gate.settle_one(claimed.run(work).await).await;
                 }
             }
         }
-    }
-
-    fn call(
-        &self,
-        run: Run,
-        delivery: &Arc<Delivery>,
-        lease: idem_core::Lease,
-        attempt: Attempt,
-    ) -> futures_util::future::BoxFuture<'static, idem_core::HandlerResult> {
-        let (delivery, states) = (delivery.clone(), self.dispatch.states.clone());
-        run.call(CallContext { delivery, states, lease, attempt })
     }
 }
 

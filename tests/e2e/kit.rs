@@ -222,16 +222,19 @@ pub(crate) fn leaks() -> Vec<String> {
     SEEN.leaks.lock().unwrap().clone()
 }
 
-/// A counter's value so far, over all labels that hold for `wanted`.
+/// A counter's value so far, or how often a histogram was recorded, over all labels that hold for `wanted`.
 pub(crate) fn counted(name: &str, wanted: &[(&str, &str)]) -> u64 {
     static TOTALS: Mutex<BTreeMap<String, (metrics_util::CompositeKey, u64)>> = Mutex::new(BTreeMap::new());
     seeing();
     let mut totals = TOTALS.lock().unwrap();
     // A snapshot tells what came since the last one.
     for (key, _, _, value) in SNAPSHOTS.get().unwrap().snapshot().into_vec() {
-        if let DebugValue::Counter(count) = value {
-            totals.entry(format!("{key:?}")).or_insert((key, 0)).1 += count;
-        }
+        let count = match value {
+            DebugValue::Counter(count) => count,
+            DebugValue::Histogram(values) => values.len() as u64,
+            DebugValue::Gauge(_) => continue,
+        };
+        totals.entry(format!("{key:?}")).or_insert((key, 0)).1 += count;
     }
     let holds = |key: &metrics_util::CompositeKey| {
         let labels: Vec<_> = key.key().labels().map(|label| (label.key(), label.value())).collect();

@@ -1,6 +1,7 @@
 //! Whole consumers against real brokers and real stores.
 
 mod access;
+mod batches;
 mod broadcast;
 mod crash;
 mod filters;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -66,17 +67,17 @@ impl Gate {
     /// # Cancel safety
     /// The leaders taken by a dropped call are given back.
     pub async fn claim(&self, leaders: &mut VecDeque<Leader>) -> Vec<Admission> {
-        let permits = self.reserve(leaders.len()).await;
+        let permits = self.reserve(1, leaders.len()).await;
         self.claim_reserved(permits, leaders).await
     }
 
-    /// The first half of [`claim`](Self::claim): waits until at least one handler can start, and reserves up to
-    /// `wanted` starts.
+    /// The first half of [`claim`](Self::claim): waits until `at_least` runs can start, or as many as the handler
+    /// may have at once, and reserves up to `at_most` starts.
     ///
     /// # Cancel safety
     /// Nothing is reserved when this is dropped.
-    pub async fn reserve(&self, wanted: usize) -> Permits {
-        Permits(self.permits(wanted).await)
+    pub async fn reserve(&self, at_least: usize, at_most: usize) -> Permits {
+        Permits(self.permits(at_least.clamp(1, self.0.policy.concurrency.max(1)), at_most).await)
     }
 
     /// The second half: claims as many of `leaders` as there are reserved starts.
@@ -124,15 +125,18 @@ impl Gate {
         Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit })
     }
 
-    /// Waits for one permit and takes up to `wanted`. `None` when the engine was stopped.
+    /// Waits for `at_least` permits and takes up to `at_most`. `None` when the engine was stopped.
     ///
     /// One call waits for permits while the others wait for their turn: what becomes free until it wakes up is
     /// its, so that under load calls claim many keys at once instead of one each.
-    async fn permits(&self, wanted: usize) -> Option<Vec<OwnedSemaphorePermit>> {
+    async fn permits(&self, at_least: usize, at_most: usize) -> Option<Vec<OwnedSemaphorePermit>> {
         let _turn = self.0.turn.lock().await;
-        let mut permits = Vec::with_capacity(wanted);
-        permits.push(self.permit().await?);
-        while permits.len() < wanted
+        self.0.next.store(at_least, Ordering::Release);
+        let mut together = self.permits_together(at_least).await?;
+        self.0.next.store(1, Ordering::Release);
+        let mut permits = Vec::with_capacity(at_least.max(at_most));
+        permits.extend(std::iter::from_fn(|| together.split(1)));
+        while permits.len() < at_most
             && let Ok(permit) = self.0.permits.clone().try_acquire_owned()
         {
             permits.push(permit);
@@ -141,10 +145,15 @@ impl Gate {
     }
 
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.permits_together(1).await
+    }
+
+    async fn permits_together(&self, count: usize) -> Option<OwnedSemaphorePermit> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         tokio::select! {
             biased;
             () = self.0.engine.closing.cancelled() => None,
-            permit = self.0.permits.clone().acquire_owned() => permit.ok(),
+            permits = self.0.permits.clone().acquire_many_owned(count) => permits.ok(),
         }
     }
 

@@ -91,6 +91,7 @@ impl Engine {
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
             tolerance: Tolerance::default(),
             running: AtomicUsize::new(0),
+            next: AtomicUsize::new(1),
             turn: tokio::sync::Mutex::default(),
             name: name.into(),
             policy,
@@ -146,6 +147,8 @@ pub(crate) struct GateInner {
     pub(crate) tolerance: Tolerance,
     /// How many runs are under way.
     pub(crate) running: AtomicUsize,
+    /// How many runs are to start together next.
+    pub(crate) next: AtomicUsize,
     /// Whose turn it is to wait for permits.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -172,9 +175,11 @@ impl Gate {
         &self.0.policy
     }
 
-    /// Whether as many runs are under way as the handler may have. A claim that the store does not answer is none.
+    /// Whether so many runs are under way that the next ones must wait. A claim that the store does not answer is no
+    /// run.
     pub fn is_busy(&self) -> bool {
-        self.0.running.load(Ordering::Acquire) >= self.0.policy.concurrency
+        let next = self.0.next.load(Ordering::Acquire);
+        self.0.running.load(Ordering::Acquire) + next > self.0.policy.concurrency
     }
 
     /// The delay before a key in progress elsewhere is asked for again: at least `remaining`, and a backoff from

@@ -1,15 +1,17 @@
 //! What a handler takes besides the payload.
 
 mod attempt;
+mod batch;
 mod delivery;
 mod error;
 mod key;
 mod lease;
 mod state;
 
+pub use self::batch::BatchExtract;
 pub use self::error::ExtractError;
 pub use self::state::State;
-pub use crate::handler::{Call, Needs};
+pub use crate::handler::{BatchCall, Call, Needs};
 pub use idem_core::Attempt;
 pub use idem_core::Lease;
 

@@ -1,4 +1,4 @@
-use super::{Call, Extract, ExtractError, Needs};
+use super::{BatchCall, BatchExtract, Call, Extract, ExtractError, Needs};
 
 /// A value that the consumer was given with `.state(..)`, cloned for each call.
 ///
@@ -13,6 +13,16 @@ impl<T: Clone + Send + Sync + 'static> Extract<'_> for State<T> {
     }
 
     fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
+        call.state::<T>().cloned().map(State)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> BatchExtract<'_> for State<T> {
+    fn needs(needs: &mut Needs) {
+        needs.state::<T>();
+    }
+
+    fn extract(call: &mut BatchCall<'_>) -> Result<Self, ExtractError> {
         call.state::<T>().cloned().map(State)
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use idem_core::IntoKey;
 
-use super::erased::{KeyBy, KeyOf, Typed};
+use super::batch::{BatchBound, BatchHandler};
+use super::erased::{KeyBy, KeyOf, Typed, Work};
 use super::plain::Bound;
 use super::{Handler, KeySource, Route};
 use crate::codec::{Codec, Json};
@@ -51,13 +52,53 @@ where
     P: Send + 'static,
     M: 'static,
 {
-    Unkeyed {
-        topic: topic.into(),
-        name: type_name::<H>(),
-        codec: Box::new(codec),
-        order_by: None,
-        handler: Arc::new(Bound::new(handler)),
-    }
+    let work = Work::Each(Arc::new(Bound::new(handler)));
+    Unkeyed { topic: topic.into(), name: type_name::<H>(), codec: Box::new(codec), order_by: None, work }
+}
+
+/// A handler that takes many of a topic's JSON messages at once.
+///
+/// `#[idempotent(.., batch)]` writes this call for you; [`BatchHandler`] says what the handler gets and returns.
+///
+/// ```
+/// use idem_rocketmq::prelude::*;
+///
+/// #[derive(Deserialize)]
+/// struct OrderPaid { order_id: String, amount: i64 }
+///
+/// async fn index(orders: Vec<OrderPaid>, State(rate): State<i64>) -> HandlerResult {
+///     println!("{}", orders.iter().map(|order| order.amount * rate).sum::<i64>());
+///     Ok(())
+/// }
+///
+/// let route = batch_handler("orders", index).key(|order| order.order_id.clone()).tag("PAID").max_batch(20);
+/// ```
+pub fn batch_handler<P, H, M>(topic: impl Into<String>, handler: H) -> Unkeyed<P>
+where
+    H: BatchHandler<P, M>,
+    Json: Codec<P>,
+    P: Send + 'static,
+    M: 'static,
+{
+    batch_handler_with(topic, Json, handler)
+}
+
+/// A handler that takes many messages of a topic at once, with a codec for each of them.
+///
+/// ```
+/// use idem_rocketmq::prelude::*;
+///
+/// let route = batch_handler_with("lines", Text, |lines: Vec<String>| async move { println!("{}", lines.join("\n")) })
+///     .key_from(KeySource::MessageKeys);
+/// ```
+pub fn batch_handler_with<P, H, M>(topic: impl Into<String>, codec: impl Codec<P>, handler: H) -> Unkeyed<P>
+where
+    H: BatchHandler<P, M>,
+    P: Send + 'static,
+    M: 'static,
+{
+    let work = Work::Together(Arc::new(BatchBound::new(handler)));
+    Unkeyed { topic: topic.into(), name: type_name::<H>(), codec: Box::new(codec), order_by: None, work }
 }
 
 /// A handler that does not yet say what its idempotency key is.
@@ -67,7 +108,7 @@ pub struct Unkeyed<P> {
     name: &'static str,
     codec: Box<dyn Codec<P>>,
     order_by: Option<Box<KeyOf<P>>>,
-    handler: Arc<dyn Handler<P>>,
+    work: Work<P>,
 }
 
 impl<P: Send + 'static> Unkeyed<P> {
@@ -114,7 +155,7 @@ impl<P: Send + 'static> Unkeyed<P> {
 
     fn keyed(self, key: KeyBy<P>) -> Route {
         let is_orderly = self.order_by.is_some();
-        let typed = Typed { codec: self.codec, key, order_by: self.order_by, handler: self.handler };
+        let typed = Typed { codec: self.codec, key, order_by: self.order_by, work: self.work };
         let route = Route::new(self.topic, self.name, Arc::new(typed));
         if is_orderly { route.orderly() } else { route }
     }

@@ -1,5 +1,6 @@
 //! A handler without its payload's type: what the consumer works with.
 
+use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use idem_core::{HandlerResult, IdempotencyKey, KeyError};
 
+use super::batch::{BatchHandler, Item, gather};
 use super::{Call, CallContext, Handler, KeySource, Needs};
 use crate::codec::{Codec, DecodeError};
 use crate::delivery::Delivery;
@@ -18,6 +20,12 @@ pub(crate) trait ErasedHandler: Send + Sync {
 
     /// Decodes the payload and takes the key; runs nothing of the handler.
     fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError>;
+
+    /// Whether one call of the handler is for many messages.
+    fn is_batch(&self) -> bool;
+
+    /// One call of a batch handler; none where each message has a call of its own.
+    fn gather(&self) -> Option<Gathering>;
 }
 
 /// A message that is ready to be claimed and run.
@@ -30,13 +38,36 @@ pub(crate) struct Prepared {
 }
 
 /// One run of a handler that has not begun.
-pub(crate) struct Run(Box<dyn FnOnce(CallContext) -> BoxFuture<'static, HandlerResult> + Send>);
+pub(crate) struct Run(pub(super) Box<dyn Begin>);
 
 impl Run {
+    pub(super) fn new(run: impl Begin) -> Self {
+        Self(Box::new(run))
+    }
+
     /// Begins. A panic of the handler is a panic of the future.
     pub(crate) fn call(self, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        (self.0)(context)
+        self.0.call(context)
     }
+
+    /// What the run was made of, where it is a `T`.
+    pub(super) fn downcast<T: Begin>(self) -> Result<Box<T>, Self> {
+        let Self(run) = self;
+        if (&*run as &dyn Any).is::<T>() {
+            let run: Box<dyn Any> = run;
+            return Ok(run.downcast().expect("it was asked before"));
+        }
+        Err(Self(run))
+    }
+}
+
+/// Gives runs of one handler a seat in one call. The call begins when this is dropped and each run that has a seat has
+/// begun or was dropped.
+pub(crate) type Gathering = Box<dyn Fn(Run) -> Run + Send>;
+
+/// What a [`Run`] is made of.
+pub(super) trait Begin: Any + Send {
+    fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult>;
 }
 
 impl fmt::Debug for Run {
@@ -59,12 +90,21 @@ pub(super) struct Typed<P> {
     pub(super) codec: Box<dyn Codec<P>>,
     pub(super) key: KeyBy<P>,
     pub(super) order_by: Option<Box<KeyOf<P>>>,
-    pub(super) handler: Arc<dyn Handler<P>>,
+    pub(super) work: Work<P>,
+}
+
+/// What is done with payloads.
+pub(super) enum Work<P> {
+    Each(Arc<dyn Handler<P>>),
+    Together(Arc<dyn BatchHandler<P>>),
 }
 
 impl<P: Send + 'static> ErasedHandler for Typed<P> {
     fn needs(&self, needs: &mut Needs) {
-        self.handler.needs(needs);
+        match &self.work {
+            Work::Each(handler) => handler.needs(needs),
+            Work::Together(handler) => handler.needs(needs),
+        }
     }
 
     fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError> {
@@ -74,8 +114,19 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
         let order = unless_panic("the function that computes what order is kept by panicked", || {
             self.order_by.as_ref().and_then(|order| order(&payload).ok())
         })?;
-        let run = run(Arc::clone(&self.handler), payload, key.clone().ok());
+        let run = self.work.run(payload, key.clone().ok());
         Ok(Prepared { key, order, run })
+    }
+
+    fn is_batch(&self) -> bool {
+        matches!(self.work, Work::Together(_))
+    }
+
+    fn gather(&self) -> Option<Gathering> {
+        match &self.work {
+            Work::Each(_) => None,
+            Work::Together(handler) => Some(gather(handler.clone())),
+        }
     }
 }
 
@@ -88,10 +139,27 @@ impl<P> Typed<P> {
     }
 }
 
-fn run<P: Send + 'static>(handler: Arc<dyn Handler<P>>, payload: P, key: Option<IdempotencyKey>) -> Run {
-    Run(Box::new(|context| {
+impl<P: Send + 'static> Work<P> {
+    fn run(&self, payload: P, key: Option<IdempotencyKey>) -> Run {
+        match self {
+            Self::Each(handler) => Run::new(One { handler: handler.clone(), payload, key }),
+            Self::Together(handler) => Run::new(Item { handler: handler.clone(), payload, key }),
+        }
+    }
+}
+
+/// A message that has a call of its own.
+struct One<P> {
+    handler: Arc<dyn Handler<P>>,
+    payload: P,
+    key: Option<IdempotencyKey>,
+}
+
+impl<P: Send + 'static> Begin for One<P> {
+    fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
+        let Self { handler, payload, key } = *self;
         Box::pin(async move { handler.call(payload, Call::new(&context, key.as_ref())).await })
-    }))
+    }
 }
 
 /// A user's code must not take the listener down: its panic is this message's error.

@@ -1,5 +1,6 @@
 //! Handlers, and what a consumer needs to know of each.
 
+mod batch;
 mod build;
 mod call;
 mod erased;
@@ -14,14 +15,17 @@ mod tests;
 use futures_util::future::BoxFuture;
 use idem_core::HandlerResult;
 
-pub use self::build::{Unkeyed, handler, handler_with};
+pub use self::batch::{
+    Batch, BatchCall, BatchFailures, BatchHandler, BatchItem, BatchResult, BatchReturn, FromBatch,
+};
+pub use self::build::{Unkeyed, batch_handler, batch_handler_with, handler, handler_with};
 pub use self::call::Call;
 pub(crate) use self::call::CallContext;
 pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
 pub use self::key::KeySource;
 pub use self::needs::Needs;
 pub use self::output::HandlerReturn;
-pub use self::route::{IntoRoute, Route, RouteError, Routed};
+pub use self::route::{IntoRoute, LONGEST_BATCH, Route, RouteError, Routed};
 
 #[doc = include_str!("../docs/handlers.md")]
 #[diagnostic::on_unimplemented(

@@ -15,6 +15,9 @@ pub use self::check::RouteError;
 mod check;
 mod settings;
 
+/// The most messages that one call of a batch handler can have: as many as a broker hands out at once.
+pub const LONGEST_BATCH: usize = 32;
+
 /// A handler with its topic, its key and its settings: what `Consumer::builder().handlers(..)` takes.
 ///
 /// `handlers![..]` makes them of functions with `#[idempotent]`; [`handler`](super::handler) makes one without
@@ -30,6 +33,7 @@ pub struct Route {
     is_orderly: bool,
     is_broadcast: bool,
     settings: Settings,
+    max_batch: Option<usize>,
     handler: Arc<dyn ErasedHandler>,
 }
 
@@ -45,6 +49,7 @@ impl Route {
             is_orderly: false,
             is_broadcast: false,
             settings: Settings::new(),
+            max_batch: None,
             handler,
         }
     }
@@ -158,6 +163,19 @@ impl Route {
             (false, true) => Some(Mode::Broadcast),
             (true, true) => None,
         }
+    }
+
+    /// The most messages in one call of a batch handler, at most [`LONGEST_BATCH`], which is what it is without this.
+    ///
+    /// A call has fewer messages where fewer have come, and never more than the handler's concurrency.
+    pub fn max_batch(mut self, messages: usize) -> Self {
+        self.max_batch = Some(messages);
+        self
+    }
+
+    /// The most messages in one call, where the handler takes many.
+    pub(crate) fn batch(&self) -> Option<usize> {
+        self.handler.is_batch().then(|| self.max_batch.unwrap_or(LONGEST_BATCH))
     }
 
     /// The handler's name.

@@ -400,9 +400,10 @@ impl Waiting {
     async fn claim(mut self, bridge: &Bridge) -> Event {
         let gate = &self.handler.gate;
         let waits = self.handler.pace.wait(self.leaders.len());
+        let (at_least, at_most) = self.handler.start_together(self.leaders.len());
         let permits = tokio::select! {
             biased;
-            permits = gate.reserve(self.leaders.len()) => permits,
+            permits = gate.reserve(at_least, at_most) => permits,
             () = bridge.crowded(&self.handler) => {
                 drop(waits);
                 return Event::Deferred(self);

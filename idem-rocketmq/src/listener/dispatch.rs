@@ -164,6 +164,15 @@ fn by_topic(identity: &Identity, topic: &str, tag: &str) -> Namespace {
 }
 
 impl Handler {
+    /// How many of so many messages start together, at least and at most: a batch is not split because a few runs
+    /// less have just ended.
+    pub(crate) fn start_together(&self, messages: usize) -> (usize, usize) {
+        match self.route.batch() {
+            Some(max) => (messages.min(max), messages.min(max)),
+            None => (1, messages),
+        }
+    }
+
     /// Decodes a message and takes its key.
     pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
         match self.route.handler().prepare(delivery) {

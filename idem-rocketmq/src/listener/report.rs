@@ -17,6 +17,7 @@ pub(crate) struct Meter {
     handler: String,
     outcomes: [OnceLock<Counter>; OUTCOMES],
     seconds: OnceLock<Histogram>,
+    batches: OnceLock<Histogram>,
     double_runs: OnceLock<Counter>,
 }
 
@@ -28,6 +29,7 @@ impl Meter {
             handler: handler.to_owned(),
             outcomes: [const { OnceLock::new() }; OUTCOMES],
             seconds: OnceLock::new(),
+            batches: OnceLock::new(),
             double_runs: OnceLock::new(),
         }
     }
@@ -35,6 +37,12 @@ impl Meter {
     /// Notes how long a run of the handler took.
     pub(crate) fn ran(&self, took: Duration) {
         self.seconds.get_or_init(|| self.histogram("idem_handler_seconds")).record(took);
+    }
+
+    /// Notes how many messages a call of a batch handler has.
+    pub(crate) fn batch(&self, messages: usize) {
+        let messages = u32::try_from(messages).unwrap_or(u32::MAX);
+        self.batches.get_or_init(|| self.histogram("idem_handler_batch_messages")).record(messages);
     }
 
     fn count(&self, outcome: Outcome) {

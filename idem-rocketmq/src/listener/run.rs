@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use idem_core::Verdict;
 use idem_core::engine::{Claimed, Settled};
 use tokio::sync::mpsc;
@@ -56,7 +56,7 @@ impl Shared {
     }
 }
 
-/// Starts runs.
+/// Starts runs of one handler.
 ///
 /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where they wait
 /// for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
@@ -68,9 +68,7 @@ pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) {
     let later_on = |run| OnUser { run, gone: Some(bridge.user_is_gone.clone()) };
     let begun = Instant::now();
     let mut last = begun;
-    for run in runs {
-        let handler = run.handler.clone();
-        let mut run = run.finish().boxed();
+    for (handler, mut run) in futures(runs) {
         let is_user_gone = bridge.user_is_gone.is_cancelled();
         if is_user_gone || handler.pace.blocks() || last - begun > crowd::BLOCKING {
             later.push(later_on(run));
@@ -93,6 +91,21 @@ pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) {
             tokio::spawn(run);
         }
     });
+}
+
+/// What is to be polled for runs of one handler: each by itself, or a batch's all together, which have one call.
+fn futures(runs: Vec<Start>) -> Vec<(Arc<Handler>, BoxFuture<'static, ()>)> {
+    let Some(handler) = runs.first().map(|first| first.handler.clone()) else { return Vec::new() };
+    match handler.route.handler().gather() {
+        None => runs.into_iter().map(|run| (handler.clone(), run.finish().boxed())).collect(),
+        Some(seat) => {
+            handler.meter.batch(runs.len());
+            let seated = runs.into_iter().map(|start| Start { run: seat(start.run), ..start });
+            let all = join_all(seated.map(Start::finish)).map(drop).boxed();
+            drop(seat);
+            vec![(handler, all)]
+        }
+    }
 }
 
 /// A run in a task of the user's runtime. Where it is dropped, that runtime is going away: this is known before the run

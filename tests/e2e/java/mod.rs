@@ -3,6 +3,7 @@
 //! `scripts/test` starts it; by hand: `scripts/services start DIR redis rocketmq rocketmq-levels` and `. DIR/env`.
 
 mod admin;
+mod batches;
 mod delays;
 mod deploys;
 mod ordered;

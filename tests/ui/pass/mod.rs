@@ -13,6 +13,7 @@
 )]
 
 mod attribute;
+mod batches;
 mod hygiene;
 mod keys;
 mod library;

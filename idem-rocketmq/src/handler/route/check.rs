@@ -1,6 +1,6 @@
 //! Whether RocketMQ accepts a handler's topic and tags.
 
-use super::Route;
+use super::{LONGEST_BATCH, Route};
 use crate::names;
 
 /// A handler that cannot be subscribed as it is.
@@ -47,6 +47,14 @@ pub enum RouteError {
         /// The handler's name.
         handler: String,
     },
+    /// The most messages of a batch are none, too many, or said of a handler that takes one by one.
+    #[error("`max_batch` of handler `{handler}` {fault}")]
+    MaxBatch {
+        /// The handler's name.
+        handler: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// The scope is empty.
     #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
     Scope {
@@ -73,6 +81,9 @@ impl Route {
         if let Some(fault) = self.filter_fault() {
             return Err(RouteError::Filter { handler: handler(), fault });
         }
+        if let Some(fault) = self.max_batch_fault() {
+            return Err(RouteError::MaxBatch { handler: handler(), fault });
+        }
         if self.scope.as_deref() == Some("") {
             return Err(RouteError::Scope { handler: handler() });
         }
@@ -80,6 +91,16 @@ impl Route {
             return Err(RouteError::OrderlyBroadcast { handler: handler() });
         }
         Ok(())
+    }
+
+    fn max_batch_fault(&self) -> Option<&'static str> {
+        match self.max_batch? {
+            _ if self.batch().is_none() => {
+                Some("stands at a handler that takes messages one by one: remove it, or take a batch")
+            }
+            1..=LONGEST_BATCH => None,
+            _ => Some("must be 1 to 32, because a broker hands out no more at once"),
+        }
     }
 
     fn filter_fault(&self) -> Option<&'static str> {

@@ -1,0 +1,97 @@
+//! Runs of single messages that share one call of their handler.
+//!
+//! Each message keeps a run of its own, so that the engine claims, renews, times out and settles it by itself. What
+//! the runs wait for is one future, which the last of them drops: then the handler is cancelled.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use idem_core::{HandlerResult, IdempotencyKey};
+use tokio::sync::{mpsc, oneshot};
+
+use super::failures::ForAll;
+use super::{Batch, BatchCall, BatchHandler, BatchItem, BatchResult};
+use crate::handler::CallContext;
+use crate::handler::erased::{Begin, Gathering, Run};
+use crate::state::States;
+
+/// A message that no call has taken yet.
+pub(in crate::handler) struct Item<P> {
+    pub(in crate::handler) handler: Arc<dyn BatchHandler<P>>,
+    pub(in crate::handler) payload: P,
+    pub(in crate::handler) key: Option<IdempotencyKey>,
+}
+
+/// A message that has a seat in a call. The call begins when all seats are taken or given up.
+struct Seat<P> {
+    item: Item<P>,
+    taken: mpsc::UnboundedSender<Taken<P>>,
+    call: Shared<BoxFuture<'static, ()>>,
+}
+
+/// A message whose run has begun, and where its result goes.
+struct Taken<P> {
+    item: BatchItem<P>,
+    states: Arc<States>,
+    result: oneshot::Sender<HandlerResult>,
+}
+
+/// One call of a handler, for the runs that it is given.
+pub(in crate::handler) fn gather<P: Send + 'static>(handler: Arc<dyn BatchHandler<P>>) -> Gathering {
+    let (taken, seats) = mpsc::unbounded_channel();
+    let call = call(handler, seats).boxed().shared();
+    Box::new(move |run| match run.downcast() {
+        Ok(item) => Run::new(Seat { item: *item, taken: taken.clone(), call: call.clone() }),
+        Err(run) => run,
+    })
+}
+
+async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::UnboundedReceiver<Taken<P>>) {
+    let (mut items, mut results, mut states) = (Vec::new(), Vec::new(), None);
+    while let Some(taken) = seats.recv().await {
+        items.push(taken.item);
+        results.push(taken.result);
+        states = Some(taken.states);
+    }
+    let Some(states) = states else { return };
+    let work = async { handler.call(Batch::new(items), BatchCall::new(&states)).await };
+    // A panic is told by dropping the senders: each run panics for its own message.
+    if let Ok(result) = AssertUnwindSafe(work).catch_unwind().await {
+        tell(result, results);
+    }
+}
+
+/// Tells each message its result. Nobody listens where a message was taken out of the call.
+fn tell(result: BatchResult, messages: Vec<oneshot::Sender<HandlerResult>>) {
+    let results = result.and_then(|failures| failures.results(messages.len())).unwrap_or_else(|error| {
+        let error = Arc::new(error);
+        messages.iter().map(|_| Err(ForAll(error.clone()).into())).collect()
+    });
+    for (message, result) in messages.into_iter().zip(results) {
+        let _ = message.send(result);
+    }
+}
+
+impl<P: Send + 'static> Begin for Item<P> {
+    /// A batch of one.
+    fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
+        let alone = gather(self.handler.clone())(Run(self));
+        alone.call(context)
+    }
+}
+
+impl<P: Send + 'static> Begin for Seat<P> {
+    fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
+        let Self { item: Item { payload, key, .. }, taken, call } = *self;
+        let (result, mine) = oneshot::channel();
+        let states = context.states.clone();
+        let _ = taken.send(Taken { item: BatchItem::of(payload, key, context), states, result });
+        drop(taken);
+        Box::pin(async move {
+            call.await;
+            mine.await.unwrap_or_else(|_| resume_unwind(Box::new("the batch handler panicked")))
+        })
+    }
+}

@@ -1,0 +1,13 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(Deserialize)]
+struct OrderPaid {
+    order_id: String,
+}
+
+#[idempotent(key = "order_id", topic = "orders", batch = 100)]
+async fn index(_: Vec<OrderPaid>) {}
+
+fn main() {
+    let _ = handlers![index];
+}
