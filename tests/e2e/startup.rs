@@ -216,8 +216,8 @@ fn delay_levels_that_no_broker_has_are_told() {
     fails(
         builder("g", [pay()]).delay_levels("1s,5s"),
         expect![[r#"
-        the delay levels "1s,5s" of the consumer group `g` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels("1s 5s 10s 30s 1m")`
-    "#]],
+            the delay levels "1s,5s" of the group `g` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels("1s 5s 10s 30s 1m")`
+        "#]],
     );
 }
 
