@@ -5,6 +5,7 @@
 mod admin;
 mod delays;
 mod deploys;
+mod interop;
 mod outage;
 mod plain;
 mod workers;
