@@ -16,6 +16,7 @@ mod listener;
 mod members;
 mod message;
 mod outgoing;
+mod probe;
 mod producer;
 mod reach;
 mod runtime;
