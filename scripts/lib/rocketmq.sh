@@ -38,7 +38,7 @@ start_rocketmq() {
     for variant in "${wanted[@]}"; do
         until_booted "names-$variant"
         start_broker "$variant"
-        write_mqadmin "$variant"
+        write_commands "$variant"
     done
     for variant in "${wanted[@]}"; do
         until_booted "broker-$variant"
@@ -67,6 +67,7 @@ export_variant() {
     suffix=$(suffix_of "$1")
     export_variable "IDEM_TEST_ROCKETMQ$suffix" "$(names_of "$1")"
     export_variable "IDEM_TEST_MQADMIN$suffix" "$dir/mqadmin/$1"
+    export_variable "IDEM_TEST_JAVA_CLIENT$suffix" "$dir/client/$1"
 }
 
 # --- jars ---
@@ -238,32 +239,38 @@ booted() {
     [[ $1 != broker-* ]] || grep -q "Registering current broker to name server completed" "$log"
 }
 
-# --- mqadmin ---
+# --- commands ---
 
-# A command for each variant, which knows the name server, the credentials and the certificates. mqadmin itself
-# exits with 0 whatever happens: this one fails when an exception was printed.
-write_mqadmin() {
-    local home="$dir/mqadmin/home-$1" jars options=()
+# Commands for each variant, which know the name server, the credentials and the certificates: mqadmin, and Apache's client
+# for the tests (tests/rocketmq/JavaClient.java). mqadmin itself exits with 0 whatever happens: here it fails when an
+# exception was printed.
+write_commands() {
+    local home="$dir/mqadmin/home-$1" jars options=() java
     mapfile -t options < <(tls_options "$1")
     jars=$(jars_of "$(version_of "$1")")
-    mkdir -p "$home/tmp" "$home/conf"
+    mkdir -p "$home/tmp" "$home/conf" "$dir/client"
     echo '<configuration><root level="OFF"/></configuration>' >"$home/conf/logback_tools.xml"
+    java=$(printf '%q ' java "${JVM[@]}" "${MODULES[@]}" -Xmx128m "-Duser.home=$home" "-Djava.io.tmpdir=$home/tmp" \
+        "-Drmq.logback.configurationFile=$home/conf/logback_tools.xml" "${options[@]}" -cp "$jars/classes:$jars/lib/*")
     cat >"$dir/mqadmin/$1" <<SCRIPT
 #!/usr/bin/env bash
 # mqadmin COMMAND ARGUMENT..; the name server need not be named. Fails when mqadmin reports an exception.
 export ROCKETMQ_HOME=$(printf %q "$home") NAMESRV_ADDR=\${NAMESRV_ADDR:-$(names_of "$1")}
 errors=\$(mktemp "\$ROCKETMQ_HOME/errors.XXXXXX")
 trap 'rm -f "\$errors"' EXIT
-java $(printf '%q ' "${JVM[@]}" "${MODULES[@]}" -Xmx128m "-Duser.home=$home" "-Djava.io.tmpdir=$home/tmp" \
-    "-Drmq.logback.configurationFile=$home/conf/logback_tools.xml" "${options[@]}") \\
-    -cp $(printf %q "$jars/lib/*") \\
-    org.apache.rocketmq.tools.command.MQAdminStartup "\$@" 2>"\$errors"
+$java org.apache.rocketmq.tools.command.MQAdminStartup "\$@" 2>"\$errors"
 code=\$?
 cat "\$errors" >&2
 ! grep -q Exception "\$errors" || exit 1
 exit \$code
 SCRIPT
-    chmod +x "$dir/mqadmin/$1"
+    cat >"$dir/client/$1" <<SCRIPT
+#!/usr/bin/env bash
+# send TOPIC, or consume GROUP TOPIC TAGS [ADDRESS]
+export NAMESRV_ADDR=$(names_of "$1")
+exec $java JavaClient "\$@"
+SCRIPT
+    chmod +x "$dir/mqadmin/$1" "$dir/client/$1"
 }
 
 mqadmin() {

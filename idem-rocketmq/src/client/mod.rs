@@ -17,6 +17,7 @@ mod members;
 mod message;
 mod offsets;
 mod outgoing;
+mod probe;
 mod producer;
 mod reach;
 mod runtime;

@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use super::delay::Delays;
 use super::outgoing::{Delay, Wire};
+use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
@@ -80,6 +81,7 @@ struct Face {
     group: String,
     namespace: Option<String>,
     delays: Delays,
+    probe: Probe,
     open: AtomicBool,
     sends: Semaphore,
 }
@@ -247,7 +249,7 @@ impl Face {
                     return Err(SendFailure::NotSent { cause });
                 }
             };
-            sending::send(&face.producer, &face.delays, load, order, deadline).await
+            sending::send(&face.producer, &face.delays, &face.probe, load, order, deadline).await
         })
     }
 
@@ -308,6 +310,7 @@ fn live_on(
                     group: settings.in_namespace(&settings.group),
                     namespace: settings.namespace.clone(),
                     delays: Delays::new(&settings.group, settings.delay_by, settings.delay_levels.clone()),
+                    probe: Probe::default(),
                     open: AtomicBool::new(true),
                     sends: Semaphore::new(SENDS),
                 });

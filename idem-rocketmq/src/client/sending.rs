@@ -18,6 +18,7 @@ use tokio::time::sleep;
 
 use super::delay::{Delays, Levels, Timer};
 use super::outgoing::Delay;
+use super::probe::Probe;
 use super::start;
 
 /// Time for one attempt, so that a broker that hangs leaves time for another.
@@ -157,6 +158,7 @@ pub(crate) fn place(hash: i32, queues: usize) -> Option<usize> {
 pub(super) async fn send(
     producer: &DefaultMQProducer,
     delays: &Delays,
+    probe: &Probe,
     mut load: Load,
     order: Option<i32>,
     deadline: Instant,
@@ -168,16 +170,22 @@ pub(super) async fn send(
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        let cause = match load.attempt(producer, order, millis).await {
-            Ok(Some(result)) => {
+        let attempt = match probe.refusal(producer, &topic).await {
+            Some(cause) => Err(cause),
+            None => Ok(load.attempt(producer, order, millis).await),
+        };
+        probe.note(matches!(attempt, Ok(Ok(Some(_)))));
+        let cause = match attempt {
+            Err(cause) => cause,
+            Ok(Ok(Some(result))) => {
                 delays.refused(no_timer);
                 return Ok(result);
             }
-            Ok(None) => {
+            Ok(Ok(None)) => {
                 maybe = true;
                 "the client gave no result".to_owned()
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 let cause = start::text(&error);
                 let code = error.broker_response_code().filter(|_| load.is_timed());
                 let is_by_timer = Timer::is_refusal(code);

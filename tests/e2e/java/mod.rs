@@ -6,6 +6,7 @@ mod admin;
 mod batches;
 mod delays;
 mod deploys;
+mod interop;
 mod ordered;
 mod outage;
 mod plain;

@@ -301,6 +301,8 @@ async fn what_a_killed_broker_confirmed_is_there_and_what_was_not_sent_is_not() 
         maybe.len(),
         maybe.intersection(&stored).count(),
     );
+    // 20 s where the client is let try a broker that is away.
+    assert!(again < secs(10), "{again:?}");
     assert_eq!(confirmed.difference(&stored).collect::<Vec<_>>(), [&0; 0], "confirmed and lost");
     assert_eq!(
         not_sent.intersection(&stored).collect::<Vec<_>>(),

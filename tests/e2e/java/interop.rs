@@ -1,0 +1,170 @@
+//! Apache's client in Java beside idem: what one sends the other understands, and both are members of one group.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use idem_rocketmq::prelude::*;
+
+use super::{Java, secs, variable};
+use crate::kit::{self, Order, SOON};
+
+/// A consumer in Java, which ends with this value.
+struct JavaConsumer {
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl JavaConsumer {
+    /// `address` stands first in its client id.
+    async fn start(java: &Java, tags: &str, address: &str) -> Self {
+        let mut command = Command::new(variable("IDEM_TEST_JAVA_CLIENT"));
+        command.args(["consume", &java.group, &java.topic, tags, address]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = Arc::<Mutex<Vec<String>>>::default();
+        let (lines, seen) = (BufReader::new(child.stdout.take().unwrap()).lines(), said.clone());
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| seen.lock().unwrap().push(line));
+        });
+        let this = Self { child, said };
+        kit::until("the Java consumer is ready", 2 * SOON, async || !this.rows("ready").is_empty()).await;
+        this
+    }
+
+    /// The rows that begin with a word, without it: topic, tags, keys, colour, number of redeliveries, body.
+    fn rows(&self, word: &str) -> Vec<Vec<String>> {
+        let said = self.said.lock().unwrap();
+        let rows = said.iter().map(|line| line.split('\t').map(str::to_owned).collect::<Vec<_>>());
+        rows.filter(|row| row[0] == word).map(|row| row[1..].to_vec()).collect()
+    }
+
+    /// The ids of the orders in those rows.
+    fn ids(&self, word: &str) -> Vec<String> {
+        let id = |row: Vec<String>| serde_json::from_str::<Order>(&row[5]).unwrap().id;
+        self.rows(word).into_iter().map(id).collect()
+    }
+}
+
+impl Drop for JavaConsumer {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_java_producer_sends_is_understood() {
+    let java = Java::plain("from_java", 2).await;
+    let seen = Arc::<Mutex<Vec<(String, Arc<Delivery>, SystemTime)>>>::default();
+    let log = seen.clone();
+    let route = handler(&java.topic, move |order: Order, delivery: Arc<Delivery>| {
+        log.lock().unwrap().push((order.id, delivery, SystemTime::now()));
+        async {}
+    });
+    let route = route.key_from(KeySource::MessageKeys).tag("PAID");
+    let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
+    let mut command = Command::new(variable("IDEM_TEST_JAVA_CLIENT"));
+    let sent = tokio::task::spawn_blocking({
+        let topic = java.topic.clone();
+        move || command.args(["send", &topic]).status()
+    });
+    assert!(sent.await.unwrap().unwrap().success());
+    kit::until_equal("messages", 5, SOON, async || seen.lock().unwrap().len()).await;
+    java.until_acked().await;
+    consumer.shutdown().await;
+
+    let seen = seen.lock().unwrap();
+    for (id, delivery, _) in seen.iter() {
+        assert_eq!(delivery.keys(), Some(&*format!("{id} order")));
+        assert_eq!((delivery.tag(), delivery.property("colour")), (Some("PAID"), Some("blue")));
+        assert_eq!((delivery.topic(), delivery.reconsume_times()), (&*java.topic, 0));
+    }
+    let mut ids: Vec<_> = seen.iter().map(|(id, ..)| id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["batch-0", "batch-1", "batch-2", "delayed", "plain"]);
+    let (_, delayed, at) = seen.iter().find(|(id, ..)| id == "delayed").unwrap();
+    let after = at.duration_since(delayed.born_at()).unwrap();
+    assert!(after >= secs(2) && after < secs(6), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_idems_producer_sends_a_java_consumer_understands() {
+    let java = Java::plain("to_java", 2).await;
+    let consumer = JavaConsumer::start(&java, "PAID", "127.0.0.1").await;
+    let producer = Producer::builder(format!("{}-p", java.group)).name_server(java.bench.name_server());
+    let producer = producer.start().await.unwrap();
+    let order = |id: &str| {
+        let body = format!(r#"{{"id":"{id}"}}"#);
+        OutgoingMessage::new(&*java.topic, id, body).tag("PAID").lookup_key("more").property("colour", "blue")
+    };
+    producer.send(&order("one")).await.unwrap();
+    producer.send_after(&order("later"), secs(2)).await.unwrap();
+    producer.send_all(&[order("batch-0"), order("batch-1")]).await.unwrap();
+    producer.send(&order("other").tag("DUE")).await.unwrap();
+    kit::until_equal("messages", 4, SOON, async || consumer.rows("done").len()).await;
+    let mut rows = consumer.rows("done");
+    rows.sort();
+    let wanted = ["batch-0", "batch-1", "later", "one"].map(|id| {
+        let (keys, body) = (format!("{id} more"), format!(r#"{{"id":"{id}"}}"#));
+        [java.topic.as_str(), "PAID", &keys, "blue", "0", &body].map(str::to_owned).to_vec()
+    });
+    assert_eq!(rows, wanted);
+    producer.shutdown().await;
+}
+
+/// Each in a group with a member of the other kind. Half of the orders fail at their first delivery, whoever gets it,
+/// and come again by the one queue of the group's retry topic, which the first member in the order of addresses has.
+async fn shared_group(name: &str, address: &str) -> (usize, usize) {
+    const ORDERS: usize = 60;
+    let java = Java::plain(name, 4).await;
+    let other = JavaConsumer::start(&java, "PAID", address).await;
+    let (done, failed) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>)>::default();
+    let (dones, fails) = (done.clone(), failed.clone());
+    let route = handler(&java.topic, move |order: Order, delivery: Arc<Delivery>| {
+        let fails_now = delivery.reconsume_times() == 0 && order.id.starts_with("twice");
+        if fails_now { &fails } else { &dones }.lock().unwrap().push(order.id);
+        async move { if fails_now { Err("once more") } else { Ok(()) } }
+    });
+    let route = route.key(|order| order.id.clone()).backoff(Backoff::fixed(secs(1)));
+    let untagged = java.member(&MemoryStore::new(), kit::counting(&java.topic, &kit::Runs::default()));
+    let error = untagged.start().await.unwrap_err();
+    assert!(error.to_string().contains("with the tag PAID"), "{error}");
+    let consumer = java.member(&MemoryStore::new(), route.tag("PAID")).start().await.unwrap();
+    // Both have queues by then.
+    let halves = async || {
+        java.bench.producer().send(kit::order(&java.topic, "probe").tag("PAID")).await.unwrap();
+        !done.lock().unwrap().is_empty() && !other.rows("done").is_empty()
+    };
+    kit::until("both get messages", SOON, halves).await;
+
+    for number in 0..ORDERS {
+        let id = if number % 2 == 0 { format!("twice-{number}") } else { format!("once-{number}") };
+        java.bench.producer().send(kit::order(&java.topic, id).tag("PAID")).await.unwrap();
+    }
+    let handled = || {
+        let all = [done.lock().unwrap().clone(), other.ids("done")].concat();
+        all.into_iter().filter(|id| id != "probe").collect::<std::collections::BTreeSet<_>>()
+    };
+    kit::until_equal("orders", ORDERS, 2 * SOON, async || handled().len()).await;
+    java.until_acked().await;
+    let (failed, failed_there) = (failed.lock().unwrap().clone(), other.ids("failed"));
+    println!("{name}: {} orders failed here, {} in Java", failed.len(), failed_there.len());
+    assert_eq!(failed.len() + failed_there.len(), ORDERS / 2, "each failed once");
+    assert!(!failed.is_empty() && !failed_there.is_empty());
+    let again = |ids: Vec<String>| ids.iter().filter(|id| id.starts_with("twice")).count();
+    let ours = again(done.lock().unwrap().clone());
+    let theirs = again(other.ids("done"));
+    consumer.shutdown().await;
+    (ours, theirs)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_group_with_a_java_consumer_its_retries_and_idems_are_handled_by_idem() {
+    assert_eq!(shared_group("idem_first", "9.9.9.9").await, (30, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_group_with_a_java_consumer_its_retries_and_idems_are_handled_by_java() {
+    assert_eq!(shared_group("java_first", "0.0.0.0").await, (0, 30));
+}
