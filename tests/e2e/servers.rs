@@ -80,15 +80,46 @@ pub(crate) fn stored(server: Server, topic: &str) -> usize {
 pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str, &str)])]) {
     let mut broker = broker(name_server);
     for (id, properties) in orders {
-        let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
-        let properties: String = parts.collect();
-        let fields = json!({
-            "producerGroup": "tests", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
-            "queueId": "0", "sysFlag": "0", "bornTimestamp": "0", "flag": "0", "reconsumeTimes": "0",
-            "unitMode": "false", "batch": "false", "maxReconsumeTimes": "16", "properties": properties,
-        });
-        ask(&mut broker, 10, &fields, format!(r#"{{"id":"{id}"}}"#).as_bytes());
+        ask(&mut broker, 10, &sending(topic, properties, PLAIN), order(id).as_bytes());
     }
+}
+
+/// Sends an order as a half message, and commits it twice, as brokers do by themselves when a check and the commit cross:
+/// two copies of one message.
+pub(crate) fn commit_twice(name_server: &str, topic: &str, id: &str) {
+    const COMMIT: u32 = 8;
+    let mut broker = broker(name_server);
+    let fields = sending(topic, &[("TRAN_MSG", "true"), ("PGROUP", "tests"), ("UNIQ_KEY", id)], PREPARED);
+    let (stored, _) = answer(&mut broker, 10, &fields, order(id).as_bytes());
+    let stored = &stored["extFields"];
+    let message_id = stored["msgId"].as_str().unwrap();
+    // The message's place in the commit log is in its id.
+    let place = i64::from_str_radix(&message_id[message_id.len() - 16..], 16).unwrap();
+    let end = json!({
+        "producerGroup": "tests", "tranStateTableOffset": stored["queueOffset"], "msgId": id,
+        "commitLogOffset": place.to_string(), "commitOrRollback": COMMIT.to_string(), "topic": topic,
+        "fromTransactionCheck": "false", "transactionId": id,
+    });
+    for _ in 0..2 {
+        ask(&mut broker, 37, &end, b"");
+    }
+}
+
+fn order(id: &str) -> String {
+    format!(r#"{{"id":"{id}"}}"#)
+}
+
+/// Kinds of messages, by their `sysFlag`.
+const PLAIN: u32 = 0;
+const PREPARED: u32 = 4;
+
+fn sending(topic: &str, properties: &[(&str, &str)], kind: u32) -> Value {
+    let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
+    json!({
+        "producerGroup": "tests", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
+        "queueId": "0", "sysFlag": kind.to_string(), "bornTimestamp": "0", "flag": "0", "reconsumeTimes": "0",
+        "unitMode": "false", "batch": "false", "maxReconsumeTimes": "16", "properties": parts.collect::<String>(),
+    })
 }
 
 /// A member of a group that only says that it is there, as long as this lives: its heartbeat (`HeartbeatData` in Apache's
@@ -134,6 +165,11 @@ fn connect(address: &str) -> TcpStream {
 }
 
 fn ask(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> Vec<u8> {
+    answer(stream, code, fields, body).1
+}
+
+/// The answer's header and body.
+fn answer(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> (Value, Vec<u8>) {
     let header = json!({
         "code": code, "language": "JAVA", "version": 493, "opaque": 0, "flag": 0,
         "serializeTypeCurrentRPC": "JSON", "extFields": fields,
@@ -148,7 +184,7 @@ fn ask(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> Vec<u8
         (header, body) = read(stream);
     }
     assert_eq!(header["code"], 0, "{header}");
-    body
+    (header, body)
 }
 
 fn read(stream: &mut TcpStream) -> (Value, Vec<u8>) {

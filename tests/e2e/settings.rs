@@ -10,7 +10,7 @@ use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::{ConsumeFrom, MessageTrace, Store, Tls, handler_with};
 
-use crate::kit::{self, Runs, SOON};
+use crate::kit::{self, Runs, SOON, counted};
 use crate::servers::{self, variable};
 
 fn address() -> String {
@@ -71,6 +71,56 @@ async fn a_new_group_starts_at_a_time_where_it_is_told_to() {
     tokio::time::sleep(A_MOMENT).await;
     running.shutdown().await;
     assert_eq!(runs.of("before"), 0);
+}
+
+/// Two deployments on one broker with the same names of group and topics, and one store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_reads_several_topics_and_namespaces_keep_deployments_apart() {
+    let (group, store) = (servers::unique("shop"), MemoryStore::new());
+    let (orders, refunds) = (servers::unique("orders"), servers::unique("refunds"));
+    let deployment = async |namespace: &str| {
+        let runs = [Runs::default(), Runs::default()];
+        let routes = [kit::counting(&orders, &runs[0]), kit::counting(&refunds, &runs[1]).named("refund")];
+        let consumer = Consumer::builder(&group).name_server(address()).namespace(namespace);
+        let running = consumer.store(store.clone()).handlers(routes).start().await.unwrap();
+        let producer = Producer::builder(&group).name_server(address()).namespace(namespace);
+        (runs, running, producer.start().await.unwrap())
+    };
+    let name = servers::unique("ns");
+    let (staging, first, to_staging) = deployment(&format!("{name}s")).await;
+    let (production, second, to_production) = deployment(&format!("{name}p")).await;
+    let order = |topic: &str, id: &str| OutgoingMessage::new(topic, id, format!(r#"{{"id":"{id}"}}"#));
+    for producer in [&to_staging, &to_production] {
+        producer.send(&order(&orders, "7")).await.unwrap();
+        producer.send(&order(&refunds, "7")).await.unwrap();
+        producer.send(&order(&orders, "7")).await.unwrap();
+    }
+    to_production.send(&order(&refunds, "8")).await.unwrap();
+    let expected = [(&staging[0], 1), (&staging[1], 1), (&production[0], 1), (&production[1], 2)];
+    for (runs, wanted) in expected {
+        runs.until_total(wanted, SOON).await;
+    }
+    let duplicates = || counted("idem_messages_total", &[("group", &group), ("outcome", "duplicate")]);
+    kit::until("the duplicates are seen", SOON, async || duplicates() == 2).await;
+    for (runs, wanted) in expected {
+        assert_eq!(runs.total(), wanted, "{runs:?}");
+    }
+    first.shutdown().await;
+    second.shutdown().await;
+}
+
+/// A producer can do nothing against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_broker_commits_twice_is_handled_once() {
+    let (topic, group, runs) = (servers::unique("orders"), servers::unique("twice"), Runs::default());
+    send(&topic, &["before"]);
+    servers::commit_twice(&address(), &topic, "7");
+    let running = builder(&group, &topic, &runs).start().await.unwrap();
+    runs.until_total(2, SOON).await;
+    let duplicates = || counted("idem_messages_total", &[("group", &group), ("outcome", "duplicate")]);
+    kit::until("the second copy is seen", SOON, async || duplicates() == 1).await;
+    running.shutdown().await;
+    assert_eq!((runs.of("7"), runs.total()), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,3 +91,23 @@ async fn a_property_that_is_no_trace_context_is_not_logged() {
     broker.shutdown().await;
     assert!(kit::leaks().iter().all(|leak| !leak.contains("span")), "{:?}", kit::leaks());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_a_batch_handler_has_one_span() {
+    let broker = kit::broker("batched", 1).await;
+    broker.producer().send_all(kit::orders("batched", 20)).await.unwrap();
+    let route = batch_handler("batched", async |orders: Vec<Order>| {
+        tokio::task::yield_now().await;
+        tracing::info!(target: "idem_tests", said = "all", count = orders.len());
+    });
+    let route = route.key(|order| order.id.clone()).named("index");
+    let consumer = kit::member(&broker, "batched", &MemoryStore::new(), [route]).start().await.unwrap();
+    let count = |event: &Event| event.field("count").unwrap().parse::<usize>().unwrap();
+    kit::until("all messages", SOON, async || said("batched").iter().map(count).sum::<usize>() == 20).await;
+    for event in said("batched") {
+        assert_eq!(in_span(&event, "messages"), event.field("count"));
+        assert_eq!((in_span(&event, "handler"), in_span(&event, "message_id")), (Some("index"), None));
+    }
+    consumer.shutdown().await;
+    broker.shutdown().await;
+}

@@ -29,6 +29,7 @@ enum Kind {
     Bare { threads: u32 },
     Memory,
     Redis,
+    Batch,
     ByHand { threads: u32 },
     BareOrderly,
     Ordered,
@@ -37,23 +38,30 @@ enum Kind {
 const BARE: &str = "bare client";
 const MEMORY: &str = "idem, memory";
 const REDIS: &str = "idem, Redis";
+const BATCH: &str = "idem, Redis, batch handler";
 const BY_HAND: &str = "by hand, Redis";
 const BARE_ORDERLY: &str = "bare client, orderly, 5 ms";
 const ORDERED: &str = "idem, order_by, 5 ms";
 
 /// Which row is to reach how much of which.
-pub(crate) const BUDGETS: [(&str, &str, f64); 4] =
-    [(MEMORY, BARE, 0.9), (REDIS, BARE, 0.5), (REDIS, BY_HAND, 4.0), (ORDERED, BARE_ORDERLY, 10.0)];
+pub(crate) const BUDGETS: [(&str, &str, f64); 5] = [
+    (MEMORY, BARE, 0.9),
+    (REDIS, BARE, 0.5),
+    (REDIS, BY_HAND, 4.0),
+    (BATCH, BARE, 0.55),
+    (ORDERED, BARE_ORDERLY, 10.0),
+];
 
 const fn contender(name: &'static str, row: &'static str, messages: usize, kind: Kind) -> Contender {
     Contender { name, row, messages, kind }
 }
 
-pub(crate) const ALL: [Contender; 9] = [
+pub(crate) const ALL: [Contender; 10] = [
     contender("bare-8", BARE, 100_000, Kind::Bare { threads: 8 }),
     contender("bare-20", BARE, 100_000, Kind::Bare { threads: 20 }),
     contender("memory", MEMORY, 100_000, Kind::Memory),
     contender("redis", REDIS, 100_000, Kind::Redis),
+    contender("batch", BATCH, 100_000, Kind::Batch),
     contender("by-hand-8", BY_HAND, 20_000, Kind::ByHand { threads: 8 }),
     contender("by-hand-20", BY_HAND, 20_000, Kind::ByHand { threads: 20 }),
     contender("by-hand-64", BY_HAND, 20_000, Kind::ByHand { threads: 64 }),
@@ -87,6 +95,13 @@ impl Payload {
 async fn add(order: Payload, State(count): State<Count>) {
     black_box(order.amount_cents);
     count.one();
+}
+
+async fn add_all(orders: Vec<Payload>, State(count): State<Count>) {
+    for order in orders {
+        black_box(order.amount_cents);
+        count.one();
+    }
 }
 
 async fn work(order: Payload, State(count): State<Count>) {
@@ -128,15 +143,16 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
             let listener = PlainListener::bare_orderly(name_server, group, topic, slow).await?;
             finish(&count, listener.shutdown()).await?
         }
-        Kind::Memory | Kind::Redis | Kind::Ordered => {
+        Kind::Memory | Kind::Redis | Kind::Batch | Kind::Ordered => {
             let key = |order: &Payload| IdempotencyKey::new(&order.order_id);
             let route = match one.kind {
                 Kind::Ordered => handler(topic, work).order_by(|order| order.buyer_id).key(key),
+                Kind::Batch => batch_handler(topic, add_all).key(key),
                 _ => handler(topic, add).key(key),
             };
             let consumer = Consumer::builder(group).name_server(name_server).state(count.clone());
             let consumer = match one.kind {
-                Kind::Redis => consumer.store(RedisStore::connect(redis.as_str()).await?),
+                Kind::Redis | Kind::Batch => consumer.store(RedisStore::connect(redis.as_str()).await?),
                 _ => consumer.store(MemoryStore::new()),
             };
             let running = consumer.handlers([route]).start().await?;

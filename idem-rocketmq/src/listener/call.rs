@@ -1,13 +1,13 @@
 //! One listener call: its messages are spread over the handlers, and each is settled by itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use idem_core::engine::{Admission, Claimed, Leader, Settled};
+use idem_core::engine::{Admission, Claimed, Settled};
 use idem_core::{Decision, IdempotencyKey, Outcome, RecordKey, Verdict, engine};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -17,6 +17,7 @@ use super::Bridge;
 use super::dispatch::{Entry, Handler};
 use super::recall::Past;
 use super::run::{self, Report, Reporter, Shared, Start};
+use super::waiting::Waiting;
 use super::{report, settle};
 use crate::client::{self, Answer, Mode};
 use crate::delivery::Delivery;
@@ -48,7 +49,7 @@ enum State {
 }
 
 /// What a call waits for.
-enum Event {
+pub(super) enum Event {
     /// A call gives up its thread: the leaders that wait for a busy handler are sent back.
     Deferred(Waiting),
     /// Leaders of one handler were claimed; the rest waits for permits.
@@ -61,13 +62,6 @@ enum Event {
     Told(usize, bool),
     /// A message that was parked is tried again.
     Again(usize),
-}
-
-/// The leaders of one handler that are yet to be claimed, with their messages' places.
-struct Waiting {
-    handler: Arc<Handler>,
-    places: VecDeque<usize>,
-    leaders: VecDeque<Leader>,
 }
 
 /// A call under way.
@@ -389,30 +383,5 @@ impl Call<'_> {
 impl Message {
     fn hash(&self) -> Option<u64> {
         self.key.as_ref().map(RecordKey::hash64)
-    }
-}
-
-impl Waiting {
-    fn at(handler: Arc<Handler>) -> Self {
-        Self { handler, places: VecDeque::new(), leaders: VecDeque::new() }
-    }
-
-    async fn claim(mut self, bridge: &Bridge) -> Event {
-        let gate = &self.handler.gate;
-        let waits = self.handler.pace.wait(self.leaders.len());
-        let (at_least, at_most) = self.handler.start_together(self.leaders.len());
-        let permits = tokio::select! {
-            biased;
-            permits = gate.reserve(at_least, at_most) => permits,
-            () = bridge.crowded(&self.handler) => {
-                drop(waits);
-                return Event::Deferred(self);
-            }
-        };
-        drop(waits);
-        let admissions = gate.claim_reserved(permits, &mut self.leaders).await;
-        let places = self.places.drain(..admissions.len());
-        let admissions = places.zip(admissions).collect();
-        Event::Claimed { admissions, rest: (!self.leaders.is_empty()).then_some(self) }
     }
 }

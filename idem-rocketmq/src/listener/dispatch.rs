@@ -190,9 +190,17 @@ impl Handler {
         }
     }
 
-    /// The span of a run of the handler.
+    /// The span of a run of the handler; none of a message in a batch, which has one span.
     pub(crate) fn span(&self, delivery: &Delivery, attempt: Attempt, key_hash: Option<u64>) -> Span {
-        self.on_span.span(self.route.name(), delivery, attempt, key_hash)
+        match self.route.batch() {
+            None => self.on_span.span(self.route.name(), delivery, attempt, key_hash),
+            Some(_) => Span::none(),
+        }
+    }
+
+    /// The span of a call of a batch handler.
+    pub(crate) fn batch_span(&self, group: &str, messages: usize) -> Span {
+        super::span::of_batch(self.route.name(), group, self.route.topic(), messages)
     }
 
     fn job(&self, delivery: &Delivery, key: IdempotencyKey) -> Job {

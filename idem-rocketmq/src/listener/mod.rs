@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod settle;
 mod span;
+mod waiting;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;

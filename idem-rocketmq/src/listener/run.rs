@@ -99,9 +99,10 @@ fn futures(runs: Vec<Start>) -> Vec<(Arc<Handler>, BoxFuture<'static, ()>)> {
     match handler.route.handler().gather() {
         None => runs.into_iter().map(|run| (handler.clone(), run.finish().boxed())).collect(),
         Some(seat) => {
+            let span = handler.batch_span(runs[0].delivery.group(), runs.len());
             handler.meter.batch(runs.len());
             let seated = runs.into_iter().map(|start| Start { run: seat(start.run), ..start });
-            let all = join_all(seated.map(Start::finish)).map(drop).boxed();
+            let all = join_all(seated.map(Start::finish)).map(drop).instrument(span).boxed();
             drop(seat);
             vec![(handler, all)]
         }

@@ -50,6 +50,19 @@ impl OnSpan {
     }
 }
 
+/// The span of one call with many messages, which may be of many traces.
+pub(super) fn of_batch(handler: &str, group: &str, topic: &str, messages: usize) -> Span {
+    tracing::info_span!(
+        "consume",
+        otel.name = %format_args!("process {topic}"),
+        otel.kind = "consumer",
+        group,
+        topic,
+        handler,
+        messages,
+    )
+}
+
 impl fmt::Debug for OnSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OnSpan").field(&self.0.is_some()).finish()
