@@ -124,7 +124,7 @@ fn route(options: &Options, function: &Function, shape: &Shape<'_>) -> TokenStre
 }
 
 fn codec(options: &Options, payload: &Type) -> TokenStream {
-    let pick = quote_spanned!(ours_at(payload.span())=> codec);
+    let pick = quote_spanned!(ours_at(payload.span())=> __idem::Pick::<#payload>::codec());
     match &options.codec {
         Some(codec) => quote!(#codec),
         None => block_at(
@@ -132,7 +132,7 @@ fn codec(options: &Options, payload: &Type) -> TokenStream {
             quote_spanned! {Span::mixed_site()=>
                 #[allow(unused_imports)]
                 use __idem::PickJson as _;
-                __idem::Pick::<#payload>::#pick()
+                #pick
             },
         ),
     }

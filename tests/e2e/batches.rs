@@ -192,8 +192,8 @@ async fn a_batch_that_outlasts_the_shutdown_is_cancelled_and_costs_no_attempt() 
     broker.shutdown().await;
 }
 
-/// A batch handler waits for room for a whole batch, so that it may be slow while there is room for less: with two of
-/// three runs under way, the next pair waits, and other handlers' messages must get in all the same.
+/// A batch handler waits for room for a whole batch, so that it may be slow while there is room for less. That it counts as
+/// busy then is `who_wants_many_starts_waits_for_all_of_them_and_the_handler_is_busy_meanwhile`, in the engine's tests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_batch_handler_starves_no_other() {
     let broker: EmbeddedBroker =

@@ -94,7 +94,7 @@ async fn wait(
         if (documents, refused) != last {
             let seconds = begun.elapsed().as_secs_f32();
             println!(
-                "  {seconds:4.1} s: {documents} of {ORDERS} in the index after {} requests, {refused} times one was refused",
+                "  {seconds:4.1} s: {documents} of {ORDERS} in the index after {} requests, the bad one refused {refused} times",
                 index.requests()
             );
             last = (documents, refused);
