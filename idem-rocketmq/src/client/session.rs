@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::copy::{self, Purpose};
 use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
+use super::probe::Probe;
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
 use super::{ClientError, ClientSettings, Listener, start};
@@ -40,6 +41,7 @@ pub(super) struct Face {
     gate: Arc<Gate>,
     timer: Timer,
     copies: Semaphore,
+    probe: Arc<Probe>,
 }
 
 /// Why a copy was not sent.
@@ -127,6 +129,7 @@ impl Face {
             gate,
             timer: Timer::default(),
             copies: Semaphore::new(COPIES),
+            probe: Arc::default(),
         }
     }
 
@@ -189,13 +192,18 @@ impl Face {
 
     async fn send(&self, copy: Message) -> Result<Result<(), Refusal>, ClientError> {
         let _permit = self.copies.acquire().await.map_err(|_| ClientError::Stopped)?;
-        let producer = Arc::clone(&self.producer);
+        let (producer, probe) = (Arc::clone(&self.producer), Arc::clone(&self.probe));
         self.run(async move {
-            match Box::pin(producer.send(copy)).await {
+            if let Some(cause) = probe.refusal(&producer, copy.topic()).await {
+                return Err(Refusal { code: None, cause });
+            }
+            let sent = match Box::pin(producer.send(copy)).await {
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => Err(Refusal { code: None, cause: "the client gave no result".to_owned() }),
                 Err(error) => Err(Refusal { code: error.broker_response_code(), cause: start::text(&error) }),
-            }
+            };
+            probe.note(sent.is_ok());
+            sent
         })
         .await
     }
