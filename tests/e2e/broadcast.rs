@@ -1,111 +1,43 @@
 //! Broadcasting, on the embedded broker and on Apache RocketMQ in Java.
 
-use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use idem_rocketmq::embedded::{Bench, EmbeddedBroker, Outgoing};
+use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
-use crate::kit::{self, Order, Runs, SOON, counted};
-use crate::servers;
+use crate::both::{Place, on_both};
+use crate::kit::{self, Order, Runs, SOON};
 
-/// A broker with a topic and a group that no other test has.
-struct Place {
-    bench: Bench,
-    topic: String,
-    group: String,
-    /// Lives as long as the test.
-    _broker: Option<EmbeddedBroker>,
-}
-
-impl Place {
-    async fn embedded() -> Self {
-        kit::seeing();
-        let broker = EmbeddedBroker::start().await.unwrap();
-        Self::at(broker.bench(), Some(broker)).await
-    }
-
-    async fn java() -> Self {
-        Self::at(Bench::connect(kit::java()).await.unwrap(), None).await
-    }
-
-    async fn at(bench: Bench, broker: Option<EmbeddedBroker>) -> Self {
-        let (topic, group) = (servers::unique("prices"), servers::unique("broadcast"));
-        bench.create_topic(&topic, 4).await.unwrap();
-        Self { bench, topic, group, _broker: broker }
-    }
-
-    fn instance(&self, name: &str) -> String {
-        format!("{}-{name}", self.group)
-    }
-
-    async fn send(&self, numbers: std::ops::Range<usize>) {
-        let messages: Vec<Outgoing> = numbers.map(|number| kit::order(&self.topic, number)).collect();
-        for message in messages {
-            self.bench.producer().send(message).await.unwrap();
-        }
-    }
-
-    async fn start(
-        &self,
-        name: &str,
-        store: &MemoryStore,
-        from: ConsumeFrom,
-        route: Route,
-    ) -> RunningConsumer {
-        let consumer = Consumer::builder(&self.group).name_server(self.bench.name_server());
-        let consumer = consumer.instance_name(self.instance(name)).consume_from(from);
-        consumer.store(store.clone()).handlers([route.broadcast()]).start().await.unwrap()
-    }
-
-    fn duplicates(&self) -> u64 {
-        counted("idem_messages_total", &[("group", &self.group), ("outcome", "duplicate")])
+async fn send(place: &Place, numbers: std::ops::Range<usize>) {
+    let messages: Vec<Outgoing> = numbers.map(|number| kit::order(&place.topic, number)).collect();
+    for message in messages {
+        place.bench.producer().send(message).await.unwrap();
     }
 }
 
-/// The client keeps the offsets in the home directory.
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(home) = std::env::var_os("HOME") else { return };
-        for name in ["one", "two"] {
-            let client = format!("broadcast@{}", self.instance(name));
-            let _ = std::fs::remove_dir_all(Path::new(&home).join(".rocketmq_offsets").join(client));
-        }
-    }
-}
-
-/// A test on both brokers.
-macro_rules! on_both {
-    ($($(#[$doc:meta])* async fn $name:ident($place:ident) $body:block)*) => {
-        $($(#[$doc])* async fn $name($place: Place) $body)*
-
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Place::embedded().await).await;
-            })*
-        }
-
-        mod java {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Place::java().await).await;
-            })*
-        }
-    };
+async fn start(
+    place: &Place,
+    name: &str,
+    store: &MemoryStore,
+    from: ConsumeFrom,
+    route: Route,
+) -> RunningConsumer {
+    let consumer = Consumer::builder(&place.group).name_server(place.bench.name_server());
+    let consumer = consumer.instance_name(place.instance(name)).consume_from(from);
+    consumer.store(store.clone()).handlers([route.broadcast()]).start().await.unwrap()
 }
 
 on_both! {
     /// With one store, whose records are each instance's own.
-    async fn every_instance_handles_every_message_once(place) {
+    async fn every_instance_handles_every_message_once(place of 4) {
         let store = MemoryStore::new();
-        place.send(0..20).await;
+        send(&place, 0..20).await;
         let (one, two) = (Runs::default(), Runs::default());
-        let first = place.start("one", &store, ConsumeFrom::First, kit::counting(&place.topic, &one)).await;
-        let second = place.start("two", &store, ConsumeFrom::First, kit::counting(&place.topic, &two)).await;
-        place.send(20..40).await;
-        place.send(30..40).await;
+        let first = start(&place, "one", &store, ConsumeFrom::First, kit::counting(&place.topic, &one)).await;
+        let second = start(&place, "two", &store, ConsumeFrom::First, kit::counting(&place.topic, &two)).await;
+        send(&place, 20..40).await;
+        send(&place, 30..40).await;
         one.until_total(40, SOON).await;
         two.until_total(40, SOON).await;
         kit::until("the duplicates are seen", SOON, async || place.duplicates() == 20).await;
@@ -115,25 +47,48 @@ on_both! {
     }
 
     /// From the last offset, in queues of which some have never had a message.
-    async fn what_came_while_an_instance_was_down_is_neither_skipped_nor_repeated(place) {
+    async fn what_came_while_an_instance_was_down_is_neither_skipped_nor_repeated(place of 4) {
         let (store, runs) = (MemoryStore::new(), Runs::default());
-        place.send(0..4).await;
+        send(&place, 0..4).await;
         let route = || kit::counting(&place.topic, &runs);
-        let first = place.start("one", &store, ConsumeFrom::Last, route()).await;
-        place.send(4..5).await;
+        let first = start(&place, "one", &store, ConsumeFrom::Last, route()).await;
+        send(&place, 4..5).await;
         runs.until_total(1, SOON).await;
         first.shutdown().await;
-        place.send(5..25).await;
-        let again = place.start("one", &store, ConsumeFrom::Last, route()).await;
+        send(&place, 5..25).await;
+        let again = start(&place, "one", &store, ConsumeFrom::Last, route()).await;
         runs.until_total(21, SOON).await;
-        place.send(25..26).await;
+        send(&place, 25..26).await;
         runs.until_total(22, SOON).await;
         again.shutdown().await;
         assert_eq!((runs.of("3"), runs.of("4"), runs.of("5"), runs.keys()), (0, 1, 1, 22));
     }
 
-    async fn a_failed_message_is_tried_again_in_the_process_and_then_a_dead_letter(place) {
-        place.send(0..10).await;
+    /// It is still there after a restart, with the attempt that it had.
+    async fn a_shutdown_does_not_wait_for_the_next_attempt(place of 4) {
+        send(&place, 0..1).await;
+        let (store, attempts) = (MemoryStore::new(), Runs::default());
+        let route = |fails: bool| {
+            let attempts = attempts.clone();
+            let handler = handler(&place.topic, move |_: Order, attempt: Attempt| {
+                attempts.add(&attempt.number().to_string());
+                async move { if fails { Err("not yet") } else { Ok(()) } }
+            });
+            handler.key(|order| order.id.clone()).backoff(Backoff::fixed(Duration::from_mins(1)))
+        };
+        let first = start(&place, "one", &store, ConsumeFrom::First, route(true)).await;
+        attempts.until_total(1, SOON).await;
+        let begun = Instant::now();
+        first.shutdown().await;
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        let again = start(&place, "one", &store, ConsumeFrom::First, route(false)).await;
+        attempts.until_total(2, SOON).await;
+        again.shutdown().await;
+        assert_eq!((attempts.of("1"), attempts.of("2")), (1, 1));
+    }
+
+    async fn a_failed_message_is_tried_again_in_the_process_and_then_a_dead_letter(place of 4) {
+        send(&place, 0..10).await;
         let (runs, seen) = (Runs::default(), Runs::default());
         let route = {
             let (runs, seen) = (runs.clone(), seen.clone());
@@ -151,13 +106,11 @@ on_both! {
             })
         };
         let route = route.key(|order| order.id.clone()).max_attempts(4).backoff(Backoff::fixed(Duration::from_millis(100)));
-        let consumer = place.start("one", &MemoryStore::new(), ConsumeFrom::First, route).await;
+        let consumer = start(&place, "one", &MemoryStore::new(), ConsumeFrom::First, route).await;
         runs.until_total(8 + 3 + 4, SOON).await;
-        let letters = format!("%DLQ%{}", place.group);
-        let letters = async || place.bench.read_all(&letters).await.unwrap();
-        kit::until("a dead letter", SOON, async || !letters().await.is_empty()).await;
+        kit::until("a dead letter", SOON, async || !place.dead_letters().await.is_empty()).await;
         consumer.shutdown().await;
-        let letters = letters().await;
+        let letters = place.dead_letters().await;
         let note = |name| letters[0].property(name).unwrap_or("none").to_owned();
         assert_eq!((note("IDEM_KEY"), note("IDEM_ATTEMPTS"), note("IDEM_REASON")), ("7".into(), "4".into(), "never".into()));
         assert_eq!((runs.of("3"), runs.of("7"), letters.len()), (3, 4, 1));

@@ -2,6 +2,7 @@
 
 mod access;
 mod batches;
+mod both;
 mod broadcast;
 mod crash;
 mod filters;

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::consumer::Builder;
-use idem_rocketmq::embedded::{Bench, EmbeddedBroker, StoredMessage};
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::{Store, UNLIMITED};
 
-use crate::kit::{self, SOON, counted};
-use crate::servers;
+use crate::both::{Place, on_both};
+use crate::kit::{self, SOON};
 
 /// One step of a buyer's orders.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -20,65 +19,22 @@ struct Step {
     number: usize,
 }
 
-/// A broker with a topic and a group that no other test has.
-struct Place {
-    bench: Bench,
-    topic: String,
-    group: String,
-    /// Lives as long as the test.
-    _broker: Option<EmbeddedBroker>,
+/// Sends the steps of all buyers in turn, each buyer's into one queue.
+async fn send(place: &Place, buyers: usize, steps: usize) {
+    let producer = Producer::builder("orderly").name_server(place.bench.name_server()).start().await.unwrap();
+    for number in 0..steps {
+        for buyer in 0..buyers {
+            let step = Step { id: format!("{buyer}-{number}"), buyer, number };
+            let message = OutgoingMessage::json(&place.topic, &step.id, &step).order_by(buyer);
+            producer.send(&message).await.unwrap();
+        }
+    }
+    producer.shutdown().await;
 }
 
-impl Place {
-    async fn embedded(queues: u32) -> Self {
-        kit::seeing();
-        let broker = EmbeddedBroker::start().await.unwrap();
-        Self::at(broker.bench(), Some(broker), queues).await
-    }
-
-    async fn java(queues: u32) -> Self {
-        Self::at(Bench::connect(kit::java()).await.unwrap(), None, queues).await
-    }
-
-    async fn at(bench: Bench, broker: Option<EmbeddedBroker>, queues: u32) -> Self {
-        let (topic, group) = (servers::unique("orderly"), servers::unique("orderly-group"));
-        bench.create_topic(&topic, queues).await.unwrap();
-        Self { bench, topic, group, _broker: broker }
-    }
-
-    /// Sends a buyer's steps after those of the others, each buyer's into one queue: `steps` of each in turn.
-    async fn send(&self, buyers: usize, steps: usize) {
-        let sending = Producer::builder("orderly").name_server(self.bench.name_server());
-        let producer = sending.start().await.unwrap();
-        for number in 0..steps {
-            for buyer in 0..buyers {
-                let step = Step { id: format!("{buyer}-{number}"), buyer, number };
-                let message = OutgoingMessage::json(&self.topic, &step.id, &step).order_by(buyer);
-                producer.send(&message).await.unwrap();
-            }
-        }
-        producer.shutdown().await;
-    }
-
-    fn consumer(&self, store: &MemoryStore, route: Route) -> Builder<Arc<dyn Store>> {
-        let consumer = Consumer::builder(&self.group).name_server(self.bench.name_server());
-        consumer.store(store.clone()).handlers([route])
-    }
-
-    async fn dead_letters(&self) -> Vec<StoredMessage> {
-        self.bench.read_all(&format!("%DLQ%{}", self.group)).await.unwrap()
-    }
-
-    async fn until_acked(&self) {
-        kit::until("all is acked", SOON, async || {
-            self.bench.backlog(&self.group, &self.topic).await.unwrap() == 0
-        })
-        .await;
-    }
-
-    fn duplicates(&self) -> u64 {
-        counted("idem_messages_total", &[("group", &self.group), ("outcome", "duplicate")])
-    }
+fn consumer(place: &Place, store: &MemoryStore, route: Route) -> Builder<Arc<dyn Store>> {
+    let consumer = Consumer::builder(&place.group).name_server(place.bench.name_server());
+    consumer.store(store.clone()).handlers([route])
 }
 
 /// What happened, in its order.
@@ -154,36 +110,15 @@ fn always_ok(_: &str, _: usize) -> HandlerResult {
     Ok(())
 }
 
-/// A test on both brokers.
-macro_rules! on_both {
-    ($($(#[$doc:meta])* async fn $name:ident($place:ident of $queues:literal) $body:block)*) => {
-        $($(#[$doc])* async fn $name($place: Place) $body)*
-
-        mod embedded {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Place::embedded($queues).await).await;
-            })*
-        }
-
-        mod java {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(super::Place::java($queues).await).await;
-            })*
-        }
-    };
-}
-
 on_both! {
     async fn a_queue_is_handled_in_its_order_one_by_one(place of 4) {
-        place.send(8, 12).await;
+        send(&place, 8, 12).await;
         let log = Log::default();
         let route = log.handler(&place.topic, Duration::from_millis(3), always_ok).key(|step| step.id.clone()).orderly();
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         let runs = log.until(96).await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         log.assert_order();
         // Buyers of one queue do not run beside each other either.
         let at_once = |run: &Run| runs.iter().filter(|other| other.begun <= run.begun && other.ended > Some(run.begun)).count();
@@ -192,15 +127,15 @@ on_both! {
     }
 
     async fn a_failed_message_is_not_overtaken_and_its_neighbours_are_not_run_again(place of 1) {
-        place.send(1, 10).await;
+        send(&place, 1, 10).await;
         let log = Log::default();
         let fails = |id: &str, run: usize| if id == "0-3" && run < 3 { Err("not yet".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::ZERO, fails).key(|step| step.id.clone()).orderly();
         let route = route.backoff(Backoff::fixed(Duration::from_millis(300)));
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         let runs = log.until(12).await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         log.assert_order();
         let ids: Vec<_> = runs.iter().map(|run| &*run.step.id).collect();
         assert_eq!(ids, ["0-0", "0-1", "0-2", "0-3", "0-3", "0-3", "0-4", "0-5", "0-6", "0-7", "0-8", "0-9"]);
@@ -211,15 +146,15 @@ on_both! {
     }
 
     async fn an_exhausted_message_is_one_dead_letter_and_the_queue_goes_on(place of 1) {
-        place.send(1, 5).await;
+        send(&place, 1, 5).await;
         let log = Log::default();
         let fails = |id: &str, _| if id == "0-1" { Err("never".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::ZERO, fails).key(|step| step.id.clone()).orderly();
         let route = route.max_attempts(3).backoff(Backoff::fixed(Duration::from_millis(50)));
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         log.until_ended("0-4").await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         assert_eq!((log.of("0-1"), log.runs().len()), (3, 7));
         let letters = place.dead_letters().await;
         let notes = |name| letters.iter().map(|letter| letter.property(name).unwrap_or("none")).collect::<Vec<_>>();
@@ -228,30 +163,30 @@ on_both! {
 
     /// Without a bound of attempts a message blocks its queue, and only its queue.
     async fn a_message_may_block_its_queue_until_it_succeeds(place of 4) {
-        place.send(8, 3).await;
+        send(&place, 8, 3).await;
         let log = Log::default();
         let fails = |id: &str, run: usize| if id == "0-0" && run < 20 { Err("not yet".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::ZERO, fails).key(|step| step.id.clone()).orderly();
         let route = route.max_attempts(UNLIMITED).backoff(Backoff::fixed(Duration::from_millis(100)));
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         log.until(24 + 19).await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         log.assert_order();
         let ended_before = log.runs().iter().take_while(|run| run.step.id != "0-1").filter(|run| run.ended.is_some()).count();
         assert!(ended_before > 6, "other queues went on: {ended_before}");
     }
 
     async fn with_order_by_keys_of_one_queue_run_side_by_side_each_in_its_order(place of 1) {
-        place.send(8, 4).await;
+        send(&place, 8, 4).await;
         let log = Log::default();
         let fails = |id: &str, run: usize| if id == "3-1" && run < 3 { Err("not yet".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::from_millis(100), fails).order_by(|step| step.buyer);
         let route = route.key(|step| step.id.clone()).backoff(Backoff::fixed(Duration::from_millis(200)));
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         let runs = log.until(34).await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         log.assert_order();
         let at_once = |run: &Run| {
             let others = runs.iter().filter(|other| other.begun <= run.begun && other.ended > Some(run.begun));
@@ -263,7 +198,7 @@ on_both! {
     }
 
     async fn a_time_out_breaks_no_order(place of 1) {
-        place.send(2, 3).await;
+        send(&place, 2, 3).await;
         let log = Log::default();
         let seen = log.clone();
         let route = handler(&place.topic, move |step: Step| {
@@ -282,10 +217,10 @@ on_both! {
         });
         let route = route.key(|step| step.id.clone()).orderly().timeout(Duration::from_secs(1));
         let route = route.backoff(Backoff::fixed(Duration::from_millis(100)));
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         let runs = log.until(7).await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         log.assert_order();
         let ids: Vec<_> = runs.iter().map(|run| &*run.step.id).collect();
         assert_eq!(ids, ["0-0", "0-0", "1-0", "0-1", "1-1", "0-2", "1-2"]);
@@ -293,15 +228,15 @@ on_both! {
 
     async fn an_undecodable_message_is_a_dead_letter_and_breaks_no_order(place of 1) {
         let producer = Producer::builder("orderly").name_server(place.bench.name_server()).start().await.unwrap();
-        place.send(1, 2).await;
+        send(&place, 1, 2).await;
         producer.send(&OutgoingMessage::new(&place.topic, "bad", "no json")).await.unwrap();
-        place.send(1, 3).await;
+        send(&place, 1, 3).await;
         let log = Log::default();
         let route = log.handler(&place.topic, Duration::ZERO, always_ok).key(|step| step.id.clone()).orderly();
-        let consumer = place.consumer(&MemoryStore::new(), route).start().await.unwrap();
+        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
         log.until_ended("0-2").await;
         place.until_acked().await;
-        consumer.shutdown().await;
+        running.shutdown().await;
         let ids: Vec<_> = log.runs().iter().map(|run| run.step.id.clone()).collect();
         assert_eq!(ids, ["0-0", "0-1", "0-2"]);
         assert_eq!(place.dead_letters().await.len(), 1);
@@ -310,16 +245,16 @@ on_both! {
 
     /// What was not settled before a clean shutdown comes in its order to the next start.
     async fn a_shutdown_in_the_middle_keeps_the_order(place of 2) {
-        place.send(4, 20).await;
+        send(&place, 4, 20).await;
         let (log, store) = (Log::default(), MemoryStore::new());
         let route = || {
             let handler = log.handler(&place.topic, Duration::from_millis(20), always_ok);
             handler.order_by(|step| step.buyer).key(|step| step.id.clone())
         };
-        let first = place.consumer(&store, route()).start().await.unwrap();
+        let first = consumer(&place, &store, route()).start().await.unwrap();
         kit::until("half of it", SOON, async || log.runs().len() > 30).await;
         first.shutdown().await;
-        let second = place.consumer(&store, route()).start().await.unwrap();
+        let second = consumer(&place, &store, route()).start().await.unwrap();
         kit::until("all of it", SOON * 2, async || log.runs().iter().filter(|run| run.ended.is_some()).count() == 80).await;
         place.until_acked().await;
         second.shutdown().await;

@@ -115,6 +115,11 @@ impl Engine {
         tokio::time::timeout(pause, self.0.stop.cancelled()).await.is_ok()
     }
 
+    /// Waits for `pause`, or until no further run may begin. Whether that is so.
+    pub async fn closed_within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.0.closing.cancelled()).await.is_ok()
+    }
+
     /// The store, for an operator's questions.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.0.store

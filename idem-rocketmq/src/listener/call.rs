@@ -344,8 +344,8 @@ impl Call<'_> {
         let bridge = self.bridge;
         let delay = until.saturating_duration_since(Instant::now());
         self.events.push(Box::pin(async move {
-            let is_stopped = bridge.engine.stopped_within(delay).await;
-            if is_stopped { Event::Told(place, false) } else { Event::Again(place) }
+            let is_closed = bridge.engine.closed_within(delay).await;
+            if is_closed { Event::Told(place, false) } else { Event::Again(place) }
         }));
     }
 
