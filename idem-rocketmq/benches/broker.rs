@@ -8,17 +8,14 @@
 //! the memory store. The clock runs from a tenth of the messages to the last one, so that joining a group is left
 //! out. CPU time is the whole process's, the broker's share included.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+mod measure;
 
 use idem_rocketmq::embedded::{EmbeddedBroker, Outgoing};
 use idem_rocketmq::prelude::*;
-use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::Notify;
+
+use crate::measure::{Cost, Count};
 
 const MESSAGES: usize = 200_000;
-const WARM_UP: usize = MESSAGES / 10;
 const ROUNDS: usize = 5;
 /// The least share of the bare client's messages per second.
 const BUDGET: f64 = 0.9;
@@ -51,9 +48,9 @@ async fn main() -> anyhow::Result<()> {
                 continue;
             }
             if is_idem {
-                idem.push(with_idem(&broker, round).await?.print(round, "idem"));
+                idem.push(print(with_idem(&broker, round).await?, round, "idem"));
             } else {
-                bare.push(without(&broker, round).await?.print(round, "bare client"));
+                bare.push(print(without(&broker, round).await?, round, "bare client"));
             }
         }
     }
@@ -63,7 +60,7 @@ async fn main() -> anyhow::Result<()> {
     }
     println!();
     verdict("best", best(&idem), best(&bare));
-    verdict("median", median(&mut idem), median(&mut bare));
+    verdict("median", Cost::median(&idem), Cost::median(&bare));
     Ok(())
 }
 
@@ -76,7 +73,7 @@ fn order(number: usize) -> Outgoing {
 }
 
 async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let count = Count::default();
+    let count = Count::to(MESSAGES);
     let each = {
         let count = count.clone();
         move |payload: &Bytes| {
@@ -91,7 +88,7 @@ async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> 
 }
 
 async fn with_idem(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let count = Count::default();
+    let count = Count::to(MESSAGES);
     let consumer = Consumer::builder(format!("idem-{round}"))
         .name_server(broker.name_server())
         .store(MemoryStore::new())
@@ -104,69 +101,18 @@ async fn with_idem(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost
     Ok(cost)
 }
 
-/// Counts messages, and wakes up who waits at the end of the warm-up and at the last one.
-#[derive(Clone, Default)]
-struct Count(Arc<Counted>);
-
-#[derive(Default)]
-struct Counted {
-    messages: AtomicUsize,
-    warm: Notify,
-    done: Notify,
-}
-
-impl Count {
-    fn one(&self) {
-        match self.0.messages.fetch_add(1, Ordering::Relaxed) + 1 {
-            WARM_UP => self.0.warm.notify_one(),
-            MESSAGES => self.0.done.notify_one(),
-            _ => {}
-        }
-    }
-
-    async fn measured(&self) -> Cost {
-        self.0.warm.notified().await;
-        let (begun, cpu_begun) = (Instant::now(), cpu());
-        // The notice may come some messages late.
-        let before = self.0.messages.load(Ordering::Relaxed);
-        self.0.done.notified().await;
-        Cost::of(MESSAGES - before, begun.elapsed(), cpu().saturating_sub(cpu_begun))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Cost {
-    per_second: f64,
-    cpu_micros: f64,
-}
-
-impl Cost {
-    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    fn of(messages: usize, took: Duration, cpu: Duration) -> Self {
-        let messages = messages as f64;
-        Self { per_second: messages / took.as_secs_f64(), cpu_micros: cpu.as_secs_f64() * 1e6 / messages }
-    }
-
-    fn print(self, round: usize, what: &str) -> Self {
-        println!("{round:>5}  {what:<12} {:>12.0} {:>16.2}", self.per_second, self.cpu_micros);
-        self
-    }
+fn print(cost: Cost, round: usize, what: &str) -> Cost {
+    println!("{round:>5}  {what:<12} {:>12.0} {:>16.2}", cost.per_second, cost.cpu_micros);
+    cost
 }
 
 fn best(costs: &[Cost]) -> Cost {
     let fold = |best: Cost, cost: &Cost| Cost {
         per_second: best.per_second.max(cost.per_second),
         cpu_micros: best.cpu_micros.min(cost.cpu_micros),
+        ..*cost
     };
-    costs.iter().fold(Cost { per_second: 0.0, cpu_micros: f64::MAX }, fold)
-}
-
-fn median(costs: &mut [Cost]) -> Cost {
-    let mut middle = |of: fn(&Cost) -> f64| {
-        costs.sort_by(|a, b| of(a).total_cmp(&of(b)));
-        of(&costs[costs.len() / 2])
-    };
-    Cost { per_second: middle(|cost| cost.per_second), cpu_micros: middle(|cost| cost.cpu_micros) }
+    costs.iter().fold(Cost::median(costs), fold)
 }
 
 fn verdict(what: &str, idem: Cost, bare: Cost) {
@@ -179,10 +125,4 @@ fn verdict(what: &str, idem: Cost, bare: Cost) {
         bare.per_second,
         idem.cpu_micros - bare.cpu_micros
     );
-}
-
-/// The CPU time of the whole process.
-fn cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }

@@ -8,6 +8,7 @@
 //! without the broker's and Redis's. The broker, Redis and the consumer share the machine.
 
 mod contender;
+#[path = "../measure/mod.rs"]
 mod measure;
 
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! What a contender's process measures of itself.
+//! What a process measures of itself while it consumes.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
