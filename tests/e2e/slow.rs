@@ -1,5 +1,6 @@
 //! Handlers that take their time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -142,5 +143,35 @@ async fn one_failure_in_a_batch_is_the_only_message_that_comes_again_after_its_o
     assert!(pause >= secs(5) && pause < secs(9), "{pause:?}");
     assert_eq!(kit::retries(&broker, "one-of-32").await.len(), 1);
     assert_eq!(kit::backlog(&broker, "one-of-32", "orders").await, 0);
+    broker.shutdown().await;
+}
+
+/// Both messages are of one call, and begin on its thread.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_blocks_its_thread_holds_no_completion_back() {
+    let broker = kit::broker("blocked", 1).await;
+    broker.producer().send_all(kit::orders("blocked", 2)).await.unwrap();
+    let (blocks, released) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let route = {
+        let (blocks, released) = (blocks.clone(), released.clone());
+        handler("blocked", move |order: Order| {
+            let (blocks, released) = (blocks.clone(), released.clone());
+            async move {
+                let begun = Instant::now();
+                while order.id == "1" && !released.load(Ordering::SeqCst) && begun.elapsed() < SOON {
+                    blocks.store(true, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        })
+    };
+    let route = route.key(|order| order.id.clone());
+    let consumer = kit::member(&broker, "blocked", &MemoryStore::new(), [route]).start().await.unwrap();
+    kit::until("one blocks", SOON, async || blocks.load(Ordering::SeqCst)).await;
+    let completed = || kit::counted("idem_messages_total", &[("group", "blocked"), ("outcome", "completed")]);
+    kit::until("the other one is completed", SOON / 3, async || completed() == 1).await;
+    released.store(true, Ordering::SeqCst);
+    kit::until("both are completed", SOON, async || completed() == 2).await;
+    consumer.shutdown().await;
     broker.shutdown().await;
 }

@@ -37,8 +37,8 @@ impl Wire {
         self.body.len() + properties.sum::<usize>()
     }
 
-    /// The client's message; `topic` is the name with namespace. A delay is asked for in this way. Its `UNIQ_KEY` is set here, so that it stays the
-    /// same when the message is sent again.
+    /// The client's message; `topic` is the name with namespace, and a delay is asked for by `by`. Its `UNIQ_KEY` is set
+    /// here, so that it stays the same when the message is sent again.
     pub(super) fn message(self, topic: String, by: DelayBy, levels: &Levels) -> Message {
         let mut message = Message::default();
         message.set_topic(topic.into());

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use idem_core::engine::{Admission, Claimed, Settled};
 use idem_core::{Decision, IdempotencyKey, Outcome, RecordKey, Verdict, engine};
 use rocketmq_model::common::message::message_ext::MessageExt;
@@ -62,8 +62,6 @@ pub(super) enum Event {
     Told(usize, bool),
     /// A message that was parked is tried again.
     Again(usize),
-    /// Runs that ended at once were settled, and reported as others are.
-    Reported,
 }
 
 /// A call under way.
@@ -243,14 +241,14 @@ impl Call<'_> {
                 let runs =
                     admissions.into_iter().filter_map(|(place, admission)| self.admitted(place, admission));
                 let runs = runs.collect();
-                self.start(runs);
+                run::start(self.bridge, runs);
                 if let Some(waiting) = rest {
                     self.events.push(Box::pin(waiting.claim(self.bridge)));
                 }
             }
             Event::Admitted(place, admission) => {
                 let runs = self.admitted(place, admission).into_iter().collect();
-                self.start(runs);
+                run::start(self.bridge, runs);
             }
             Event::Deferred(waiting) => {
                 for (place, leader) in waiting.places.into_iter().zip(waiting.leaders) {
@@ -260,7 +258,6 @@ impl Call<'_> {
             Event::Told(place, true) => self.settled(place),
             Event::Told(place, false) => self.left(place),
             Event::Again(place) => self.again(place),
-            Event::Reported => {}
         }
     }
 
@@ -300,12 +297,6 @@ impl Call<'_> {
         let states = self.bridge.dispatch.states.clone();
         let reporter = Reporter::new(place, self.shared.clone(), self.mode() == Mode::Orderly);
         Some(Start { claimed, run, handler, delivery, hash, states, reporter })
-    }
-
-    fn start(&self, runs: Vec<Start>) {
-        if let Some(settling) = run::start(self.bridge, runs) {
-            self.events.push(Box::pin(settling.map(|()| Event::Reported)));
-        }
     }
 
     /// A message is decided: it is reported, and tried again in place, or the broker is told where it must be.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use idem_core::Verdict;
-use idem_core::engine::{Claimed, Finished, Settled};
+use idem_core::engine::{Claimed, Settled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -61,79 +61,51 @@ impl Shared {
 /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where they wait
 /// for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
 /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
-///
-/// What is done by then is settled together by the future that this gives; the others settle by themselves.
-pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Option<BoxFuture<'static, ()>> {
-    let handler = runs.first()?.handler.clone();
-    let _entered = bridge.user.enter();
-    let mut beginning = Beginning::new(bridge, &handler);
-    let done = match handler.route.handler().gather() {
-        None => {
-            let settle = |ran: Ran| ran.settle().boxed();
-            let begun = runs.into_iter().filter_map(|start| beginning.begin(start.run().boxed(), settle));
-            begun.collect()
+pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) {
+    let user = &bridge.user;
+    let _entered = user.enter();
+    let mut later: Vec<OnUser> = Vec::new();
+    let later_on = |run| OnUser { run, gone: Some(bridge.user_is_gone.clone()) };
+    let begun = Instant::now();
+    let mut last = begun;
+    for (handler, mut run) in futures(runs) {
+        let is_user_gone = bridge.user_is_gone.is_cancelled();
+        if is_user_gone || handler.pace.blocks() || last - begun > crowd::BLOCKING {
+            later.push(later_on(run));
+            continue;
         }
+        if (&mut run).now_or_never().is_none() {
+            later.push(later_on(run));
+        }
+        let now = Instant::now();
+        handler.pace.polled(now - last);
+        last = now;
+    }
+    if later.is_empty() {
+        return;
+    }
+    // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
+    // up, finish a quick handler and fall asleep again.
+    user.spawn(async move {
+        for run in later {
+            tokio::spawn(run);
+        }
+    });
+}
+
+/// What is to be polled for runs of one handler: each by itself, or a batch's all together, which have one call.
+fn futures(runs: Vec<Start>) -> Vec<(Arc<Handler>, BoxFuture<'static, ()>)> {
+    let Some(handler) = runs.first().map(|first| first.handler.clone()) else { return Vec::new() };
+    match handler.route.handler().gather() {
+        None => runs.into_iter().map(|run| (handler.clone(), run.finish().boxed())).collect(),
         Some(seat) => {
             let span = handler.batch_span(runs[0].delivery.group(), runs.len());
             handler.meter.batch(runs.len());
             let seated = runs.into_iter().map(|start| Start { run: seat(start.run), ..start });
-            let all = join_all(seated.map(Start::run)).instrument(span).boxed();
+            let all = join_all(seated.map(Start::finish)).map(drop).instrument(span).boxed();
             drop(seat);
-            beginning.begin(all, |ran| settle(ran).boxed()).unwrap_or_default()
+            vec![(handler, all)]
         }
-    };
-    beginning.go_on();
-    (!done.is_empty()).then(|| settle(done).boxed())
-}
-
-/// Runs that begin one after the other.
-struct Beginning<'a> {
-    bridge: &'a Bridge,
-    handler: &'a Handler,
-    begun: Instant,
-    last: Instant,
-    later: Vec<OnUser>,
-}
-
-impl<'a> Beginning<'a> {
-    fn new(bridge: &'a Bridge, handler: &'a Handler) -> Self {
-        let now = Instant::now();
-        Self { bridge, handler, begun: now, last: now, later: Vec::new() }
-    }
-
-    /// What the run comes to where it is done at once; else it goes on later, and `settle` ends it.
-    fn begin<T: Send + 'static>(
-        &mut self,
-        mut run: BoxFuture<'static, T>,
-        settle: fn(T) -> BoxFuture<'static, ()>,
-    ) -> Option<T> {
-        let pace = &self.handler.pace;
-        let is_late = self.last - self.begun > crowd::BLOCKING;
-        if !(self.bridge.user_is_gone.is_cancelled() || pace.blocks() || is_late) {
-            let done = (&mut run).now_or_never();
-            let now = Instant::now();
-            pace.polled(now - self.last);
-            self.last = now;
-            if done.is_some() {
-                return done;
-            }
-        }
-        let gone = Some(self.bridge.user_is_gone.clone());
-        self.later.push(OnUser { run: run.then(settle).boxed(), gone });
-        None
-    }
-
-    /// The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
-    /// up, finish a quick handler and fall asleep again.
-    fn go_on(self) {
-        if self.later.is_empty() {
-            return;
-        }
-        self.bridge.user.spawn(async move {
-            for run in self.later {
-                tokio::spawn(run);
-            }
-        });
     }
 }
 
@@ -176,7 +148,8 @@ pub(super) struct Start {
 }
 
 impl Start {
-    async fn run(self) -> Ran {
+    /// Runs the handler, and settles as soon as it is done: no neighbour holds a completion back.
+    async fn finish(self) {
         let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
         let begun = Instant::now();
         let work = |lease, attempt| {
@@ -186,49 +159,12 @@ impl Start {
         let finished = claimed.run(work).await;
         handler.meter.ran(begun.elapsed());
         handler.pace.run_ended();
-        Ran { finished, message: Ended { handler, delivery, hash, reporter } }
-    }
-}
-
-/// A run that is over.
-struct Ran {
-    finished: Finished,
-    message: Ended,
-}
-
-/// The message of a run that is over.
-struct Ended {
-    handler: Arc<Handler>,
-    delivery: Arc<Delivery>,
-    hash: Option<u64>,
-    reporter: Reporter,
-}
-
-impl Ran {
-    /// As soon as the run is over: no neighbour holds a completion back.
-    async fn settle(self) {
-        let settled = self.message.handler.gate.settle_one(self.finished).await;
-        self.message.settled(settled);
-    }
-}
-
-/// Settles runs of one handler that ended together.
-async fn settle(ran: Vec<Ran>) {
-    let (finished, messages): (Vec<_>, Vec<_>) =
-        ran.into_iter().map(|ran| (ran.finished, ran.message)).unzip();
-    let Some(handler) = messages.first().map(|message| message.handler.clone()) else { return };
-    for (message, settled) in messages.into_iter().zip(handler.gate.settle(finished).await) {
-        message.settled(settled);
-    }
-}
-
-impl Ended {
-    fn settled(self, settled: Settled) {
+        let settled = handler.gate.settle_one(finished).await;
         if settled.decision.verdict == Verdict::Ack {
-            self.handler.meter.outcome(&self.delivery, &settled.decision, self.hash);
-            self.reporter.acked();
+            handler.meter.outcome(&delivery, &settled.decision, hash);
+            reporter.acked();
         } else {
-            self.reporter.settled(settled);
+            reporter.settled(settled);
         }
     }
 }
