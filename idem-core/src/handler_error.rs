@@ -48,6 +48,11 @@ impl HandlerError {
         chain::text(self.as_error(), Self::MAX_TEXT)
     }
 
+    /// The error and its sources, outermost first.
+    pub(crate) fn chain(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        chain::of(self.as_error())
+    }
+
     /// The error that the handler failed with.
     pub fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.0

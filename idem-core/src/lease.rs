@@ -130,6 +130,11 @@ impl Flight {
         Duration::from_micros(self.deadline.load(Ordering::Acquire))
     }
 
+    /// Whether no lease runs.
+    pub(crate) fn is_unbounded(&self) -> bool {
+        self.deadline.load(Ordering::Acquire) == u64::MAX
+    }
+
     pub(crate) fn start(&self, now: Duration) {
         self.started.store(micros(now).max(1), Ordering::Release);
         self.changed.notify_waiters();

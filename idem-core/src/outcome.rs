@@ -49,6 +49,8 @@ pub enum Outcome {
     LeaseLost,
     /// The store did not answer the claim, and the policy says retry.
     StoreFailed,
+    /// The handler's transaction was not committed, or nobody knows whether it was; the message is run again.
+    TransactionFailed,
     /// The key is known under another payload.
     FingerprintMismatch,
     /// The payload does not decode.
@@ -63,7 +65,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, each at the place of its discriminant.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Completed,
         Self::CompletedWithoutDedup,
         Self::CompletedElsewhere,
@@ -78,6 +80,7 @@ impl Outcome {
         Self::Rejected,
         Self::LeaseLost,
         Self::StoreFailed,
+        Self::TransactionFailed,
         Self::FingerprintMismatch,
         Self::Undecodable,
         Self::MissingKey,
@@ -102,6 +105,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::LeaseLost => "lease_lost",
             Self::StoreFailed => "store_failed",
+            Self::TransactionFailed => "transaction_failed",
             Self::FingerprintMismatch => "fingerprint_mismatch",
             Self::Undecodable => "undecodable",
             Self::MissingKey => "missing_key",

@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Gate;
 use super::enter::{Leader, Mismatch};
 use super::settle::{Held, Settled};
+use super::transaction::OpenTransaction;
 use crate::lease::Flight;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{InProgress, StoreFailure};
@@ -39,6 +40,7 @@ pub struct Claimed {
     pub(super) flight: Arc<Flight>,
     pub(super) attempt: u32,
     pub(super) permit: OwnedSemaphorePermit,
+    pub(super) transaction: Option<OpenTransaction>,
 }
 
 /// Starts of a handler that are reserved; none where the engine was closed. Dropping it gives them back.
@@ -47,7 +49,7 @@ pub struct Permits(Option<Vec<OwnedSemaphorePermit>>);
 
 /// What a repeated claim remembers.
 #[derive(Default)]
-struct Patience {
+pub(super) struct Patience {
     /// How often the store has failed in a row.
     failures: u32,
     /// How long the message has waited in place for a key in progress.
@@ -55,7 +57,7 @@ struct Patience {
 }
 
 /// The judgement of one answer.
-enum Judged {
+pub(super) enum Judged {
     Admitted(Admission),
     Again { leader: Leader, permit: Option<OwnedSemaphorePermit>, after: Duration },
 }
@@ -89,6 +91,10 @@ impl Gate {
             return leaders.drain(..).map(Leader::leave).collect();
         };
         let mut claiming: Vec<Leader> = leaders.drain(..permits.len()).collect();
+        if self.0.transactions.is_some() {
+            let opening = claiming.into_iter().zip(permits);
+            return opening.map(|(leader, permit)| Admission::Later(self.clone().open(leader, permit))).collect();
+        }
         let requests = claiming.iter_mut().map(Leader::claim_request).collect();
         let replies = self.0.engine.claims.call(requests).await;
         let claims = claiming.into_iter().zip(permits).zip(replies.answers);
@@ -122,7 +128,7 @@ impl Gate {
         };
         let flight = Arc::new(Flight::new(None, None));
         self.watch(&flight);
-        Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit })
+        Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit, transaction: None })
     }
 
     /// Waits for `at_least` permits and takes up to `at_most`. `None` when the engine was stopped.
@@ -166,26 +172,39 @@ impl Gate {
         mut patience: Patience,
     ) -> Admission {
         loop {
-            tokio::select! {
-                biased;
-                () = self.0.engine.closing.cancelled() => return leader.leave(),
-                () = tokio::time::sleep(after) => {}
-            }
-            let held = match permit.take() {
-                Some(permit) => Some(permit),
-                None => self.permit().await,
+            let Some((mut held, held_permit)) = self.turn(leader, permit, after).await else {
+                return Admission::Decided(Settled::leave());
             };
-            let Some(held) = held else { return leader.leave() };
-            let request = leader.claim_request();
-            let (sent, answer) = self.0.engine.claims.call_one(request).await;
-            match self.judge(leader, held, sent, answer, &mut patience) {
+            let (sent, answer) = self.0.engine.claims.call_one(held.claim_request()).await;
+            match self.judge(held, held_permit, sent, answer, &mut patience) {
                 Judged::Admitted(admission) => return admission,
                 Judged::Again { leader: l, permit: p, after: a } => (leader, permit, after) = (l, p, a),
             }
         }
     }
 
-    fn judge(
+    /// Waits for its turn to claim again; none where the engine was closed first, and the key is given back.
+    pub(super) async fn turn(
+        &self,
+        leader: Leader,
+        permit: Option<OwnedSemaphorePermit>,
+        after: Duration,
+    ) -> Option<(Leader, OwnedSemaphorePermit)> {
+        if !after.is_zero() {
+            tokio::select! {
+                biased;
+                () = self.0.engine.closing.cancelled() => return None,
+                () = tokio::time::sleep(after) => {}
+            }
+        }
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.permit().await?,
+        };
+        Some((leader, permit))
+    }
+
+    pub(super) fn judge(
         &self,
         leader: Leader,
         permit: OwnedSemaphorePermit,
@@ -202,7 +221,7 @@ impl Gate {
                     return Judged::Again { leader, permit: Some(permit), after: Duration::ZERO };
                 }
                 leader.flight.claimed(fence, deadline);
-                Judged::Admitted(self.claimed(leader, permit, attempt))
+                Judged::Admitted(self.claimed(leader, permit, attempt, None))
             }
             Ok(Claim::Completed { fingerprint, .. }) => Judged::Admitted(self.known(
                 leader,
@@ -223,7 +242,13 @@ impl Gate {
         }
     }
 
-    fn claimed(&self, leader: Leader, permit: OwnedSemaphorePermit, attempt: u32) -> Admission {
+    pub(super) fn claimed(
+        &self,
+        leader: Leader,
+        permit: OwnedSemaphorePermit,
+        attempt: u32,
+        transaction: Option<OpenTransaction>,
+    ) -> Admission {
         self.watch(&leader.flight);
         if attempt > self.0.policy.max_attempts {
             let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
@@ -232,7 +257,7 @@ impl Gate {
             return Admission::Decided(Settled { decision, held: Some(Held::new(leader)) });
         }
         let flight = leader.flight.clone();
-        Admission::Run(Claimed { gate: self.clone(), leader: Some(leader), flight, attempt, permit })
+        Admission::Run(Claimed { gate: self.clone(), leader: Some(leader), flight, attempt, permit, transaction })
     }
 
     /// The key is completed or in progress: decided by `decide`, unless the payload is another one.
@@ -259,7 +284,7 @@ impl Gate {
                 leader.abandon();
                 let flight = Arc::new(Flight::new(None, None));
                 self.watch(&flight);
-                Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit })
+                Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit, transaction: None })
             }
         }
     }
@@ -305,6 +330,7 @@ impl Gate {
                     flight,
                     attempt,
                     permit,
+                    transaction: None,
                 }))
             }
             StoreFailure::Retry => {
@@ -359,7 +385,7 @@ pub(super) fn hold_delay(failures: u32) -> Duration {
 }
 
 impl Leader {
-    fn claim_request(&mut self) -> ClaimRequest {
+    pub(super) fn claim_request(&mut self) -> ClaimRequest {
         // From here on the store may hold a lease for this flight.
         self.is_claimed = true;
         let policy = self.gate.policy();

@@ -10,6 +10,7 @@ mod flights;
 mod lane;
 mod run;
 mod settle;
+mod transaction;
 mod unfit;
 mod watch;
 
@@ -32,12 +33,13 @@ use self::watch::Watch;
 use crate::clock::Clock;
 use crate::key::{Fingerprint, RecordKey};
 use crate::policy::Policy;
-use crate::store::Store;
+use crate::store::{Store, Transactions};
 
 pub use self::claim::{Admission, Claimed, Permits};
 pub use self::enter::{Entry, Follower, Leader};
 pub use self::run::Finished;
 pub use self::settle::{Held, Settled};
+pub use self::transaction::{LentTransaction, OpenTransaction};
 pub use self::unfit::Unfit;
 
 /// Routes messages through a store so that each key's work is done once.
@@ -86,6 +88,21 @@ impl Engine {
 
     /// A handler's gate. The name is for logs; the policy decides.
     pub fn gate(&self, name: impl Into<Arc<str>>, policy: Policy) -> Gate {
+        self.gate_with(name.into(), policy, None)
+    }
+
+    /// The gate of a handler that works in a transaction beside its record; none where the store has no transactions.
+    pub fn transactional_gate(&self, name: impl Into<Arc<str>>, policy: Policy) -> Option<Gate> {
+        let transactions = self.0.store.transactions()?;
+        Some(self.gate_with(name.into(), policy, Some(transactions)))
+    }
+
+    fn gate_with(
+        &self,
+        name: Arc<str>,
+        policy: Policy,
+        transactions: Option<Arc<dyn Transactions>>,
+    ) -> Gate {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
@@ -93,8 +110,9 @@ impl Engine {
             running: AtomicUsize::new(0),
             next: AtomicUsize::new(1),
             turn: tokio::sync::Mutex::default(),
-            name: name.into(),
+            name,
             policy,
+            transactions,
         }))
     }
 
@@ -148,6 +166,8 @@ pub(crate) struct GateInner {
     pub(crate) engine: Arc<Inner>,
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
+    /// Where the handler works in a transaction.
+    pub(crate) transactions: Option<Arc<dyn Transactions>>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tolerance: Tolerance,
     /// How many runs are under way.

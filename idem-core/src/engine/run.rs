@@ -5,6 +5,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
@@ -12,8 +13,10 @@ use super::Gate;
 use super::claim::Claimed;
 use super::enter::Leader;
 use crate::attempt::Attempt;
-use crate::handler_error::{Disposition, HandlerResult};
+use crate::handler_error::{Disposition, HandlerError, HandlerResult};
+use super::transaction::OpenTransaction;
 use crate::lease::{Flight, Lease, Stop};
+use crate::outcome::{Decision, Outcome, Verdict};
 
 /// A run that is over and has not been settled. Dropping it gives the key back.
 pub struct Finished {
@@ -31,9 +34,16 @@ pub(super) enum Ran {
     Panicked,
     Stopped(Stop),
     Shutdown,
+    /// The run's transaction came to this, and there is nothing to settle.
+    Decided(Decision),
 }
 
 impl Claimed {
+    /// The transaction that the handler is to work in, where it takes one.
+    pub fn transaction(&self) -> Option<OpenTransaction> {
+        self.transaction.clone()
+    }
+
     /// What the handler is told of its lease.
     pub fn lease(&self) -> Lease {
         Lease(self.flight.clone())
@@ -55,9 +65,13 @@ impl Claimed {
     {
         let (lease, attempt) = (self.lease(), self.attempt());
         let result = self.drive(|| work(lease, attempt)).await;
-        let Self { gate, leader, flight, attempt, permit } = self;
+        let Self { gate, mut leader, flight, attempt, permit, transaction } = self;
         gate.0.engine.watch.remove(&flight);
         flight.rest();
+        let result = match (&mut leader, &transaction) {
+            (Some(leader), Some(transaction)) => gate.end(leader, transaction, result).await,
+            _ => result,
+        };
         drop(permit);
         Finished { gate, leader, attempt, result }
     }
@@ -79,6 +93,7 @@ impl Claimed {
             biased;
             result = work => match result {
                 Ok(Ok(())) => Ran::Ok,
+                Ok(Err(error)) if self.gate.is_conflict(&error) => self.undone(&error),
                 Ok(Err(error)) => {
                     Ran::Err { disposition: error.disposition(), text: error.to_string().into() }
                 }
@@ -87,6 +102,16 @@ impl Claimed {
             stop = flight.stopped() => Ran::Stopped(stop),
             () = engine.stop.cancelled() => Ran::Shutdown,
         }
+    }
+}
+
+impl Claimed {
+    /// The database gave way to another transaction: the message is run again, and that costs no attempt.
+    fn undone(&self, error: &HandlerError) -> Ran {
+        let redeliveries = self.leader.as_ref().map_or(0, |leader| leader.redeliveries);
+        let delay = self.gate.conflict_delay(Duration::ZERO, redeliveries);
+        let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
+        Ran::Decided(decision.because(error.to_string()))
     }
 }
 

@@ -123,6 +123,17 @@ impl Gate {
         }
     }
 
+    pub(super) fn complete_request(&self, leader: &Leader) -> Option<CompleteRequest> {
+        Some(CompleteRequest {
+            key: leader.flight.key.clone()?,
+            token: leader.flight.token,
+            fence: leader.flight.fence(),
+            retention: self.policy().retention,
+            fingerprint: leader.flight.fingerprint,
+            reply: None,
+        })
+    }
+
     /// Releases a key, for as long as it takes. Gives up soon after the engine was stopped.
     async fn release(&self, request: ReleaseRequest) -> Option<Answer> {
         let releases = &self.0.engine.releases;
@@ -170,14 +181,15 @@ enum Kind {
     Releases,
     /// The key is held until the dead letter is stored.
     Holds,
-    /// A run without dedup: there is no record.
+    /// The store has no lease: the run was without dedup, or its transaction has settled it.
     Free,
 }
 
 impl Finished {
     fn kind(&self) -> Kind {
         match &self.result {
-            _ if self.leader.is_none() => Kind::Free,
+            Ran::Decided(_) => Kind::Free,
+            _ if !self.leader.as_ref().is_some_and(|leader| leader.is_claimed) => Kind::Free,
             Ran::Ok => Kind::Completes,
             Ran::Stopped(Stop::Lost) | Ran::Shutdown => Kind::Releases,
             _ if self.is_dead_letter() => Kind::Holds,
@@ -190,20 +202,13 @@ impl Finished {
         match &self.result {
             Ran::Err { disposition: Disposition::Reject, .. } => true,
             Ran::Err { .. } | Ran::Panicked | Ran::Stopped(Stop::TimedOut) => is_last,
-            Ran::Ok | Ran::Stopped(Stop::Lost) | Ran::Shutdown => false,
+            Ran::Ok | Ran::Stopped(Stop::Lost) | Ran::Shutdown | Ran::Decided(_) => false,
         }
     }
 
     fn completion(&self) -> Option<CompleteRequest> {
         let leader = self.leader.as_ref().filter(|_| matches!(self.result, Ran::Ok))?;
-        Some(CompleteRequest {
-            key: leader.flight.key.clone()?,
-            token: leader.flight.token,
-            fence: leader.flight.fence(),
-            retention: self.gate.policy().retention,
-            fingerprint: leader.flight.fingerprint,
-            reply: None,
-        })
+        self.gate.complete_request(leader)
     }
 
     fn release(&self) -> Option<ReleaseRequest> {
@@ -238,7 +243,10 @@ impl Finished {
 
     fn concluded(mut self, decision: Decision) -> Settled {
         let is_held = decision.verdict == Verdict::DeadLetter;
-        let is_open = matches!(decision.outcome, Outcome::LeaseLost | Outcome::Shutdown);
+        let is_open = matches!(
+            decision.outcome,
+            Outcome::LeaseLost | Outcome::Shutdown | Outcome::TransactionFailed
+        );
         match self.leader.take() {
             None => Settled::of(decision),
             Some(leader) if is_held => {
@@ -273,6 +281,7 @@ impl Finished {
                     .because("the lease could not be kept, so the handler was cancelled")
             }
             Ran::Shutdown => Decision::new(Verdict::Leave, Outcome::Shutdown),
+            Ran::Decided(decision) => decision.clone(),
         };
         decision.attempt(self.attempt)
     }

@@ -183,7 +183,11 @@ impl Watch {
 }
 
 impl Watched {
+    /// None where there is no lease: in a run without dedup, or while the claim is part of an open transaction.
     fn renewal(&self) -> Option<RenewRequest> {
+        if self.flight.is_unbounded() {
+            return None;
+        }
         Some(RenewRequest {
             key: self.flight.key.clone()?,
             token: self.flight.token,

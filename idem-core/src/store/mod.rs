@@ -10,6 +10,7 @@ pub mod conformance;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod transaction;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::record::{Fence, Record, RecordError, Token};
 pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
+pub use self::transaction::{ConnectionType, Transaction, Transactions};
 
 /// The answers of a batch, one for each entry and in its order.
 ///
@@ -61,6 +63,11 @@ pub trait Store: Send + Sync + 'static {
     /// The most entries that one call should have.
     fn max_batch(&self) -> usize {
         1_000
+    }
+
+    /// The transactions in which handlers can work beside their records, where the store has them.
+    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        None
     }
 
     /// Takes the lease of each key that is absent, released, or whose lease has run out.
@@ -230,6 +237,7 @@ pub struct StoreError {
 enum Kind {
     Unavailable,
     Statement,
+    Conflict,
     Full,
     Record,
     Config,
@@ -244,6 +252,11 @@ impl StoreError {
     /// The store refused the statement. In a batch, one entry may be the reason: halves are tried.
     pub fn statement(message: impl Into<String>) -> Self {
         Self::new(Kind::Statement, message)
+    }
+
+    /// The database ended a transaction for others' sake: a deadlock or a serialisation failure. Beginning anew helps.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, message)
     }
 
     /// A bounded store has no room. It fails instead of forgetting something.
@@ -275,6 +288,11 @@ impl StoreError {
     /// Whether the store is out of reach, so that asking again may help.
     pub fn is_unavailable(&self) -> bool {
         self.kind == Kind::Unavailable
+    }
+
+    /// Whether the database ended a transaction for others' sake.
+    pub fn is_conflict(&self) -> bool {
+        self.kind == Kind::Conflict
     }
 
     /// Whether a bounded store has no room.

@@ -1,0 +1,98 @@
+//! Transactions in which a handler works beside its own record.
+
+use std::any::{Any, TypeId, type_name};
+use std::error::Error as StdError;
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use super::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError};
+
+/// Opens transactions on the database in which a store's records live, so that a handler's effect and its record commit
+/// together or not at all.
+///
+/// idem's SQL stores are of this kind. Implement it to bring another pool or an ORM: [`Store::transactions`] gives it to
+/// the engine.
+///
+/// [`Store::transactions`]: super::Store::transactions
+pub trait Transactions: Send + Sync + 'static {
+    /// What handlers are given of a transaction.
+    fn connection(&self) -> ConnectionType;
+
+    /// The most transactions that can be open at one time.
+    fn max_open(&self) -> usize;
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// The database is out of reach, or all connections are taken for too long.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the connection back.
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>>;
+
+    /// Whether an error, which a handler met in such a transaction, says that the database ended it for others' sake: a
+    /// deadlock or a serialisation failure. The message is then run again, which costs no attempt.
+    fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
+        let _ = error;
+        false
+    }
+}
+
+/// An open transaction. Dropping it rolls it back.
+pub trait Transaction: Send {
+    /// The handler's part: a value of the type that [`Transactions::connection`] names.
+    fn connection(&mut self) -> &mut (dyn Any + Send);
+
+    /// As [`Store::claim`](super::Store::claim) for one key, in this transaction: others see nothing of it before the commit.
+    ///
+    /// Where another transaction has the key, it waits for its end, within a bound of the store's; after that the key is
+    /// [`Claim::InProgress`] with nothing remaining.
+    ///
+    /// # Errors
+    /// The statement failed; the transaction is of no use any more.
+    fn claim<'a>(&'a mut self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claim, StoreError>>;
+
+    /// Turns the record that this transaction has claimed into a completed one: the last statement before the commit.
+    ///
+    /// [`Answer::Lost`] where that is not exactly one record, because the handler has ended the transaction or lost a part
+    /// of it.
+    ///
+    /// # Errors
+    /// The statement failed, which it also does where the handler has swallowed the failure of one of its own.
+    fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>>;
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// The database refused, or was lost before it answered: then nobody knows.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// Rolls back, and waits until that is done.
+    fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// The type of what handlers are given of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionType {
+    id: TypeId,
+    name: &'static str,
+}
+
+impl ConnectionType {
+    /// The type `C`.
+    pub fn of<C: 'static>() -> Self {
+        Self { id: TypeId::of::<C>(), name: type_name::<C>() }
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+impl fmt::Debug for ConnectionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
