@@ -214,6 +214,15 @@ pub struct Policy {
     pub fingerprint: FingerprintMismatch,
 }
 
+impl Policy {
+    /// The same with no more messages at once than this.
+    #[must_use]
+    pub fn at_most_at_once(mut self, messages: usize) -> Self {
+        self.concurrency = self.concurrency.min(messages.max(1));
+        self
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {

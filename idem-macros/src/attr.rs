@@ -19,7 +19,7 @@ pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
-const OPTIONS: [&str; 25] = [
+const OPTIONS: [&str; 26] = [
     "key",
     "key_with",
     "key_from",
@@ -45,6 +45,7 @@ const OPTIONS: [&str; 25] = [
     "fingerprint",
     "codec",
     "batch",
+    "transactional",
 ];
 
 /// What was said, each at most once.
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     /// Where it was said.
     pub(crate) broadcast: Option<Span>,
     pub(crate) codec: Option<Path>,
+    /// Where it was said.
+    pub(crate) transactional: Option<Span>,
     /// Whether the handler takes many messages at once.
     pub(crate) batch: bool,
     pub(crate) lease: Option<Time>,
@@ -122,6 +125,7 @@ impl Options {
             "orderly" => self.orderly = true,
             "order_by" => self.order_by = Some(FieldPath::of_option(&name, input)?),
             "broadcast" => self.broadcast = Some(name.span()),
+            "transactional" => self.transactional = Some(name.span()),
             "codec" => self.codec = Some(path(&name, input)?),
             "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),

@@ -21,6 +21,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     signature(function)?;
     payload(function)?;
     batch(options, function)?;
+    transaction(options, function)?;
     if options.topic.is_none() {
         return Err(Error::new(
             Span::call_site(),
@@ -112,6 +113,34 @@ fn batch(options: &Options, function: &Function) -> Result<()> {
             "this is many messages or one: add `batch` to the attribute to handle many at once, or say how one message is decoded, such as `codec = Json` for an array",
         )),
         (false, _) => Ok(()),
+    }
+}
+
+/// A transaction is said with `transactional`, and its connection is taken as `&mut`.
+fn transaction(options: &Options, function: &Function) -> Result<()> {
+    let is_connection = |ty: &&Type| matches!(ty, Type::Reference(ty) if ty.mutability.is_some());
+    let mut connections = function.extractors().filter(is_connection);
+    match (options.transactional, connections.next(), connections.next()) {
+        (None, None, _) => Ok(()),
+        (None, Some(ty), _) => {
+            let message = format!(
+                "`{}` is the connection of a transaction: add `transactional` to the attribute, and the message's record commits with it",
+                quote!(#ty).to_string().replace("& mut", "&mut")
+            );
+            Err(Error::new_spanned(ty, message))
+        }
+        (Some(span), _, _) if options.batch => Err(Error::new(
+            span,
+            "a batch has no transaction: take the messages one by one, each in its own, and remove `batch`",
+        )),
+        (Some(span), None, _) => Err(Error::new(
+            span,
+            "a transactional handler takes its transaction's connection: add it behind the payload, such as `tx: &mut PgConnection`",
+        )),
+        (Some(_), Some(_), Some(second)) => {
+            Err(Error::new_spanned(second, "a handler has one transaction: take its connection once"))
+        }
+        (Some(_), Some(_), None) => Ok(()),
     }
 }
 

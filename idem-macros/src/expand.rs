@@ -191,6 +191,7 @@ fn settings(options: &Options) -> TokenStream {
     let (scope, filter) = (scope.iter(), filter.iter());
     let shared = options.shared_scope.then(|| quote!(.shared_scope()));
     let orderly = options.orderly.then(|| quote!(.orderly()));
+    let transactional = options.transactional.map(|_| quote!(.transactional()));
     let broadcast = options.broadcast.map(|_| quote!(.broadcast()));
     let times = [("lease", lease), ("timeout", timeout), ("retention", retention)];
     let times = times.into_iter().filter_map(|(name, time)| {
@@ -201,5 +202,5 @@ fn settings(options: &Options) -> TokenStream {
         let (method, arg) = (&call.method, &call.arg);
         quote_spanned!(Span::mixed_site()=> .#method(#arg))
     });
-    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #(#times)* #(#calls)*)
+    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #transactional #(#times)* #(#calls)*)
 }

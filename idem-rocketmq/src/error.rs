@@ -87,6 +87,40 @@ pub(crate) enum Kind {
         "the delay levels {levels:?} of the group `{group}` are not of the form that brokers have them in: write the broker's `messageDelayLevel`, as in `.delay_levels(\"1s 5s 10s 30s 1m\")`"
     )]
     DelayLevels { group: String, levels: String },
+    #[error(
+        "the handler `{handler}` takes `&mut {taken}`, and the store `{store}` has no transactions: give the consumer a store in the database that the handler works on, such as `PostgresStore`, `MySqlStore` or `SqliteStore`"
+    )]
+    NoTransactions { handler: String, taken: &'static str, store: &'static str },
+    #[error(
+        "the handler `{handler}` takes `&mut {taken}`, and the store `{store}` gives `&mut {given}`: take that, or give the consumer a store in the other database"
+    )]
+    OtherConnection { handler: String, taken: &'static str, store: &'static str, given: &'static str },
+    #[error(
+        "the handler `{handler}` takes `&mut {taken}` and does not say that it is transactional: add `transactional` to its attribute, or `.transactional()` to its route"
+    )]
+    NotTransactional { handler: String, taken: &'static str },
+    #[error(
+        "the handler `{handler}` is transactional and takes no connection, so that nothing of it is in the transaction: take one, such as `tx: &mut PgConnection`, or remove `transactional`"
+    )]
+    NoConnectionTaken { handler: String },
+    #[error("the handler `{handler}` takes the connection of its transaction twice: take it once")]
+    ConnectionTwice { handler: String },
+    #[error(
+        "the handler `{handler}` is transactional, and its `store_failure` is `open`: without the store there is no transaction to run in; remove one of them"
+    )]
+    OpenTransactional { handler: String },
+    #[error(
+        "the handler `{handler}` is transactional, and its `missing_key` is `run_without_dedup`: without a key there is no record to commit with; remove one of them"
+    )]
+    KeylessTransactional { handler: String },
+    #[error(
+        "the handler `{handler}` is transactional, and its `fingerprint` is `run`: a run without a record has no transaction to work in; remove one of them"
+    )]
+    MismatchTransactional { handler: String },
+    #[error(
+        "the handler `{handler}` is to work on {wanted} messages at once, each in a transaction, and the store `{store}` has {there_are} connections for them: lower the concurrency, or raise the store's connections"
+    )]
+    TooFewConnections { handler: String, wanted: usize, store: &'static str, there_are: usize },
     #[error("handler `{handler}`: {source}")]
     Policy { handler: String, source: PolicyError },
     #[error("{0}")]

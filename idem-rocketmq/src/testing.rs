@@ -36,7 +36,7 @@ impl<S> Builder<S> {
         let (mut setup, store) = self.into_parts();
         setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
         setup.credentials = None;
-        setup.check()?;
+        setup.check(&*store)?;
         let dispatch = setup.dispatch(&Engine::new(store))?;
         Ok(TestConsumer { dispatch })
     }
@@ -161,10 +161,11 @@ impl TestConsumer {
                 Admission::Decided(settled) => return settled,
                 Admission::Run(claimed) => {
                     let run = run.expect("what is run was decoded");
-                    let states = self.dispatch.states.clone();
+                    let (states, transaction) = (self.dispatch.states.clone(), claimed.transaction());
                     let work = |lease, attempt| {
                         let span = handler.span(&delivery, attempt, hash);
-                        run.call(CallContext { delivery, states, lease, attempt }).instrument(span)
+                        run.call(CallContext { delivery, states, lease, attempt, transaction })
+                            .instrument(span)
                     };
                     return handler.gate.settle_one(claimed.run(work).await).await;
                 }

@@ -93,7 +93,9 @@ impl Gate {
         let mut claiming: Vec<Leader> = leaders.drain(..permits.len()).collect();
         if self.0.transactions.is_some() {
             let opening = claiming.into_iter().zip(permits);
-            return opening.map(|(leader, permit)| Admission::Later(self.clone().open(leader, permit))).collect();
+            return opening
+                .map(|(leader, permit)| Admission::Later(self.clone().open(leader, permit)))
+                .collect();
         }
         let requests = claiming.iter_mut().map(Leader::claim_request).collect();
         let replies = self.0.engine.claims.call(requests).await;
@@ -128,7 +130,14 @@ impl Gate {
         };
         let flight = Arc::new(Flight::new(None, None));
         self.watch(&flight);
-        Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit, transaction: None })
+        Admission::Run(Claimed {
+            gate: self.clone(),
+            leader: None,
+            flight,
+            attempt,
+            permit,
+            transaction: None,
+        })
     }
 
     /// Waits for `at_least` permits and takes up to `at_most`. `None` when the engine was stopped.
@@ -257,7 +266,14 @@ impl Gate {
             return Admission::Decided(Settled { decision, held: Some(Held::new(leader)) });
         }
         let flight = leader.flight.clone();
-        Admission::Run(Claimed { gate: self.clone(), leader: Some(leader), flight, attempt, permit, transaction })
+        Admission::Run(Claimed {
+            gate: self.clone(),
+            leader: Some(leader),
+            flight,
+            attempt,
+            permit,
+            transaction,
+        })
     }
 
     /// The key is completed or in progress: decided by `decide`, unless the payload is another one.
@@ -284,7 +300,14 @@ impl Gate {
                 leader.abandon();
                 let flight = Arc::new(Flight::new(None, None));
                 self.watch(&flight);
-                Admission::Run(Claimed { gate: self.clone(), leader: None, flight, attempt, permit, transaction: None })
+                Admission::Run(Claimed {
+                    gate: self.clone(),
+                    leader: None,
+                    flight,
+                    attempt,
+                    permit,
+                    transaction: None,
+                })
             }
         }
     }

@@ -97,12 +97,7 @@ impl Engine {
         Some(self.gate_with(name.into(), policy, Some(transactions)))
     }
 
-    fn gate_with(
-        &self,
-        name: Arc<str>,
-        policy: Policy,
-        transactions: Option<Arc<dyn Transactions>>,
-    ) -> Gate {
+    fn gate_with(&self, name: Arc<str>, policy: Policy, transactions: Option<Arc<dyn Transactions>>) -> Gate {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),

@@ -12,9 +12,9 @@ use futures_util::FutureExt as _;
 use super::Gate;
 use super::claim::Claimed;
 use super::enter::Leader;
+use super::transaction::OpenTransaction;
 use crate::attempt::Attempt;
 use crate::handler_error::{Disposition, HandlerError, HandlerResult};
-use super::transaction::OpenTransaction;
 use crate::lease::{Flight, Lease, Stop};
 use crate::outcome::{Decision, Outcome, Verdict};
 
@@ -30,7 +30,10 @@ pub struct Finished {
 #[derive(Debug)]
 pub(super) enum Ran {
     Ok,
-    Err { disposition: Disposition, text: Arc<str> },
+    Err {
+        disposition: Disposition,
+        text: Arc<str>,
+    },
     Panicked,
     Stopped(Stop),
     Shutdown,

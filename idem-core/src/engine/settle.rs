@@ -243,10 +243,8 @@ impl Finished {
 
     fn concluded(mut self, decision: Decision) -> Settled {
         let is_held = decision.verdict == Verdict::DeadLetter;
-        let is_open = matches!(
-            decision.outcome,
-            Outcome::LeaseLost | Outcome::Shutdown | Outcome::TransactionFailed
-        );
+        let is_open =
+            matches!(decision.outcome, Outcome::LeaseLost | Outcome::Shutdown | Outcome::TransactionFailed);
         match self.leader.take() {
             None => Settled::of(decision),
             Some(leader) if is_held => {

@@ -132,9 +132,10 @@ impl Gate {
 
     /// Whether a handler's error says that the database ended its transaction for others' sake.
     pub(super) fn is_conflict(&self, error: &crate::HandlerError) -> bool {
-        self.0.transactions.as_ref().is_some_and(|transactions| {
-            error.chain().any(|error| transactions.is_conflict(error))
-        })
+        self.0
+            .transactions
+            .as_ref()
+            .is_some_and(|transactions| error.chain().any(|error| transactions.is_conflict(error)))
     }
 
     /// Ends the transaction as the run came out.

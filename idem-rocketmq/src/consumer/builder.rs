@@ -29,10 +29,16 @@ pub struct NoStoreYet(());
 )]
 pub trait HasStore: sealed::Sealed {
     #[doc(hidden)]
+    fn shared(&self) -> &dyn Store;
+    #[doc(hidden)]
     fn into_shared(self) -> Arc<dyn Store>;
 }
 
 impl HasStore for Arc<dyn Store> {
+    fn shared(&self) -> &dyn Store {
+        &**self
+    }
+
     fn into_shared(self) -> Arc<dyn Store> {
         self
     }
@@ -281,7 +287,7 @@ impl<S> Builder<S> {
     where
         S: HasStore,
     {
-        self.setup.check()
+        self.setup.check(self.store.shared())
     }
 
     /// Starts consuming, on this tokio runtime's threads for the handlers and on idem's own for everything else.
@@ -328,7 +334,9 @@ impl Setup {
         let mode = self.mode();
         let instance = self.instance_name.clone().filter(|_| mode == Mode::Broadcast);
         let identity = Identity { deployment, group: self.group.clone(), instance };
-        let policies = self.routes.iter().map(|route| self.policy(route)).collect::<Result<Vec<_>, _>>()?;
+        let store = &**engine.store();
+        let policies =
+            self.routes.iter().map(|route| self.policy_on(store, route)).collect::<Result<Vec<_>, _>>()?;
         let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
         let states = Arc::new(std::mem::take(&mut self.states));
         Ok(Dispatch::new(engine, mode, &identity, routes, states, &self.on_span))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use idem_core::{ADVISED_RETENTION, Backoff, Policy};
+use idem_core::{ADVISED_RETENTION, Backoff, Policy, Store};
 
 use super::builder::Setup;
 use crate::Error;
@@ -14,7 +14,7 @@ use crate::listener::CROWD;
 use crate::names;
 
 impl Setup {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self, store: &dyn Store) -> Result<(), Error> {
         if let Some(fault) = names::group_fault(&self.group) {
             return Err(Kind::Client(ClientError::Group { group: self.group.clone(), fault }).into());
         }
@@ -31,7 +31,7 @@ impl Setup {
             return Err(Kind::NoHandlers { group: self.group.clone() }.into());
         }
         self.routes.iter().try_for_each(Route::check).map_err(Kind::Route)?;
-        self.routes.iter().try_for_each(|route| self.policy(route).map(drop))?;
+        self.routes.iter().try_for_each(|route| self.policy_on(store, route).map(drop))?;
         self.check_mode()?;
         check_overlaps(&self.routes)?;
         self.check_filters()?;

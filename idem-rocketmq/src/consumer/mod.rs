@@ -4,6 +4,7 @@ mod builder;
 mod check;
 mod named;
 mod running;
+mod transactions;
 
 pub use self::builder::{Builder, HasStore, NoStoreYet};
 pub use self::running::RunningConsumer;

@@ -47,7 +47,7 @@ pub(super) fn start(
     store: Arc<dyn Store>,
 ) -> BoxFuture<'static, Result<RunningConsumer, Error>> {
     async move {
-        setup.check()?;
+        setup.check(&*store)?;
         setup.warn_of_short_retention();
         setup.warn_of_too_much_at_once();
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;

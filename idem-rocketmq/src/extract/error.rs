@@ -11,6 +11,13 @@ impl ExtractError {
         Self(reason.into())
     }
 
+    pub(crate) fn no_connection<C>() -> Self {
+        Self::new(format!(
+            "the handler has no transaction with a `{}`, or has taken it before",
+            std::any::type_name::<C>()
+        ))
+    }
+
     pub(crate) fn missing_state<T>() -> Self {
         Self::new(format!("the consumer has no state `{}`", std::any::type_name::<T>()))
     }

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod batch;
+mod connection;
 mod delivery;
 mod error;
 mod key;

@@ -1,6 +1,8 @@
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use idem_core::engine::OpenTransaction;
 use idem_core::{IdempotencyKey, Lease};
 
 use crate::delivery::Delivery;
@@ -14,17 +16,23 @@ pub(crate) struct CallContext {
     pub(crate) states: Arc<States>,
     pub(crate) lease: Lease,
     pub(crate) attempt: Attempt,
+    pub(crate) transaction: Option<OpenTransaction>,
 }
 
 /// One call of a handler: what extractors take their values from.
 pub struct Call<'d> {
     context: &'d CallContext,
     key: Option<&'d IdempotencyKey>,
+    connection: Option<&'d mut (dyn Any + Send)>,
 }
 
 impl<'d> Call<'d> {
-    pub(super) fn new(context: &'d CallContext, key: Option<&'d IdempotencyKey>) -> Self {
-        Self { context, key }
+    pub(super) fn new(
+        context: &'d CallContext,
+        key: Option<&'d IdempotencyKey>,
+        connection: Option<&'d mut (dyn Any + Send)>,
+    ) -> Self {
+        Self { context, key, connection }
     }
 
     /// The message.
@@ -58,6 +66,17 @@ impl<'d> Call<'d> {
     /// The consumer has no such state.
     pub fn state<T: 'static>(&self) -> Result<&'d T, ExtractError> {
         self.context.states.get().ok_or_else(ExtractError::missing_state::<T>)
+    }
+
+    /// The connection of the transaction in which a [transactional](crate::Route::transactional) handler works. It can be
+    /// taken once. Declare it with [`Needs::connection`](super::Needs::connection), so that a store of another kind is
+    /// found at start-up.
+    ///
+    /// # Errors
+    /// The handler is not transactional, the store's connections are of another type, or it was taken before.
+    pub fn connection<C: Send + 'static>(&mut self) -> Result<&'d mut C, ExtractError> {
+        let connection = self.connection.take().and_then(|connection| connection.downcast_mut());
+        connection.ok_or_else(ExtractError::no_connection::<C>)
     }
 }
 

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::{HandlerResult, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, Item, gather};
@@ -158,7 +159,11 @@ struct One<P> {
 impl<P: Send + 'static> Begin for One<P> {
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
         let Self { handler, payload, key } = *self;
-        Box::pin(async move { handler.call(payload, Call::new(&context, key.as_ref())).await })
+        Box::pin(async move {
+            let mut lent = context.transaction.as_ref().and_then(OpenTransaction::lend);
+            let connection = lent.as_mut().map(LentTransaction::connection);
+            handler.call(payload, Call::new(&context, key.as_ref(), connection)).await
+        })
     }
 }
 

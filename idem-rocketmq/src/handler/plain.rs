@@ -50,6 +50,44 @@ functions! { A B C D }
 functions! { A B C D E }
 functions! { A B C D E G }
 
+/// Tells functions that work in a transaction from others.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct InTransaction<C>(PhantomData<C>);
+
+/// A function of a payload and the connection of a transaction, for one lifetime of it.
+#[doc(hidden)]
+pub trait Transacts<'x, P, C: 'x>: Fn(P, &'x mut C) -> Self::Running {
+    type Running: Future<Output: HandlerReturn> + Send + 'x;
+}
+
+impl<'x, F, Fut, P, C: 'x> Transacts<'x, P, C> for F
+where
+    F: Fn(P, &'x mut C) -> Fut,
+    Fut: Future<Output: HandlerReturn> + Send + 'x,
+{
+    type Running = Fut;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F, P, C> Handler<P, Plain<InTransaction<C>>> for F
+where
+    F: for<'x> Transacts<'x, P, C> + Send + Sync + 'static,
+    P: Send + 'static,
+    C: Send + 'static,
+{
+    fn needs(&self, needs: &mut Needs) {
+        needs.connection::<C>();
+    }
+
+    fn call<'d>(&'d self, payload: P, mut call: Call<'d>) -> BoxFuture<'d, HandlerResult> {
+        Box::pin(async move {
+            let running = self(payload, call.connection::<C>()?);
+            running.await.into_result()
+        })
+    }
+}
+
 /// A handler without the parameter that tells implementations apart.
 pub(super) struct Bound<H, M>(H, PhantomData<fn() -> M>);
 

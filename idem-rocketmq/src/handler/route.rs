@@ -32,6 +32,7 @@ pub struct Route {
     shared_scope: bool,
     is_orderly: bool,
     is_broadcast: bool,
+    is_transactional: bool,
     settings: Settings,
     max_batch: Option<usize>,
     handler: Arc<dyn ErasedHandler>,
@@ -48,6 +49,7 @@ impl Route {
             shared_scope: false,
             is_orderly: false,
             is_broadcast: false,
+            is_transactional: false,
             settings: Settings::new(),
             max_batch: None,
             handler,
@@ -153,6 +155,20 @@ impl Route {
     pub fn broadcast(mut self) -> Self {
         self.is_broadcast = true;
         self
+    }
+
+    /// The handler works in a transaction of the store's database that commits together with the message's record, and
+    /// takes its connection as `&mut`: what it does there happens once for each key, and not at all where it fails.
+    ///
+    /// The consumer's store must be in that database: a `PostgresStore`, `MySqlStore` or `SqliteStore`, or one of yours with
+    /// [`Store::transactions`](crate::Store::transactions). See [`guide::transactions`](crate::guide::transactions).
+    pub fn transactional(mut self) -> Self {
+        self.is_transactional = true;
+        self
+    }
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.is_transactional
     }
 
     /// How the handler's group consumes; none where two ways were said.

@@ -51,6 +51,7 @@ async fn run(route: &Route, delivery: Delivery, states: States) -> HandlerResult
         states: Arc::new(states),
         lease: Lease::detached(),
         attempt: Attempt::new(2, 16),
+        transaction: None,
     };
     route.handler().prepare(&delivery).unwrap().run.call(context).await
 }

@@ -82,7 +82,7 @@ impl Dispatch {
             }
             topic.by_tag.extend(route.tag_set().iter().map(|tag| (tag.clone(), index)));
             handlers.push(Arc::new(Handler {
-                gate: engine.gate(route.name(), policy),
+                gate: gate(engine, &route, policy),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
                 pace: Pace::default(),
                 on_span: on_span.clone(),
@@ -119,6 +119,13 @@ impl Dispatch {
             }
         }
     }
+}
+
+/// That the store has transactions was checked before.
+fn gate(engine: &Engine, route: &Route, policy: idem_core::Policy) -> Gate {
+    let transactional =
+        route.is_transactional().then(|| engine.transactional_gate(route.name(), policy.clone()));
+    transactional.flatten().unwrap_or_else(|| engine.gate(route.name(), policy))
 }
 
 /// Who this consumer is, for its namespaces.

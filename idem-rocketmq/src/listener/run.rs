@@ -152,9 +152,11 @@ impl Start {
     async fn finish(self) {
         let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
         let begun = Instant::now();
+        let transaction = claimed.transaction();
         let work = |lease, attempt| {
             let span = handler.span(&delivery, attempt, hash);
-            run.call(CallContext { delivery: delivery.clone(), states, lease, attempt }).instrument(span)
+            let delivery = delivery.clone();
+            run.call(CallContext { delivery, states, lease, attempt, transaction }).instrument(span)
         };
         let finished = claimed.run(work).await;
         handler.meter.ran(begun.elapsed());

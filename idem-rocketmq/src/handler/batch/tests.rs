@@ -352,6 +352,7 @@ async fn a_message_whose_run_does_not_begin_is_not_in_the_batch() {
         states: Arc::default(),
         lease: Lease::detached(),
         attempt: Attempt::new(1, 1),
+        transaction: None,
     };
     let begun = futures_util::future::join(first.call(context("1")), third.call(context("3")));
     let (begun, ()) = futures_util::future::join(begun, async move { drop(second) }).await;
