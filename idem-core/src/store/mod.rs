@@ -8,8 +8,14 @@
 pub mod conformance;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod remote;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -24,8 +30,12 @@ use crate::record::{Fence, Record, RecordError, Token};
 
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use self::sql::Purge;
 
 /// The answers of a batch, one for each entry and in its order.
 ///
@@ -50,7 +60,7 @@ pub type Answers<T> = Result<Vec<Result<T, StoreError>>, StoreError>;
     note = "use `MemoryStore`, `RedisStore` or another store of idem, or implement `idem_core::Store` and run its conformance suite"
 )]
 pub trait Store: Send + Sync + 'static {
-    /// A short name for logs and metrics: `"memory"`, `"redis"`.
+    /// A short name for logs and metrics: `"memory"`, `"redis"`, `"postgres"`.
     fn name(&self) -> &'static str;
 
     /// Where the answers come from.
@@ -61,6 +71,12 @@ pub trait Store: Send + Sync + 'static {
     /// The most entries that one call should have.
     fn max_batch(&self) -> usize {
         1_000
+    }
+
+    /// How many connections the store has at most, and so how many calls it works on at once; `None` where that is no
+    /// limit. Calls beyond them wait.
+    fn connections(&self) -> Option<u32> {
+        None
     }
 
     /// Takes the lease of each key that is absent, released, or whose lease has run out.
