@@ -35,4 +35,6 @@ pub use store::MemoryStore;
 pub use store::PostgresStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
 pub use store::{Store, StoreError};

@@ -11,4 +11,6 @@ mod sentinel;
 mod server;
 mod single;
 mod sql_harness;
+mod sqlite;
+mod sqlite_harness;
 mod tls;

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::redis_harness::variable;
-use super::sql_harness::{Columns, LATE, unique_name};
+use super::sql_harness::{Columns, Row, hex, unique_name};
 
 pub(crate) fn url() -> String {
     variable("IDEM_TEST_POSTGRES_URL")
@@ -52,19 +52,19 @@ impl Postgres {
         self.builder().connect().await.expect("a connection")
     }
 
-    pub(crate) async fn raw(&self) -> PgConnection {
+    pub(crate) async fn session(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
     /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
     pub(crate) async fn execute(&self, sql: &str) {
         let sql = self.sql(sql);
-        self.raw().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+        self.session().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
     }
 
     /// The number that a query gives.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        sqlx::query_scalar(AssertSqlSafe(self.sql(sql))).fetch_one(&mut self.raw().await).await.unwrap()
+        sqlx::query_scalar(AssertSqlSafe(self.sql(sql))).fetch_one(&mut self.session().await).await.unwrap()
     }
 
     pub(crate) fn sql(&self, sql: &str) -> String {
@@ -84,41 +84,20 @@ impl Harness for Postgres {
 
     fn plant<'a>(&'a self, key: &'a RecordKey, bytes: &'a [u8]) -> BoxFuture<'a, bool> {
         Box::pin(async move {
-            let columns = Columns::of(bytes);
-            let insert = self.sql(
-                "INSERT INTO {table} (key, version, state, token, fence, attempts, lease_end, expires_at, reply) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            );
-            let insert = sqlx::query(AssertSqlSafe(insert))
-                .bind(key.to_bytes())
-                .bind(columns.version)
-                .bind(columns.state)
-                .bind(columns.token)
-                .bind(columns.fence)
-                .bind(columns.attempts)
-                .bind(columns.lease_end)
-                .bind(LATE)
-                .bind(columns.reply);
-            insert.execute(&mut self.raw().await).await.expect("a planted row");
+            self.execute(&Columns::of(bytes).insert(key, literal)).await;
             true
         })
     }
 
     fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
-            let select = self.sql(
-                "SELECT version::int8, state::int8, token, fence, attempts::int8, lease_end, reply FROM {table} \
-                 WHERE key = $1 AND fingerprint IS NULL AND expires_at = $2",
-            );
-            let row: Option<(i64, i64, Vec<u8>, i64, i64, i64, Option<Vec<u8>>)> =
-                sqlx::query_as(AssertSqlSafe(select))
-                    .bind(key.to_bytes())
-                    .bind(LATE)
-                    .fetch_optional(&mut Self::raw(self).await)
-                    .await
-                    .expect("a row");
-            let (version, state, token, fence, attempts, lease_end, reply) = row?;
-            Columns { version, state, token, fence, attempts, lease_end, reply }.bytes()
+            let select = AssertSqlSafe(self.sql(&Columns::select(key, literal, "::int8")));
+            let row: Option<Row> = sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
+            Columns::from(row?).bytes()
         })
     }
+}
+
+fn literal(bytes: &[u8]) -> String {
+    format!("'\\x{}'::bytea", hex(bytes))
 }

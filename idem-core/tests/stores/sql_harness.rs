@@ -11,23 +11,37 @@ pub(crate) fn unique_name() -> String {
     format!("idem_{:08x}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As the query gives them.
+pub(crate) type Row = (i64, i64, Vec<u8>, i64, i64, i64, Option<Vec<u8>>);
+
 /// What stands in a row, as a conformance rule plants it.
 ///
 /// The rules plant bytes. A record's bytes become its columns. What is no record of this version becomes a row with the
 /// bytes' own version and state, as far as they have one, and keeps all of them in the reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Columns {
-    pub(crate) version: i64,
-    pub(crate) state: i64,
-    pub(crate) token: Vec<u8>,
-    pub(crate) fence: i64,
-    pub(crate) attempts: i64,
-    pub(crate) lease_end: i64,
-    pub(crate) reply: Option<Vec<u8>>,
+    version: i64,
+    state: i64,
+    token: Vec<u8>,
+    fence: i64,
+    attempts: i64,
+    lease_end: i64,
+    reply: Option<Vec<u8>>,
 }
 
 /// When a planted record expires: not before every test is over.
 pub(crate) const LATE: i64 = i64::MAX / 2;
+
+impl From<Row> for Columns {
+    fn from((version, state, token, fence, attempts, lease_end, reply): Row) -> Self {
+        Self { version, state, token, fence, attempts, lease_end, reply }
+    }
+}
 
 impl Columns {
     pub(crate) fn of(bytes: &[u8]) -> Self {
@@ -62,6 +76,26 @@ impl Columns {
             lease_end: 0,
             reply: Some(bytes.to_vec()),
         }
+    }
+
+    /// The statement that plants them; `literal` writes bytes as the database's SQL has them.
+    pub(crate) fn insert(&self, key: &RecordKey, literal: fn(&[u8]) -> String) -> String {
+        let reply = self.reply.as_deref().map_or_else(|| "NULL".to_owned(), literal);
+        let Self { version, state, fence, attempts, lease_end, .. } = self;
+        let (key, token) = (literal(&key.to_bytes()), literal(&self.token));
+        format!(
+            "INSERT INTO {{table}} (key, version, state, token, fence, attempts, lease_end, expires_at, reply) \
+             VALUES ({key}, {version}, {state}, {token}, {fence}, {attempts}, {lease_end}, {LATE}, {reply})"
+        )
+    }
+
+    /// The query for them; `integer` is what makes a long integer of a column.
+    pub(crate) fn select(key: &RecordKey, literal: fn(&[u8]) -> String, integer: &str) -> String {
+        let key = literal(&key.to_bytes());
+        format!(
+            "SELECT version{integer}, state{integer}, token, fence, attempts{integer}, lease_end, reply FROM {{table}} \
+             WHERE key = {key} AND fingerprint IS NULL AND expires_at = {LATE}"
+        )
     }
 
     /// The bytes that were planted, unless somebody has changed the row.

@@ -23,6 +23,8 @@ pub(in crate::store) struct Settings {
     pub(in crate::store) connections: u32,
     pub(in crate::store) response_timeout: Duration,
     pub(in crate::store) purge: Purge,
+    /// Whether `open` creates tables that are missing.
+    pub(in crate::store) creates_tables: bool,
 }
 
 impl Settings {
@@ -32,6 +34,7 @@ impl Settings {
             connections: DEFAULT_CONNECTIONS,
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             purge: Purge::default(),
+            creates_tables: false,
         }
     }
 
@@ -45,7 +48,7 @@ impl Settings {
         on_runtime(async move {
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
-            schema::check(&link, &self.names).await?;
+            schema::check(&link, &self.names, self.creates_tables).await?;
             let core = Arc::new(Core { link, names: self.names });
             purge::start(&core, self.purge);
             Ok(core)

@@ -28,6 +28,8 @@ pub(in crate::store) enum Meaning {
     Schema,
     /// There is no room on the server's disk.
     Full,
+    /// The file cannot be opened, or is no database.
+    File,
     /// A certificate is not trusted, or the server speaks no TLS.
     Tls,
     /// URL or settings are not valid.
@@ -59,6 +61,7 @@ pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error, at: &str) ->
         | Meaning::Database
         | Meaning::Rights
         | Meaning::Schema
+        | Meaning::File
         | Meaning::Tls
         | Meaning::Settings => StoreError::config(text),
     };
@@ -70,12 +73,13 @@ fn text(meaning: Meaning) -> &'static str {
         Meaning::Broken => "is out of reach",
         Meaning::Conflict => "rolled idem's statement back for another one's sake, again and again",
         Meaning::Passing => "cannot answer just now",
-        Meaning::ReadOnly => "is read-only: idem needs the server that takes writes",
+        Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
         Meaning::Login => "does not let idem in: check user and password, and from where the server lets the user in",
         Meaning::Database => "has no database of that name: create it, or correct the URL",
         Meaning::Rights => "does not let this user work with idem's tables: grant SELECT, INSERT, UPDATE and DELETE on them",
         Meaning::Schema => "does not have idem's tables as this version needs them: run the migrations",
         Meaning::Full => "has no room for another record: give it more, or shorten the retention",
+        Meaning::File => "cannot be opened: its directory must exist and be writable, and the file be a database of SQLite",
         Meaning::Tls => "did not agree on TLS with idem: check the URL's TLS mode, the server's certificate and `root_certificates`",
         Meaning::Settings => "cannot be connected to: the URL or the settings are not valid",
         Meaning::Statement => "refused idem's statement",

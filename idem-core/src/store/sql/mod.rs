@@ -12,11 +12,12 @@ mod link;
 mod names;
 mod purge;
 mod schema;
+mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::batch::Entry;
+pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
 pub(super) use self::errors::Meaning;
@@ -24,7 +25,7 @@ pub(super) use self::found::{Found, Standing};
 pub(super) use self::link::Source;
 pub(super) use self::names::Names;
 pub use self::purge::Purge;
-use self::batch::Request;
+pub(super) use self::shape::Shapes;
 use self::link::{Link, Work};
 use super::remote::on_runtime;
 use super::{Answers, StoreError};

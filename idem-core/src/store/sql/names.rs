@@ -57,6 +57,16 @@ impl Names {
         AssertSqlSafe(self.text(template)).into_sql_str()
     }
 
+    /// The second table, without quotes and schema.
+    pub(in crate::store) fn bare_meta(&self) -> String {
+        format!("{}{SUFFIX}", self.table)
+    }
+
+    /// The schema, where one is set.
+    pub(in crate::store) fn schema(&self) -> Option<&str> {
+        self.schema.as_deref()
+    }
+
     fn qualified(&self, suffix: &str) -> String {
         let quote = self.quote;
         let schema = self.schema.as_ref().map(|schema| format!("{quote}{schema}{quote}.")).unwrap_or_default();

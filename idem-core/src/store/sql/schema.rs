@@ -8,12 +8,16 @@ use crate::store::StoreError;
 /// How long migrations may take, as they may have to wait for another member's.
 const MIGRATE: std::time::Duration = std::time::Duration::from_mins(10);
 
-/// Refuses a schema that the statements are not for.
-pub(super) async fn check<D: Dialect>(link: &Link<D>, names: &Names) -> Result<(), StoreError> {
-    let found = link.call(&Version).await?;
-    if found == Some(D::SCHEMA) {
-        return Ok(());
+/// Refuses a schema that the statements are not for. One that is missing is made where `creates` says so.
+pub(super) async fn check<D: Dialect>(link: &Link<D>, names: &Names, creates: bool) -> Result<(), StoreError> {
+    match link.call(&Version).await? {
+        Some(version) if version == D::SCHEMA => Ok(()),
+        None if creates => migrate(link).await,
+        found => Err(unfit(link, names, found)),
     }
+}
+
+fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> StoreError {
     let (at, table) = (&link.name, names.shown());
     let problem = match found {
         None => format!("{} at {at} has no table `{table}` of idem's", D::TITLE),
@@ -32,7 +36,7 @@ pub(super) async fn check<D: Dialect>(link: &Link<D>, names: &Names) -> Result<(
             D::NAME
         )
     };
-    Err(StoreError::config(format!("{problem}: {remedy}")))
+    StoreError::config(format!("{problem}: {remedy}"))
 }
 
 struct Version;
