@@ -31,6 +31,10 @@ pub use policy::{
 pub use record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
 #[cfg(feature = "memory")]
 pub use store::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
 pub use store::{Store, StoreError};

@@ -8,9 +8,17 @@
 pub mod conformance;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod transaction;
+#[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod remote;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -25,9 +33,15 @@ use crate::record::{Fence, Record, RecordError, Token};
 
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::transaction::{ConnectionType, Transaction, Transactions};
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use self::sql::Purge;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
 
 /// The answers of a batch, one for each entry and in its order.
 ///
@@ -52,7 +66,7 @@ pub type Answers<T> = Result<Vec<Result<T, StoreError>>, StoreError>;
     note = "use `MemoryStore`, `RedisStore` or another store of idem, or implement `idem_core::Store` and run its conformance suite"
 )]
 pub trait Store: Send + Sync + 'static {
-    /// A short name for logs and metrics: `"memory"`, `"redis"`.
+    /// A short name for logs and metrics: `"memory"`, `"redis"`, `"postgres"`.
     fn name(&self) -> &'static str;
 
     /// Where the answers come from.
@@ -67,6 +81,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The transactions in which handlers can work beside their records, where the store has them.
     fn transactions(&self) -> Option<Arc<dyn Transactions>> {
+        None
+    }
+
+    /// How many connections the store has at most, and so how many calls it works on at once; `None` where that is no
+    /// limit. Calls beyond them wait.
+    fn connections(&self) -> Option<u32> {
         None
     }
 

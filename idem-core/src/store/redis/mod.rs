@@ -13,7 +13,6 @@ mod slot_map;
 mod target;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +23,13 @@ use self::errors::store_error;
 use self::route::Route;
 use self::script::{Batch, Script, Terms};
 use self::target::Topology;
+use super::remote::on_runtime;
 use super::{
     Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
     StoreError,
 };
 use crate::key::RecordKey;
 use crate::record::{RECORD_VERSION, Record, State};
-use crate::runtime;
 
 #[doc = include_str!("redis.md")]
 #[derive(Clone)]
@@ -111,18 +110,6 @@ impl RedisStore {
             Ok(answers.into_iter().map(answer).collect())
         })
     }
-}
-
-/// Runs a call where the connection lives: the caller's runtime may end, pause its clock, or have none.
-async fn on_runtime<T: Send + 'static>(
-    call: impl Future<Output = T> + Send + 'static,
-) -> Result<T, StoreError> {
-    let own = runtime::handle();
-    if tokio::runtime::Handle::try_current().is_ok_and(|current| current.id() == own.id()) {
-        return Ok(call.await);
-    }
-    let ended = own.spawn(call).await;
-    ended.map_err(|error| StoreError::unavailable("a call to Redis was cut off").with_source(error))
 }
 
 impl fmt::Debug for RedisStore {

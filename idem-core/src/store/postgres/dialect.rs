@@ -1,0 +1,216 @@
+//! PostgreSQL's statements.
+
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr, query, query_as, query_scalar};
+
+use super::{check, errors};
+use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros};
+use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
+
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+/// What all migrations of one database wait for: any number will do, if nobody else takes it.
+const LOCK: i64 = 0x6964_656d_7363_6865;
+
+/// The statements, with the tables' names in them. None depends on a batch's size, so that each is prepared once for a
+/// connection.
+pub(super) struct Postgres {
+    names: Names,
+    statement_timeout: String,
+    claim: SqlStr,
+    renew: SqlStr,
+    complete: SqlStr,
+    release: SqlStr,
+    finish: SqlStr,
+    read: SqlStr,
+    remove: SqlStr,
+    lead: SqlStr,
+    purge: SqlStr,
+}
+
+impl Postgres {
+    pub(super) fn new(names: &Names, response_timeout: std::time::Duration) -> Self {
+        Self {
+            names: names.clone(),
+            statement_timeout: response_timeout.as_millis().to_string(),
+            claim: names.statement(include_str!("sql/claim.sql")),
+            renew: names.statement(include_str!("sql/renew.sql")),
+            complete: names.statement(include_str!("sql/complete.sql")),
+            release: names.statement(include_str!("sql/release.sql")),
+            finish: names.statement(include_str!("sql/finish.sql")),
+            read: names.statement(include_str!("sql/read.sql")),
+            remove: names.statement(include_str!("sql/remove.sql")),
+            lead: names.statement(include_str!("sql/lead.sql")),
+            purge: names.statement(include_str!("sql/purge.sql")),
+        }
+    }
+
+    /// All migrations, as one script.
+    pub(super) fn migrations(names: &Names) -> String {
+        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
+    }
+}
+
+/// A column of a batch.
+fn column<'a, R, T>(batch: &'a [Entry<R>], value: impl Fn(&'a Entry<R>) -> T) -> Vec<T> {
+    batch.iter().map(value).collect()
+}
+
+fn keys<R>(batch: &[Entry<R>]) -> Vec<&[u8]> {
+    column(batch, |entry| entry.key.as_slice())
+}
+
+impl Dialect for Postgres {
+    type Db = sqlx::Postgres;
+    const NAME: &'static str = "postgres";
+    const TITLE: &'static str = "PostgreSQL";
+    const SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+    /// The plans are made once and fit tables of every size, also one that was empty when the connection began; and a
+    /// statement for which nobody waits any more ends.
+    async fn prepare(&self, on: &mut PgConnection) -> sqlx::Result<()> {
+        let settings = format!(
+            "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+             SET enable_mergejoin = off; SET statement_timeout = {}",
+            self.statement_timeout
+        );
+        on.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
+        Ok(())
+    }
+
+    async fn check(&self, on: &mut PgConnection, at: &str) -> sqlx::Result<Result<(), StoreError>> {
+        check::server(on, at).await
+    }
+
+    async fn claim(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+        query_as(self.claim.clone())
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()))
+            .bind(column(batch, |entry| micros(entry.request.lease)))
+            .bind(column(batch, |entry| micros(entry.request.retention)))
+            .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
+            .fetch_all(on)
+            .await
+    }
+
+    async fn renew(&self, on: &mut PgConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+        query_as(self.renew.clone())
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()))
+            .bind(column(batch, |entry| micros(entry.request.lease)))
+            .bind(column(batch, |entry| micros(entry.request.retention)))
+            .fetch_all(on)
+            .await
+    }
+
+    async fn complete(
+        &self,
+        on: &mut PgConnection,
+        batch: &[Entry<CompleteRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
+        query_as(self.complete.clone())
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()))
+            .bind(column(batch, |entry| micros(entry.request.retention)))
+            .bind(column(batch, |entry| i64::try_from(entry.request.fence.0).unwrap_or(i64::MAX)))
+            .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
+            .bind(column(batch, |entry| entry.request.reply.as_deref()))
+            .fetch_all(on)
+            .await
+    }
+
+    async fn release(
+        &self,
+        on: &mut PgConnection,
+        batch: &[Entry<ReleaseRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
+        let attempts = |entry: &Entry<ReleaseRequest>| match entry.request.attempts {
+            Attempts::Keep => 0_i64,
+            Attempts::Count => 1,
+            Attempts::Reset => -1,
+        };
+        query_as(self.release.clone())
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()))
+            .bind(column(batch, |entry| micros(entry.request.retention)))
+            .bind(column(batch, attempts))
+            .fetch_all(on)
+            .await
+    }
+
+    fn begin(&self, wait: Duration) -> Option<SqlStr> {
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", wait.as_millis());
+        Some(AssertSqlSafe(begin).into_sql_str())
+    }
+
+    async fn claimed(&self, on: &mut PgConnection) -> sqlx::Result<()> {
+        on.execute("SET LOCAL lock_timeout TO DEFAULT").await.map(drop)
+    }
+
+    async fn finish(
+        &self,
+        on: &mut PgConnection,
+        entry: &Entry<CompleteRequest>,
+        retention: i64,
+    ) -> sqlx::Result<u64> {
+        let finish = query(self.finish.clone())
+            .bind(&entry.key)
+            .bind(entry.request.token.to_bytes())
+            .bind(entry.request.reply.as_deref())
+            .bind(retention);
+        Ok(finish.execute(on).await?.rows_affected())
+    }
+
+    async fn read(&self, on: &mut PgConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
+        query_as(self.read.clone()).bind(key).fetch_optional(on).await
+    }
+
+    async fn remove(&self, on: &mut PgConnection, key: &[u8]) -> sqlx::Result<bool> {
+        Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
+    }
+
+    async fn schema(&self, on: &mut PgConnection) -> sqlx::Result<Option<i64>> {
+        let table: Option<String> = query_scalar("SELECT to_regclass($1)::text")
+            .bind(self.names.text(r#""idem_records_meta""#))
+            .fetch_one(&mut *on)
+            .await?;
+        if table.is_none() {
+            return Ok(None);
+        }
+        let version = self.names.statement(r#"SELECT value FROM "idem_records_meta" WHERE name = 'schema'"#);
+        query_scalar(version).fetch_optional(on).await
+    }
+
+    async fn migrate(&self, on: &mut PgConnection) -> sqlx::Result<()> {
+        let mut transaction = on.begin().await?;
+        query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
+        query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
+        let version = self.schema(&mut transaction).await?.unwrap_or(0);
+        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn lead(
+        &self,
+        on: &mut PgConnection,
+        holder: &[u8],
+        lease: i64,
+        position: Option<&[u8]>,
+    ) -> sqlx::Result<Option<Vec<u8>>> {
+        query_scalar(self.lead.clone()).bind(holder).bind(lease).bind(position).fetch_optional(on).await
+    }
+
+    async fn purge(&self, on: &mut PgConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
+        let (end, deleted): (_, i64) =
+            query_as(self.purge.clone()).bind(behind).bind(rows).fetch_one(on).await?;
+        Ok(Purged { end, deleted: u64::try_from(deleted).unwrap_or(0) })
+    }
+
+    fn meaning(error: &dyn DatabaseError) -> Meaning {
+        errors::meaning(error)
+    }
+}

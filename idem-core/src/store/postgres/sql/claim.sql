@@ -1,0 +1,37 @@
+-- Keys in order, so that two batches wait for each other and never both.
+WITH input AS (
+    SELECT *, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
+    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])
+        AS i (key, token, lease, retention, fingerprint)
+),
+claimed AS (
+    INSERT INTO "idem_records" AS r (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint)
+    SELECT key, 1, 1, token, now, 0, now + lease, now + lease + retention, fingerprint FROM input
+    -- The fence that would be inserted is the clock.
+    ON CONFLICT (key) DO UPDATE SET
+        version = excluded.version,
+        state = excluded.state,
+        token = excluded.token,
+        fence = CASE WHEN r.state = 1 AND r.token = excluded.token THEN r.fence
+                     ELSE greatest(r.fence + 1, excluded.fence) END,
+        attempts = CASE WHEN r.expires_at <= excluded.fence THEN 0 ELSE r.attempts END,
+        lease_end = excluded.lease_end,
+        expires_at = excluded.expires_at,
+        fingerprint = CASE WHEN r.state = 1 AND r.token = excluded.token THEN r.fingerprint
+                           ELSE excluded.fingerprint END,
+        reply = NULL
+    WHERE r.expires_at <= excluded.fence
+        OR r.version = 1 AND (
+            r.state = 1 AND (r.lease_end <= excluded.fence OR r.token = excluded.token)
+            OR r.state = 3 AND r.token <> excluded.token)
+    RETURNING key, token, fence, attempts
+)
+SELECT key, 1::bigint, 1::bigint, 1::bigint, token, fence, attempts::bigint,
+    0::bigint, 0::bigint, NULL::bytea, NULL::bytea
+FROM claimed
+UNION ALL
+SELECT r.key, 0, r.version, r.state, r.token, r.fence, r.attempts,
+    r.lease_end, i.now, r.fingerprint, r.reply
+FROM input i
+CROSS JOIN LATERAL (SELECT * FROM "idem_records" r WHERE r.key = i.key AND r.expires_at > i.now LIMIT 1) r
+WHERE i.key NOT IN (SELECT key FROM claimed)

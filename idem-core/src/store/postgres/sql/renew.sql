@@ -1,0 +1,17 @@
+WITH input AS (
+    SELECT *, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
+    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) AS i (key, token, lease, retention)
+),
+renewed AS (
+    UPDATE "idem_records" r
+    SET lease_end = i.now + i.lease, expires_at = i.now + i.lease + i.retention
+    FROM input i
+    WHERE r.key = i.key AND r.version = 1 AND r.state = 1 AND r.token = i.token AND r.expires_at > i.now
+    RETURNING r.key, r.token
+)
+SELECT key, 1::bigint, 1::bigint, 1::bigint, token FROM renewed
+UNION ALL
+SELECT r.key, 0, r.version, r.state, r.token
+FROM input i
+CROSS JOIN LATERAL (SELECT * FROM "idem_records" r WHERE r.key = i.key AND r.expires_at > i.now LIMIT 1) r
+WHERE i.key NOT IN (SELECT key FROM renewed)

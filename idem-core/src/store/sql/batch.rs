@@ -1,0 +1,172 @@
+//! Batches: sorted, without equal keys, and asked again where a key's answer is open.
+
+use std::collections::HashSet;
+
+use super::dialect::{Connection, Dialect, Reply};
+use super::found::{self, Found, Standing};
+use super::key;
+use super::link::{Link, Work};
+use crate::key::RecordKey;
+use crate::store::{
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError,
+};
+
+/// How often a key is asked again. Each time somebody else has changed it between a statement's first look at it and
+/// its write, so a few are many.
+const MOST_ROUNDS: usize = 20;
+
+/// One request of a batch, and the key that it is stored under.
+pub(in crate::store) struct Entry<R> {
+    pub(in crate::store) key: Vec<u8>,
+    pub(in crate::store) request: R,
+    /// Where its answer goes.
+    place: usize,
+}
+
+impl<R: Request> Entry<R> {
+    pub(in crate::store) fn new(request: R, place: usize) -> Self {
+        Self { key: key::stored(request.key()), request, place }
+    }
+}
+
+/// A request of one of the store's operations over batches.
+pub(in crate::store) trait Request: Clone + Send + Sync + 'static {
+    type Found: Send;
+    type Answer: Send + 'static;
+
+    fn key(&self) -> &RecordKey;
+    fn stored_key(found: &Self::Found) -> &[u8];
+    /// Sends the operation's statement.
+    fn send<D: Dialect>(
+        dialect: &D,
+        on: &mut Connection<D>,
+        batch: &[Entry<Self>],
+    ) -> impl Reply<Vec<Self::Found>>;
+    /// What the row means, or that there is none; `None` where the key must be asked again.
+    fn answer(&self, found: Option<Self::Found>) -> Option<Result<Self::Answer, StoreError>>;
+}
+
+macro_rules! requests {
+    ($($request:ty => $operation:ident: $found:ident as $standing:expr, $answer:ty;)*) => {$(
+        impl Request for $request {
+            type Found = $found;
+            type Answer = $answer;
+
+            fn key(&self) -> &RecordKey {
+                &self.key
+            }
+
+            fn stored_key(found: &$found) -> &[u8] {
+                let standing: fn(&$found) -> &Standing = $standing;
+                &standing(found).key
+            }
+
+            fn send<D: Dialect>(
+                dialect: &D,
+                on: &mut Connection<D>,
+                batch: &[Entry<Self>],
+            ) -> impl Reply<Vec<$found>> {
+                dialect.$operation(on, batch)
+            }
+
+            fn answer(&self, found: Option<$found>) -> Option<Result<$answer, StoreError>> {
+                found::$operation(self, found)
+            }
+        }
+    )*};
+}
+
+requests! {
+    ClaimRequest => claim: Found as |found| &found.standing, Claim;
+    RenewRequest => renew: Standing as |found| found, Answer;
+    CompleteRequest => complete: Standing as |found| found, Answer;
+    ReleaseRequest => release: Standing as |found| found, Answer;
+}
+
+/// Sends a batch. Of equal keys only the first is in the statement; the others follow, one after the other.
+pub(in crate::store) async fn run<D: Dialect, R: Request>(link: &Link<D>, batch: Vec<R>) -> Answers<R::Answer> {
+    let mut answers: Vec<_> = batch.iter().map(|_| None).collect();
+    let mut rest: Vec<_> =
+        batch.into_iter().enumerate().map(|(place, request)| Entry::new(request, place)).collect();
+    while !rest.is_empty() {
+        let (mut distinct, equal) = without_equal_keys(rest);
+        distinct.sort_unstable_by(|one, two| one.key.cmp(&two.key));
+        settle(link, distinct, &mut answers).await?;
+        rest = equal;
+    }
+    Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(restless::<D>()))).collect())
+}
+
+/// The first entry of each key, and the others.
+fn without_equal_keys<R>(entries: Vec<Entry<R>>) -> (Vec<Entry<R>>, Vec<Entry<R>>) {
+    let mut seen = HashSet::with_capacity(entries.len());
+    let first: Vec<bool> = entries.iter().map(|entry| seen.insert(entry.key.as_slice())).collect();
+    let mut first = first.into_iter();
+    entries.into_iter().partition(|_| first.next().unwrap_or(true))
+}
+
+/// Asks until each entry has its answer, or for long enough.
+async fn settle<D: Dialect, R: Request>(
+    link: &Link<D>,
+    mut open: Vec<Entry<R>>,
+    answers: &mut [Option<Result<R::Answer, StoreError>>],
+) -> Result<(), StoreError> {
+    for _ in 0..MOST_ROUNDS {
+        let mut rows = in_order(link.call(&Batch(&open)).await?, &open);
+        open = open
+            .into_iter()
+            .zip(rows.drain(..))
+            .filter_map(|(entry, found)| {
+                answers[entry.place] = entry.request.answer(found);
+                answers[entry.place].is_none().then_some(entry)
+            })
+            .collect();
+        if open.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The row of each entry.
+fn in_order<R: Request>(rows: Vec<R::Found>, entries: &[Entry<R>]) -> Vec<Option<R::Found>> {
+    let mut ordered: Vec<_> = entries.iter().map(|_| None).collect();
+    for row in rows {
+        let key = R::stored_key(&row);
+        if let Ok(place) = entries.binary_search_by(|entry| entry.key.as_slice().cmp(key)) {
+            ordered[place] = Some(row);
+        }
+    }
+    ordered
+}
+
+fn restless<D: Dialect>() -> StoreError {
+    StoreError::unavailable(format!("{} did not come to an answer: others change the key all the time", D::TITLE))
+}
+
+/// The statement of a batch.
+struct Batch<'a, R>(&'a [Entry<R>]);
+
+impl<D: Dialect, R: Request> Work<D> for Batch<'_, R> {
+    type Output = Vec<R::Found>;
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
+        R::send(dialect, on, self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_keys_follow_in_their_order() {
+        let entry = |(place, key): (usize, &u8)| Entry { key: vec![*key], request: (), place };
+        let entries = [1, 2, 1, 1, 3, 2].iter().enumerate().map(entry).collect();
+        let places = |entries: &[Entry<()>]| entries.iter().map(|entry| entry.place).collect::<Vec<_>>();
+        let (first, rest) = without_equal_keys(entries);
+        assert_eq!((places(&first), places(&rest)), (vec![0, 1, 4], vec![2, 3, 5]));
+        let (second, rest) = without_equal_keys(rest);
+        assert_eq!((places(&second), places(&rest)), (vec![2, 5], vec![3]));
+    }
+}

@@ -1,0 +1,125 @@
+//! The settings that the SQL stores share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dialect::{Connection, Dialect, Reply};
+use super::link::{Link, Source, Work};
+use super::names::Names;
+use super::purge::{self, Purge};
+use super::transactions::Handlers;
+use super::{Core, schema};
+use crate::store::StoreError;
+use crate::store::remote::on_runtime;
+
+/// As many as the engine's lanes have under way under load, mostly.
+const DEFAULT_CONNECTIONS: u32 = 8;
+/// What a database of some cores does side by side, without all of its connections being one consumer's.
+const DEFAULT_TRANSACTIONS: u32 = 16;
+const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Short enough for a start-up to say what is wrong.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Settings {
+    pub(in crate::store) names: Names,
+    pub(in crate::store) connections: u32,
+    /// How many transactions of handlers are open at one time.
+    pub(in crate::store) transactions: u32,
+    pub(in crate::store) response_timeout: Duration,
+    pub(in crate::store) purge: Purge,
+    /// Whether `open` creates tables that are missing.
+    pub(in crate::store) creates_tables: bool,
+}
+
+impl Settings {
+    pub(in crate::store) fn new(quote: char) -> Self {
+        Self {
+            names: Names::new(quote),
+            connections: DEFAULT_CONNECTIONS,
+            transactions: DEFAULT_TRANSACTIONS,
+            response_timeout: DEFAULT_RESPONSE_TIMEOUT,
+            purge: Purge::default(),
+            creates_tables: false,
+        }
+    }
+
+    /// Takes connections of a pool of so many: two are kept for the store's calls while handlers have the others.
+    pub(in crate::store) fn share(&mut self, pool: u32) {
+        self.connections = pool;
+        self.transactions = pool.saturating_sub(2).max(1);
+    }
+
+    /// Connects, and checks server and schema.
+    pub(in crate::store) async fn open<D: Dialect>(
+        self,
+        dialect: D,
+        source: Source<D>,
+        name: String,
+    ) -> Result<Arc<Core<D>>, StoreError> {
+        on_runtime(async move {
+            let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
+            link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
+            schema::check(&link, &self.names, self.creates_tables).await?;
+            let handlers = Handlers::new(self.transactions);
+            let core = Arc::new(Core { link, names: self.names, handlers });
+            purge::start(&core, self.purge);
+            Ok(core)
+        })
+        .await?
+    }
+
+    /// Connects, checks the server, and brings the schema up to date.
+    pub(in crate::store) async fn migrate<D: Dialect>(
+        self,
+        dialect: D,
+        source: Source<D>,
+        name: String,
+    ) -> Result<(), StoreError> {
+        on_runtime(async move {
+            let link = Link::new(dialect, name, source, 1, self.response_timeout);
+            link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
+            schema::migrate(&link).await
+        })
+        .await?
+    }
+}
+
+struct Check(String);
+
+impl<D: Dialect> Work<D> for Check {
+    type Output = Result<(), StoreError>;
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
+        dialect.check(on, &self.0)
+    }
+}
+
+/// The methods of a builder that has `settings`.
+macro_rules! builder_methods {
+    () => {
+        /// What the table of records is called: `idem_records` unless said otherwise. A second, small table has the
+        /// same name with `_meta` behind it.
+        ///
+        /// A name has ASCII letters, digits, `_` and `-`, 48 of them at most; others are an error at `connect`.
+        pub fn table(mut self, name: impl Into<String>) -> Self {
+            self.settings.names.set_table(name.into());
+            self
+        }
+
+        /// How long a call may take, a reconnection included: 5 s unless said otherwise. Then it fails as
+        /// unavailable, and what it did is unknown until it is repeated.
+        pub fn response_timeout(mut self, timeout: ::std::time::Duration) -> Self {
+            self.settings.response_timeout = timeout;
+            self
+        }
+
+        /// How expired records are deleted; [`Purge::off`](crate::store::Purge::off) for not at all.
+        pub fn purge(mut self, purge: $crate::store::Purge) -> Self {
+            self.settings.purge = purge;
+            self
+        }
+    };
+}
+
+pub(in crate::store) use builder_methods;

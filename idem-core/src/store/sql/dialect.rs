@@ -1,0 +1,105 @@
+//! What one database does in its own way.
+
+use std::future::Future;
+
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::{Database, SqlStr};
+
+use super::batch::Entry;
+use super::errors::Meaning;
+use super::found::{Found, Standing};
+use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
+
+/// A connection of a dialect's database.
+pub(in crate::store) type Connection<D> = <<D as Dialect>::Db as Database>::Connection;
+
+/// What a statement gives.
+pub(in crate::store) trait Reply<T>: Future<Output = sqlx::Result<T>> + Send {}
+
+impl<T, F: Future<Output = sqlx::Result<T>> + Send> Reply<T> for F {}
+
+/// The statements of one database. Each takes a connection, so that it can run in somebody's transaction too.
+///
+/// A batch is sorted by key and no key is twice in it. The rows come in any order; [`found`](super::found) says what
+/// they mean.
+pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
+    type Db: Database;
+    /// For logs and metrics.
+    const NAME: &'static str;
+    /// For people.
+    const TITLE: &'static str;
+    /// The version of the schema that the statements are for, which is the number of the last migration.
+    const SCHEMA: i64;
+
+    /// Prepares a fresh session of idem's own.
+    fn prepare(&self, on: &mut Connection<Self>) -> impl Reply<()>;
+
+    /// Whether the server is fit to be a store: its version, and that it can be written.
+    fn check(&self, on: &mut Connection<Self>, at: &str) -> impl Reply<Result<(), StoreError>>;
+
+    fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
+    fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
+    fn complete(&self, on: &mut Connection<Self>, batch: &[Entry<CompleteRequest>])
+    -> impl Reply<Vec<Standing>>;
+    fn release(&self, on: &mut Connection<Self>, batch: &[Entry<ReleaseRequest>]) -> impl Reply<Vec<Standing>>;
+
+    /// Prepares a connection of handlers, and undoes that where it goes back to a pool.
+    fn prepare_handlers(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
+    fn rest_handlers(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
+    /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
+    fn begin(&self, wait: Duration) -> Option<SqlStr>;
+    /// Lets the handler's statements wait for as long as they do elsewhere.
+    fn claimed(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
+    /// Completes the record that this transaction has claimed. How many records that were.
+    fn finish(
+        &self,
+        on: &mut Connection<Self>,
+        entry: &Entry<CompleteRequest>,
+        retention: i64,
+    ) -> impl Reply<u64>;
+
+    /// The record of a key, unless it has expired.
+    fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<Found>>;
+    /// Takes the record of a key out, unless it has expired or is not understood. Whether it was there.
+    fn remove(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<bool>;
+
+    /// The version of the schema; `None` where there is none.
+    fn schema(&self, on: &mut Connection<Self>) -> impl Reply<Option<i64>>;
+    /// Runs the migrations that are missing.
+    fn migrate(&self, on: &mut Connection<Self>) -> impl Reply<()>;
+
+    /// Becomes the purger, or stays it, until `lease` µs from now, and stores how far the purge has come where that is
+    /// given. How far it had come before; `None` where another member is the purger.
+    fn lead(
+        &self,
+        on: &mut Connection<Self>,
+        holder: &[u8],
+        lease: i64,
+        position: Option<&[u8]>,
+    ) -> impl Reply<Option<Vec<u8>>>;
+    /// Deletes what has expired among the next `rows` records behind a key.
+    fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<Purged>;
+
+    /// What an error of the server means.
+    fn meaning(error: &dyn DatabaseError) -> Meaning;
+}
+
+/// One range of a purge.
+#[derive(Debug)]
+pub(in crate::store) struct Purged {
+    /// Where the range ends; `None` where the table does.
+    pub(in crate::store) end: Option<Vec<u8>>,
+    /// How many records were deleted.
+    pub(in crate::store) deleted: u64,
+}

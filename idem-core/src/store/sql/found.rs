@@ -1,0 +1,189 @@
+//! What a statement says about a key, and what that means: the contract of [`Store`](crate::Store).
+//!
+//! The statements decide in one step; here their result is put into words. A row is either what the statement made
+//! or left, or comes from the database's snapshot of the moment before: then what looks as if the statement could have
+//! changed it was changed by somebody else meanwhile, and the key is asked again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+
+use crate::key::Fingerprint;
+use crate::record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
+use crate::store::{
+    Answer, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError,
+};
+
+/// How a state is stored; the SQL files have the same numbers.
+pub(in crate::store) const IN_PROGRESS: i64 = 1;
+pub(in crate::store) const COMPLETED: i64 = 2;
+pub(in crate::store) const RELEASED: i64 = 3;
+
+/// Where a key stands: the columns `key, done, version, state, token`.
+#[derive(Debug)]
+pub(in crate::store) struct Standing {
+    pub(in crate::store) key: Vec<u8>,
+    /// Whether this is what the statement made or left, and not what was there before.
+    done: bool,
+    version: i64,
+    state: i64,
+    token: Vec<u8>,
+}
+
+/// All of a record: the columns of [`Standing`], and behind them `fence, attempts, lease_end, now, fingerprint, reply`.
+#[derive(Debug)]
+pub(in crate::store) struct Found {
+    pub(in crate::store) standing: Standing,
+    fence: i64,
+    attempts: i64,
+    lease_end: i64,
+    now: i64,
+    fingerprint: Option<Vec<u8>>,
+    reply: Option<Vec<u8>>,
+}
+
+impl<'r, R: Row> FromRow<'r, R> for Standing
+where
+    usize: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            key: row.try_get(0)?,
+            done: row.try_get::<i64, _>(1)? != 0,
+            version: row.try_get(2)?,
+            state: row.try_get(3)?,
+            token: row.try_get(4)?,
+        })
+    }
+}
+
+impl<'r, R: Row> FromRow<'r, R> for Found
+where
+    usize: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self {
+            standing: Standing::from_row(row)?,
+            fence: row.try_get(5)?,
+            attempts: row.try_get(6)?,
+            lease_end: row.try_get(7)?,
+            now: row.try_get(8)?,
+            fingerprint: row.try_get(9)?,
+            reply: row.try_get(10)?,
+        })
+    }
+}
+
+impl Standing {
+    fn state(&self) -> Result<State, RecordError> {
+        match (self.version, self.state) {
+            (version, _) if version > i64::from(RECORD_VERSION) => {
+                Err(RecordError::NewerVersion(u8::try_from(version).unwrap_or(u8::MAX)))
+            }
+            (version, IN_PROGRESS) if version == i64::from(RECORD_VERSION) => Ok(State::InProgress),
+            (version, COMPLETED) if version == i64::from(RECORD_VERSION) => Ok(State::Completed),
+            (version, RELEASED) if version == i64::from(RECORD_VERSION) => Ok(State::Released),
+            _ => Err(RecordError::Foreign),
+        }
+    }
+
+    fn is_of(&self, token: Token) -> bool {
+        self.token == token.to_bytes()
+    }
+}
+
+impl Found {
+    /// The whole record.
+    pub(in crate::store) fn record(self) -> Result<Record, RecordError> {
+        Ok(Record {
+            state: self.standing.state()?,
+            token: Token::from_bytes(self.standing.token.as_slice().try_into().map_err(|_| RecordError::Foreign)?),
+            fence: self.fence()?,
+            attempts: u32::try_from(self.attempts).map_err(|_| RecordError::Foreign)?,
+            lease_end: micros(self.lease_end),
+            fingerprint: self.fingerprint()?,
+            reply: self.reply.map(Bytes::from),
+        })
+    }
+
+    fn fence(&self) -> Result<Fence, RecordError> {
+        u64::try_from(self.fence).map(Fence).map_err(|_| RecordError::Foreign)
+    }
+
+    fn fingerprint(&self) -> Result<Option<Fingerprint>, RecordError> {
+        let bytes = self.fingerprint.as_deref().map(<[u8; 16]>::try_from).transpose();
+        bytes.map(|bytes| bytes.map(Fingerprint::from_bytes)).map_err(|_| RecordError::Foreign)
+    }
+}
+
+fn micros(time: i64) -> Duration {
+    Duration::from_micros(u64::try_from(time).unwrap_or(0))
+}
+
+/// `None` where the key must be asked again.
+type Verdict<T> = Option<Result<T, StoreError>>;
+
+fn verdict<T>(verdict: Result<Option<T>, RecordError>) -> Verdict<T> {
+    verdict.map_err(StoreError::record).transpose()
+}
+
+/// The answer to a claim.
+pub(in crate::store) fn claim(request: &ClaimRequest, found: Option<Found>) -> Verdict<Claim> {
+    verdict(try_claim(request, found?))
+}
+
+fn try_claim(request: &ClaimRequest, found: Found) -> Result<Option<Claim>, RecordError> {
+    let own = found.standing.is_of(request.token);
+    let remaining = micros(found.lease_end.saturating_sub(found.now));
+    let claim = match found.standing.state()? {
+        State::Completed => {
+            Claim::Completed { fingerprint: found.fingerprint()?, reply: found.reply.map(Bytes::from) }
+        }
+        State::InProgress if own && found.standing.done => {
+            let attempts = u32::try_from(found.attempts).map_err(|_| RecordError::Foreign)?;
+            Claim::Claimed { fence: found.fence()?, attempt: attempts.saturating_add(1) }
+        }
+        State::InProgress if !own && !remaining.is_zero() => {
+            Claim::InProgress { remaining, fingerprint: found.fingerprint()? }
+        }
+        State::Released if own => {
+            Claim::InProgress { remaining: Duration::ZERO, fingerprint: found.fingerprint()? }
+        }
+        State::InProgress | State::Released => return Ok(None),
+    };
+    Ok(Some(claim))
+}
+
+/// The answer to a renewal.
+pub(in crate::store) fn renew(request: &RenewRequest, found: Option<Standing>) -> Verdict<Answer> {
+    let Some(found) = found else { return Some(Ok(Answer::Lost)) };
+    verdict(found.state().map(|state| match state {
+        State::InProgress if found.is_of(request.token) => found.done.then_some(Answer::Done),
+        _ => Some(Answer::Lost),
+    }))
+}
+
+/// The answer to a completion. Where no record was found, somebody else's was there for a moment.
+pub(in crate::store) fn complete(request: &CompleteRequest, found: Option<Standing>) -> Verdict<Answer> {
+    let found = found?;
+    verdict(found.state().map(|state| match (state, found.is_of(request.token)) {
+        (State::Completed, true) => Some(Answer::Done),
+        (State::InProgress, true) => None,
+        _ => Some(Answer::Lost),
+    }))
+}
+
+/// The answer to a release.
+pub(in crate::store) fn release(request: &ReleaseRequest, found: Option<Standing>) -> Verdict<Answer> {
+    let Some(found) = found else { return Some(Ok(Answer::Lost)) };
+    verdict(found.state().map(|state| match (state, found.is_of(request.token)) {
+        (State::Released, true) => Some(Answer::Done),
+        (State::InProgress, true) => None,
+        _ => Some(Answer::Lost),
+    }))
+}

@@ -1,0 +1,160 @@
+//! What the SQL stores share: all but their statements.
+//!
+//! A [`Dialect`] has the statements of one database; its folder stands beside this one.
+
+mod batch;
+mod builder;
+mod dialect;
+mod errors;
+mod found;
+mod key;
+mod link;
+mod names;
+mod purge;
+mod schema;
+mod shape;
+mod transactions;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use self::batch::{Entry, Request};
+pub(super) use self::builder::{Settings, builder_methods};
+pub(super) use self::dialect::{Connection, Dialect, Purged};
+pub(super) use self::errors::Meaning;
+pub(super) use self::found::{Found, Standing};
+pub(super) use self::link::Source;
+pub(super) use self::names::Names;
+pub use self::purge::Purge;
+pub(super) use self::shape::Shapes;
+pub(super) use self::transactions::SqlTransactions;
+use self::transactions::Handlers;
+use self::link::{Link, Work};
+use super::remote::on_runtime;
+use super::{Answers, StoreError};
+use crate::key::RecordKey;
+use crate::record::Record;
+
+/// What is behind a SQL store's public type.
+pub(super) struct Core<D: Dialect> {
+    link: Link<D>,
+    names: Names,
+    handlers: Handlers<D>,
+}
+
+impl<D: Dialect> Core<D> {
+    pub(super) fn connections(&self) -> u32 {
+        self.link.connections()
+    }
+
+    /// For `Debug`: where the database is, and the table's name.
+    pub(super) fn shown(&self) -> (&str, String) {
+        (&self.link.name, self.names.shown())
+    }
+
+    pub(super) async fn batch<R: Request>(self: &Arc<Self>, batch: &[R]) -> Answers<R::Answer> {
+        let (core, batch) = (Arc::clone(self), batch.to_vec());
+        on_runtime(async move { batch::run(&core.link, batch).await }).await?
+    }
+
+    pub(super) async fn read(self: &Arc<Self>, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        let (core, key) = (Arc::clone(self), Read(key::stored(key)));
+        let found = on_runtime(async move { core.link.call(&key).await }).await??;
+        found.map(Found::record).transpose().map_err(StoreError::record)
+    }
+
+    pub(super) async fn remove(self: &Arc<Self>, key: &RecordKey) -> Result<bool, StoreError> {
+        let (core, stored) = (Arc::clone(self), Remove(key::stored(key)));
+        let removed = on_runtime(async move { core.link.call(&stored).await }).await??;
+        if !removed {
+            // What is there still is not understood.
+            self.read(key).await?;
+        }
+        Ok(removed)
+    }
+}
+
+/// A duration as the statements have it, bounded so that sums of a few do not overflow.
+pub(super) fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 8)
+}
+
+struct Read(Vec<u8>);
+
+impl<D: Dialect> Work<D> for Read {
+    type Output = Option<Found>;
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<Self::Output> {
+        dialect.read(on, &self.0)
+    }
+}
+
+struct Remove(Vec<u8>);
+
+impl<D: Dialect> Work<D> for Remove {
+    type Output = bool;
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<Self::Output> {
+        dialect.remove(on, &self.0)
+    }
+}
+
+/// The public type of a dialect's store, as it is a [`Store`](super::Store).
+macro_rules! sql_store {
+    ($store:ident, $dialect:ident) => {
+        impl ::std::fmt::Debug for $store {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                let (at, table) = self.0.shown();
+                f.debug_struct(stringify!($store)).field("at", &at).field("table", &table).finish_non_exhaustive()
+            }
+        }
+
+        impl $crate::store::Store for $store {
+            fn name(&self) -> &'static str {
+                <$dialect as $crate::store::sql::Dialect>::NAME
+            }
+
+            fn connections(&self) -> Option<u32> {
+                Some(self.0.connections())
+            }
+
+            fn transactions(&self) -> Option<::std::sync::Arc<dyn $crate::store::Transactions>> {
+                Some(::std::sync::Arc::new($crate::store::sql::SqlTransactions(self.0.clone())))
+            }
+
+            $crate::store::sql::batches! {
+                claim(ClaimRequest) -> Claim;
+                renew(RenewRequest) -> Answer;
+                complete(CompleteRequest) -> Answer;
+                release(ReleaseRequest) -> Answer;
+            }
+
+            fn read<'a>(
+                &'a self,
+                key: &'a $crate::RecordKey,
+            ) -> ::futures_util::future::BoxFuture<'a, Result<Option<$crate::Record>, $crate::StoreError>> {
+                Box::pin(self.0.read(key))
+            }
+
+            fn remove<'a>(
+                &'a self,
+                key: &'a $crate::RecordKey,
+            ) -> ::futures_util::future::BoxFuture<'a, Result<bool, $crate::StoreError>> {
+                Box::pin(self.0.remove(key))
+            }
+        }
+    };
+}
+
+macro_rules! batches {
+    ($($operation:ident($request:ident) -> $answer:ident;)*) => {$(
+        fn $operation<'a>(
+            &'a self,
+            batch: &'a [$crate::store::$request],
+        ) -> ::futures_util::future::BoxFuture<'a, $crate::store::Answers<$crate::store::$answer>> {
+            Box::pin(self.0.batch(batch))
+        }
+    )*};
+}
+
+pub(super) use {batches, sql_store};

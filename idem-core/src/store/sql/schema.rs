@@ -1,0 +1,65 @@
+//! The schema's version: found, compared, brought up to date.
+
+use super::dialect::{Connection, Dialect, Reply};
+use super::link::{Link, Work};
+use super::names::Names;
+use crate::store::StoreError;
+
+/// How long migrations may take, as they may have to wait for another member's.
+const MIGRATE: std::time::Duration = std::time::Duration::from_mins(10);
+
+/// Refuses a schema that the statements are not for. One that is missing is made where `creates` says so.
+pub(super) async fn check<D: Dialect>(link: &Link<D>, names: &Names, creates: bool) -> Result<(), StoreError> {
+    match link.call(&Version).await? {
+        Some(version) if version == D::SCHEMA => Ok(()),
+        None if creates => migrate(link).await,
+        found => Err(unfit(link, names, found)),
+    }
+}
+
+fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> StoreError {
+    let (at, table) = (&link.name, names.shown());
+    let problem = match found {
+        None => format!("{} at {at} has no table `{table}` of idem's", D::TITLE),
+        Some(version) => format!(
+            "the tables `{table}` in {} at {at} have version {version}, and this version of idem needs {}",
+            D::TITLE,
+            D::SCHEMA
+        ),
+    };
+    let remedy = if found > Some(D::SCHEMA) {
+        "upgrade this process, which is older than the one that migrated the tables".to_owned()
+    } else {
+        format!(
+            "run `.migrate().await` of the store's builder once, as a user that may create tables, or the SQL that \
+             `.migrations()` gives (the files in idem-core/src/store/{}/migrations)",
+            D::NAME
+        )
+    };
+    StoreError::config(format!("{problem}: {remedy}"))
+}
+
+struct Version;
+
+impl<D: Dialect> Work<D> for Version {
+    type Output = Option<i64>;
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
+        dialect.schema(on)
+    }
+}
+
+/// Runs what is missing.
+pub(super) async fn migrate<D: Dialect>(link: &Link<D>) -> Result<(), StoreError> {
+    link.call_within(MIGRATE, &Migrate).await
+}
+
+struct Migrate;
+
+impl<D: Dialect> Work<D> for Migrate {
+    type Output = ();
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<()> {
+        dialect.migrate(on)
+    }
+}

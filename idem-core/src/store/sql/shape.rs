@@ -1,0 +1,75 @@
+//! Statements over as many rows as a batch has, for databases that take no arrays.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+use super::names::Names;
+
+/// 1, 2, 4, .. 1024 rows.
+const SHAPES: usize = 11;
+
+/// One statement in a few sizes, each of which is prepared once for a connection.
+///
+/// A batch takes the next larger size, and its last entry fills what is left: every operation of a store can be repeated
+/// with the same token.
+pub(in crate::store) struct Shapes {
+    template: String,
+    texts: [OnceLock<SqlStr>; SHAPES],
+}
+
+impl Shapes {
+    /// Of a statement of the SQL files: it is written for one row, which is all the parentheses that hold nothing but
+    /// parameters.
+    pub(in crate::store) fn new(names: &Names, template: &str) -> Self {
+        Self { template: names.text(template), texts: Default::default() }
+    }
+
+    /// The statement for so many entries, and each of them with the fill behind.
+    pub(in crate::store) fn fit<'a, T>(&self, batch: &'a [T]) -> (SqlStr, impl Iterator<Item = &'a T> + use<'a, T>) {
+        let size = batch.len().max(1).next_power_of_two();
+        let text = || AssertSqlSafe(rows(&self.template, size)).into_sql_str();
+        let place = size.trailing_zeros() as usize;
+        let statement = self.texts.get(place).map_or_else(text, |kept| kept.get_or_init(text).clone());
+        (statement, batch.iter().chain(batch.last().into_iter().cycle()).take(size))
+    }
+}
+
+fn rows(template: &str, count: usize) -> String {
+    let Some((before, row, after)) = split(template) else { return template.to_owned() };
+    let mut text = String::with_capacity(template.len() + count * (row.len() + 2));
+    text.push_str(before);
+    for index in 0..count {
+        let separator = if index == 0 { "" } else { ", " };
+        write!(text, "{separator}{row}").expect("writing to a String cannot fail");
+    }
+    text.push_str(after);
+    text
+}
+
+/// What is before a row of parameters, the row, and what is behind.
+fn split(template: &str) -> Option<(&str, &str, &str)> {
+    let start = template.find("(?")?;
+    let end = start + template[start..].find(')')? + 1;
+    Some((&template[..start], &template[start..end], &template[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_takes_the_next_larger_size_and_its_last_entry_fills_it() {
+        let shapes = Shapes::new(&Names::new('"'), "SELECT ? FROM (VALUES (?, ?)) LIMIT 1");
+        let fit = |batch: &[u8]| {
+            let (statement, entries) = shapes.fit(batch);
+            (statement.as_str().to_owned(), entries.copied().collect::<Vec<_>>())
+        };
+        assert_eq!(fit(&[1]), ("SELECT ? FROM (VALUES (?, ?)) LIMIT 1".to_owned(), vec![1]));
+        let four = "SELECT ? FROM (VALUES (?, ?), (?, ?), (?, ?), (?, ?)) LIMIT 1";
+        assert_eq!(fit(&[1, 2, 3]), (four.to_owned(), vec![1, 2, 3, 3]));
+        assert_eq!(fit(&[1, 2, 3, 4]).1, [1, 2, 3, 4]);
+        assert_eq!(fit(&[0; 2_000]).1.len(), 2_048);
+    }
+}

@@ -1,0 +1,262 @@
+//! Transactions in which handlers work beside their records.
+//!
+//! Their connections are apart from those of the store's calls, so that a long handler keeps no lease from being renewed,
+//! and that they have none of the settings that suit idem's statements alone.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use sqlx::pool::PoolConnection;
+use sqlx::Database;
+use sqlx_core::transaction::TransactionManager;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::batch::{Entry, Request};
+use super::dialect::{Connection, Dialect};
+use super::errors::{Meaning, meaning, store_error, timed_out};
+use super::link::Source;
+use super::{Core, micros};
+use crate::runtime;
+use crate::store::remote::on_runtime;
+use crate::store::{
+    Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, StoreError, Transaction, Transactions,
+};
+
+/// How often a beginning is tried on another connection.
+const MOST_BROKEN: u32 = 2;
+/// How often a key is asked again that somebody else changes in between.
+const MOST_ROUNDS: usize = 20;
+
+type Manager<D> = <<D as Dialect>::Db as Database>::TransactionManager;
+
+/// The connections of handlers.
+pub(in crate::store) struct Handlers<D: Dialect> {
+    permits: Arc<Semaphore>,
+    most: usize,
+    idle: Mutex<Vec<Connection<D>>>,
+}
+
+impl<D: Dialect> Handlers<D> {
+    pub(in crate::store) fn new(most: u32) -> Self {
+        let most = most.max(1) as usize;
+        Self { permits: Arc::new(Semaphore::new(most)), most, idle: Mutex::default() }
+    }
+}
+
+/// The transactions of a SQL store.
+pub(in crate::store) struct SqlTransactions<D: Dialect>(pub(in crate::store) Arc<Core<D>>);
+
+impl<D: Dialect> Transactions for SqlTransactions<D> {
+    fn connection(&self) -> ConnectionType {
+        ConnectionType::of::<Connection<D>>()
+    }
+
+    fn max_open(&self) -> usize {
+        self.0.handlers.most
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
+        let core = self.0.clone();
+        Box::pin(async move {
+            let open = on_runtime(async move { Open::begin(core).await }).await??;
+            Ok(Box::new(open) as Box<dyn Transaction>)
+        })
+    }
+
+    fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
+        error.downcast_ref::<sqlx::Error>().is_some_and(|error| meaning::<D>(error) == Meaning::Conflict)
+    }
+}
+
+/// An open transaction. Where it is dropped, its connection is closed, and the database rolls it back.
+struct Open<D: Dialect> {
+    core: Arc<Core<D>>,
+    connection: Held<D>,
+    _permit: OwnedSemaphorePermit,
+}
+
+enum Held<D: Dialect> {
+    Own(Connection<D>),
+    Pooled(Pooled<D>),
+}
+
+/// A connection of the user's pool, to be closed unless its transaction ends in order.
+struct Pooled<D: Dialect>(Option<PoolConnection<D::Db>>);
+
+impl<D: Dialect> Drop for Pooled<D> {
+    fn drop(&mut self) {
+        // sqlx closes it in a task, and there may be no runtime here.
+        let _entered = runtime::handle().enter();
+        drop(self.0.take());
+    }
+}
+
+impl<D: Dialect> Held<D> {
+    fn get(&mut self) -> &mut Connection<D> {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Pooled(Pooled(connection)) => connection.as_mut().expect("it is there until it is given back"),
+        }
+    }
+}
+
+impl<D: Dialect> Core<D> {
+    /// An idle connection of handlers, or a fresh one.
+    async fn handlers_connection(&self, fresh: bool) -> sqlx::Result<Held<D>> {
+        match self.link.source() {
+            Source::Pool(pool) => {
+                let mut connection = pool.acquire().await?;
+                connection.close_on_drop();
+                self.link.dialect.prepare_handlers(&mut connection).await?;
+                Ok(Held::Pooled(Pooled(Some(connection))))
+            }
+            Source::Own { options, .. } => {
+                let kept = if fresh { None } else { self.handlers.idle.lock().pop() };
+                if let Some(connection) = kept {
+                    return Ok(Held::Own(connection));
+                }
+                let mut connection = <Connection<D> as sqlx::Connection>::connect_with(options).await?;
+                self.link.dialect.prepare_handlers(&mut connection).await?;
+                Ok(Held::Own(connection))
+            }
+        }
+    }
+}
+
+impl<D: Dialect> Open<D> {
+    async fn begin(core: Arc<Core<D>>) -> Result<Self, StoreError> {
+        let bound = core.link.response_timeout();
+        let permit = timeout(bound, core.handlers.permits.clone().acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            return Err(StoreError::unavailable(format!(
+                "all {} connections to {} at {} that are for transactions are in use",
+                core.handlers.most,
+                D::TITLE,
+                core.link.name
+            )));
+        };
+        let begun = timeout(bound * 2, Self::begin_on_one(&core)).await;
+        let connection = begun.map_err(|_| timed_out::<D>(&core.link.name))??;
+        Ok(Self { core, connection, _permit: permit })
+    }
+
+    async fn begin_on_one(core: &Core<D>) -> Result<Held<D>, StoreError> {
+        let mut broken = 0;
+        loop {
+            let begun = async {
+                let mut held = core.handlers_connection(broken > 0).await?;
+                let bound = core.link.response_timeout();
+                Manager::<D>::begin(held.get(), core.link.dialect.begin(bound)).await?;
+                Ok(held)
+            };
+            match begun.await {
+                Ok(held) => return Ok(held),
+                Err(error) if meaning::<D>(&error) == Meaning::Broken && broken < MOST_BROKEN => {
+                    // What broke one connection has broken the others too, mostly.
+                    core.handlers.idle.lock().clear();
+                    broken += 1;
+                }
+                Err(error) => return Err(store_error::<D>(error, &core.link.name)),
+            }
+        }
+    }
+
+    async fn claim_once(&mut self, entry: &Entry<ClaimRequest>) -> sqlx::Result<Claimed> {
+        let dialect = &self.core.link.dialect;
+        for _ in 0..MOST_ROUNDS {
+            let rows = dialect.claim(self.connection.get(), std::slice::from_ref(entry)).await?;
+            if let Some(answer) = entry.request.answer(rows.into_iter().next()) {
+                dialect.claimed(self.connection.get()).await?;
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    fn error(&self, error: sqlx::Error) -> StoreError {
+        if meaning::<D>(&error) == Meaning::Conflict {
+            let text = format!("{} ended the transaction for another one's sake", D::TITLE);
+            return StoreError::conflict(text);
+        }
+        store_error::<D>(error, &self.core.link.name)
+    }
+
+    /// Gives the connection back, after a transaction that ended in order.
+    async fn give_back(mut self) {
+        if self.core.link.dialect.rest_handlers(self.connection.get()).await.is_err() {
+            return;
+        }
+        match self.connection {
+            Held::Own(connection) => self.core.handlers.idle.lock().push(connection),
+            Held::Pooled(mut pooled) => {
+                if let Some(mut connection) = pooled.0.take() {
+                    connection.return_to_pool().await;
+                }
+            }
+        }
+    }
+}
+
+/// The answer; none where others change the key all the time.
+type Claimed = Option<Result<Claim, StoreError>>;
+
+impl<D: Dialect> Transaction for Open<D> {
+    fn connection(&mut self) -> &mut (dyn Any + Send) {
+        self.connection.get()
+    }
+
+    fn claim<'a>(&'a mut self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claim, StoreError>> {
+        Box::pin(async move {
+            match self.claim_once(&Entry::new(request.clone(), 0)).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) => Ok(Claim::InProgress { remaining: Duration::ZERO, fingerprint: None }),
+                Err(error) if meaning::<D>(&error) == Meaning::Locked => {
+                    Ok(Claim::InProgress { remaining: Duration::ZERO, fingerprint: None })
+                }
+                Err(error) => Err(self.error(error)),
+            }
+        })
+    }
+
+    fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        Box::pin(async move {
+            let entry = Entry::new(request.clone(), 0);
+            let dialect = &self.core.link.dialect;
+            let retention = micros(request.retention);
+            match dialect.finish(self.connection.get(), &entry, retention).await {
+                Ok(1) => Ok(Answer::Done),
+                Ok(_) => Ok(Answer::Lost),
+                Err(error) => Err(self.error(error)),
+            }
+        })
+    }
+
+    fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        Box::pin(async move {
+            // A handler may have left savepoints of its own open.
+            while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
+                if let Err(error) = Manager::<D>::commit(self.connection.get()).await {
+                    return Err(self.error(error));
+                }
+            }
+            self.give_back().await;
+            Ok(())
+        })
+    }
+
+    fn rollback(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
+                if Manager::<D>::rollback(self.connection.get()).await.is_err() {
+                    return;
+                }
+            }
+            self.give_back().await;
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! SQLite's statements.
+
+use std::time::{Duration, SystemTime};
+
+use sqlx::error::DatabaseError;
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
+
+use super::errors;
+use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, micros};
+use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
+
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+
+/// The statements, with the tables' names in them.
+pub(super) struct Sqlite {
+    names: Names,
+    claim: Shapes,
+    renew: Shapes,
+    complete: Shapes,
+    release: Shapes,
+    finish: SqlStr,
+    read: Shapes,
+    stand: Shapes,
+    remove: SqlStr,
+    lead: SqlStr,
+    end: SqlStr,
+    purge: SqlStr,
+}
+
+impl Sqlite {
+    pub(super) fn new(names: &Names) -> Self {
+        Self {
+            names: names.clone(),
+            claim: Shapes::new(names, include_str!("sql/claim.sql")),
+            renew: Shapes::new(names, include_str!("sql/renew.sql")),
+            complete: Shapes::new(names, include_str!("sql/complete.sql")),
+            release: Shapes::new(names, include_str!("sql/release.sql")),
+            finish: names.statement(include_str!("sql/finish.sql")),
+            read: Shapes::new(names, include_str!("sql/read.sql")),
+            stand: Shapes::new(names, include_str!("sql/stand.sql")),
+            remove: names.statement(include_str!("sql/remove.sql")),
+            lead: names.statement(include_str!("sql/lead.sql")),
+            end: names.statement(include_str!("sql/purge_end.sql")),
+            purge: names.statement(include_str!("sql/purge.sql")),
+        }
+    }
+
+    /// All migrations, as one script.
+    pub(super) fn migrations(names: &Names) -> String {
+        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
+    }
+}
+
+type Bound = Query<'static, sqlx::Sqlite, SqliteArguments>;
+
+/// A statement over a batch: first the clock, then what `bind` says of each entry.
+fn statement<R>(shapes: &Shapes, batch: &[Entry<R>], bind: impl Fn(Bound, &Entry<R>) -> Bound) -> Bound {
+    let (statement, entries) = shapes.fit(batch);
+    entries.fold(query(statement).bind(now()), |bound, entry| bind(bound.bind(entry.key.clone()), entry))
+}
+
+/// The rows that a statement returns, which are those that it wrote, and then those of the other keys as they are.
+///
+/// There is no server between idem and the data, so a second statement costs little; and a row that is left as it is is
+/// not written, which spares duplicates a synced write.
+async fn rows<R: Request>(
+    on: &mut SqliteConnection,
+    write: Bound,
+    others: &Shapes,
+    batch: &[Entry<R>],
+) -> sqlx::Result<Vec<R::Found>>
+where
+    R::Found: for<'r> FromRow<'r, SqliteRow> + Unpin,
+{
+    let mut rows = fetch::<R>(on, write).await?;
+    let left: Vec<_> = {
+        let mut written: Vec<_> = rows.iter().map(|row| R::stored_key(row).to_vec()).collect();
+        written.sort_unstable();
+        batch.iter().filter(|entry| written.binary_search(&entry.key).is_err()).map(|entry| &entry.key).collect()
+    };
+    if !left.is_empty() {
+        let (statement, keys) = others.fit(&left);
+        let read = keys.fold(query(statement).bind(now()), |bound, key| bound.bind((*key).clone()));
+        rows.extend(fetch::<R>(on, read).await?);
+    }
+    Ok(rows)
+}
+
+async fn fetch<R: Request>(on: &mut SqliteConnection, bound: Bound) -> sqlx::Result<Vec<R::Found>>
+where
+    R::Found: for<'r> FromRow<'r, SqliteRow> + Unpin,
+{
+    let rows: Vec<SqliteRow> = bound.fetch_all(on).await?;
+    rows.iter().map(R::Found::from_row).collect()
+}
+
+/// The host's clock: the file is used by the processes of one host.
+fn now() -> i64 {
+    micros(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
+}
+
+impl Dialect for Sqlite {
+    type Db = sqlx::Sqlite;
+    const NAME: &'static str = "sqlite";
+    const TITLE: &'static str = "SQLite";
+    const SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+    /// All of a session's settings are in its options.
+    async fn prepare(&self, _on: &mut SqliteConnection) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    /// The library is part of the program, so its version is right; and whether the file can be written shows when it is
+    /// opened, because that sets its journal's mode.
+    async fn check(&self, _on: &mut SqliteConnection, _at: &str) -> sqlx::Result<Result<(), StoreError>> {
+        Ok(Ok(()))
+    }
+
+    async fn claim(&self, on: &mut SqliteConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+        let write = statement(&self.claim, batch, |bound, Entry { request, .. }| {
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(micros(request.lease))
+                .bind(micros(request.retention))
+                .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
+        });
+        rows(on, write, &self.read, batch).await
+    }
+
+    async fn renew(&self, on: &mut SqliteConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+        let write = statement(&self.renew, batch, |bound, Entry { request, .. }| {
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(micros(request.lease))
+                .bind(micros(request.retention))
+        });
+        rows(on, write, &self.stand, batch).await
+    }
+
+    async fn complete(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[Entry<CompleteRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
+        let write = statement(&self.complete, batch, |bound, Entry { request, .. }| {
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(micros(request.retention))
+                .bind(i64::try_from(request.fence.0).unwrap_or(i64::MAX))
+                .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
+                .bind(request.reply.as_ref().map(|reply| reply.to_vec()))
+        });
+        rows(on, write, &self.stand, batch).await
+    }
+
+    async fn release(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[Entry<ReleaseRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
+        let write = statement(&self.release, batch, |bound, Entry { request, .. }| {
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(micros(request.retention))
+                .bind(counted(request.attempts))
+        });
+        rows(on, write, &self.stand, batch).await
+    }
+
+    /// A claim writes in any case, and a transaction that reads first could not write behind another's write.
+    fn begin(&self, _wait: Duration) -> Option<SqlStr> {
+        Some(SqlStr::from_static("BEGIN IMMEDIATE"))
+    }
+
+    async fn finish(
+        &self,
+        on: &mut SqliteConnection,
+        entry: &Entry<CompleteRequest>,
+        retention: i64,
+    ) -> sqlx::Result<u64> {
+        let finish = query(self.finish.clone())
+            .bind(entry.request.reply.as_ref().map(|reply| reply.to_vec()))
+            .bind(now())
+            .bind(retention)
+            .bind(entry.key.clone())
+            .bind(entry.request.token.to_bytes().to_vec());
+        Ok(finish.execute(on).await?.rows_affected())
+    }
+
+    async fn read(&self, on: &mut SqliteConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
+        let (statement, _) = self.read.fit(&[key]);
+        query_as(statement).bind(now()).bind(key.to_vec()).fetch_optional(on).await
+    }
+
+    async fn remove(&self, on: &mut SqliteConnection, key: &[u8]) -> sqlx::Result<bool> {
+        let removed = query(self.remove.clone()).bind(key.to_vec()).bind(now()).execute(on).await?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    async fn schema(&self, on: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
+        let tables: i64 = query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?")
+            .bind(self.names.bare_meta())
+            .fetch_one(&mut *on)
+            .await?;
+        if tables == 0 {
+            return Ok(None);
+        }
+        let version = self.names.statement(r#"SELECT value FROM "idem_records_meta" WHERE name = 'schema'"#);
+        query_scalar(version).fetch_optional(on).await
+    }
+
+    async fn migrate(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
+        let version = self.schema(&mut transaction).await?.unwrap_or(0);
+        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn lead(
+        &self,
+        on: &mut SqliteConnection,
+        holder: &[u8],
+        lease: i64,
+        position: Option<&[u8]>,
+    ) -> sqlx::Result<Option<Vec<u8>>> {
+        query_scalar(self.lead.clone())
+            .bind(now())
+            .bind(holder.to_vec())
+            .bind(lease)
+            .bind(position.map(<[u8]>::to_vec))
+            .fetch_optional(on)
+            .await
+    }
+
+    /// The range's end is read first, so that nothing is locked for a range in which nothing has expired.
+    async fn purge(&self, on: &mut SqliteConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
+        let (end, expired): (Option<Vec<u8>>, i64) = query_as(self.end.clone())
+            .bind(behind.to_vec())
+            .bind(rows)
+            .bind(now())
+            .fetch_one(&mut *on)
+            .await?;
+        if expired == 0 {
+            return Ok(Purged { end, deleted: 0 });
+        }
+        let delete = query(self.purge.clone()).bind(behind.to_vec()).bind(end.clone()).bind(now());
+        Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
+    }
+
+    fn meaning(error: &dyn DatabaseError) -> Meaning {
+        errors::meaning(error)
+    }
+}
+
+/// As the statement has it: 0 keeps the number, 1 counts one, -1 begins anew.
+fn counted(attempts: Attempts) -> i64 {
+    match attempts {
+        Attempts::Keep => 0,
+        Attempts::Count => 1,
+        Attempts::Reset => -1,
+    }
+}

@@ -1,0 +1,28 @@
+-- idem's tables, version 1, for SQLite 3.37 or later. Times are µs since 1970 by the host's clock.
+
+CREATE TABLE "idem_records" (
+    key         BLOB    NOT NULL PRIMARY KEY,
+    version     INTEGER NOT NULL,  -- of the record
+    state       INTEGER NOT NULL,  -- 1 in progress, 2 completed, 3 released
+    token       BLOB    NOT NULL,  -- who claimed it last
+    fence       INTEGER NOT NULL,  -- the number of the last claim
+    attempts    INTEGER NOT NULL,  -- runs that failed and were counted
+    lease_end   INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,  -- from then on the record counts as absent
+    fingerprint BLOB,              -- of the payload, where the handler asks for it
+    reply       BLOB
+) STRICT, WITHOUT ROWID;
+
+-- What is not of one key: the version of this schema, an epoch that an operator raises after a restore, and who purges
+-- until when, and how far the purge has come.
+CREATE TABLE "idem_records_meta" (
+    name     TEXT    NOT NULL PRIMARY KEY,
+    value    INTEGER NOT NULL,
+    holder   BLOB,
+    position BLOB
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO "idem_records_meta" (name, value) VALUES
+    ('schema', 1),
+    ('epoch', CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)),
+    ('purge', 0);

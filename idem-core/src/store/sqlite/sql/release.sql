@@ -1,0 +1,10 @@
+WITH clock (now) AS (SELECT ?),
+input (key, token, retention, counted) AS (VALUES (?, ?, ?, ?))
+UPDATE "idem_records" AS r
+SET state = 3,
+    -- 0 keeps the number, 1 counts one, -1 begins anew.
+    attempts = CASE counted WHEN -1 THEN 0 ELSE min(attempts + counted, 4294967295) END,
+    expires_at = now + retention
+FROM input CROSS JOIN clock
+WHERE r.key = input.key AND r.version = 1 AND r.state = 1 AND r.token = input.token AND r.expires_at > now
+RETURNING key, 1, version, state, token

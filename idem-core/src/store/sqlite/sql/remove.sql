@@ -1,0 +1,1 @@
+DELETE FROM "idem_records" WHERE key = ?1 AND version = 1 AND state IN (1, 2, 3) AND expires_at > ?2

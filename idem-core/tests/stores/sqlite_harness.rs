@@ -1,0 +1,85 @@
+//! The conformance harness of SQLite, and what its tests do behind the store's back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use idem_core::store::conformance::Harness;
+use idem_core::store::{SqliteStoreBuilder, Store};
+use idem_core::{RecordKey, SqliteStore};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+use tempfile::TempDir;
+
+use super::sql_harness::{Columns, Row, hex};
+
+/// A file of a test's own.
+pub(crate) struct Sqlite(TempDir);
+
+impl Sqlite {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().join("idem.db")
+    }
+
+    /// A busy machine is no dead store.
+    pub(crate) fn builder(&self) -> SqliteStoreBuilder {
+        SqliteStore::builder(self.path()).response_timeout(Duration::from_secs(20))
+    }
+
+    pub(crate) async fn open(&self) -> SqliteStore {
+        self.builder().open().await.expect("a file")
+    }
+
+    pub(crate) async fn session(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.path()).busy_timeout(Duration::from_secs(20));
+        options.connect().await.unwrap()
+    }
+
+    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.session().await.execute(sqlx::raw_sql(AssertSqlSafe(Self::sql(sql)))).await.unwrap();
+    }
+
+    /// The number that a query gives.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(Self::sql(sql))).fetch_one(&mut self.session().await).await.unwrap()
+    }
+
+    fn sql(sql: &str) -> String {
+        sql.replace("{table}", "idem_records").replace("{meta}", "idem_records_meta")
+    }
+}
+
+impl Harness for Sqlite {
+    fn store(&self) -> BoxFuture<'_, Arc<dyn Store>> {
+        Box::pin(async { Arc::new(self.open().await) as Arc<dyn Store> })
+    }
+
+    fn pass(&self, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+
+    fn plant<'a>(&'a self, key: &'a RecordKey, bytes: &'a [u8]) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            self.execute(&Columns::of(bytes).insert(key, literal)).await;
+            true
+        })
+    }
+
+    fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let select = AssertSqlSafe(Self::sql(&Columns::select(key, literal, "")));
+            let row: Option<Row> = sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
+            Columns::from(row?).bytes()
+        })
+    }
+}
+
+fn literal(bytes: &[u8]) -> String {
+    format!("x'{}'", hex(bytes))
+}
