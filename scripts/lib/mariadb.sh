@@ -16,7 +16,7 @@ start_mariadb() {
     port=$(server_ports 1)
     password=$(openssl rand -hex 12)
     [[ $(id -u) != 0 ]] || as_root=(--user=root)
-    (umask 077 && mariadb_users "$password" >"$home/users.sql")
+    (umask 077 && mysql_users "$password" >"$home/users.sql")
     mariadb-install-db --no-defaults "${as_root[@]}" --datadir="$home/data" --skip-test-db >"$home/init.log" 2>&1
     # The socket's path is relative to the data: a path that is too long is an error.
     run mariadb mariadbd --no-defaults "${as_root[@]}" --datadir="$home/data" --init-file="$home/users.sql" \
@@ -29,7 +29,7 @@ start_mariadb() {
 }
 
 # The server reads them at every start, so they change nothing the second time.
-mariadb_users() {
+mysql_users() {
     cat <<SQL
 CREATE DATABASE IF NOT EXISTS idem;
 CREATE USER IF NOT EXISTS idem@'127.0.0.1' IDENTIFIED BY '$1';
