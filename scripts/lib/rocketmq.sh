@@ -45,7 +45,6 @@ start_rocketmq() {
         [[ $variant != acl ]] || make_users
         export_variant "$variant"
     done
-    export_variable IDEM_TEST_SERVICES_DIR "$dir"
 }
 
 # What the environment calls a variant: IDEM_TEST_ROCKETMQ, IDEM_TEST_ROCKETMQ_ACL ..
@@ -194,46 +193,8 @@ CONF
     esac
 }
 
-# server_ports N: ports that are free and whose second port below is free, too (a broker takes both). They are below
-# those that the system gives to outgoing connections: one of these must not take a port while its server is down.
-server_ports() {
-    python3 - "$1" <<'PYTHON'
-import random, socket, sys
-lowest = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
-candidates = range(10000, lowest if lowest > 12000 else 60000)
-held, found = [], []
-def free(port):
-    one = socket.socket()
-    held.append(one)
-    try:
-        one.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True
-while len(found) < int(sys.argv[1]):
-    port = random.choice(candidates)
-    if free(port) and free(port - 2):
-        found.append(port)
-print(*found)
-PYTHON
-}
-
-# until_booted NAME: waits until the server says that it is up, and a broker, that its name server knows it. Shows the
-# log's end if that does not come about.
-until_booted() {
-    local end=$((SECONDS + DEADLINE_SECONDS)) pid
-    pid=$(<"$dir/$1/pid")
-    until booted "$1"; do
-        if ! ours "$pid" "$dir" || ((SECONDS > end)); then
-            echo "services: $1 did not start; its log ends with" >&2
-            tail -n 20 "$dir/$1/log" >&2
-            return 1
-        fi
-        sleep 0.1
-    done
-}
-
-booted() {
+# A broker is up when its name server knows it.
+rocketmq_booted() {
     local log="$dir/$1/log"
     grep -q "boot success" "$log" || return 1
     [[ $1 != broker-* ]] || grep -q "Registering current broker to name server completed" "$log"
@@ -344,12 +305,9 @@ tls_options() {
             "-Dtls.client.certPath=$tls/client.pem" "-Dtls.client.keyPath=$tls/client.key"
 }
 
-# A certificate authority, a certificate for the servers and one for clients, and another authority and its client
-# that nobody trusts. The keys are PKCS#8, the only form that Netty reads.
+# Beside the servers' own: a certificate for clients, and another authority and its client that nobody trusts.
 make_certificates() {
-    fresh tls
-    authority ca
-    certificate server ca serverAuth
+    make_authority
     certificate client ca clientAuth
     authority stranger-ca
     certificate stranger stranger-ca clientAuth
@@ -360,17 +318,3 @@ make_certificates() {
     export_variable IDEM_TEST_ROCKETMQ_STRANGER_CERT "$dir/tls/stranger.pem"
     export_variable IDEM_TEST_ROCKETMQ_STRANGER_KEY "$dir/tls/stranger.key"
 } 2>>"$dir/tls.log"
-
-authority() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=idem tests $1" \
-        -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout "$dir/tls/$1.key" -out "$dir/tls/$1.pem"
-}
-
-# certificate NAME AUTHORITY USAGE
-certificate() {
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$dir/tls/$1.key" |
-        openssl x509 -req -CA "$dir/tls/$2.pem" -CAkey "$dir/tls/$2.key" -CAcreateserial -days 30 \
-            -extfile <(printf '%s\n' "basicConstraints=critical,CA:FALSE" "keyUsage=critical,digitalSignature" \
-                "extendedKeyUsage=$3" "subjectAltName=IP:127.0.0.1,DNS:localhost") \
-            -out "$dir/tls/$1.pem"
-}
