@@ -12,13 +12,13 @@ mod memory;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
-mod transaction;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod remote;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod transaction;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -37,11 +37,11 @@ pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
-pub use self::transaction::{ConnectionType, Transaction, Transactions};
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use self::sql::Purge;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use self::transaction::{ConnectionType, Transaction, Transactions};
 
 /// The answers of a batch, one for each entry and in its order.
 ///

@@ -14,3 +14,4 @@ mod sql_harness;
 mod sqlite;
 mod sqlite_harness;
 mod tls;
+mod transactions;

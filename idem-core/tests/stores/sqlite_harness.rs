@@ -74,7 +74,8 @@ impl Harness for Sqlite {
     fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             let select = AssertSqlSafe(Self::sql(&Columns::select(key, literal, "")));
-            let row: Option<Row> = sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
+            let row: Option<Row> =
+                sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
             Columns::from(row?).bytes()
         })
     }

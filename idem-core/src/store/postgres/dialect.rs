@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr, query, query_as, query_scalar};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr, query, query_as, query_scalar,
+};
 
 use super::{check, errors};
 use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros};
@@ -95,7 +97,11 @@ impl Dialect for Postgres {
             .await
     }
 
-    async fn renew(&self, on: &mut PgConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+    async fn renew(
+        &self,
+        on: &mut PgConnection,
+        batch: &[Entry<RenewRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
         query_as(self.renew.clone())
             .bind(keys(batch))
             .bind(column(batch, |entry| entry.request.token.to_bytes()))

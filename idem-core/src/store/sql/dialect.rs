@@ -41,9 +41,16 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
 
     fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
     fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
-    fn complete(&self, on: &mut Connection<Self>, batch: &[Entry<CompleteRequest>])
-    -> impl Reply<Vec<Standing>>;
-    fn release(&self, on: &mut Connection<Self>, batch: &[Entry<ReleaseRequest>]) -> impl Reply<Vec<Standing>>;
+    fn complete(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<CompleteRequest>],
+    ) -> impl Reply<Vec<Standing>>;
+    fn release(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<ReleaseRequest>],
+    ) -> impl Reply<Vec<Standing>>;
 
     /// Prepares a connection of handlers, and undoes that where it goes back to a pool.
     fn prepare_handlers(&self, on: &mut Connection<Self>) -> impl Reply<()> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use sqlx::pool::PoolConnection;
 use sqlx::Database;
+use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -100,7 +100,9 @@ impl<D: Dialect> Held<D> {
     fn get(&mut self) -> &mut Connection<D> {
         match self {
             Self::Own(connection) => connection,
-            Self::Pooled(Pooled(connection)) => connection.as_mut().expect("it is there until it is given back"),
+            Self::Pooled(Pooled(connection)) => {
+                connection.as_mut().expect("it is there until it is given back")
+            }
         }
     }
 }

@@ -1,0 +1,129 @@
+//! PostgreSQL, and how a handler could fool it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use idem_core::store::Store;
+use idem_core::{Outcome, Settings, Verdict};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+
+use super::{Bank, gate, handle, job, rules};
+use crate::postgres_harness::Postgres;
+
+impl Bank for Postgres {
+    type Connection = PgConnection;
+
+    async fn open() -> Self {
+        let bank = Self::new().await;
+        bank.execute(&format!("CREATE TABLE {}.payments (id text PRIMARY KEY, amount bigint)", bank.schema))
+            .await;
+        bank
+    }
+
+    async fn store(&self, wait: Duration) -> Arc<dyn Store> {
+        let url = format!("{}?options=-csearch_path%3D{}", self.url, self.schema);
+        let store =
+            idem_core::PostgresStore::builder(url).connections(2).transactions(2).response_timeout(wait);
+        Arc::new(store.connect().await.unwrap())
+    }
+
+    async fn execute(on: &mut PgConnection, sql: &str) -> sqlx::Result<u64> {
+        Ok(on.execute(AssertSqlSafe(sql.to_owned())).await?.rows_affected())
+    }
+
+    async fn paid(&self) -> i64 {
+        self.number(&format!("SELECT count(*) FROM {}.payments", self.schema)).await
+    }
+}
+
+super::transaction_tests!(Postgres);
+
+#[tokio::test]
+async fn a_wait_for_another_claim_is_bounded() {
+    rules::a_wait_for_another_claim_is_bounded::<Postgres>().await;
+}
+
+/// The commit of a transaction in which a statement failed is a rollback, and no error.
+#[tokio::test]
+async fn a_statement_that_failed_unseen_is_not_acked() {
+    let bank = Postgres::open().await;
+    let gate = gate(&bank, Settings::new()).await;
+    let swallowed = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        Postgres::pay(on, "1").await?;
+        assert!(Postgres::pay(on, "1").await.is_err(), "the payment is there");
+        Ok(())
+    });
+    let swallowed = swallowed.await;
+    assert_eq!((swallowed.outcome, swallowed.attempt, bank.paid().await), (Outcome::Failed, 1, 0));
+    let done = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        Ok(Postgres::pay(on, "1").await.map(drop)?)
+    });
+    assert_eq!((done.await.outcome, bank.paid().await), (Outcome::Completed, 1));
+}
+
+#[tokio::test]
+async fn a_connection_lost_under_the_handler_costs_no_attempt() {
+    let bank = Postgres::open().await;
+    let gate = gate(&bank, Settings::new()).await;
+    let lost = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        Postgres::pay(on, "1").await?;
+        let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(on).await?;
+        let kill = format!("SELECT count(*) FROM (SELECT pg_terminate_backend({pid}, 5000)) AS killed");
+        assert_eq!(bank.number(&kill).await, 1);
+        Ok(())
+    });
+    let lost = lost.await;
+    assert_eq!((lost.outcome, bank.paid().await), (Outcome::TransactionFailed, 0), "{lost:?}");
+    assert!(matches!(lost.verdict, Verdict::Retry(_)));
+    let done = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        Ok(Postgres::pay(on, "1").await.map(drop)?)
+    });
+    let done = done.await;
+    assert_eq!((done.outcome, done.attempt, bank.paid().await), (Outcome::Completed, 1, 1));
+}
+
+#[tokio::test]
+async fn a_deadlock_costs_no_attempt() {
+    let bank = Postgres::open().await;
+    let gate = gate(&bank, Settings::new()).await;
+    bank.execute(&format!("INSERT INTO {}.payments VALUES ('a', 0), ('b', 0)", bank.schema)).await;
+    let meet = Arc::new(tokio::sync::Barrier::new(2));
+    let transfer = async |name: &str, from: &str, to: &str| {
+        let meet = meet.clone();
+        let (first, second) =
+            [from, to].map(|id| format!("UPDATE payments SET amount = amount + 1 WHERE id = '{id}'")).into();
+        let transfer = handle::<Postgres>(&gate, job(name), async move |on: &mut PgConnection| {
+            <Postgres as Bank>::execute(on, &first).await?;
+            meet.wait().await;
+            <Postgres as Bank>::execute(on, &second).await?;
+            Ok(())
+        });
+        transfer.await
+    };
+    let (one, two) = tokio::join!(transfer("1", "a", "b"), transfer("2", "b", "a"));
+    let outcomes = [one.outcome, two.outcome];
+    assert!(
+        outcomes.contains(&Outcome::Completed) && outcomes.contains(&Outcome::TransactionFailed),
+        "{outcomes:?}"
+    );
+    assert_eq!(bank.number(&format!("SELECT sum(amount)::bigint FROM {}.payments", bank.schema)).await, 2);
+}
+
+/// A savepoint that the handler left open is part of its transaction.
+#[tokio::test]
+async fn a_forgotten_savepoint_is_committed_too() {
+    use sqlx::Connection as _;
+    let bank = Postgres::open().await;
+    let gate = gate(&bank, Settings::new()).await;
+    let done = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        let mut nested = on.begin().await?;
+        Postgres::pay(&mut nested, "1").await?;
+        std::mem::forget(nested);
+        Ok(())
+    });
+    assert_eq!((done.await.outcome, bank.paid().await), (Outcome::Completed, 1));
+    let next = handle::<Postgres>(&gate, job("2"), async |on: &mut PgConnection| {
+        Ok(Postgres::pay(on, "2").await.map(drop)?)
+    });
+    assert_eq!((next.await.outcome, bank.paid().await), (Outcome::Completed, 2));
+}

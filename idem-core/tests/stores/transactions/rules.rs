@@ -1,0 +1,211 @@
+//! What holds on every database.
+
+use std::future::pending;
+use std::time::Duration;
+
+use idem_core::{Backoff, HandlerError, InProgress, Outcome, Reject, Settings, Verdict};
+use tokio::sync::oneshot;
+
+use super::{Bank, SECOND, gate, gate_that_waits, handle, job};
+
+fn settings() -> Settings {
+    let mut settings = Settings::new();
+    settings.backoff = Some(Backoff::fixed(Duration::ZERO));
+    settings
+}
+
+pub(crate) async fn invariant_6_effect_and_record_commit_together_or_not_at_all<B: Bank>() {
+    let bank = B::open().await;
+    let mut settings = settings();
+    settings.timeout = Some(SECOND);
+    let gate = gate(&bank, settings).await;
+
+    let failed = handle::<B>(&gate, job("1"), async |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        Err("no".into())
+    });
+    let failed = failed.await;
+    assert_eq!((failed.outcome, failed.attempt, bank.paid().await), (Outcome::Failed, 1, 0));
+
+    let panicked = handle::<B>(&gate, job("1"), async |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        panic!("on purpose")
+    });
+    let panicked = panicked.await;
+    assert_eq!((panicked.outcome, panicked.attempt, bank.paid().await), (Outcome::Panicked, 2, 0));
+
+    let late = handle::<B>(&gate, job("1"), async |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        pending().await
+    });
+    let late = late.await;
+    assert_eq!((late.outcome, late.attempt, bank.paid().await), (Outcome::TimedOut, 3, 0));
+
+    let done =
+        handle::<B>(&gate, job("1"), async |on: &mut B::Connection| Ok(B::pay(on, "1").await.map(drop)?));
+    let done = done.await;
+    assert_eq!((done.outcome, done.attempt, bank.paid().await), (Outcome::Completed, 4, 1));
+
+    let again = handle::<B>(&gate, job("1"), async |_: &mut B::Connection| panic!("it was done")).await;
+    assert_eq!((again.verdict, again.outcome, bank.paid().await), (Verdict::Ack, Outcome::Duplicate, 1));
+}
+
+pub(crate) async fn a_rejected_message_leaves_nothing_and_can_be_replayed<B: Bank>() {
+    let bank = B::open().await;
+    let gate = gate(&bank, settings()).await;
+    let rejected = handle::<B>(&gate, job("1"), async |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        Err(Reject::new("never").into())
+    });
+    let rejected = rejected.await;
+    assert_eq!((rejected.verdict, bank.paid().await), (Verdict::DeadLetter, 0));
+    let replayed =
+        handle::<B>(&gate, job("1"), async |on: &mut B::Connection| Ok(B::pay(on, "1").await.map(drop)?));
+    let replayed = replayed.await;
+    assert_eq!((replayed.outcome, replayed.attempt, bank.paid().await), (Outcome::Completed, 1, 1));
+}
+
+pub(crate) async fn the_last_attempt_is_a_dead_letter<B: Bank>() {
+    let bank = B::open().await;
+    let mut settings = settings();
+    settings.max_attempts = Some(2);
+    let gate = gate(&bank, settings).await;
+    let fail = async || handle::<B>(&gate, job("1"), async |_: &mut B::Connection| Err("no".into())).await;
+    assert!(matches!(fail().await.verdict, Verdict::Retry(_)));
+    let last = fail().await;
+    assert_eq!((last.verdict, last.outcome, last.attempt), (Verdict::DeadLetter, Outcome::Exhausted, 2));
+    // What is replayed has all its attempts.
+    assert_eq!(fail().await.attempt, 1);
+}
+
+pub(crate) async fn a_duplicate_elsewhere_waits_and_is_told_what_became_of_the_first<B: Bank>() {
+    let bank = B::open().await;
+    let (first, second) = (gate(&bank, settings()).await, gate(&bank, settings()).await);
+    for (name, fails) in [("ok", false), ("failing", true)] {
+        let (begun, has_begun) = oneshot::channel();
+        let one = handle::<B>(&first, job(name), async move |on: &mut B::Connection| {
+            B::pay(on, name).await?;
+            let _ = begun.send(());
+            tokio::time::sleep(SECOND).await;
+            if fails { Err("no".into()) } else { Ok(()) }
+        });
+        let two = async {
+            has_begun.await.unwrap();
+            let work = async |on: &mut B::Connection| Ok(B::pay(on, name).await.map(drop)?);
+            handle::<B>(&second, job(name), work).await
+        };
+        let (one, two) = tokio::join!(one, two);
+        let expected = if fails {
+            // Whoever of the two comes first after the rollback, the count of the failed attempt or the other run.
+            assert!(
+                matches!(one.outcome, Outcome::Failed | Outcome::Duplicate | Outcome::InProgress),
+                "{one:?}"
+            );
+            [Outcome::Completed, Outcome::InProgress]
+        } else {
+            assert_eq!(one.outcome, Outcome::Completed);
+            [Outcome::Duplicate; 2]
+        };
+        assert!(expected.contains(&two.outcome), "{two:?}");
+    }
+    let done = handle::<B>(&second, job("failing"), async |on: &mut B::Connection| {
+        Ok(B::pay(on, "failing").await.map(drop)?)
+    });
+    assert_eq!((done.await.verdict, bank.paid().await), (Verdict::Ack, 2));
+}
+
+pub(crate) async fn many_duplicates_on_few_connections_end<B: Bank>() {
+    let bank = B::open().await;
+    let mut settings = settings();
+    settings.in_progress = Some(InProgress::Wait(40 * SECOND));
+    let mut gates = Vec::new();
+    for _ in 0..6 {
+        gates.push(gate(&bank, settings.clone()).await);
+    }
+    let pays = gates.iter().flat_map(|gate| (0..4).map(move |key| (gate, key)));
+    let handled = pays.map(|(gate, key)| async move {
+        let name = format!("{key}");
+        let work = async |on: &mut B::Connection| Ok(B::pay(on, &name).await.map(drop)?);
+        handle::<B>(gate, job(&name), work).await
+    });
+    let decisions = futures_util::future::join_all(handled).await;
+    assert!(decisions.iter().all(|decision| decision.verdict == Verdict::Ack), "{decisions:?}");
+    let completed = decisions.iter().filter(|decision| decision.outcome == Outcome::Completed).count();
+    assert_eq!((completed, bank.paid().await), (4, 4));
+}
+
+pub(crate) async fn a_swallowed_failure_is_not_acked<B: Bank>() {
+    let bank = B::open().await;
+    let gate = gate(&bank, settings()).await;
+    let swallowed = handle::<B>(&gate, job("1"), async |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        // The handler ends its transaction behind idem's back.
+        B::execute(on, "ROLLBACK").await?;
+        Ok(())
+    });
+    let swallowed = swallowed.await;
+    assert_eq!((swallowed.outcome, swallowed.attempt, bank.paid().await), (Outcome::Failed, 1, 0));
+    assert!(swallowed.reason.unwrap().contains("neither commits nor rolls back"));
+    let done =
+        handle::<B>(&gate, job("1"), async |on: &mut B::Connection| Ok(B::pay(on, "1").await.map(drop)?));
+    assert_eq!((done.await.outcome, bank.paid().await), (Outcome::Completed, 1));
+}
+
+pub(crate) async fn a_lease_from_before_a_deploy_is_respected<B: Bank>() {
+    let bank = B::open().await;
+    let lease = idem_core::store::ClaimRequest {
+        key: job("1").key,
+        token: idem_core::Token::random(),
+        lease: 3 * SECOND,
+        retention: 3_600 * SECOND,
+        fingerprint: None,
+    };
+    let store = bank.store(20 * SECOND).await;
+    store.claim(std::slice::from_ref(&lease)).await.unwrap().remove(0).unwrap();
+    let gate = gate(&bank, settings()).await;
+    let conflict =
+        handle::<B>(&gate, job("1"), async |_: &mut B::Connection| panic!("leased to another")).await;
+    assert_eq!(conflict.outcome, Outcome::InProgress);
+    let deadline = tokio::time::Instant::now() + 30 * SECOND;
+    loop {
+        let work = async |on: &mut B::Connection| Ok(B::pay(on, "1").await.map(drop)?);
+        let decision = handle::<B>(&gate, job("1"), work).await;
+        if decision.verdict == Verdict::Ack {
+            assert_eq!((decision.outcome, decision.attempt), (Outcome::Completed, 1));
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{decision:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let late = [idem_core::store::CompleteRequest {
+        key: lease.key,
+        token: lease.token,
+        fence: idem_core::Fence(1),
+        retention: lease.retention,
+        fingerprint: None,
+        reply: None,
+    }];
+    assert_eq!(store.complete(&late).await.unwrap().remove(0).unwrap(), idem_core::store::Answer::Lost);
+}
+
+pub(crate) async fn a_wait_for_another_claim_is_bounded<B: Bank>() {
+    let bank = B::open().await;
+    let first = gate(&bank, settings()).await;
+    let second = gate_that_waits(&bank, settings(), SECOND).await;
+    let (begun, has_begun) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let one = handle::<B>(&first, job("1"), async move |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        let _ = begun.send(());
+        ended.await.map_err(HandlerError::from)
+    });
+    let two = async {
+        has_begun.await.unwrap();
+        let conflict =
+            handle::<B>(&second, job("1"), async |_: &mut B::Connection| panic!("it is taken")).await;
+        end.send(()).unwrap();
+        conflict
+    };
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!((one.outcome, two.outcome), (Outcome::Completed, Outcome::InProgress));
+}
