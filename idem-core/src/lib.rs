@@ -31,6 +31,8 @@ pub use policy::{
 pub use record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
 #[cfg(feature = "memory")]
 pub use store::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use store::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "redis")]

@@ -4,6 +4,8 @@ mod cluster;
 mod failures;
 mod logs;
 mod memory;
+mod mysql;
+mod mysql_harness;
 mod postgres;
 mod postgres_harness;
 mod redis_harness;

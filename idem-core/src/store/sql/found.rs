@@ -78,6 +78,12 @@ where
 }
 
 impl Standing {
+    /// A record that is known to stand so without being read.
+    pub(in crate::store) fn done(key: Vec<u8>, state: i64, token: Token) -> Self {
+        let token = token.to_bytes().to_vec();
+        Self { key, done: true, version: i64::from(RECORD_VERSION), state, token }
+    }
+
     fn state(&self) -> Result<State, RecordError> {
         match (self.version, self.state) {
             (version, _) if version > i64::from(RECORD_VERSION) => {

@@ -22,7 +22,7 @@ pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
 pub(super) use self::errors::Meaning;
-pub(super) use self::found::{Found, Standing};
+pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
 use self::link::{Link, Work};
 pub(super) use self::names::Names;

@@ -60,11 +60,6 @@ impl Names {
         format!("{}{SUFFIX}", self.table)
     }
 
-    /// The schema, where one is set.
-    pub(in crate::store) fn schema(&self) -> Option<&str> {
-        self.schema.as_deref()
-    }
-
     fn qualified(&self, suffix: &str) -> String {
         let quote = self.quote;
         let schema =

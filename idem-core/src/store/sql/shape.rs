@@ -9,6 +9,7 @@ use super::names::Names;
 
 /// 1, 2, 4, .. 1024 rows.
 const SHAPES: usize = 11;
+const MARK: &str = "/*each*/";
 
 /// One statement in a few sizes, each of which is prepared once for a connection.
 ///
@@ -20,8 +21,7 @@ pub(in crate::store) struct Shapes {
 }
 
 impl Shapes {
-    /// Of a statement of the SQL files: it is written for one row, which is all the parentheses that hold nothing but
-    /// parameters.
+    /// Of a statement of the SQL files: it is written for one row, which stands between two marks.
     pub(in crate::store) fn new(names: &Names, template: &str) -> Self {
         Self { template: names.text(template), texts: Default::default() }
     }
@@ -51,11 +51,11 @@ fn rows(template: &str, count: usize) -> String {
     text
 }
 
-/// What is before a row of parameters, the row, and what is behind.
+/// What is before the row of parameters, the row, and what is behind.
 fn split(template: &str) -> Option<(&str, &str, &str)> {
-    let start = template.find("(?")?;
-    let end = start + template[start..].find(')')? + 1;
-    Some((&template[..start], &template[start..end], &template[end..]))
+    let (before, row) = template.split_once(MARK)?;
+    let (row, after) = row.split_once(MARK)?;
+    Some((before, row, after))
 }
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_batch_takes_the_next_larger_size_and_its_last_entry_fills_it() {
-        let shapes = Shapes::new(&Names::new('"'), "SELECT ? FROM (VALUES (?, ?)) LIMIT 1");
+        let shapes = Shapes::new(&Names::new('"'), "SELECT ? FROM (VALUES /*each*/(?, ?)/*each*/) LIMIT 1");
         let fit = |batch: &[u8]| {
             let (statement, entries) = shapes.fit(batch);
             (statement.as_str().to_owned(), entries.copied().collect::<Vec<_>>())

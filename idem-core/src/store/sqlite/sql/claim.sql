@@ -1,5 +1,5 @@
 WITH clock (now) AS (SELECT ?),
-input (key, token, lease, retention, fingerprint) AS (VALUES (?, ?, ?, ?, ?))
+input (key, token, lease, retention, fingerprint) AS (VALUES /*each*/(?, ?, ?, ?, ?)/*each*/)
 INSERT INTO "idem_records" AS r (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint)
 SELECT key, 1, 1, token, now, 0, now + lease, now + lease + retention, fingerprint FROM input, clock
 WHERE true

@@ -1,5 +1,5 @@
 WITH clock (now) AS (SELECT ?),
-input (key, token, retention, fence, fingerprint, reply) AS (VALUES (?, ?, ?, ?, ?, ?))
+input (key, token, retention, fence, fingerprint, reply) AS (VALUES /*each*/(?, ?, ?, ?, ?, ?)/*each*/)
 INSERT INTO "idem_records" AS r
     (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint, reply)
 SELECT key, 1, 2, token, fence, 0, now, now + retention, fingerprint, reply FROM input, clock

@@ -1,5 +1,5 @@
 WITH clock (now) AS (SELECT ?),
-input (key, token, retention, counted) AS (VALUES (?, ?, ?, ?))
+input (key, token, retention, counted) AS (VALUES /*each*/(?, ?, ?, ?)/*each*/)
 UPDATE "idem_records" AS r
 SET state = 3,
     -- 0 keeps the number, 1 counts one, -1 begins anew.

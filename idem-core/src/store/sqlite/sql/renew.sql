@@ -1,5 +1,5 @@
 WITH clock (now) AS (SELECT ?),
-input (key, token, lease, retention) AS (VALUES (?, ?, ?, ?))
+input (key, token, lease, retention) AS (VALUES /*each*/(?, ?, ?, ?)/*each*/)
 UPDATE "idem_records" AS r
 SET lease_end = now + lease, expires_at = now + lease + retention
 FROM input CROSS JOIN clock

@@ -1,5 +1,5 @@
 WITH clock (now) AS (SELECT ?),
-input (key) AS (VALUES (?))
+input (key) AS (VALUES /*each*/(?)/*each*/)
 SELECT r.key, 0, r.version, r.state, r.token
 FROM input CROSS JOIN clock CROSS JOIN "idem_records" AS r
 WHERE r.key = input.key AND r.expires_at > now

@@ -1,0 +1,319 @@
+//! The statements of MySQL and MariaDB.
+
+use std::fmt::Write as _;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
+
+use super::check::{self, Flavour};
+use super::errors;
+use crate::record::Token;
+use crate::store::sql::{
+    Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing,
+    micros,
+};
+use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
+
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+
+/// The statements, with the tables' names in them.
+pub(super) struct MySql {
+    names: Names,
+    response_timeout: Duration,
+    /// Known when the server was first spoken to.
+    flavour: OnceLock<Flavour>,
+    claim: Write,
+    complete: Write,
+    renew: SqlStr,
+    release: SqlStr,
+    read: Shapes,
+    stand: Shapes,
+    remove: SqlStr,
+    lead: SqlStr,
+    purge_end: SqlStr,
+    purge_expired: SqlStr,
+    purge: Shapes,
+}
+
+/// An upsert, as MySQL has it, and as MariaDB does, which returns the rows as they are afterwards.
+struct Write {
+    plain: Shapes,
+    returning: Shapes,
+}
+
+impl Write {
+    fn new(names: &Names, upsert: &str, returning: &str) -> Self {
+        Self { plain: Shapes::new(names, upsert), returning: Shapes::new(names, &format!("{upsert}{returning}")) }
+    }
+
+    /// One statement on MariaDB, two on MySQL.
+    async fn run<R: Request>(
+        &self,
+        flavour: Flavour,
+        on: &mut MySqlConnection,
+        batch: &[Entry<R>],
+        bind: impl Fn(Bound, &R) -> Bound,
+        read: &Shapes,
+    ) -> sqlx::Result<Vec<R::Found>>
+    where
+        R::Found: for<'r> FromRow<'r, MySqlRow> + Unpin,
+    {
+        let shapes = match flavour {
+            Flavour::MariaDb => &self.returning,
+            Flavour::MySql => &self.plain,
+        };
+        let (statement, entries) = shapes.fit(batch);
+        let write =
+            entries.fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
+        match flavour {
+            Flavour::MariaDb => fetch::<R>(on, write).await,
+            Flavour::MySql => {
+                write.execute(&mut *on).await?;
+                fetch::<R>(on, by_keys(read, batch)).await
+            }
+        }
+    }
+}
+
+type Bound = Query<'static, sqlx::MySql, MySqlArguments>;
+
+fn by_keys<R>(shapes: &Shapes, batch: &[Entry<R>]) -> Bound {
+    let (statement, entries) = shapes.fit(batch);
+    entries.fold(query(statement), |bound, entry| bound.bind(entry.key.clone()))
+}
+
+async fn fetch<R: Request>(on: &mut MySqlConnection, bound: Bound) -> sqlx::Result<Vec<R::Found>>
+where
+    R::Found: for<'r> FromRow<'r, MySqlRow> + Unpin,
+{
+    let rows = bound.fetch_all(on).await?;
+    rows.iter().map(R::Found::from_row).collect()
+}
+
+impl MySql {
+    pub(super) fn new(names: &Names, response_timeout: Duration, flavour: Option<Flavour>) -> Self {
+        let write = |upsert, returning| Write::new(names, upsert, returning);
+        Self {
+            names: names.clone(),
+            response_timeout,
+            flavour: flavour.map_or_else(OnceLock::new, OnceLock::from),
+            claim: write(include_str!("sql/claim.sql"), include_str!("sql/claim_returning.sql")),
+            complete: write(include_str!("sql/complete.sql"), include_str!("sql/complete_returning.sql")),
+            renew: names.statement(include_str!("sql/renew.sql")),
+            release: names.statement(include_str!("sql/release.sql")),
+            read: Shapes::new(names, include_str!("sql/read.sql")),
+            stand: Shapes::new(names, include_str!("sql/stand.sql")),
+            remove: names.statement(include_str!("sql/remove.sql")),
+            lead: names.statement(include_str!("sql/lead.sql")),
+            purge_end: names.statement(include_str!("sql/purge_end.sql")),
+            purge_expired: names.statement(include_str!("sql/purge_expired.sql")),
+            purge: Shapes::new(names, include_str!("sql/purge.sql")),
+        }
+    }
+
+    /// All migrations, as one script.
+    pub(super) fn migrations(names: &Names) -> String {
+        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
+    }
+
+    /// What MariaDB can is not tried before it is known to be one.
+    fn flavour(&self) -> Flavour {
+        self.flavour.get().copied().unwrap_or(Flavour::MySql)
+    }
+
+    /// Changes the records that are in progress under their tokens. Mostly all are, and then that is all; else the others
+    /// are read.
+    async fn update<R: Request<Found = Standing>>(
+        &self,
+        on: &mut MySqlConnection,
+        statement: &SqlStr,
+        batch: &[Entry<R>],
+        state: i64,
+        own: impl Fn(&R) -> (Token, String),
+    ) -> sqlx::Result<Vec<Standing>> {
+        let input = json(batch, |request| own(request));
+        // As the protocol counts here, a row that was the same before is one, too.
+        let found = query(statement.clone()).bind(input).execute(&mut *on).await?.rows_affected();
+        if usize::try_from(found).is_ok_and(|found| found == batch.len()) {
+            let done = |entry: &Entry<R>| Standing::done(entry.key.clone(), state, own(&entry.request).0);
+            return Ok(batch.iter().map(done).collect());
+        }
+        fetch::<R>(on, by_keys(&self.stand, batch)).await
+    }
+}
+
+/// A batch as `JSON_TABLE` reads it: an array for each entry, with key and token in hexadecimal digits, and then what is
+/// the operation's own.
+fn json<R>(batch: &[Entry<R>], own: impl Fn(&R) -> (Token, String)) -> String {
+    let mut text = String::from("[");
+    for (index, entry) in batch.iter().enumerate() {
+        let (token, rest) = own(&entry.request);
+        text.push_str(if index == 0 { "[\"" } else { ",[\"" });
+        hex(&mut text, &entry.key);
+        text.push_str("\",\"");
+        hex(&mut text, &token.to_bytes());
+        text.push_str("\",");
+        text.push_str(&rest);
+        text.push(']');
+    }
+    text.push(']');
+    text
+}
+
+fn hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+}
+
+impl Dialect for MySql {
+    type Db = sqlx::MySql;
+    const NAME: &'static str = "mysql";
+    const TITLE: &'static str = "MySQL";
+    const SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+    /// Gaps between keys are not locked, so that inserts of different keys do not wait for each other; each statement
+    /// is a transaction; and nothing that does not fit is cut.
+    async fn prepare(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
+        let lock_wait = self.response_timeout.as_secs().max(1);
+        let settings = format!(
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = {lock_wait}, \
+             SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+        );
+        on.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
+        Ok(())
+    }
+
+    async fn check(&self, on: &mut MySqlConnection, at: &str) -> sqlx::Result<Result<(), StoreError>> {
+        let checked = check::server(on, at).await?;
+        Ok(checked.map(|flavour| {
+            self.flavour.get_or_init(|| flavour);
+        }))
+    }
+
+    async fn claim(&self, on: &mut MySqlConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+        let bind = |bound: Bound, request: &ClaimRequest| {
+            let lease = micros(request.lease);
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
+                .bind(lease)
+                .bind(lease + micros(request.retention))
+        };
+        self.claim.run(self.flavour(), on, batch, bind, &self.read).await
+    }
+
+    async fn renew(&self, on: &mut MySqlConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+        let own = |request: &RenewRequest| {
+            (request.token, format!("{},{}", micros(request.lease), micros(request.retention)))
+        };
+        self.update(on, &self.renew, batch, IN_PROGRESS, own).await
+    }
+
+    async fn complete(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[Entry<CompleteRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
+        let bind = |bound: Bound, request: &CompleteRequest| {
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(i64::try_from(request.fence.0).unwrap_or(i64::MAX))
+                .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
+                .bind(request.reply.as_ref().map(|reply| reply.to_vec()))
+                .bind(micros(request.retention))
+        };
+        self.complete.run(self.flavour(), on, batch, bind, &self.stand).await
+    }
+
+    async fn release(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[Entry<ReleaseRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
+        let own = |request: &ReleaseRequest| {
+            let counted = match request.attempts {
+                Attempts::Keep => 0,
+                Attempts::Count => 1,
+                Attempts::Reset => -1,
+            };
+            (request.token, format!("{},{counted}", micros(request.retention)))
+        };
+        self.update(on, &self.release, batch, RELEASED, own).await
+    }
+
+    async fn read(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
+        let (statement, _) = self.read.fit(&[key]);
+        query_as(statement).bind(key).fetch_optional(on).await
+    }
+
+    async fn remove(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<bool> {
+        Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
+    }
+
+    async fn schema(&self, on: &mut MySqlConnection) -> sqlx::Result<Option<i64>> {
+        let version = self.names.statement("SELECT `value` FROM `idem_records_meta` WHERE `name` = 'schema'");
+        match query_scalar(version).fetch_optional(on).await {
+            Err(error) if errors::is_no_table(&error) => Ok(None),
+            version => version,
+        }
+    }
+
+    /// These databases commit each change of a table by itself, so that a migration that was cut off is done again from
+    /// its beginning. Its last step is the version.
+    async fn migrate(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
+        query("SELECT GET_LOCK('idem migrations', 600)").execute(&mut *on).await?;
+        let version = self.schema(on).await?.unwrap_or(0);
+        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            on.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
+        }
+        query("DO RELEASE_LOCK('idem migrations')").execute(on).await?;
+        Ok(())
+    }
+
+    async fn lead(
+        &self,
+        on: &mut MySqlConnection,
+        holder: &[u8],
+        lease: i64,
+        position: Option<&[u8]>,
+    ) -> sqlx::Result<Option<Vec<u8>>> {
+        let lead = query(self.lead.clone()).bind(holder).bind(lease).bind(position).bind(holder);
+        if lead.execute(&mut *on).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let position = "SELECT COALESCE(`position`, '') FROM `idem_records_meta` WHERE `name` = 'purge'";
+        query_scalar(self.names.statement(position)).fetch_optional(on).await
+    }
+
+    /// What has expired is read without a lock and deleted by its keys: a delete over the range would wait for every
+    /// record in it that a transaction holds.
+    async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
+        let end: Option<Vec<u8>> = query_scalar(self.purge_end.clone())
+            .bind(behind)
+            .bind(rows - 1)
+            .fetch_optional(&mut *on)
+            .await?;
+        let expired: Vec<Vec<u8>> = query_scalar(self.purge_expired.clone())
+            .bind(behind)
+            .bind(end.as_deref())
+            .bind(end.as_deref())
+            .fetch_all(&mut *on)
+            .await?;
+        if expired.is_empty() {
+            return Ok(Purged { end, deleted: 0 });
+        }
+        let (statement, keys) = self.purge.fit(&expired);
+        let delete = keys.fold(query(statement), |bound, key| bound.bind(key.clone()));
+        Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
+    }
+
+    fn meaning(error: &dyn DatabaseError) -> Meaning {
+        errors::meaning(error)
+    }
+}

@@ -1,0 +1,28 @@
+-- idem's tables, version 1, for MySQL 8 and MariaDB 10.6 or later. Times are µs since 1970 by the server's clock.
+
+CREATE TABLE IF NOT EXISTS `idem_records` (
+    `key`         VARBINARY(512) NOT NULL PRIMARY KEY,
+    `version`     SMALLINT       NOT NULL COMMENT 'of the record',
+    `state`       SMALLINT       NOT NULL COMMENT '1 in progress, 2 completed, 3 released',
+    `token`       BINARY(16)     NOT NULL COMMENT 'who claimed it last',
+    `fence`       BIGINT         NOT NULL COMMENT 'the number of the last claim',
+    `attempts`    INT            NOT NULL COMMENT 'runs that failed and were counted',
+    `lease_end`   BIGINT         NOT NULL,
+    `expires_at`  BIGINT         NOT NULL COMMENT 'from then on the record counts as absent',
+    `fingerprint` BINARY(16)     NULL COMMENT 'of the payload, where the handler asks for it',
+    `reply`       LONGBLOB       NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+
+-- What is not of one key: the version of this schema, an epoch that an operator raises after a restore, and who purges
+-- until when, and how far the purge has come.
+CREATE TABLE IF NOT EXISTS `idem_records_meta` (
+    `name`     VARCHAR(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    `value`    BIGINT         NOT NULL,
+    `holder`   VARBINARY(16)  NULL,
+    `position` VARBINARY(512) NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
+
+INSERT IGNORE INTO `idem_records_meta` (`name`, `value`) VALUES
+    ('epoch', TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))),
+    ('purge', 0),
+    ('schema', 1);

@@ -1,0 +1,28 @@
+INSERT INTO `idem_records`
+    (`key`, `token`, `fingerprint`, `lease_end`, `expires_at`, `version`, `state`, `attempts`, `fence`)
+VALUES /*each*/(
+    ?, ?, ?,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + ?,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + ?,
+    1, 1, 0,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
+)/*each*/
+-- The fence that would be inserted is the clock. Assignments are made from first to last, and a later one sees the new
+-- values of the earlier ones: so the first one says whether the key can be claimed.
+ON DUPLICATE KEY UPDATE
+    `fence` = IF(
+        @idem_takes := (`expires_at` <= VALUES(`fence`) OR `version` = 1 AND (
+            `state` = 1 AND (`lease_end` <= VALUES(`fence`) OR `token` = VALUES(`token`))
+            OR `state` = 3 AND `token` <> VALUES(`token`))),
+        IF(`state` = 1 AND `token` = VALUES(`token`), `fence`, GREATEST(`fence` + 1, VALUES(`fence`))),
+        `fence`),
+    `attempts` = IF(@idem_takes AND `expires_at` <= TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
+        0, `attempts`),
+    `fingerprint` = IF(@idem_takes AND NOT (`state` = 1 AND `token` = VALUES(`token`)),
+        VALUES(`fingerprint`), `fingerprint`),
+    `lease_end` = IF(@idem_takes, VALUES(`lease_end`), `lease_end`),
+    `expires_at` = IF(@idem_takes, VALUES(`expires_at`), `expires_at`),
+    `token` = IF(@idem_takes, VALUES(`token`), `token`),
+    `reply` = IF(@idem_takes, NULL, `reply`),
+    `state` = IF(@idem_takes, 1, `state`),
+    `version` = IF(@idem_takes, 1, `version`)

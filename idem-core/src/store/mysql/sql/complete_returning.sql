@@ -1,0 +1,1 @@
+RETURNING `key`, 1, `version`, `state`, `token`

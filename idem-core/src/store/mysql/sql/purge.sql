@@ -1,0 +1,3 @@
+DELETE FROM `idem_records`
+WHERE `key` IN (/*each*/?/*each*/)
+    AND `expires_at` <= TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
