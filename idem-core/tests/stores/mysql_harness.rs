@@ -104,7 +104,8 @@ impl Harness for MySql {
     fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             let select = AssertSqlSafe(self.sql(&Columns::select(key, literal, "")));
-            let row: Option<Row> = sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
+            let row: Option<Row> =
+                sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
             Columns::from(row?).bytes()
         })
     }

@@ -30,12 +30,18 @@ enum Target {
 
 impl MySqlStoreBuilder {
     pub(super) fn with_url(url: String) -> Self {
-        Self { target: Target::Url(url), roots: None, client: None, flavour: None, settings: Settings::new('`') }
+        Self {
+            target: Target::Url(url),
+            roots: None,
+            client: None,
+            flavour: None,
+            settings: Settings::new('`'),
+        }
     }
 
     pub(super) fn with_pool(pool: MySqlPool) -> Self {
         let mut settings = Settings::new('`');
-        settings.connections = pool.options().get_max_connections();
+        settings.share(pool.options().get_max_connections());
         Self { target: Target::Pool(pool), roots: None, client: None, flavour: None, settings }
     }
 
@@ -69,6 +75,13 @@ impl MySqlStoreBuilder {
     #[doc(hidden)]
     pub fn like_mysql(mut self) -> Self {
         self.flavour = Some(Flavour::MySql);
+        self
+    }
+
+    /// How many transactions of handlers are open at one time, each on a connection beside those of
+    /// [`connections`](Self::connections): 16 unless said otherwise, or all but two of a given pool's.
+    pub fn transactions(mut self, most: u32) -> Self {
+        self.settings.transactions = most;
         self
     }
 
@@ -131,9 +144,9 @@ impl MySqlStoreBuilder {
 
     fn options(&self, url: &str) -> Result<MySqlConnectOptions, StoreError> {
         // The cause is left out: it may quote the URL, and so a password.
-        let mut options: MySqlConnectOptions = url
-            .parse()
-            .map_err(|_| StoreError::config("the URL for MySQL is not valid: `mysql://user:password@host:port/database`"))?;
+        let mut options: MySqlConnectOptions = url.parse().map_err(|_| {
+            StoreError::config("the URL for MySQL is not valid: `mysql://user:password@host:port/database`")
+        })?;
         if let Some(roots) = &self.roots {
             options = options.ssl_ca_from_pem(roots.clone());
         }

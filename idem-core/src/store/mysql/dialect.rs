@@ -7,14 +7,13 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as, query_scalar};
 
 use super::check::{self, Flavour};
 use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
-    Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing,
-    micros,
+    Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -32,6 +31,7 @@ pub(super) struct MySql {
     release: SqlStr,
     read: Shapes,
     stand: Shapes,
+    finish: SqlStr,
     remove: SqlStr,
     lead: SqlStr,
     purge_end: SqlStr,
@@ -47,7 +47,10 @@ struct Write {
 
 impl Write {
     fn new(names: &Names, upsert: &str, returning: &str) -> Self {
-        Self { plain: Shapes::new(names, upsert), returning: Shapes::new(names, &format!("{upsert}{returning}")) }
+        Self {
+            plain: Shapes::new(names, upsert),
+            returning: Shapes::new(names, &format!("{upsert}{returning}")),
+        }
     }
 
     /// One statement on MariaDB, two on MySQL.
@@ -67,8 +70,8 @@ impl Write {
             Flavour::MySql => &self.plain,
         };
         let (statement, entries) = shapes.fit(batch);
-        let write =
-            entries.fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
+        let write = entries
+            .fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
         match flavour {
             Flavour::MariaDb => fetch::<R>(on, write).await,
             Flavour::MySql => {
@@ -107,6 +110,7 @@ impl MySql {
             release: names.statement(include_str!("sql/release.sql")),
             read: Shapes::new(names, include_str!("sql/read.sql")),
             stand: Shapes::new(names, include_str!("sql/stand.sql")),
+            finish: names.statement(include_str!("sql/finish.sql")),
             remove: names.statement(include_str!("sql/remove.sql")),
             lead: names.statement(include_str!("sql/lead.sql")),
             purge_end: names.statement(include_str!("sql/purge_end.sql")),
@@ -196,7 +200,11 @@ impl Dialect for MySql {
         }))
     }
 
-    async fn claim(&self, on: &mut MySqlConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+    async fn claim(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[Entry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<Found>> {
         let bind = |bound: Bound, request: &ClaimRequest| {
             let lease = micros(request.lease);
             bound
@@ -208,7 +216,11 @@ impl Dialect for MySql {
         self.claim.run(self.flavour(), on, batch, bind, &self.read).await
     }
 
-    async fn renew(&self, on: &mut MySqlConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+    async fn renew(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[Entry<RenewRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
         let own = |request: &RenewRequest| {
             (request.token, format!("{},{}", micros(request.lease), micros(request.retention)))
         };
@@ -245,6 +257,43 @@ impl Dialect for MySql {
             (request.token, format!("{},{counted}", micros(request.retention)))
         };
         self.update(on, &self.release, batch, RELEASED, own).await
+    }
+
+    /// After a deadlock, which ends the whole transaction, what a handler does that has not seen it must not be committed
+    /// statement by statement: it is part of the next transaction, which has no record and is rolled back.
+    async fn prepare_handlers(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
+        on.execute("SET SESSION autocommit = 0").await.map(drop)
+    }
+
+    async fn rest_handlers(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
+        on.execute("SET SESSION autocommit = 1").await.map(drop)
+    }
+
+    fn begin(&self, wait: Duration) -> Option<SqlStr> {
+        let begin = format!(
+            "SET SESSION innodb_lock_wait_timeout = {}; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+             START TRANSACTION",
+            wait.as_secs().max(1)
+        );
+        Some(AssertSqlSafe(begin).into_sql_str())
+    }
+
+    async fn claimed(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
+        on.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT").await.map(drop)
+    }
+
+    async fn finish(
+        &self,
+        on: &mut MySqlConnection,
+        entry: &Entry<CompleteRequest>,
+        retention: i64,
+    ) -> sqlx::Result<u64> {
+        let finish = query(self.finish.clone())
+            .bind(entry.request.reply.as_deref())
+            .bind(retention)
+            .bind(&entry.key)
+            .bind(entry.request.token.to_bytes().to_vec());
+        Ok(finish.execute(on).await?.rows_affected())
     }
 
     async fn read(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
@@ -294,11 +343,8 @@ impl Dialect for MySql {
     /// What has expired is read without a lock and deleted by its keys: a delete over the range would wait for every
     /// record in it that a transaction holds.
     async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
-        let end: Option<Vec<u8>> = query_scalar(self.purge_end.clone())
-            .bind(behind)
-            .bind(rows - 1)
-            .fetch_optional(&mut *on)
-            .await?;
+        let end: Option<Vec<u8>> =
+            query_scalar(self.purge_end.clone()).bind(behind).bind(rows - 1).fetch_optional(&mut *on).await?;
         let expired: Vec<Vec<u8>> = query_scalar(self.purge_expired.clone())
             .bind(behind)
             .bind(end.as_deref())

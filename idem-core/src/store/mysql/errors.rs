@@ -26,8 +26,10 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Meaning {
         1665 => Meaning::Settings,
         // The server shuts down, or has ended the connection.
         1053 | 1927 | 1152 | 1184 => Meaning::Broken,
-        // Too many connections; not ready (Galera); a lock, a statement, or a query that took too long.
-        1040 | 1203 | 1226 | 1047 | 1205 | 1317 | 1969 | 3024 => Meaning::Passing,
+        // A lock that another transaction has kept for too long.
+        1205 => Meaning::Locked,
+        // Too many connections; not ready (Galera); a statement or a query that took too long.
+        1040 | 1203 | 1226 | 1047 | 1317 | 1969 | 3024 => Meaning::Passing,
         _ => Meaning::Statement,
     }
 }

@@ -190,13 +190,11 @@ impl<D: Dialect> Open<D> {
 
     /// Gives the connection back, after a transaction that ended in order.
     async fn give_back(mut self) {
-        if self.core.link.dialect.rest_handlers(self.connection.get()).await.is_err() {
-            return;
-        }
         match self.connection {
             Held::Own(connection) => self.core.handlers.idle.lock().push(connection),
             Held::Pooled(mut pooled) => {
-                if let Some(mut connection) = pooled.0.take() {
+                let Some(mut connection) = pooled.0.take() else { return };
+                if self.core.link.dialect.rest_handlers(&mut connection).await.is_ok() {
                     connection.return_to_pool().await;
                 }
             }
