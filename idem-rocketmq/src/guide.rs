@@ -6,5 +6,8 @@ pub mod consuming {}
 #[doc = include_str!("docs/rolling_deploys.md")]
 pub mod rolling_deploys {}
 
+#[doc = include_str!("docs/transactions.md")]
+pub mod transactions {}
+
 #[doc = include_str!("docs/tracing.md")]
 pub mod tracing {}

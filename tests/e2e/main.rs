@@ -19,3 +19,4 @@ mod settings;
 mod slow;
 mod startup;
 mod tracing_spans;
+mod transactional;

@@ -189,7 +189,7 @@ impl<D: Dialect> Open<D> {
     }
 
     /// Gives the connection back, after a transaction that ended in order.
-    async fn give_back(mut self) {
+    async fn give_back(self) {
         match self.connection {
             Held::Own(connection) => self.core.handlers.idle.lock().push(connection),
             Held::Pooled(mut pooled) => {

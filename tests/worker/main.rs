@@ -1,10 +1,13 @@
 //! A consumer in a process of its own, for tests that kill it.
 //!
-//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`
+//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`, or with `transfers` and other arguments
+//! as the module of that name.
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
 //! said by its message. What idem logs goes to the standard error; `RUST_LOG` asks for more.
+
+mod transfers;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -109,16 +112,23 @@ impl Arguments {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if std::env::args().nth(1).is_some_and(|word| word == "transfers") {
+        return transfers::main();
+    }
     let Some(arguments) = Arguments::take() else {
         eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]");
         exit(2);
     };
-    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "idem_rocketmq=info,idem_core=info".to_owned());
-    let log = tracing_subscriber::fmt().with_env_filter(wanted).with_ansi(false);
-    log.with_writer(std::io::stderr).init();
+    log();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(arguments.threads).enable_all().build()?;
     runtime.block_on(consume(arguments))
+}
+
+fn log() {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| "idem_rocketmq=info,idem_core=info".to_owned());
+    let log = tracing_subscriber::fmt().with_env_filter(wanted).with_ansi(false);
+    log.with_writer(std::io::stderr).init();
 }
 
 async fn consume(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
