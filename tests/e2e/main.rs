@@ -20,3 +20,4 @@ mod slow;
 mod startup;
 mod tracing_spans;
 mod transactional;
+mod transfers;

@@ -181,7 +181,7 @@ pub(crate) struct Place {
     pub(crate) ledger: Ledger,
 }
 
-/// An `idem-worker`: see `tests/worker.rs`.
+/// An `idem-worker`: see `tests/worker/main.rs`.
 pub(crate) struct Worker(Process);
 
 impl Worker {
@@ -195,11 +195,19 @@ impl Worker {
     }
 
     fn with(place: &Place, instance: &str, threads: usize, rest: &[&str]) -> Self {
+        let ledger = place.ledger.path().display().to_string();
+        let threads = threads.to_string();
+        let mut arguments =
+            vec![&*place.name_server, &place.topic, &place.redis, &place.group, instance, &ledger, &threads];
+        arguments.extend(rest);
+        Self::run(&arguments, &place.ledger.log(instance))
+    }
+
+    /// With these arguments; what it logs is added to a file.
+    pub(crate) fn run(arguments: &[&str], log: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idem-worker"));
-        command.args([&place.name_server, &place.topic, &place.redis, &place.group, instance]);
-        command.arg(place.ledger.path()).arg(threads.to_string()).args(rest);
-        let log = OpenOptions::new().append(true).create(true).open(place.ledger.log(instance)).unwrap();
-        Self(Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log)))
+        let log = OpenOptions::new().append(true).create(true).open(log).unwrap();
+        Self(Process::spawn(command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log)))
     }
 
     /// It stands still, as on a machine that sleeps.

@@ -142,25 +142,49 @@ async fn a_transaction_that_the_store_cannot_give_is_told() {
     let shop = Shop::open().await;
     let store = shop.store().await;
     let plain = || handler("paid", pay_plainly).key(|paid| paid.id.clone()).named("pay");
-    fails(MemoryStore::new(), plain().transactional(), expect![[r#"
+    fails(
+        MemoryStore::new(),
+        plain().transactional(),
+        expect![[r#"
         the handler `pay` takes `&mut sqlx_sqlite::connection::SqliteConnection`, and the store `memory` has no transactions: give the consumer a store in the database that the handler works on, such as `PostgresStore`, `MySqlStore` or `SqliteStore`
-    "#]]);
-    fails(store.clone(), handlers![pay_elsewhere].remove(0), expect![[r#"
+    "#]],
+    );
+    fails(
+        store.clone(),
+        handlers![pay_elsewhere].remove(0),
+        expect![[r#"
         the handler `e2e::transactional::pay_elsewhere` takes `&mut sqlx_postgres::connection::PgConnection`, and the store `sqlite` gives `&mut sqlx_sqlite::connection::SqliteConnection`: take that, or give the consumer a store in the other database
-    "#]]);
-    fails(store.clone(), plain(), expect![[r#"
+    "#]],
+    );
+    fails(
+        store.clone(),
+        plain(),
+        expect![[r#"
         the handler `pay` takes `&mut sqlx_sqlite::connection::SqliteConnection` and does not say that it is transactional: add `transactional` to its attribute, or `.transactional()` to its route
-    "#]]);
+    "#]],
+    );
     let nothing = handler("paid", async |_: Paid| {}).key(|paid| paid.id.clone()).named("pay");
-    fails(store.clone(), nothing.transactional(), expect![[r#"
+    fails(
+        store.clone(),
+        nothing.transactional(),
+        expect![[r#"
         the handler `pay` is transactional and takes no connection, so that nothing of it is in the transaction: take one, such as `tx: &mut PgConnection`, or remove `transactional`
-    "#]]);
-    fails(store.clone(), plain().transactional().store_failure(StoreFailure::Open), expect![[r#"
+    "#]],
+    );
+    fails(
+        store.clone(),
+        plain().transactional().store_failure(StoreFailure::Open),
+        expect![[r#"
         the handler `pay` is transactional, and its `store_failure` is `open`: without the store there is no transaction to run in; remove one of them
-    "#]]);
-    fails(store.clone(), plain().transactional().missing_key(MissingKey::RunWithoutDedup), expect![[r#"
+    "#]],
+    );
+    fails(
+        store.clone(),
+        plain().transactional().missing_key(MissingKey::RunWithoutDedup),
+        expect![[r#"
         the handler `pay` is transactional, and its `missing_key` is `run_without_dedup`: without a key there is no record to commit with; remove one of them
-    "#]]);
+    "#]],
+    );
     fails(
         store.clone(),
         plain().transactional().fingerprint(idem_rocketmq::FingerprintMismatch::Run),
@@ -168,8 +192,12 @@ async fn a_transaction_that_the_store_cannot_give_is_told() {
             the handler `pay` is transactional, and its `fingerprint` is `run`: a run without a record has no transaction to work in; remove one of them
         "#]],
     );
-    fails(store.clone(), plain().transactional().concurrency(2), expect![[r#"
+    fails(
+        store.clone(),
+        plain().transactional().concurrency(2),
+        expect![[r#"
         the handler `pay` is to work on 2 messages at once, each in a transaction, and the store `sqlite` has 1 connections for them: lower the concurrency, or raise the store's connections
-    "#]]);
+    "#]],
+    );
     assert!(store::Store::transactions(&store).is_some());
 }

@@ -1,0 +1,208 @@
+//! Money from account to account, while consumers and the database are killed: the sum is right in the end, and each transfer is
+//! there once.
+//!
+//! `IDEM_TEST_KILLS=100` kills more often than the suite has time for.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use idem_rocketmq::embedded::Outgoing;
+use idem_rocketmq::{MySqlStore, PostgresStore};
+use rand::seq::SliceRandom as _;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
+use tempfile::TempDir;
+
+use crate::kit::{self, until_equal};
+use crate::process::Worker;
+use crate::servers::unique;
+
+const TRANSFERS: usize = 1_000;
+const ACCOUNTS: i64 = 50;
+const AT_FIRST: i64 = 1_000_000;
+const WORKERS: usize = 2;
+const DEADLINE: Duration = Duration::from_mins(5);
+
+struct Transfer {
+    id: usize,
+    from: i64,
+    to: i64,
+    cents: i64,
+}
+
+fn transfers() -> Vec<Transfer> {
+    let account = || rand::random_range(0..ACCOUNTS);
+    let transfer = |id| Transfer { id, from: account(), to: account(), cents: rand::random_range(1..500) };
+    (0..TRANSFERS).map(transfer).collect()
+}
+
+/// A database of the test's own.
+struct Database {
+    /// For the workers.
+    url: String,
+    /// The server, where there is one, as `scripts/services` calls it, in a directory of its own.
+    server: Option<(&'static str, PathBuf)>,
+    _dir: TempDir,
+}
+
+impl Database {
+    fn serve(name: &'static str, variable: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // A database's own user has to get there.
+        Command::new("chmod").arg("755").arg(dir.path()).status().unwrap();
+        services(&["start", &dir.path().display().to_string(), name]);
+        let environment = std::fs::read_to_string(dir.path().join("env")).unwrap();
+        let value = environment.lines().find_map(|line| line.split_once(&format!("{variable}=")));
+        let url = value.expect("the server's address").1.to_owned();
+        Self { url, server: Some((name, dir.path().to_owned())), _dir: dir }
+    }
+
+    fn file() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = dir.path().join("bank.db").display().to_string();
+        Self { url, server: None, _dir: dir }
+    }
+
+    /// As SQLx's connections to any database have it.
+    fn any_url(&self) -> String {
+        if self.server.is_some() { self.url.clone() } else { format!("sqlite://{}?mode=rwc", self.url) }
+    }
+
+    async fn session(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.any_url()).await.unwrap()
+    }
+
+    async fn create_tables(&self) {
+        let mut session = self.session().await;
+        for sql in [
+            "CREATE TABLE accounts (id bigint PRIMARY KEY, cents bigint NOT NULL)",
+            "CREATE TABLE transfers (id varchar(20) NOT NULL)",
+        ] {
+            session.execute(sql).await.unwrap();
+        }
+        for id in 0..ACCOUNTS {
+            let account = format!("INSERT INTO accounts VALUES ({id}, {AT_FIRST})");
+            session.execute(AssertSqlSafe(account)).await.unwrap();
+        }
+    }
+
+    async fn number(&self, sql: &'static str) -> i64 {
+        let Ok(mut session) = AnyConnection::connect(&self.any_url()).await else { return -1 };
+        sqlx::query_scalar(sql).fetch_one(&mut session).await.unwrap_or(-1)
+    }
+
+    fn crash(&self) {
+        if let Some((name, dir)) = &self.server {
+            services(&["kill", &dir.display().to_string(), name]);
+            services(&["restart", &dir.display().to_string(), name]);
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some((_, dir)) = &self.server {
+            services(&["stop", &dir.display().to_string()]);
+        }
+    }
+}
+
+fn services(arguments: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/services");
+    let mut command = Command::new(script);
+    // Servers of the test's own, whatever the environment names.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("IDEM_TEST_")) {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn kills() -> usize {
+    std::env::var("IDEM_TEST_KILLS").map_or(15, |text| text.parse().expect("a number"))
+}
+
+/// Sends the transfers in portions, each one to three times; kills a worker after each portion, and the database now and then.
+async fn storm(database: Database) {
+    database.create_tables().await;
+    let (topic, group) = (unique("transfers"), unique("bank"));
+    let broker = kit::broker(&topic, 4).await;
+    let logs = tempfile::tempdir().unwrap();
+    let start = |instance: usize| {
+        let log = logs.path().join("log");
+        let name = format!("teller-{instance}");
+        let arguments = ["transfers", broker.name_server(), &topic, &database.url, &group, &name];
+        Worker::run(&arguments, &log)
+    };
+    let mut workers: Vec<Worker> = (0..WORKERS).map(start).collect();
+    let transfers = transfers();
+    let kills = kills();
+    let crashes = if database.server.is_some() { 5.min(kills / 3) } else { 0 };
+    for (turn, portion) in transfers.chunks(TRANSFERS.div_ceil(kills)).enumerate() {
+        let mut messages: Vec<Outgoing> =
+            portion.iter().flat_map(|transfer| copies(&topic, transfer)).collect();
+        messages.shuffle(&mut rand::rng());
+        broker.producer().send_all(messages).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(rand::random_range(100..900))).await;
+        if crashes > 0 && turn % (kills / crashes) == 1 {
+            database.crash();
+        }
+        let instance = rand::random_range(0..WORKERS);
+        workers[instance].kill();
+        workers[instance] = start(instance);
+    }
+    let there = async || {
+        let number = database.number("SELECT count(DISTINCT id) FROM transfers").await;
+        usize::try_from(number).unwrap_or(usize::MAX)
+    };
+    until_equal("transfers", TRANSFERS, DEADLINE, there).await;
+    // What is still to come are duplicates, which must change nothing.
+    kit::until("all is acked", DEADLINE, async || broker.backlog(&group, &topic).await.unwrap() == 0).await;
+    let mut session = database.session().await;
+    let rows: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM transfers").fetch_one(&mut session).await.unwrap();
+    assert_eq!(rows, i64::try_from(TRANSFERS).unwrap(), "a transfer is there twice");
+    let accounts: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT id, cents FROM accounts").fetch_all(&mut session).await.unwrap();
+    assert_eq!(accounts.into_iter().collect::<BTreeMap<_, _>>(), expected(&transfers));
+    for mut worker in workers {
+        worker.terminate().await;
+    }
+    broker.shutdown().await;
+}
+
+fn copies(topic: &str, transfer: &Transfer) -> Vec<Outgoing> {
+    let Transfer { id, from, to, cents } = transfer;
+    let body = format!(r#"{{"id":"{id}","from":{from},"to":{to},"cents":{cents}}}"#);
+    (0..rand::random_range(1..=3)).map(|_| Outgoing::new(topic, body.clone())).collect()
+}
+
+fn expected(transfers: &[Transfer]) -> BTreeMap<i64, i64> {
+    let mut accounts: BTreeMap<i64, i64> = (0..ACCOUNTS).map(|id| (id, AT_FIRST)).collect();
+    for transfer in transfers {
+        *accounts.get_mut(&transfer.from).unwrap() -= transfer.cents;
+        *accounts.get_mut(&transfer.to).unwrap() += transfer.cents;
+    }
+    accounts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_transfer_is_there_once_on_postgres() {
+    let database = Database::serve("postgres", "IDEM_TEST_POSTGRES_URL");
+    PostgresStore::builder(&database.url).migrate().await.unwrap();
+    storm(database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_transfer_is_there_once_on_mariadb() {
+    let database = Database::serve("mariadb", "IDEM_TEST_MYSQL_URL");
+    MySqlStore::builder(&database.url).migrate().await.unwrap();
+    storm(database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_transfer_is_there_once_on_sqlite() {
+    storm(Database::file()).await;
+}
