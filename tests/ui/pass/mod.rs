@@ -18,3 +18,4 @@ mod hygiene;
 mod keys;
 mod library;
 mod message;
+mod transactional;

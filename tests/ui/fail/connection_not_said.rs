@@ -1,0 +1,14 @@
+use idem_rocketmq::prelude::*;
+use sqlx::PgConnection;
+
+#[derive(Deserialize)]
+struct OrderPaid {
+    order_id: String,
+}
+
+#[idempotent(key = "order_id", topic = "orders")]
+async fn pay(_: OrderPaid, _: &mut PgConnection) {}
+
+fn main() {
+    let _ = handlers![pay];
+}
