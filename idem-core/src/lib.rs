@@ -14,6 +14,8 @@ mod outcome;
 mod policy;
 mod record;
 pub mod runtime;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub mod sql;
 pub mod store;
 
 pub use attempt::Attempt;

@@ -48,6 +48,8 @@ pub use idem_core::PostgresStore;
 pub use idem_core::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use idem_core::SqliteStore;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+pub use idem_core::sql;
 /// What stores are made of, for authors of stores and for operators.
 pub use idem_core::store;
 pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};

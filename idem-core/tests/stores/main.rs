@@ -2,6 +2,7 @@
 
 mod cluster;
 mod failures;
+mod guards;
 mod logs;
 mod memory;
 mod mysql;

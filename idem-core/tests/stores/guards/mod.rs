@@ -1,0 +1,36 @@
+//! The guards on each database: the same cases, compiled for each, because they are generic for users and not for tests.
+
+#![allow(clippy::duplicate_mod, reason = "the cases are one text for all databases")]
+
+mod mysql;
+mod postgres;
+mod sqlite;
+
+/// What transactions see of each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Isolation {
+    /// As the database comes.
+    Default,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Isolation {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Default, Self::ReadCommitted, Self::RepeatableRead, Self::Serializable];
+
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Default => None,
+            Self::ReadCommitted => Some("READ COMMITTED"),
+            Self::RepeatableRead => Some("REPEATABLE READ"),
+            Self::Serializable => Some("SERIALIZABLE"),
+        }
+    }
+}
+
+/// A name that no other test has, also of another run on the same server.
+pub(crate) fn fresh_name() -> String {
+    format!("guards_{:x}", rand::random::<u64>())
+}
