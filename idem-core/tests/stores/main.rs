@@ -13,6 +13,7 @@ mod sentinel;
 mod server;
 mod single;
 mod sql_harness;
+mod sql_rules;
 mod sqlite;
 mod sqlite_harness;
 mod tls;

@@ -1,5 +1,7 @@
 //! PostgreSQL.
 
 use super::postgres_harness::Postgres;
+use super::sql_rules::sql_tests;
 
 idem_core::conformance_tests!(Postgres::new().await);
+sql_tests!(Postgres::new().await);

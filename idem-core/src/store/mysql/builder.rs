@@ -30,7 +30,13 @@ enum Target {
 
 impl MySqlStoreBuilder {
     pub(super) fn with_url(url: String) -> Self {
-        Self { target: Target::Url(url), roots: None, client: None, flavour: None, settings: Settings::new('`') }
+        Self {
+            target: Target::Url(url),
+            roots: None,
+            client: None,
+            flavour: None,
+            settings: Settings::new('`'),
+        }
     }
 
     pub(super) fn with_pool(pool: MySqlPool) -> Self {
@@ -131,9 +137,9 @@ impl MySqlStoreBuilder {
 
     fn options(&self, url: &str) -> Result<MySqlConnectOptions, StoreError> {
         // The cause is left out: it may quote the URL, and so a password.
-        let mut options: MySqlConnectOptions = url
-            .parse()
-            .map_err(|_| StoreError::config("the URL for MySQL is not valid: `mysql://user:password@host:port/database`"))?;
+        let mut options: MySqlConnectOptions = url.parse().map_err(|_| {
+            StoreError::config("the URL for MySQL is not valid: `mysql://user:password@host:port/database`")
+        })?;
         if let Some(roots) = &self.roots {
             options = options.ssl_ca_from_pem(roots.clone());
         }

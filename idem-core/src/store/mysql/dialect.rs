@@ -13,8 +13,7 @@ use super::check::{self, Flavour};
 use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
-    Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing,
-    micros,
+    Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -47,7 +46,10 @@ struct Write {
 
 impl Write {
     fn new(names: &Names, upsert: &str, returning: &str) -> Self {
-        Self { plain: Shapes::new(names, upsert), returning: Shapes::new(names, &format!("{upsert}{returning}")) }
+        Self {
+            plain: Shapes::new(names, upsert),
+            returning: Shapes::new(names, &format!("{upsert}{returning}")),
+        }
     }
 
     /// One statement on MariaDB, two on MySQL.
@@ -67,8 +69,8 @@ impl Write {
             Flavour::MySql => &self.plain,
         };
         let (statement, entries) = shapes.fit(batch);
-        let write =
-            entries.fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
+        let write = entries
+            .fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
         match flavour {
             Flavour::MariaDb => fetch::<R>(on, write).await,
             Flavour::MySql => {
@@ -196,7 +198,11 @@ impl Dialect for MySql {
         }))
     }
 
-    async fn claim(&self, on: &mut MySqlConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+    async fn claim(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[Entry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<Found>> {
         let bind = |bound: Bound, request: &ClaimRequest| {
             let lease = micros(request.lease);
             bound
@@ -208,7 +214,11 @@ impl Dialect for MySql {
         self.claim.run(self.flavour(), on, batch, bind, &self.read).await
     }
 
-    async fn renew(&self, on: &mut MySqlConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+    async fn renew(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[Entry<RenewRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
         let own = |request: &RenewRequest| {
             (request.token, format!("{},{}", micros(request.lease), micros(request.retention)))
         };
@@ -294,11 +304,8 @@ impl Dialect for MySql {
     /// What has expired is read without a lock and deleted by its keys: a delete over the range would wait for every
     /// record in it that a transaction holds.
     async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
-        let end: Option<Vec<u8>> = query_scalar(self.purge_end.clone())
-            .bind(behind)
-            .bind(rows - 1)
-            .fetch_optional(&mut *on)
-            .await?;
+        let end: Option<Vec<u8>> =
+            query_scalar(self.purge_end.clone()).bind(behind).bind(rows - 1).fetch_optional(&mut *on).await?;
         let expired: Vec<Vec<u8>> = query_scalar(self.purge_expired.clone())
             .bind(behind)
             .bind(end.as_deref())

@@ -91,7 +91,11 @@ impl Dialect for Postgres {
             .await
     }
 
-    async fn renew(&self, on: &mut PgConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+    async fn renew(
+        &self,
+        on: &mut PgConnection,
+        batch: &[Entry<RenewRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
         query_as(self.renew.clone())
             .bind(keys(batch))
             .bind(column(batch, |entry| entry.request.token.to_bytes()))

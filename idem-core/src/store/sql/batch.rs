@@ -84,7 +84,10 @@ requests! {
 }
 
 /// Sends a batch. Of equal keys only the first is in the statement; the others follow, one after the other.
-pub(in crate::store) async fn run<D: Dialect, R: Request>(link: &Link<D>, batch: Vec<R>) -> Answers<R::Answer> {
+pub(in crate::store) async fn run<D: Dialect, R: Request>(
+    link: &Link<D>,
+    batch: Vec<R>,
+) -> Answers<R::Answer> {
     let mut answers: Vec<_> = batch.iter().map(|_| None).collect();
     let mut rest: Vec<_> =
         batch.into_iter().enumerate().map(|(place, request)| Entry::new(request, place)).collect();
@@ -141,7 +144,10 @@ fn in_order<R: Request>(rows: Vec<R::Found>, entries: &[Entry<R>]) -> Vec<Option
 }
 
 fn restless<D: Dialect>() -> StoreError {
-    StoreError::unavailable(format!("{} did not come to an answer: others change the key all the time", D::TITLE))
+    StoreError::unavailable(format!(
+        "{} did not come to an answer: others change the key all the time",
+        D::TITLE
+    ))
 }
 
 /// The statement of a batch.

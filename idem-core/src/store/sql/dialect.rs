@@ -39,9 +39,16 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
 
     fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
     fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
-    fn complete(&self, on: &mut Connection<Self>, batch: &[Entry<CompleteRequest>])
-    -> impl Reply<Vec<Standing>>;
-    fn release(&self, on: &mut Connection<Self>, batch: &[Entry<ReleaseRequest>]) -> impl Reply<Vec<Standing>>;
+    fn complete(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<CompleteRequest>],
+    ) -> impl Reply<Vec<Standing>>;
+    fn release(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<ReleaseRequest>],
+    ) -> impl Reply<Vec<Standing>>;
 
     /// The record of a key, unless it has expired.
     fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<Found>>;

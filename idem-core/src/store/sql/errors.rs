@@ -54,7 +54,9 @@ pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error, at: &str) ->
     let meaning = meaning::<D>(&error);
     let text = format!("{} at {at} {}", D::TITLE, text(meaning));
     let translated = match meaning {
-        Meaning::Broken | Meaning::Conflict | Meaning::Passing | Meaning::ReadOnly => StoreError::unavailable(text),
+        Meaning::Broken | Meaning::Conflict | Meaning::Passing | Meaning::ReadOnly => {
+            StoreError::unavailable(text)
+        }
         Meaning::Full => StoreError::full(text),
         Meaning::Statement => StoreError::statement(text),
         Meaning::Login
@@ -74,13 +76,21 @@ fn text(meaning: Meaning) -> &'static str {
         Meaning::Conflict => "rolled idem's statement back for another one's sake, again and again",
         Meaning::Passing => "cannot answer just now",
         Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
-        Meaning::Login => "does not let idem in: check user and password, and from where the server lets the user in",
+        Meaning::Login => {
+            "does not let idem in: check user and password, and from where the server lets the user in"
+        }
         Meaning::Database => "has no database of that name: create it, or correct the URL",
-        Meaning::Rights => "does not let this user work with idem's tables: grant SELECT, INSERT, UPDATE and DELETE on them",
+        Meaning::Rights => {
+            "does not let this user work with idem's tables: grant SELECT, INSERT, UPDATE and DELETE on them"
+        }
         Meaning::Schema => "does not have idem's tables as this version needs them: run the migrations",
         Meaning::Full => "has no room for another record: give it more, or shorten the retention",
-        Meaning::File => "cannot be opened: its directory must exist and be writable, and the file be a database of SQLite",
-        Meaning::Tls => "did not agree on TLS with idem: check the URL's TLS mode, the server's certificate and `root_certificates`",
+        Meaning::File => {
+            "cannot be opened: its directory must exist and be writable, and the file be a database of SQLite"
+        }
+        Meaning::Tls => {
+            "did not agree on TLS with idem: check the URL's TLS mode, the server's certificate and `root_certificates`"
+        }
         Meaning::Settings => "cannot be connected to: the URL or the settings are not valid",
         Meaning::Statement => "refused idem's statement",
     }

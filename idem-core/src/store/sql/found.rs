@@ -11,9 +11,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::key::Fingerprint;
 use crate::record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
-use crate::store::{
-    Answer, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError,
-};
+use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 /// How a state is stored; the SQL files have the same numbers.
 pub(in crate::store) const IN_PROGRESS: i64 = 1;
@@ -108,7 +106,9 @@ impl Found {
     pub(in crate::store) fn record(self) -> Result<Record, RecordError> {
         Ok(Record {
             state: self.standing.state()?,
-            token: Token::from_bytes(self.standing.token.as_slice().try_into().map_err(|_| RecordError::Foreign)?),
+            token: Token::from_bytes(
+                self.standing.token.as_slice().try_into().map_err(|_| RecordError::Foreign)?,
+            ),
             fence: self.fence()?,
             attempts: u32::try_from(self.attempts).map_err(|_| RecordError::Foreign)?,
             lease_end: micros(self.lease_end),

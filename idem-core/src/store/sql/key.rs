@@ -38,7 +38,8 @@ mod tests {
     fn keys_are_stored_as_they_are_while_an_index_can_hold_them() {
         let order = key("order-7");
         assert_eq!(stored(&order), order.to_bytes());
-        let longest = (0..LONGEST).map(|len| key(&"x".repeat(len + 1)).to_bytes().len()).rfind(|len| *len <= LONGEST);
+        let longest =
+            (0..LONGEST).map(|len| key(&"x".repeat(len + 1)).to_bytes().len()).rfind(|len| *len <= LONGEST);
         assert_eq!(longest, Some(LONGEST));
     }
 

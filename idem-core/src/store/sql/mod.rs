@@ -23,10 +23,10 @@ pub(super) use self::dialect::{Connection, Dialect, Purged};
 pub(super) use self::errors::Meaning;
 pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
+use self::link::{Link, Work};
 pub(super) use self::names::Names;
 pub use self::purge::Purge;
 pub(super) use self::shape::Shapes;
-use self::link::{Link, Work};
 use super::remote::on_runtime;
 use super::{Answers, StoreError};
 use crate::key::RecordKey;
@@ -101,7 +101,10 @@ macro_rules! sql_store {
         impl ::std::fmt::Debug for $store {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 let (at, table) = self.0.shown();
-                f.debug_struct(stringify!($store)).field("at", &at).field("table", &table).finish_non_exhaustive()
+                f.debug_struct(stringify!($store))
+                    .field("at", &at)
+                    .field("table", &table)
+                    .finish_non_exhaustive()
             }
         }
 
@@ -124,7 +127,8 @@ macro_rules! sql_store {
             fn read<'a>(
                 &'a self,
                 key: &'a $crate::RecordKey,
-            ) -> ::futures_util::future::BoxFuture<'a, Result<Option<$crate::Record>, $crate::StoreError>> {
+            ) -> ::futures_util::future::BoxFuture<'a, Result<Option<$crate::Record>, $crate::StoreError>>
+            {
                 Box::pin(self.0.read(key))
             }
 

@@ -47,9 +47,7 @@ impl Names {
     pub(in crate::store) fn text(&self, template: &str) -> String {
         let quote = self.quote;
         let default = |suffix: &str| format!("{quote}{DEFAULT_TABLE}{suffix}{quote}");
-        template
-            .replace(&default(SUFFIX), &self.qualified(SUFFIX))
-            .replace(&default(""), &self.qualified(""))
+        template.replace(&default(SUFFIX), &self.qualified(SUFFIX)).replace(&default(""), &self.qualified(""))
     }
 
     /// As [`text`](Self::text), to be prepared.
@@ -64,7 +62,8 @@ impl Names {
 
     fn qualified(&self, suffix: &str) -> String {
         let quote = self.quote;
-        let schema = self.schema.as_ref().map(|schema| format!("{quote}{schema}{quote}.")).unwrap_or_default();
+        let schema =
+            self.schema.as_ref().map(|schema| format!("{quote}{schema}{quote}.")).unwrap_or_default();
         format!("{schema}{quote}{}{suffix}{quote}", self.table)
     }
 }

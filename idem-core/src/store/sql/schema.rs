@@ -9,7 +9,11 @@ use crate::store::StoreError;
 const MIGRATE: std::time::Duration = std::time::Duration::from_mins(10);
 
 /// Refuses a schema that the statements are not for. One that is missing is made where `creates` says so.
-pub(super) async fn check<D: Dialect>(link: &Link<D>, names: &Names, creates: bool) -> Result<(), StoreError> {
+pub(super) async fn check<D: Dialect>(
+    link: &Link<D>,
+    names: &Names,
+    creates: bool,
+) -> Result<(), StoreError> {
     match link.call(&Version).await? {
         Some(version) if version == D::SCHEMA => Ok(()),
         None if creates => migrate(link).await,

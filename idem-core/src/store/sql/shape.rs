@@ -27,7 +27,10 @@ impl Shapes {
     }
 
     /// The statement for so many entries, and each of them with the fill behind.
-    pub(in crate::store) fn fit<'a, T>(&self, batch: &'a [T]) -> (SqlStr, impl Iterator<Item = &'a T> + use<'a, T>) {
+    pub(in crate::store) fn fit<'a, T>(
+        &self,
+        batch: &'a [T],
+    ) -> (SqlStr, impl Iterator<Item = &'a T> + use<'a, T>) {
         let size = batch.len().max(1).next_power_of_two();
         let text = || AssertSqlSafe(rows(&self.template, size)).into_sql_str();
         let place = size.trailing_zeros() as usize;

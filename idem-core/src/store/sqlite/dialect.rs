@@ -76,7 +76,11 @@ where
     let left: Vec<_> = {
         let mut written: Vec<_> = rows.iter().map(|row| R::stored_key(row).to_vec()).collect();
         written.sort_unstable();
-        batch.iter().filter(|entry| written.binary_search(&entry.key).is_err()).map(|entry| &entry.key).collect()
+        batch
+            .iter()
+            .filter(|entry| written.binary_search(&entry.key).is_err())
+            .map(|entry| &entry.key)
+            .collect()
     };
     if !left.is_empty() {
         let (statement, keys) = others.fit(&left);
@@ -116,7 +120,11 @@ impl Dialect for Sqlite {
         Ok(Ok(()))
     }
 
-    async fn claim(&self, on: &mut SqliteConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+    async fn claim(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[Entry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<Found>> {
         let write = statement(&self.claim, batch, |bound, Entry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
@@ -127,7 +135,11 @@ impl Dialect for Sqlite {
         rows(on, write, &self.read, batch).await
     }
 
-    async fn renew(&self, on: &mut SqliteConnection, batch: &[Entry<RenewRequest>]) -> sqlx::Result<Vec<Standing>> {
+    async fn renew(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[Entry<RenewRequest>],
+    ) -> sqlx::Result<Vec<Standing>> {
         let write = statement(&self.renew, batch, |bound, Entry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
@@ -178,10 +190,11 @@ impl Dialect for Sqlite {
     }
 
     async fn schema(&self, on: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
-        let tables: i64 = query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?")
-            .bind(self.names.bare_meta())
-            .fetch_one(&mut *on)
-            .await?;
+        let tables: i64 =
+            query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?")
+                .bind(self.names.bare_meta())
+                .fetch_one(&mut *on)
+                .await?;
         if tables == 0 {
             return Ok(None);
         }
