@@ -11,6 +11,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::redis_harness::variable;
+use super::server_rules::Server;
 use super::sql_harness::{Columns, Row, hex, unique_name};
 use super::sql_rules::Database;
 
@@ -19,6 +20,7 @@ pub(crate) fn url() -> String {
 }
 
 /// A database of a test's own.
+#[derive(Clone)]
 pub(crate) struct MySql {
     pub(crate) url: String,
     pub(crate) database: String,
@@ -139,6 +141,24 @@ impl Database for MySql {
 
     fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64> {
         Box::pin(self.number(sql))
+    }
+}
+
+impl Server for MySql {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn connect_to<'a>(
+        &'a self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let harness = Self { url, ..self.clone() };
+            let builder = harness.builder().response_timeout(response_timeout);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::redis_harness::variable;
+use super::server_rules::Server;
 use super::sql_harness::{Columns, Row, hex, unique_name};
 use super::sql_rules::Database;
 
@@ -19,6 +20,7 @@ pub(crate) fn url() -> String {
 }
 
 /// A schema of a test's own.
+#[derive(Clone)]
 pub(crate) struct Postgres {
     pub(crate) url: String,
     pub(crate) schema: String,
@@ -130,6 +132,24 @@ impl Database for Postgres {
 
     fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64> {
         Box::pin(self.number(sql))
+    }
+}
+
+impl Server for Postgres {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn connect_to<'a>(
+        &'a self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let harness = Self { url, ..self.clone() };
+            let builder = harness.builder().response_timeout(response_timeout);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
+        })
     }
 }
 
