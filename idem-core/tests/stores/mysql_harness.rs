@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::store::conformance::Harness;
-use idem_core::store::{MySqlStoreBuilder, Store};
-use idem_core::{MySqlStore, RecordKey};
+use idem_core::store::{MySqlStoreBuilder, Purge, Store};
+use idem_core::{MySqlStore, RecordKey, StoreError};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::redis_harness::variable;
+use super::server_rules::Server;
 use super::sql_harness::{Columns, Row, hex, unique_name};
+use super::sql_rules::Database;
 
 pub(crate) fn url() -> String {
     variable("IDEM_TEST_MYSQL_URL")
 }
 
 /// A database of a test's own.
+#[derive(Clone)]
 pub(crate) struct MySql {
     pub(crate) url: String,
     pub(crate) database: String,
@@ -26,10 +29,6 @@ pub(crate) struct MySql {
 
 impl MySql {
     /// A database without tables.
-    pub(crate) async fn empty() -> Self {
-        Self::empty_on(url()).await
-    }
-
     pub(crate) async fn empty_on(url: String) -> Self {
         let harness = Self { url, database: unique_name(), like_mysql: false };
         harness.execute(&format!("CREATE DATABASE {}", harness.database)).await;
@@ -59,6 +58,10 @@ impl MySql {
         if self.like_mysql { builder.like_mysql() } else { builder }
     }
 
+    fn named(&self, table: Option<&str>) -> MySqlStoreBuilder {
+        table.into_iter().fold(self.builder(), |builder, table| builder.table(table))
+    }
+
     pub(crate) async fn connect(&self) -> MySqlStore {
         self.builder().connect().await.expect("a connection")
     }
@@ -81,7 +84,8 @@ impl MySql {
     pub(crate) fn sql(&self, sql: &str) -> String {
         let table = format!("{}.idem_records", self.database);
         let sql = sql.replace("{table}", &table).replace("{meta}", &format!("{table}_meta"));
-        sql.replace("(key,", "(`key`,").replace(" key =", " `key` =")
+        let sql = sql.replace("(key,", "(`key`,").replace(" key =", " `key` =");
+        sql.replace("SELECT key AS", "SELECT `key` AS").replace("BY key ", "BY `key` ")
     }
 }
 
@@ -107,6 +111,53 @@ impl Harness for MySql {
             let row: Option<Row> =
                 sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
             Columns::from(row?).bytes()
+        })
+    }
+}
+
+impl Database for MySql {
+    fn open<'a>(
+        &'a self,
+        table: Option<&'a str>,
+        purge: Purge,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let builder = self.named(table).purge(purge);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
+        })
+    }
+
+    fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.named(table).migrate().await })
+    }
+
+    fn migrations(&self) -> String {
+        self.builder().migrations().unwrap()
+    }
+
+    fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.execute(sql))
+    }
+
+    fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(self.number(sql))
+    }
+}
+
+impl Server for MySql {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn connect_to<'a>(
+        &'a self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let harness = Self { url, ..self.clone() };
+            let builder = harness.builder().response_timeout(response_timeout);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
         })
     }
 }

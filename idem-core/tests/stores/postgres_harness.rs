@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::store::conformance::Harness;
-use idem_core::store::{PostgresStoreBuilder, Store};
-use idem_core::{PostgresStore, RecordKey};
+use idem_core::store::{PostgresStoreBuilder, Purge, Store};
+use idem_core::{PostgresStore, RecordKey, StoreError};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use super::redis_harness::variable;
+use super::server_rules::Server;
 use super::sql_harness::{Columns, Row, hex, unique_name};
+use super::sql_rules::Database;
 
 pub(crate) fn url() -> String {
     variable("IDEM_TEST_POSTGRES_URL")
 }
 
 /// A schema of a test's own.
+#[derive(Clone)]
 pub(crate) struct Postgres {
     pub(crate) url: String,
     pub(crate) schema: String,
@@ -46,6 +49,10 @@ impl Postgres {
     pub(crate) fn builder(&self) -> PostgresStoreBuilder {
         let builder = PostgresStore::builder(&self.url).schema(&self.schema).connections(3);
         builder.response_timeout(Duration::from_secs(20))
+    }
+
+    fn named(&self, table: Option<&str>) -> PostgresStoreBuilder {
+        table.into_iter().fold(self.builder(), |builder, table| builder.table(table))
     }
 
     pub(crate) async fn connect(&self) -> PostgresStore {
@@ -95,6 +102,53 @@ impl Harness for Postgres {
             let row: Option<Row> =
                 sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
             Columns::from(row?).bytes()
+        })
+    }
+}
+
+impl Database for Postgres {
+    fn open<'a>(
+        &'a self,
+        table: Option<&'a str>,
+        purge: Purge,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let builder = self.named(table).purge(purge);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
+        })
+    }
+
+    fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.named(table).migrate().await })
+    }
+
+    fn migrations(&self) -> String {
+        self.builder().migrations().unwrap()
+    }
+
+    fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.execute(sql))
+    }
+
+    fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(self.number(sql))
+    }
+}
+
+impl Server for Postgres {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn connect_to<'a>(
+        &'a self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let harness = Self { url, ..self.clone() };
+            let builder = harness.builder().response_timeout(response_timeout);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use idem_core::store::ClaimRequest;
-use idem_core::{IdempotencyKey, Namespace, Record, RecordKey, State, Token};
+use idem_core::{Record, RecordKey, State, Token};
 
 /// A name that no other test has, in this run or another one.
 pub(crate) fn unique_name() -> String {
@@ -113,10 +113,4 @@ pub(crate) fn claims(count: usize) -> Vec<ClaimRequest> {
 /// A claim of the same key under another token.
 pub(crate) fn rival(claim: &ClaimRequest) -> ClaimRequest {
     ClaimRequest { token: Token::random(), ..claim.clone() }
-}
-
-/// A key of its own namespace that is longer than any index allows.
-pub(crate) fn long_key(end: &str) -> RecordKey {
-    let key = format!("{}{end}", "k".repeat(5_000));
-    RecordKey::new(Namespace::new(["long"]), IdempotencyKey::new(key).unwrap())
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::store::conformance::Harness;
-use idem_core::store::{SqliteStoreBuilder, Store};
-use idem_core::{RecordKey, SqliteStore};
+use idem_core::store::{Purge, SqliteStoreBuilder, Store};
+use idem_core::{RecordKey, SqliteStore, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use tempfile::TempDir;
 
 use super::sql_harness::{Columns, Row, hex};
+use super::sql_rules::Database;
 
 /// A file of a test's own.
 pub(crate) struct Sqlite(TempDir);
@@ -22,6 +23,12 @@ impl Sqlite {
         Self(tempfile::tempdir().unwrap())
     }
 
+    pub(crate) async fn with_tables() -> Self {
+        let harness = Self::new();
+        harness.builder().migrate().await.unwrap();
+        harness
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.0.path().join("idem.db")
     }
@@ -29,6 +36,10 @@ impl Sqlite {
     /// A busy machine is no dead store.
     pub(crate) fn builder(&self) -> SqliteStoreBuilder {
         SqliteStore::builder(self.path()).response_timeout(Duration::from_secs(20))
+    }
+
+    fn named(&self, table: Option<&str>) -> SqliteStoreBuilder {
+        table.into_iter().fold(self.builder(), |builder, table| builder.table(table))
     }
 
     pub(crate) async fn open(&self) -> SqliteStore {
@@ -78,6 +89,35 @@ impl Harness for Sqlite {
                 sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
             Columns::from(row?).bytes()
         })
+    }
+}
+
+impl Database for Sqlite {
+    fn open<'a>(
+        &'a self,
+        table: Option<&'a str>,
+        purge: Purge,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let builder = self.named(table).purge(purge);
+            Ok(Arc::new(builder.open().await?) as Arc<dyn Store>)
+        })
+    }
+
+    fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.named(table).migrate().await })
+    }
+
+    fn migrations(&self) -> String {
+        self.builder().migrations().unwrap()
+    }
+
+    fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.execute(sql))
+    }
+
+    fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(self.number(sql))
     }
 }
 

@@ -13,7 +13,7 @@ CREATE TABLE "idem_records" (
     reply       bytea
 ) WITH (
     -- Room for a record's next version on its own page: a completion then needs no new entry in the index.
-    fillfactor = 70,
+    fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05
 );

@@ -1,0 +1,95 @@
+//! A line to a server that breaks, hangs or swallows answers when a test wants it to.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Line {
+    Open,
+    /// What comes from the server is lost, what goes to it arrives.
+    Mute,
+    /// Connections are ended, new ones as soon as they are made.
+    Cut,
+}
+
+/// Ends with the test's runtime.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    line: watch::Sender<(u32, Line)>,
+}
+
+impl Proxy {
+    /// In front of the server of this URL.
+    pub(crate) async fn before(url: &str) -> Self {
+        let (_, address) = url.rsplit_once('@').unwrap_or(("", url.split_once("://").unwrap().1));
+        let target = address.split('/').next().unwrap().to_owned();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (line, watched) = watch::channel((0, Line::Open));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&target).await.unwrap();
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(pump(from_client, to_server, watched.clone(), false));
+                tokio::spawn(pump(from_server, to_client, watched.clone(), true));
+            }
+        });
+        Self { address, line }
+    }
+
+    /// The URL, with this proxy in the server's place.
+    pub(crate) fn url(&self, url: &str) -> String {
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let (user, rest) =
+            rest.rsplit_once('@').map_or((String::new(), rest), |(user, rest)| (format!("{user}@"), rest));
+        let (_, path) = rest.split_once('/').unwrap();
+        format!("{scheme}://{user}{}/{path}", self.address)
+    }
+
+    pub(crate) fn set(&self, line: Line) {
+        self.line.send_modify(|(cuts, current)| {
+            *cuts += u32::from(line == Line::Cut);
+            *current = line;
+        });
+    }
+
+    /// Ends the connections that there are.
+    pub(crate) fn reset(&self) {
+        self.set(Line::Cut);
+        self.set(Line::Open);
+    }
+}
+
+/// Until the line is cut.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut line: watch::Receiver<(u32, Line)>,
+    answers: bool,
+) {
+    let (begun, mut mode) = *line.borrow_and_update();
+    let mut cuts = begun;
+    let mut buffer = vec![0; 64 * 1024];
+    while mode != Line::Cut && cuts == begun {
+        tokio::select! {
+            read = from.read(&mut buffer) => {
+                let count = read.unwrap_or(0);
+                let lost = answers && mode == Line::Mute;
+                if count == 0 || (!lost && to.write_all(&buffer[..count]).await.is_err()) {
+                    return;
+                }
+            }
+            changed = line.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                (cuts, mode) = *line.borrow_and_update();
+            }
+        }
+    }
+}

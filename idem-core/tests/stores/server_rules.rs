@@ -1,0 +1,150 @@
+//! What the stores on a database server do when it is wrong, gone or silent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use idem_core::store::{Claim, ClaimRequest, Store};
+use idem_core::{Fence, StoreError};
+
+use super::proxy::{Line, Proxy};
+use super::server::free_port;
+use super::sql_harness::claims;
+use super::sql_rules::Database;
+
+/// A database of a test's own on a server.
+pub(crate) trait Server: Database {
+    fn url(&self) -> &str;
+    /// A store on the database, by this URL.
+    fn connect_to<'a>(
+        &'a self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>>;
+    /// The same URL with another user, `name:password`, or another database.
+    fn url_with(&self, user: Option<&str>, database: Option<&str>) -> String {
+        let (scheme, rest) = self.url().split_once("://").unwrap();
+        let (own, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (address, path) = rest.split_once('/').unwrap();
+        format!("{scheme}://{}@{address}/{}", user.unwrap_or(own), database.unwrap_or(path))
+    }
+}
+
+/// Makes a test of each rule for a [`Server`] with tables.
+macro_rules! server_tests {
+    ($harness:expr) => {
+        $crate::server_rules::server_tests! { $harness;
+            an_unreachable_address_is_named_without_the_password
+            a_silent_address_is_given_up_in_time
+            a_wrong_password_and_an_unknown_database_are_settings
+            what_is_no_url_is_a_setting_and_not_shown
+            connections_that_broke_unnoticed_cost_no_error
+            a_server_that_is_gone_is_unavailable_and_found_again
+            a_silent_server_is_unavailable_in_time_and_what_it_did_is_found_by_asking_again
+        }
+    };
+    ($harness:expr; $($rule:ident)*) => {$(
+        #[tokio::test]
+        async fn $rule() {
+            $crate::server_rules::$rule(&$harness).await;
+        }
+    )*};
+}
+
+pub(crate) use server_tests;
+
+const PATIENT: Duration = Duration::from_secs(20);
+
+async fn refused(server: &dyn Server, url: String) -> StoreError {
+    let start = Instant::now();
+    let error = server.connect_to(url, PATIENT).await.err().expect("an error");
+    assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
+    error
+}
+
+pub(crate) async fn an_unreachable_address_is_named_without_the_password(server: &dyn Server) {
+    let scheme = server.url().split_once("://").unwrap().0;
+    let port = free_port();
+    let error = refused(server, format!("{scheme}://somebody:hunter2@127.0.0.1:{port}/database")).await;
+    assert!(error.is_unavailable(), "{error:?}");
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+}
+
+pub(crate) async fn a_silent_address_is_given_up_in_time(server: &dyn Server) {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let scheme = server.url().split_once("://").unwrap().0;
+    let error = refused(server, format!("{scheme}://{}/database", listener.local_addr().unwrap())).await;
+    assert!(error.is_unavailable(), "{error:?}");
+}
+
+pub(crate) async fn a_wrong_password_and_an_unknown_database_are_settings(server: &dyn Server) {
+    let wrong = refused(server, server.url_with(Some("nobody:hunter2"), None)).await;
+    assert!(wrong.is_config() && wrong.to_string().contains("user and password"), "{wrong:?}");
+    let unknown = refused(server, server.url_with(None, Some("no_such_database"))).await;
+    assert!(unknown.is_config() && unknown.to_string().contains("no database of that name"), "{unknown:?}");
+}
+
+pub(crate) async fn what_is_no_url_is_a_setting_and_not_shown(server: &dyn Server) {
+    for url in ["hunter2 is no url", "http://user:hunter2@127.0.0.1/", ""] {
+        assert!(refused(server, url.to_owned()).await.is_config(), "{url}");
+    }
+}
+
+/// As after a restart of the server that no call noticed.
+pub(crate) async fn connections_that_broke_unnoticed_cost_no_error(server: &dyn Server) {
+    let proxy = Proxy::before(server.url()).await;
+    let store = server.connect_to(proxy.url(server.url()), PATIENT).await.unwrap();
+    for _ in 0..5 {
+        let batches = [claims(2), claims(2), claims(2)];
+        let answers = futures_util::future::join_all(batches.iter().map(|batch| store.claim(batch))).await;
+        answers.into_iter().for_each(|answers| assert_eq!(answers.unwrap().len(), 2));
+        proxy.reset();
+    }
+}
+
+pub(crate) async fn a_server_that_is_gone_is_unavailable_and_found_again(server: &dyn Server) {
+    let proxy = Proxy::before(server.url()).await;
+    let store = server.connect_to(proxy.url(server.url()), PATIENT).await.unwrap();
+    store.claim(&claims(2)).await.unwrap();
+    proxy.set(Line::Cut);
+    for _ in 0..3 {
+        let error = store.claim(&claims(2)).await.unwrap_err();
+        assert!(error.is_unavailable(), "{error:?}");
+    }
+    proxy.set(Line::Open);
+    store.claim(&claims(2)).await.unwrap();
+}
+
+pub(crate) async fn a_silent_server_is_unavailable_in_time_and_what_it_did_is_found_by_asking_again(
+    server: &dyn Server,
+) {
+    let proxy = Proxy::before(server.url()).await;
+    let timeout = Duration::from_millis(700);
+    let store = server.connect_to(proxy.url(server.url()), timeout).await.unwrap();
+    let warm = claims(4);
+    store.claim(&warm).await.unwrap();
+    let batch = claims(4);
+    proxy.set(Line::Mute);
+    let start = Instant::now();
+    let error = store.claim(&batch).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    assert!(start.elapsed() >= timeout && start.elapsed() < timeout * 5, "{:?}", start.elapsed());
+    proxy.set(Line::Open);
+    // The server got the claim and made it, though the answer was lost.
+    let patient = server.connect_to(server.url().to_owned(), PATIENT).await.unwrap();
+    let first = fences(&*patient, &batch).await;
+    for request in &batch {
+        let record = patient.read(&request.key).await.unwrap().unwrap();
+        assert_eq!(record.token, request.token);
+    }
+    assert_eq!(fences(&*patient, &batch).await, first);
+}
+
+async fn fences(store: &dyn Store, batch: &[ClaimRequest]) -> Vec<Fence> {
+    let claimed = store.claim(batch).await.unwrap().into_iter().map(|answer| match answer.unwrap() {
+        Claim::Claimed { fence, attempt: 1 } => fence,
+        other => panic!("{other:?}"),
+    });
+    claimed.collect()
+}
