@@ -137,7 +137,10 @@ impl MySqlStoreBuilder {
 
     fn options(&self, url: &str) -> Result<MySqlConnectOptions, StoreError> {
         // The cause is left out: it may quote the URL, and so a password.
-        let options: Option<MySqlConnectOptions> = (url.starts_with("mysql://") || url.starts_with("mariadb://")).then(|| url.parse().ok()).flatten();
+        let options: Option<MySqlConnectOptions> = (url.starts_with("mysql://")
+            || url.starts_with("mariadb://"))
+        .then(|| url.parse().ok())
+        .flatten();
         let mut options = options.ok_or_else(|| {
             StoreError::config("the URL for MySQL is not valid: `mysql://user:password@host:port/database`")
         })?;

@@ -122,9 +122,14 @@ impl PostgresStoreBuilder {
 
     fn options(&self, url: &str) -> Result<PgConnectOptions, StoreError> {
         // The cause is left out: it may quote the URL, and so a password.
-        let options: Option<PgConnectOptions> = (url.starts_with("postgres://") || url.starts_with("postgresql://")).then(|| url.parse().ok()).flatten();
+        let options: Option<PgConnectOptions> = (url.starts_with("postgres://")
+            || url.starts_with("postgresql://"))
+        .then(|| url.parse().ok())
+        .flatten();
         let mut options = options.ok_or_else(|| {
-            StoreError::config("the URL for PostgreSQL is not valid: `postgres://user:password@host:port/database`")
+            StoreError::config(
+                "the URL for PostgreSQL is not valid: `postgres://user:password@host:port/database`",
+            )
         })?;
         if let Some(roots) = &self.roots {
             options = options.ssl_root_cert_from_pem(roots.clone());
