@@ -59,7 +59,7 @@ async fn open(database: &dyn Database) -> Arc<dyn Store> {
 }
 
 /// Waits for a query's number.
-async fn becomes(database: &dyn Database, sql: &str, expected: i64) {
+pub(crate) async fn becomes(database: &dyn Database, sql: &str, expected: i64) {
     let start = Instant::now();
     loop {
         let found = database.count(sql).await;

@@ -43,6 +43,7 @@ pub(in crate::store) enum Meaning {
 pub(in crate::store) fn meaning<D: Dialect>(error: &sqlx::Error) -> Meaning {
     match error {
         sqlx::Error::Database(error) => D::meaning(&**error),
+        sqlx::Error::Io(error) if error.to_string().contains("certificate") => Meaning::Tls,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => Meaning::Broken,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Meaning::Passing,
         sqlx::Error::Tls(_) => Meaning::Tls,

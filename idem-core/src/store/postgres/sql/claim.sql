@@ -4,9 +4,21 @@ WITH input AS (
     FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])
         AS i (key, token, lease, retention, fingerprint)
 ),
+-- What nobody can claim now. An upsert would lock it before it looks, and a lock is a write, which a duplicate is to be
+-- spared.
+taken AS (
+    SELECT i.now, r.*
+    FROM input i
+    CROSS JOIN LATERAL (SELECT * FROM "idem_records" r WHERE r.key = i.key LIMIT 1) r
+    WHERE r.expires_at > i.now AND NOT (
+        r.version = 1 AND (
+            r.state = 1 AND (r.lease_end <= i.now OR r.token = i.token)
+            OR r.state = 3 AND r.token <> i.token))
+),
 claimed AS (
     INSERT INTO "idem_records" AS r (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint)
-    SELECT key, 1, 1, token, now, 0, now + lease, now + lease + retention, fingerprint FROM input
+    SELECT key, 1, 1, token, now, 0, now + lease, now + lease + retention, fingerprint
+    FROM input WHERE key NOT IN (SELECT key FROM taken)
     -- The fence that would be inserted is the clock.
     ON CONFLICT (key) DO UPDATE SET
         version = excluded.version,
@@ -20,6 +32,7 @@ claimed AS (
         fingerprint = CASE WHEN r.state = 1 AND r.token = excluded.token THEN r.fingerprint
                            ELSE excluded.fingerprint END,
         reply = NULL
+    -- Somebody else may have claimed it since it was looked for.
     WHERE r.expires_at <= excluded.fence
         OR r.version = 1 AND (
             r.state = 1 AND (r.lease_end <= excluded.fence OR r.token = excluded.token)
@@ -30,8 +43,5 @@ SELECT key, 1::bigint, 1::bigint, 1::bigint, token, fence, attempts::bigint,
     0::bigint, 0::bigint, NULL::bytea, NULL::bytea
 FROM claimed
 UNION ALL
-SELECT r.key, 0, r.version, r.state, r.token, r.fence, r.attempts,
-    r.lease_end, i.now, r.fingerprint, r.reply
-FROM input i
-CROSS JOIN LATERAL (SELECT * FROM "idem_records" r WHERE r.key = i.key AND r.expires_at > i.now LIMIT 1) r
-WHERE i.key NOT IN (SELECT key FROM claimed)
+SELECT key, 0, version, state, token, fence, attempts, lease_end, now, fingerprint, reply
+FROM taken

@@ -14,11 +14,19 @@ completed AS (
 rest AS (
     SELECT * FROM input WHERE key NOT IN (SELECT key FROM completed)
 ),
+taken AS (
+    SELECT r.key, r.version, r.state, r.token
+    FROM rest i
+    CROSS JOIN LATERAL (SELECT * FROM "idem_records" r WHERE r.key = i.key LIMIT 1) r
+    WHERE r.expires_at > i.now
+),
 -- Nobody has claimed the key since its record's end: the work was done, only late.
 anew AS (
     INSERT INTO "idem_records" AS r
         (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint, reply)
-    SELECT key, 1, 2, token, fence, 0, 0, now + retention, fingerprint, reply FROM rest
+    SELECT key, 1, 2, token, fence, 0, now, now + retention, fingerprint, reply
+    FROM rest WHERE key NOT IN (SELECT key FROM taken)
+    -- The lease's end that would be inserted is the clock.
     ON CONFLICT (key) DO UPDATE SET
         version = excluded.version,
         state = excluded.state,
@@ -29,14 +37,11 @@ anew AS (
         expires_at = excluded.expires_at,
         fingerprint = excluded.fingerprint,
         reply = excluded.reply
-    WHERE r.expires_at <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
+    WHERE r.expires_at <= excluded.lease_end
     RETURNING key, token
 )
 SELECT key, 1::bigint, 1::bigint, 2::bigint, token FROM completed
 UNION ALL
 SELECT key, 1, 1, 2, token FROM anew
 UNION ALL
-SELECT r.key, 0, r.version, r.state, r.token
-FROM rest i
-CROSS JOIN LATERAL (SELECT * FROM "idem_records" r WHERE r.key = i.key AND r.expires_at > i.now LIMIT 1) r
-WHERE i.key NOT IN (SELECT key FROM anew)
+SELECT key, 0, version, state, token FROM taken
