@@ -41,4 +41,4 @@ pub use store::PostgresStore;
 pub use store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{Store, StoreError};
+pub use store::{Store, StoreError, TieredStore};

@@ -52,7 +52,7 @@ pub use idem_core::SqliteStore;
 pub use idem_core::sql;
 /// What stores are made of, for authors of stores and for operators.
 pub use idem_core::store;
-pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};
+pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, TieredStore, Verdict};
 
 /// The future of a hand-written [`Handler`].
 pub use futures_util::future::BoxFuture;

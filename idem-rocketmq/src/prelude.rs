@@ -13,8 +13,8 @@ pub use crate::extract::{Attempt, BatchExtract, Extract, Lease, State};
 pub use crate::{
     Backoff, Batch, BatchFailures, BatchItem, BatchResult, Consumer, Delivery, FromBatch, HandlerError,
     HandlerResult, IdempotencyKey, KeySource, Keyed, MemoryStore, Message, OutgoingMessage, Producer, Reject,
-    ResultExt, Retry, Route, SendError, Settings, TransactionState, batch_handler, batch_handler_with,
-    handler, handler_with, handlers, idempotent,
+    ResultExt, Retry, Route, SendError, Settings, TieredStore, TransactionState, batch_handler,
+    batch_handler_with, handler, handler_with, handlers, idempotent,
 };
 pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};

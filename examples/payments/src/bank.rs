@@ -101,7 +101,9 @@ impl Bank {
     pub(crate) async fn totals(&self, transfers: &[Transfer]) -> sqlx::Result<Totals> {
         let mut session = self.session().await?;
         let made: Vec<(String, i64)> =
-            sqlx::query_as("SELECT id, count(*) FROM example_transfers GROUP BY id").fetch_all(&mut session).await?;
+            sqlx::query_as("SELECT id, count(*) FROM example_transfers GROUP BY id")
+                .fetch_all(&mut session)
+                .await?;
         let accounts: Vec<(i64, i64)> =
             sqlx::query_as("SELECT id, cents FROM example_accounts").fetch_all(&mut session).await?;
         let expected = expected(transfers);

@@ -106,13 +106,15 @@ impl Gate {
             None => Err(StoreError::config("the store has no transactions")),
         };
         match claimed {
-            Ok((transaction, Claim::Claimed { fence, attempt })) if attempt <= self.0.policy.max_attempts => {
+            Ok((Some(transaction), Claim::Claimed { fence, attempt }))
+                if attempt <= self.0.policy.max_attempts =>
+            {
                 // Nobody else sees the claim before it is completed, so that no lease runs.
                 leader.flight.claimed(fence, Duration::MAX);
                 let transaction = Some(OpenTransaction::new(transaction));
                 Judged::Admitted(self.claimed(leader, permit, attempt, transaction))
             }
-            Ok((transaction, Claim::Claimed { .. })) => {
+            Ok((Some(transaction), Claim::Claimed { .. })) => {
                 // Its dead letter holds the key under a lease.
                 transaction.rollback().await;
                 let request = leader.claim_request();
@@ -120,7 +122,9 @@ impl Gate {
                 self.judge(leader, permit, sent, answer, patience)
             }
             Ok((transaction, claim)) => {
-                transaction.rollback().await;
+                if let Some(transaction) = transaction {
+                    transaction.rollback().await;
+                }
                 self.judge(leader, permit, sent, Ok(claim), patience)
             }
             Err(error) => self.judge(leader, permit, sent, Err(error), patience),
@@ -213,14 +217,18 @@ impl Gate {
     }
 }
 
+/// The answer, and the transaction where one was opened for it.
 async fn claim(
     transactions: &dyn Transactions,
     leader: &mut Leader,
-) -> Result<(Box<dyn Transaction>, Claim), StoreError> {
+) -> Result<(Option<Box<dyn Transaction>>, Claim), StoreError> {
     let request = leader.claim_request();
     // What is claimed in a transaction is given back by its rollback.
     leader.is_claimed = false;
+    if let Some(known) = transactions.known(&request).await {
+        return Ok((None, known));
+    }
     let mut transaction = transactions.begin().await?;
     let claim = transaction.claim(&request).await?;
-    Ok((transaction, claim))
+    Ok((Some(transaction), claim))
 }

@@ -20,6 +20,7 @@ mod remote;
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tiered;
 mod transaction;
 
 use std::error::Error as StdError;
@@ -45,6 +46,7 @@ pub use self::redis::{RedisStore, RedisStoreBuilder};
 pub use self::sql::Purge;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use self::tiered::{Incarnation, TieredStore};
 pub use self::transaction::{ConnectionType, Transaction, Transactions};
 
 /// The answers of a batch, one for each entry and in its order.
@@ -86,6 +88,20 @@ pub trait Store: Send + Sync + 'static {
     /// The transactions in which handlers can work beside their records, where the store has them.
     fn transactions(&self) -> Option<Arc<dyn Transactions>> {
         None
+    }
+
+    /// Which life of the database the store's answers are about, where it can lose what it has answered before. For a cache
+    /// in front of it.
+    ///
+    /// # Errors
+    /// The store does not answer, or does not know.
+    fn incarnation(&self) -> BoxFuture<'_, Result<Incarnation, StoreError>> {
+        let error = StoreError::config(format!(
+            "the store `{}` does not tell when it has lost data, so no cache can stand in front of it: take a store in a \
+             database",
+            self.name()
+        ));
+        Box::pin(std::future::ready(Err(error)))
     }
 
     /// How many connections the store has at most, and so how many calls it works on at once; `None` where that is no

@@ -22,6 +22,12 @@ pub trait Transactions: Send + Sync + 'static {
     /// The most transactions that can be open at one time.
     fn max_open(&self) -> usize;
 
+    /// The answer to a claim that is known without a transaction: the key is completed.
+    fn known<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Option<Claim>> {
+        let _ = request;
+        Box::pin(std::future::ready(None))
+    }
+
     /// Begins a transaction.
     ///
     /// # Errors

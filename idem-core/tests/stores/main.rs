@@ -19,5 +19,6 @@ mod sql_harness;
 mod sql_rules;
 mod sqlite;
 mod sqlite_harness;
+mod tiered;
 mod tls;
 mod transactions;

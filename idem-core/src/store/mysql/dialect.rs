@@ -359,6 +359,26 @@ impl Dialect for MySql {
         Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
     }
 
+    async fn identity(&self, on: &mut MySqlConnection) -> sqlx::Result<String> {
+        let server = match self.flavour() {
+            Flavour::MySql => "@@server_uuid",
+            Flavour::MariaDb => "@@hostname, @@port, @@server_id",
+        };
+        let identity = format!(
+            "SELECT CONCAT_WS(' ', {server}, `value`) FROM `idem_records_meta` WHERE `name` = 'epoch'"
+        );
+        query_scalar(self.names.statement(&identity)).fetch_one(on).await
+    }
+
+    async fn new_epoch(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
+        let epoch = self.names.statement(
+            "UPDATE `idem_records_meta`
+            SET `value` = GREATEST(`value` + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))
+            WHERE `name` = 'epoch'",
+        );
+        query(epoch).execute(on).await.map(drop)
+    }
+
     fn meaning(error: &dyn DatabaseError) -> Meaning {
         errors::meaning(error)
     }

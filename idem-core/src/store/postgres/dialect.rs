@@ -216,6 +216,25 @@ impl Dialect for Postgres {
         Ok(Purged { end, deleted: u64::try_from(deleted).unwrap_or(0) })
     }
 
+    async fn identity(&self, on: &mut PgConnection) -> sqlx::Result<String> {
+        // The first eight digits of a segment's name are the timeline.
+        let identity = self.names.statement(
+            r#"SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()),
+                left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), value)
+            FROM "idem_records_meta" WHERE name = 'epoch'"#,
+        );
+        query_scalar(identity).fetch_one(on).await
+    }
+
+    async fn new_epoch(&self, on: &mut PgConnection) -> sqlx::Result<()> {
+        let epoch = self.names.statement(
+            r#"UPDATE "idem_records_meta"
+            SET value = greatest(value + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+            WHERE name = 'epoch'"#,
+        );
+        query(epoch).execute(on).await.map(drop)
+    }
+
     fn meaning(error: &dyn DatabaseError) -> Meaning {
         errors::meaning(error)
     }

@@ -98,6 +98,11 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// Deletes what has expired among the next `rows` records behind a key.
     fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<Purged>;
 
+    /// What tells this life of the database from others.
+    fn identity(&self, on: &mut Connection<Self>) -> impl Reply<String>;
+    /// Begins another epoch, which no life of the database has had.
+    fn new_epoch(&self, on: &mut Connection<Self>) -> impl Reply<()>;
+
     /// What an error of the server means.
     fn meaning(error: &dyn DatabaseError) -> Meaning;
 }

@@ -31,7 +31,7 @@ pub(super) use self::shape::Shapes;
 use self::transactions::Handlers;
 pub(super) use self::transactions::SqlTransactions;
 use super::remote::on_runtime;
-use super::{Answers, StoreError};
+use super::{Answers, Incarnation, StoreError};
 use crate::key::RecordKey;
 use crate::record::Record;
 
@@ -63,6 +63,17 @@ impl<D: Dialect> Core<D> {
         found.map(Found::record).transpose().map_err(StoreError::record)
     }
 
+    pub(super) async fn incarnation(self: &Arc<Self>) -> Result<Incarnation, StoreError> {
+        let core = Arc::clone(self);
+        let identity = on_runtime(async move { core.link.call(&Identity).await }).await??;
+        Ok(Incarnation::of(format!("{} {} {identity}", D::NAME, self.names.shown())))
+    }
+
+    pub(super) async fn new_epoch(self: &Arc<Self>) -> Result<(), StoreError> {
+        let core = Arc::clone(self);
+        on_runtime(async move { core.link.call(&NewEpoch).await }).await?
+    }
+
     pub(super) async fn remove(self: &Arc<Self>, key: &RecordKey) -> Result<bool, StoreError> {
         let (core, stored) = (Arc::clone(self), Remove(key::stored(key)));
         let removed = on_runtime(async move { core.link.call(&stored).await }).await??;
@@ -89,6 +100,26 @@ impl<D: Dialect> Work<D> for Read {
     }
 }
 
+struct Identity;
+
+impl<D: Dialect> Work<D> for Identity {
+    type Output = String;
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<String> {
+        dialect.identity(on)
+    }
+}
+
+struct NewEpoch;
+
+impl<D: Dialect> Work<D> for NewEpoch {
+    type Output = ();
+
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<()> {
+        dialect.new_epoch(on)
+    }
+}
+
 struct Remove(Vec<u8>);
 
 impl<D: Dialect> Work<D> for Remove {
@@ -102,6 +133,17 @@ impl<D: Dialect> Work<D> for Remove {
 /// The public type of a dialect's store, as it is a [`Store`](super::Store).
 macro_rules! sql_store {
     ($store:ident, $dialect:ident) => {
+        impl $store {
+            /// Says that the database has been put back to an older state, so that no cache in front of it counts any more
+            /// ([`TieredStore`](crate::TieredStore)): to be called after a restore, before consumers go on.
+            ///
+            /// # Errors
+            /// The database does not answer.
+            pub async fn new_epoch(&self) -> Result<(), $crate::StoreError> {
+                self.0.new_epoch().await
+            }
+        }
+
         impl ::std::fmt::Debug for $store {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 let (at, table) = self.0.shown();
@@ -119,6 +161,13 @@ macro_rules! sql_store {
 
             fn connections(&self) -> Option<u32> {
                 Some(self.0.connections())
+            }
+
+            fn incarnation(
+                &self,
+            ) -> ::futures_util::future::BoxFuture<'_, Result<$crate::store::Incarnation, $crate::StoreError>>
+            {
+                Box::pin(self.0.incarnation())
             }
 
             fn transactions(&self) -> Option<::std::sync::Arc<dyn $crate::store::Transactions>> {

@@ -264,6 +264,20 @@ impl Dialect for Sqlite {
         Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
     }
 
+    async fn identity(&self, on: &mut SqliteConnection) -> sqlx::Result<String> {
+        let epoch = self
+            .names
+            .statement(r#"SELECT CAST(value AS TEXT) FROM "idem_records_meta" WHERE name = 'epoch'"#);
+        query_scalar(epoch).fetch_one(on).await
+    }
+
+    async fn new_epoch(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        let epoch = self
+            .names
+            .statement(r#"UPDATE "idem_records_meta" SET value = max(value + 1, ?) WHERE name = 'epoch'"#);
+        query(epoch).bind(now()).execute(on).await.map(drop)
+    }
+
     fn meaning(error: &dyn DatabaseError) -> Meaning {
         errors::meaning(error)
     }

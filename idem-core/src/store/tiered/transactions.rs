@@ -1,0 +1,81 @@
+//! The database's transactions, with the cache told of what was committed.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::{Incarnation, Tiers};
+use crate::store::{
+    Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, StoreError, Transaction, Transactions,
+};
+
+pub(super) struct TieredTransactions {
+    pub(super) tiers: Arc<Tiers>,
+    pub(super) database: Arc<dyn Transactions>,
+}
+
+struct Tiered {
+    tiers: Arc<Tiers>,
+    transaction: Box<dyn Transaction>,
+    /// What is completed by the commit, and what was known before.
+    completes: Option<(CompleteRequest, Option<Incarnation>, Instant)>,
+}
+
+impl Transactions for TieredTransactions {
+    fn connection(&self) -> ConnectionType {
+        self.database.connection()
+    }
+
+    fn max_open(&self) -> usize {
+        self.database.max_open()
+    }
+
+    fn known<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Option<Claim>> {
+        Box::pin(async move { self.tiers.known(std::slice::from_ref(request)).await.pop().flatten() })
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
+        Box::pin(async move {
+            let transaction = self.tiers.heard(self.database.begin().await)?;
+            let tiered = Tiered { tiers: self.tiers.clone(), transaction, completes: None };
+            Ok(Box::new(tiered) as Box<dyn Transaction>)
+        })
+    }
+
+    fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
+        self.database.is_conflict(error)
+    }
+}
+
+impl Transaction for Tiered {
+    fn connection(&mut self) -> &mut (dyn Any + Send) {
+        self.transaction.connection()
+    }
+
+    fn claim<'a>(&'a mut self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claim, StoreError>> {
+        self.transaction.claim(request)
+    }
+
+    fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        self.completes = Some((request.clone(), self.tiers.keeper.now(), Instant::now()));
+        self.transaction.complete(request)
+    }
+
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let Self { tiers, transaction, completes } = *self;
+        Box::pin(async move {
+            tiers.heard(transaction.commit().await)?;
+            if let Some((request, Some(incarnation), asked)) = completes {
+                tiers.cache.write(incarnation, vec![request], asked);
+            }
+            Ok(())
+        })
+    }
+
+    fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.transaction.rollback()
+    }
+}
