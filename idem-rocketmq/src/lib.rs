@@ -40,8 +40,14 @@ pub use idem_core::{
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, Message, idempotent};
 
+#[cfg(feature = "mysql")]
+pub use idem_core::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use idem_core::PostgresStore;
 #[cfg(feature = "redis")]
 pub use idem_core::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use idem_core::SqliteStore;
 /// What stores are made of, for authors of stores and for operators.
 pub use idem_core::store;
 pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, Verdict};

@@ -1,7 +1,13 @@
 //! What most programs need: `use idem_rocketmq::prelude::*;`.
 
+#[cfg(feature = "mysql")]
+pub use crate::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use crate::PostgresStore;
 #[cfg(feature = "redis")]
 pub use crate::RedisStore;
+#[cfg(feature = "sqlite")]
+pub use crate::SqliteStore;
 pub use crate::codec::{Codec, Encode, Json, Payload, Raw, Text};
 pub use crate::extract::{Attempt, BatchExtract, Extract, Lease, State};
 pub use crate::{
