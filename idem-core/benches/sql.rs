@@ -86,7 +86,11 @@ fn pgbench(url: &str) -> anyhow::Result<f64> {
     };
     // In hexadecimal digits, because pgbench takes a word behind a colon for a variable of its own, even in a string.
     let stored = key(0, 0).to_bytes();
-    let prefix: String = stored[..stored.len() - 13].iter().map(|byte| format!("{byte:02x}")).collect();
+    let prefix: String = stored[..stored.len() - 13]
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from_digit(digit.into(), 16).unwrap())
+        .collect();
     let key = column(&format!(
         "decode('{prefix}', 'hex') || convert_to(lpad((:base::bigint + i)::text, 12, '0'), 'UTF8')"
     ));

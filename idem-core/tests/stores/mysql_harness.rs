@@ -59,7 +59,7 @@ impl MySql {
     }
 
     fn named(&self, table: Option<&str>) -> MySqlStoreBuilder {
-        table.into_iter().fold(self.builder(), |builder, table| builder.table(table))
+        table.into_iter().fold(self.builder(), MySqlStoreBuilder::table)
     }
 
     pub(crate) async fn connect(&self) -> MySqlStore {
@@ -149,11 +149,11 @@ impl Server for MySql {
         &self.url
     }
 
-    fn connect_to<'a>(
-        &'a self,
+    fn connect_to(
+        &self,
         url: String,
         response_timeout: Duration,
-    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
         Box::pin(async move {
             let harness = Self { url, ..self.clone() };
             let builder = harness.builder().response_timeout(response_timeout);

@@ -52,7 +52,7 @@ impl Postgres {
     }
 
     fn named(&self, table: Option<&str>) -> PostgresStoreBuilder {
-        table.into_iter().fold(self.builder(), |builder, table| builder.table(table))
+        table.into_iter().fold(self.builder(), PostgresStoreBuilder::table)
     }
 
     pub(crate) async fn connect(&self) -> PostgresStore {
@@ -140,11 +140,11 @@ impl Server for Postgres {
         &self.url
     }
 
-    fn connect_to<'a>(
-        &'a self,
+    fn connect_to(
+        &self,
         url: String,
         response_timeout: Duration,
-    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
         Box::pin(async move {
             let harness = Self { url, ..self.clone() };
             let builder = harness.builder().response_timeout(response_timeout);

@@ -16,11 +16,11 @@ use super::sql_rules::Database;
 pub(crate) trait Server: Database {
     fn url(&self) -> &str;
     /// A store on the database, by this URL.
-    fn connect_to<'a>(
-        &'a self,
+    fn connect_to(
+        &self,
         url: String,
         response_timeout: Duration,
-    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>>;
     /// The same URL with another user, `name:password`, or another database.
     fn url_with(&self, user: Option<&str>, database: Option<&str>) -> String {
         let (scheme, rest) = self.url().split_once("://").unwrap();
@@ -98,7 +98,9 @@ pub(crate) async fn connections_that_broke_unnoticed_cost_no_error(server: &dyn 
     for _ in 0..5 {
         let batches = [claims(2), claims(2), claims(2)];
         let answers = futures_util::future::join_all(batches.iter().map(|batch| store.claim(batch))).await;
-        answers.into_iter().for_each(|answers| assert_eq!(answers.unwrap().len(), 2));
+        for answers in answers {
+            assert_eq!(answers.unwrap().len(), 2);
+        }
         proxy.reset();
     }
 }

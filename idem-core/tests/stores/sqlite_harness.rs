@@ -39,7 +39,7 @@ impl Sqlite {
     }
 
     fn named(&self, table: Option<&str>) -> SqliteStoreBuilder {
-        table.into_iter().fold(self.builder(), |builder, table| builder.table(table))
+        table.into_iter().fold(self.builder(), SqliteStoreBuilder::table)
     }
 
     pub(crate) async fn open(&self) -> SqliteStore {

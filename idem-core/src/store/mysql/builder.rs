@@ -9,7 +9,7 @@ use super::MySqlStore;
 use super::check::Flavour;
 use super::dialect::MySql;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::sql::{Settings, Source, builder_methods, migrations};
 
 /// Settings of a [`MySqlStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl MySqlStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(MySql::migrations(&self.settings.names))
+        Ok(migrations::<MySql>(&self.settings.names, None).join("\n"))
     }
 
     /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.

@@ -14,10 +14,9 @@ use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
     Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing, micros,
+    migrations,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
-
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
 
 /// The statements, with the tables' names in them.
 pub(super) struct MySql {
@@ -119,11 +118,6 @@ impl MySql {
         }
     }
 
-    /// All migrations, as one script.
-    pub(super) fn migrations(names: &Names) -> String {
-        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
-    }
-
     /// What MariaDB can is not tried before it is known to be one.
     fn flavour(&self) -> Flavour {
         self.flavour.get().copied().unwrap_or(Flavour::MySql)
@@ -178,7 +172,7 @@ impl Dialect for MySql {
     type Db = sqlx::MySql;
     const NAME: &'static str = "mysql";
     const TITLE: &'static str = "MySQL";
-    const SCHEMA: i64 = MIGRATIONS.len() as i64;
+    const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_records.sql")];
 
     /// Gaps between keys are not locked, so that inserts of different keys do not wait for each other; each statement
     /// is a transaction; and nothing that does not fit is cut.
@@ -317,9 +311,9 @@ impl Dialect for MySql {
     /// its beginning. Its last step is the version.
     async fn migrate(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
         query("SELECT GET_LOCK('idem migrations', 600)").execute(&mut *on).await?;
-        let version = self.schema(on).await?.unwrap_or(0);
-        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
-            on.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
+        let found = self.schema(on).await?;
+        for migration in migrations::<Self>(&self.names, found) {
+            on.execute(sqlx::raw_sql(AssertSqlSafe(migration))).await?;
         }
         query("DO RELEASE_LOCK('idem migrations')").execute(on).await?;
         Ok(())

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 use super::PostgresStore;
 use super::dialect::Postgres;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::sql::{Settings, Source, builder_methods, migrations};
 
 /// Settings of a [`PostgresStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ impl PostgresStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(Postgres::migrations(&self.settings.names))
+        Ok(migrations::<Postgres>(&self.settings.names, None).join("\n"))
     }
 
     /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.

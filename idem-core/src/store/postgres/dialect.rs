@@ -9,10 +9,9 @@ use sqlx::{
 };
 
 use super::{check, errors};
-use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros};
+use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros, migrations};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
 /// What all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
@@ -48,11 +47,6 @@ impl Postgres {
             purge: names.statement(include_str!("sql/purge.sql")),
         }
     }
-
-    /// All migrations, as one script.
-    pub(super) fn migrations(names: &Names) -> String {
-        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
-    }
 }
 
 /// A column of a batch.
@@ -68,7 +62,7 @@ impl Dialect for Postgres {
     type Db = sqlx::Postgres;
     const NAME: &'static str = "postgres";
     const TITLE: &'static str = "PostgreSQL";
-    const SCHEMA: i64 = MIGRATIONS.len() as i64;
+    const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_records.sql")];
 
     /// The plans are made once and fit tables of every size, also one that was empty when the connection began; and a
     /// statement for which nobody waits any more ends.
@@ -193,9 +187,9 @@ impl Dialect for Postgres {
         let mut transaction = on.begin().await?;
         query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
         query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
-        let version = self.schema(&mut transaction).await?.unwrap_or(0);
-        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
+        let found = self.schema(&mut transaction).await?;
+        for migration in migrations::<Self>(&self.names, found) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(migration))).await?;
         }
         transaction.commit().await
     }

@@ -30,8 +30,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// For people.
     const TITLE: &'static str;
-    /// The version of the schema that the statements are for, which is the number of the last migration.
-    const SCHEMA: i64;
+    /// The migrations in their order; how many there are is the version of the schema that the statements are for.
+    const MIGRATIONS: &[&str];
 
     /// Prepares a fresh session of idem's own.
     fn prepare(&self, on: &mut Connection<Self>) -> impl Reply<()>;

@@ -27,6 +27,7 @@ pub(super) use self::link::Source;
 use self::link::{Link, Work};
 pub(super) use self::names::Names;
 pub use self::purge::Purge;
+pub(super) use self::schema::migrations;
 pub(super) use self::shape::Shapes;
 use self::transactions::Handlers;
 pub(super) use self::transactions::SqlTransactions;

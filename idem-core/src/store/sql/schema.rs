@@ -15,7 +15,7 @@ pub(super) async fn check<D: Dialect>(
     creates: bool,
 ) -> Result<(), StoreError> {
     match link.call(&Version).await? {
-        Some(version) if version == D::SCHEMA => Ok(()),
+        Some(found) if found == version::<D>() => Ok(()),
         None if creates => migrate(link).await,
         found => Err(unfit(link, names, found)),
     }
@@ -25,13 +25,13 @@ fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> Store
     let (at, table) = (&link.name, names.shown());
     let problem = match found {
         None => format!("{} at {at} has no table `{table}` of idem's", D::TITLE),
-        Some(version) => format!(
-            "the tables `{table}` in {} at {at} have version {version}, and this version of idem needs {}",
+        Some(found) => format!(
+            "the tables `{table}` in {} at {at} have version {found}, and this version of idem needs {}",
             D::TITLE,
-            D::SCHEMA
+            version::<D>()
         ),
     };
-    let remedy = if found > Some(D::SCHEMA) {
+    let remedy = if found > Some(version::<D>()) {
         "upgrade this process, which is older than the one that migrated the tables".to_owned()
     } else {
         format!(
@@ -41,6 +41,16 @@ fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> Store
         )
     };
     StoreError::config(format!("{problem}: {remedy}"))
+}
+
+fn version<D: Dialect>() -> i64 {
+    i64::try_from(D::MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// The migrations behind a version, with the tables' names in them.
+pub(in crate::store) fn migrations<D: Dialect>(names: &Names, found: Option<i64>) -> Vec<String> {
+    let done = usize::try_from(found.unwrap_or(0)).unwrap_or(0);
+    D::MIGRATIONS.iter().skip(done).map(|migration| names.text(migration)).collect()
 }
 
 struct Version;

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use super::SqliteStore;
 use super::dialect::Sqlite;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::sql::{Settings, Source, builder_methods, migrations};
 
 /// Settings of a [`SqliteStore`].
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl SqliteStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(Sqlite::migrations(&self.settings.names))
+        Ok(migrations::<Sqlite>(&self.settings.names, None).join("\n"))
     }
 
     /// Creates the file and its tables, or brings them up to date. [`open`](Self::open) creates what is missing by itself,

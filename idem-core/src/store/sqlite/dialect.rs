@@ -8,10 +8,10 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
 
 use super::errors;
-use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, micros};
+use crate::store::sql::{
+    Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, micros, migrations,
+};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
-
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
 
 /// The statements, with the tables' names in them.
 pub(super) struct Sqlite {
@@ -45,11 +45,6 @@ impl Sqlite {
             end: names.statement(include_str!("sql/purge_end.sql")),
             purge: names.statement(include_str!("sql/purge.sql")),
         }
-    }
-
-    /// All migrations, as one script.
-    pub(super) fn migrations(names: &Names) -> String {
-        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
     }
 }
 
@@ -109,7 +104,7 @@ impl Dialect for Sqlite {
     type Db = sqlx::Sqlite;
     const NAME: &'static str = "sqlite";
     const TITLE: &'static str = "SQLite";
-    const SCHEMA: i64 = MIGRATIONS.len() as i64;
+    const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_records.sql")];
 
     /// All of a session's settings are in its options.
     async fn prepare(&self, _on: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -226,9 +221,9 @@ impl Dialect for Sqlite {
 
     async fn migrate(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
         let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
-        let version = self.schema(&mut transaction).await?.unwrap_or(0);
-        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
+        let found = self.schema(&mut transaction).await?;
+        for migration in migrations::<Self>(&self.names, found) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(migration))).await?;
         }
         transaction.commit().await
     }

@@ -3,6 +3,8 @@
 mod builder;
 mod dialect;
 mod errors;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
