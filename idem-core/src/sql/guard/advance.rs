@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use futures_util::future::BoxFuture;
 use sqlx::Database;
 
 use super::answer::{Conflict, Guarded};
@@ -104,7 +105,16 @@ impl<'q, DB: Dialect> AdvanceState<'q, DB> {
     ///
     /// # Cancel safety
     /// A dropped future may have moved the row, as any statement; in a transaction that rolls back it has not.
-    pub async fn apply<'c, T>(mut self, target: T) -> Result<Guarded, Error>
+    pub fn apply<'c, T>(self, target: T) -> BoxFuture<'c, Result<Guarded, Error>>
+    where
+        T: Target<'c, Database = DB> + 'c,
+        'q: 'c,
+    {
+        // Boxed: one error for a wrong target instead of three, and `Send` is proved here.
+        Box::pin(self.run(target))
+    }
+
+    async fn run<'c, T>(mut self, target: T) -> Result<Guarded, Error>
     where
         T: Target<'c, Database = DB>,
     {

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::Database;
 use tokio::time::Instant;
 
@@ -12,7 +13,7 @@ use super::row::Row;
 use super::stage::{NeedsId, Ready};
 use super::statement::{Bind, Column, Session, Statement, says_yes};
 use crate::sql::dialect::{Meaning, RowLock, Texts};
-use crate::sql::{Dialect, InTransaction};
+use crate::sql::{Dialect, InTransaction, Target};
 
 /// How long [`lock_row`] waits for a row unless it is told.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
@@ -66,9 +67,18 @@ impl<'q, DB: Dialect> LockRow<'q, DB> {
     ///
     /// # Cancel safety
     /// A dropped future may have locked the row, until the transaction ends.
-    pub async fn apply<'c, T>(mut self, target: T) -> Result<Guarded, Error>
+    pub fn apply<'c, T>(self, target: T) -> BoxFuture<'c, Result<Guarded, Error>>
     where
-        T: InTransaction<'c, Database = DB>,
+        T: InTransaction<'c, Database = DB> + 'c,
+        'q: 'c,
+    {
+        // Boxed: one error for a wrong target instead of three, and `Send` is proved here.
+        Box::pin(self.run(target))
+    }
+
+    async fn run<'c, T>(mut self, target: T) -> Result<Guarded, Error>
+    where
+        T: Target<'c, Database = DB>,
     {
         let mut session = self.row.open(target).await?;
         session.needs_transaction()?;

@@ -17,9 +17,6 @@ pub(crate) enum Isolation {
 }
 
 impl Isolation {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Default, Self::ReadCommitted, Self::RepeatableRead, Self::Serializable];
-
     pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Default => None,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use idem_core::sql::guard::{self, Conflict, Guarded};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{DUPLICATES, Isolation, LOCKS_ROWS, Table, begin, count};
+use super::{DUPLICATES, ISOLATIONS, Isolation, LOCKS_ROWS, Table, begin, count};
 
 #[tokio::test]
 async fn a_locked_row_says_whether_the_work_is_done() {
@@ -100,12 +100,15 @@ async fn without_a_transaction_a_lock_is_refused() {
 /// Reading, computing and writing under the lock loses no update.
 #[tokio::test]
 async fn what_is_read_under_the_lock_is_not_overtaken() {
-    for isolation in [Isolation::Default, Isolation::ReadCommitted] {
+    for &isolation in ISOLATIONS {
         let table = Table::order(isolation).await;
         let answers = table
             .deliver(|mut tx, table| async move {
                 let lock = guard::lock_row(&table).id("order_id", 7_i64).wait(Duration::from_secs(30));
                 let answer = lock.apply(&mut tx).await;
+                if answer.is_err() {
+                    return (tx, answer);
+                }
                 let read = format!("SELECT version FROM {table} WHERE order_id = 7");
                 let version: i64 = sqlx::query(AssertSqlSafe(read)).fetch_one(&mut *tx).await.unwrap().get(0);
                 let write = format!("UPDATE {table} SET version = {} WHERE order_id = 7", version + 1);
