@@ -64,7 +64,7 @@ impl Database {
         Self { url, server: None, _dir: dir }
     }
 
-    /// As SQLx's connections to any database have it.
+    /// As connections to any database have it.
     fn any_url(&self) -> String {
         if self.server.is_some() { self.url.clone() } else { format!("sqlite://{}?mode=rwc", self.url) }
     }

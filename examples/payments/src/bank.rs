@@ -90,7 +90,7 @@ impl Bank {
     pub(crate) fn transfer(&self, number: usize) -> Transfer {
         let account = || rand::random_range(0..ACCOUNTS);
         Transfer {
-            transfer_id: format!("{}-{number}", self.run),
+            id: format!("{}-{number}", self.run),
             from: account(),
             to: account(),
             cents: rand::random_range(1..1_000),

@@ -8,9 +8,9 @@ use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 
 /// Money from one account to another.
 #[derive(Serialize, Deserialize, Message)]
-#[message(topic = "transfers", key = "transfer_id")]
+#[message(topic = "transfers", key = "id")]
 pub(crate) struct Transfer {
-    pub(crate) transfer_id: String,
+    pub(crate) id: String,
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) cents: i64,
@@ -43,7 +43,7 @@ impl Runs {
 /// on each but for the connection's type and the placeholders of its SQL.
 macro_rules! transfer_on {
     ($name:ident, $connection:ty, $take:literal, $give:literal, $book:literal) => {
-        #[idempotent(key = "transfer_id", topic = "transfers", transactional, backoff = "1s")]
+        #[idempotent(key = "id", topic = "transfers", transactional, backoff = "1s")]
         pub(crate) async fn $name(
             transfer: Transfer,
             tx: &mut $connection,
@@ -51,14 +51,14 @@ macro_rules! transfer_on {
             attempt: Attempt,
         ) -> HandlerResult {
             runs.0[0].fetch_add(1, Ordering::Relaxed);
-            let Transfer { transfer_id, from, to, cents, fails } = transfer;
+            let Transfer { id, from, to, cents, fails } = transfer;
             sqlx::query($take).bind(cents).bind(from).execute(&mut *tx).await?;
             if fails && attempt.number() == 1 {
                 runs.0[1].fetch_add(1, Ordering::Relaxed);
                 return Err("the process of the second account does not answer".into());
             }
             sqlx::query($give).bind(cents).bind(to).execute(&mut *tx).await?;
-            sqlx::query($book).bind(transfer_id).execute(tx).await?;
+            sqlx::query($book).bind(id).execute(tx).await?;
             Ok(())
         }
     };
