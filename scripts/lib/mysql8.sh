@@ -37,7 +37,7 @@ fetch_mysql() (
     rm -rf "$programs"
     mkdir -p "$programs"/apt/{lists,archives}/partial "$programs/root"
     : >"$programs/apt/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main" \
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(debian_mirror) sid main" \
         >"$programs/apt/sources.list"
     {
         apt_apart update
@@ -48,6 +48,11 @@ fetch_mysql() (
     rm -rf "$programs/apt"
     touch "$programs/complete"
 )
+
+# The mirror that this machine takes Debian's packages from.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep --max-count=1 '/debian/$'
+}
 
 apt_apart() {
     local apt="$programs/apt"
