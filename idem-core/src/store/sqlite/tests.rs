@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
 use sqlx::Connection as _;
+use sqlx::sqlite::SqliteConnection;
 
 use super::dialect::Sqlite;
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
