@@ -44,7 +44,7 @@ async fn a_purge_deletes_what_has_expired_in_its_range_and_no_more() {
 #[tokio::test]
 async fn what_is_claimed_in_a_transaction_goes_with_it() {
     let (sqlite, mut connection) = database().await;
-    let batch = claims(1, Duration::from_secs(60));
+    let batch = claims(1, Duration::from_mins(1));
     let mut transaction = connection.begin().await.unwrap();
     assert_eq!(sqlite.claim(&mut transaction, &batch).await.unwrap().len(), 1);
     assert!(sqlite.read(&mut transaction, &batch[0].key).await.unwrap().is_some());
