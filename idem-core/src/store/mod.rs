@@ -17,6 +17,10 @@ mod redis;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod remote;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+#[cfg_attr(
+    not(all(feature = "postgres", feature = "mysql", feature = "sqlite")),
+    allow(dead_code, unused_imports, unused_macros, reason = "each database needs a part of it")
+)]
 mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,5 +1,7 @@
 //! MySQL and MariaDB.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use idem_core::MySqlStore;
 use idem_core::store::{Claim, ClaimRequest, Purge, Store};
@@ -42,7 +44,9 @@ async fn claimed(store: &dyn Store, batch: &[ClaimRequest]) -> usize {
 #[tokio::test]
 async fn a_deadlock_with_a_transaction_is_survived_and_sessions_are_read_committed() {
     let harness = MySql::new().await;
-    let store = harness.connect().await;
+    // Its sessions are known by their database.
+    let url = harness.url_with(None, Some(&harness.database));
+    let store = harness.connect_to(url, Duration::from_secs(20)).await.unwrap();
     let mut batch = claims(2);
     batch.sort_by_key(|request| request.key.to_bytes());
     store.claim(&batch).await.unwrap();
@@ -55,10 +59,11 @@ async fn a_deadlock_with_a_transaction_is_survived_and_sessions_are_read_committ
     let mut transaction = other.begin().await.unwrap();
     lock(&batch[1]).execute(&mut *transaction).await.unwrap();
     let rivals: Vec<_> = batch.iter().map(rival).collect();
-    let claiming = tokio::spawn(async move { claimed(&store, &rivals).await });
+    let claiming = tokio::spawn(async move { claimed(&*store, &rivals).await });
     let waiting = format!(
-        "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' \
-         AND trx_isolation_level = 'READ COMMITTED' AND trx_query LIKE '%{}%'",
+        "SELECT count(*) FROM information_schema.innodb_trx JOIN information_schema.processlist \
+         ON id = trx_mysql_thread_id WHERE db = '{}' AND trx_state = 'LOCK WAIT' \
+         AND trx_isolation_level = 'READ COMMITTED'",
         harness.database
     );
     becomes(&harness, &waiting, 1).await;

@@ -121,6 +121,29 @@ async fn a_purge_does_not_wait_for_live_records_that_a_transaction_holds() {
     transaction.rollback().await.unwrap();
 }
 
+/// As after a failover behind the server's name: the connections lead to what is a standby by now.
+#[tokio::test]
+async fn a_server_that_turned_read_only_is_left_for_new_connections() {
+    let harness = Postgres::new().await;
+    let user = unique_name();
+    harness.execute(&format!("CREATE USER {user} SUPERUSER PASSWORD 'secret'")).await;
+    let url = harness.url_with(Some(&format!("{user}:secret")), None);
+    let set = async |value: &str| {
+        harness.execute(&format!("ALTER USER {user} SET default_transaction_read_only = {value}")).await;
+    };
+    let store =
+        PostgresStore::builder(&url).schema(&harness.schema).purge(Purge::off()).connect().await.unwrap();
+    store.claim(&claims(1)).await.unwrap();
+    set("on").await;
+    // The sessions that there are do not notice; ended ones are made again, and these are read-only.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = ";
+    harness.number(&format!("{end}'{user}'")).await;
+    let error = store.claim(&claims(1)).await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("read-only"), "{error:?}");
+    set("off").await;
+    assert_eq!(claimed(&store, &claims(1)).await, 1);
+}
+
 #[tokio::test]
 async fn missing_tables_a_missing_schema_and_a_read_only_server_are_settings() {
     let harness = Postgres::empty().await;

@@ -61,6 +61,18 @@ impl<D: Dialect> Held<D> {
             Self::Pooled(connection) => connection,
         }
     }
+
+    /// One whose call is dropped half-way is not given back either: sqlx's pool notices by itself.
+    fn discard(self) {
+        if let Self::Pooled(mut connection) = self {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Whether a connection has failed otherwise than by the server's word, or leads to a server of no use.
+fn is_useless_after<D: Dialect>(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_none() || matches!(meaning::<D>(error), Meaning::Broken | Meaning::ReadOnly)
 }
 
 impl<D: Dialect> Source<D> {
@@ -123,7 +135,8 @@ impl<D: Dialect> Link<D> {
                     conflicts += 1;
                     sleep(Duration::from_millis(rand::random_range(0..=2 * u64::from(conflicts)))).await;
                 }
-                Meaning::Broken if broken < MOST_BROKEN => {
+                // A read-only server may have been the primary until a failover, and the name lead to another one by now.
+                Meaning::Broken | Meaning::ReadOnly if broken < MOST_BROKEN => {
                     broken += 1;
                     self.forget_idle();
                 }
@@ -136,9 +149,9 @@ impl<D: Dialect> Link<D> {
         let _permit = self.permits.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let mut held = self.acquire().await?;
         let result = work.run(&self.dialect, held.connection()).await;
-        // A connection whose call was dropped half-way, or failed otherwise than by the server's word, is given up.
-        if matches!(result, Ok(_) | Err(sqlx::Error::Database(_))) {
-            self.give_back(held);
+        match &result {
+            Err(error) if is_useless_after::<D>(error) => held.discard(),
+            _ => self.give_back(held),
         }
         result
     }
