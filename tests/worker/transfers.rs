@@ -1,10 +1,12 @@
 //! `idem-worker transfers NAME_SERVER TOPIC DATABASE GROUP INSTANCE`: money from one account to another, in one transaction with
 //! the message's record. The database is a URL, or the path of a file for SQLite.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use idem_rocketmq::Backoff;
+use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::{Backoff, Store, StoreError};
 use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 
 #[derive(Deserialize)]
@@ -55,8 +57,29 @@ pub(super) async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("idem-worker transfers NAME_SERVER TOPIC DATABASE GROUP INSTANCE".into());
     };
     super::log();
+    // The machine may be busy, and the database just back from a crash.
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let consumer = loop {
+        match builder(name_server, topic, database, group, instance).await {
+            Ok(consumer) => break consumer,
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Err(error) => eprintln!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    consumer.run().await?;
+    Ok(())
+}
+
+async fn builder(
+    name_server: &str,
+    topic: &str,
+    database: &str,
+    group: &str,
+    instance: &str,
+) -> Result<Builder<Arc<dyn Store>>, StoreError> {
     let consumer = Consumer::builder(group).name_server(name_server).instance_name(instance);
-    let consumer = match database.split(':').next() {
+    Ok(match database.split(':').next() {
         Some("postgres") => {
             let route = route(handler(topic, on_postgres));
             consumer.store(PostgresStore::connect(database).await?).handlers([route])
@@ -69,9 +92,7 @@ pub(super) async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let route = route(handler(topic, on_sqlite));
             consumer.store(SqliteStore::open(database).await?).handlers([route])
         }
-    };
-    consumer.run().await?;
-    Ok(())
+    })
 }
 
 /// A killed run leaves nothing behind that a retry waits for, so that few retries take long.
