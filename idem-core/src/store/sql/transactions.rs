@@ -14,6 +14,7 @@ use sqlx::Database;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::batch::{Entry, Request};
@@ -77,6 +78,8 @@ impl<D: Dialect> Transactions for SqlTransactions<D> {
 struct Open<D: Dialect> {
     core: Arc<Core<D>>,
     connection: Held<D>,
+    /// Whether the server has not answered in time.
+    is_silent: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -144,7 +147,7 @@ impl<D: Dialect> Open<D> {
         };
         let begun = timeout(bound * 2, Self::begin_on_one(&core)).await;
         let connection = begun.map_err(|_| timed_out::<D>(&core.link.name))??;
-        Ok(Self { core, connection, _permit: permit })
+        Ok(Self { core, connection, is_silent: false, _permit: permit })
     }
 
     async fn begin_on_one(core: &Core<D>) -> Result<Held<D>, StoreError> {
@@ -205,6 +208,57 @@ impl<D: Dialect> Open<D> {
 /// The answer; none where others change the key all the time.
 type Claimed = Option<Result<Claim, StoreError>>;
 
+impl<D: Dialect> Open<D> {
+    /// What a statement of idem's may take: a wait for another claim and an answer.
+    fn longest(&self) -> Duration {
+        2 * self.core.link.response_timeout()
+    }
+
+    /// A server that has not answered in time is not asked again over this connection.
+    fn heard<T>(&mut self, answer: Result<Result<T, StoreError>, Elapsed>) -> Result<T, StoreError> {
+        answer.unwrap_or_else(|_| {
+            self.is_silent = true;
+            Err(timed_out::<D>(&self.core.link.name))
+        })
+    }
+
+    async fn try_claim(&mut self, request: &ClaimRequest) -> Result<Claim, StoreError> {
+        let taken = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
+        match self.claim_once(&Entry::new(request.clone(), 0)).await {
+            Ok(answer) => answer.unwrap_or(Ok(taken)),
+            Err(error) if meaning::<D>(&error) == Meaning::Locked => Ok(taken),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn try_complete(&mut self, request: &CompleteRequest) -> Result<Answer, StoreError> {
+        let entry = Entry::new(request.clone(), 0);
+        let retention = micros(request.retention);
+        match self.core.link.dialect.finish(self.connection.get(), &entry, retention).await {
+            Ok(1) => Ok(Answer::Done),
+            Ok(_) => Ok(Answer::Lost),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// A handler may have left savepoints of its own open.
+    async fn commit_all(&mut self) -> Result<(), StoreError> {
+        while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
+            if let Err(error) = Manager::<D>::commit(self.connection.get()).await {
+                return Err(self.error(error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn rollback_all(&mut self) -> sqlx::Result<()> {
+        while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
+            Manager::<D>::rollback(self.connection.get()).await?;
+        }
+        Ok(())
+    }
+}
+
 impl<D: Dialect> Transaction for Open<D> {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.connection.get()
@@ -212,38 +266,22 @@ impl<D: Dialect> Transaction for Open<D> {
 
     fn claim<'a>(&'a mut self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claim, StoreError>> {
         Box::pin(async move {
-            match self.claim_once(&Entry::new(request.clone(), 0)).await {
-                Ok(Some(answer)) => answer,
-                Ok(None) => Ok(Claim::InProgress { remaining: Duration::ZERO, fingerprint: None }),
-                Err(error) if meaning::<D>(&error) == Meaning::Locked => {
-                    Ok(Claim::InProgress { remaining: Duration::ZERO, fingerprint: None })
-                }
-                Err(error) => Err(self.error(error)),
-            }
+            let answer = timeout(self.longest(), self.try_claim(request)).await;
+            self.heard(answer)
         })
     }
 
     fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
         Box::pin(async move {
-            let entry = Entry::new(request.clone(), 0);
-            let dialect = &self.core.link.dialect;
-            let retention = micros(request.retention);
-            match dialect.finish(self.connection.get(), &entry, retention).await {
-                Ok(1) => Ok(Answer::Done),
-                Ok(_) => Ok(Answer::Lost),
-                Err(error) => Err(self.error(error)),
-            }
+            let answer = timeout(self.longest(), self.try_complete(request)).await;
+            self.heard(answer)
         })
     }
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            // A handler may have left savepoints of its own open.
-            while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
-                if let Err(error) = Manager::<D>::commit(self.connection.get()).await {
-                    return Err(self.error(error));
-                }
-            }
+            let answer = timeout(self.longest(), self.commit_all()).await;
+            self.heard(answer)?;
             self.give_back().await;
             Ok(())
         })
@@ -251,12 +289,9 @@ impl<D: Dialect> Transaction for Open<D> {
 
     fn rollback(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
-                if Manager::<D>::rollback(self.connection.get()).await.is_err() {
-                    return;
-                }
+            if !self.is_silent && matches!(timeout(self.longest(), self.rollback_all()).await, Ok(Ok(()))) {
+                self.give_back().await;
             }
-            self.give_back().await;
         })
     }
 }

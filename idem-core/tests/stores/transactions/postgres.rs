@@ -7,8 +7,9 @@ use idem_core::store::Store;
 use idem_core::{Outcome, Settings, Verdict};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use super::{Bank, gate, handle, job, rules};
+use super::{Bank, gate, gate_that_waits, handle, job, rules};
 use crate::postgres_harness::Postgres;
+use crate::proxy::{Line, Proxy};
 
 impl Bank for Postgres {
     type Connection = PgConnection;
@@ -80,6 +81,28 @@ async fn a_connection_lost_under_the_handler_costs_no_attempt() {
     });
     let done = done.await;
     assert_eq!((done.outcome, done.attempt, bank.paid().await), (Outcome::Completed, 1, 1));
+}
+
+/// A server that is silent holds no message for ever, whatever has become of the commit.
+#[tokio::test]
+async fn a_commit_without_an_answer_ends_and_the_next_run_finds_out() {
+    let bank = Postgres::open().await;
+    let proxy = Proxy::before(&bank.url).await;
+    let behind = Postgres { url: proxy.url(&bank.url), schema: bank.schema.clone() };
+    let gate = gate_that_waits(&behind, Settings::new(), Duration::from_secs(1)).await;
+    let lost = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        Postgres::pay(on, "1").await?;
+        proxy.set(Line::Mute);
+        Ok(())
+    });
+    let lost = lost.await;
+    assert_eq!(lost.outcome, Outcome::TransactionFailed, "{lost:?}");
+    proxy.set(Line::Cut);
+    proxy.set(Line::Open);
+    let done = handle::<Postgres>(&gate, job("1"), async |on: &mut PgConnection| {
+        Ok(Postgres::pay(on, "1").await.map(drop)?)
+    });
+    assert_eq!((done.await.verdict, bank.paid().await), (Verdict::Ack, 1));
 }
 
 #[tokio::test]
