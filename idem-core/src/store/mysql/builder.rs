@@ -93,7 +93,7 @@ impl MySqlStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(MySql::migrations(&self.settings.names))
+        Ok(self.dialect().script())
     }
 
     /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.
@@ -123,9 +123,13 @@ impl MySqlStoreBuilder {
         Ok(MySqlStore(settings.open(dialect, source, name).await?))
     }
 
-    fn parts(self) -> Result<(Settings, MySql, Source<MySql>, String), StoreError> {
+    pub(in crate::store) fn dialect(&self) -> MySql {
+        MySql::new(&self.settings.names, self.settings.response_timeout, self.flavour)
+    }
+
+    pub(in crate::store) fn parts(self) -> Result<(Settings, MySql, Source<MySql>, String), StoreError> {
         self.settings.names.check()?;
-        let dialect = MySql::new(&self.settings.names, self.settings.response_timeout, self.flavour);
+        let dialect = self.dialect();
         let (source, options) = match &self.target {
             Target::Url(url) => {
                 let options = self.options(url)?;

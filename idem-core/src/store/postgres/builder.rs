@@ -78,7 +78,7 @@ impl PostgresStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(Postgres::migrations(&self.settings.names))
+        Ok(self.dialect().script())
     }
 
     /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.
@@ -108,9 +108,15 @@ impl PostgresStoreBuilder {
         Ok(PostgresStore(settings.open(dialect, source, name).await?))
     }
 
-    fn parts(self) -> Result<(Settings, Postgres, Source<Postgres>, String), StoreError> {
+    pub(in crate::store) fn dialect(&self) -> Postgres {
+        Postgres::new(&self.settings.names, self.settings.response_timeout)
+    }
+
+    pub(in crate::store) fn parts(
+        self,
+    ) -> Result<(Settings, Postgres, Source<Postgres>, String), StoreError> {
         self.settings.names.check()?;
-        let dialect = Postgres::new(&self.settings.names, self.settings.response_timeout);
+        let dialect = self.dialect();
         let (source, options) = match &self.target {
             Target::Url(url) => {
                 let options = self.options(url)?;

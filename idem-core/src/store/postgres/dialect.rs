@@ -13,13 +13,15 @@ use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing,
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbox.sql")];
 /// What all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
 /// The statements, with the tables' names in them. None depends on a batch's size, so that each is prepared once for a
 /// connection.
-pub(super) struct Postgres {
+pub(in crate::store) struct Postgres {
     names: Names,
+    migrations: &'static [&'static str],
     statement_timeout: String,
     claim: SqlStr,
     renew: SqlStr,
@@ -36,6 +38,7 @@ impl Postgres {
     pub(super) fn new(names: &Names, response_timeout: std::time::Duration) -> Self {
         Self {
             names: names.clone(),
+            migrations: &MIGRATIONS,
             statement_timeout: response_timeout.as_millis().to_string(),
             claim: names.statement(include_str!("sql/claim.sql")),
             renew: names.statement(include_str!("sql/renew.sql")),
@@ -49,9 +52,14 @@ impl Postgres {
         }
     }
 
+    /// The same for an outbox's tables.
+    pub(in crate::store) fn of_outbox(self) -> Self {
+        Self { migrations: &OUTBOX_MIGRATIONS, ..self }
+    }
+
     /// All migrations, as one script.
-    pub(super) fn migrations(names: &Names) -> String {
-        MIGRATIONS.map(|migration| names.text(migration)).join("\n")
+    pub(in crate::store) fn script(&self) -> String {
+        self.migrations.iter().map(|migration| self.names.text(migration)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -68,7 +76,6 @@ impl Dialect for Postgres {
     type Db = sqlx::Postgres;
     const NAME: &'static str = "postgres";
     const TITLE: &'static str = "PostgreSQL";
-    const SCHEMA: i64 = MIGRATIONS.len() as i64;
 
     /// The plans are made once and fit tables of every size, also one that was empty when the connection began; and a
     /// statement for which nobody waits any more ends.
@@ -177,6 +184,10 @@ impl Dialect for Postgres {
         Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
     }
 
+    fn migrations(&self) -> &'static [&'static str] {
+        self.migrations
+    }
+
     async fn schema(&self, on: &mut PgConnection) -> sqlx::Result<Option<i64>> {
         let table: Option<String> = query_scalar("SELECT to_regclass($1)::text")
             .bind(self.names.text(r#""idem_records_meta""#))
@@ -194,7 +205,7 @@ impl Dialect for Postgres {
         query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
         query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
         let version = self.schema(&mut transaction).await?.unwrap_or(0);
-        for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+        for migration in self.migrations.iter().skip(usize::try_from(version).unwrap_or(0)) {
             transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
         }
         transaction.commit().await

@@ -10,6 +10,7 @@ mod found;
 mod key;
 mod link;
 mod names;
+pub(in crate::store) mod outbox;
 mod purge;
 mod schema;
 mod shape;

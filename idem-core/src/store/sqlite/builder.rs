@@ -52,7 +52,7 @@ impl SqliteStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(Sqlite::migrations(&self.settings.names))
+        Ok(self.dialect().script())
     }
 
     /// Creates the file and its tables, or brings them up to date. [`open`](Self::open) creates what is missing by itself,
@@ -79,9 +79,13 @@ impl SqliteStoreBuilder {
         Ok(SqliteStore(settings.open(dialect, source, name).await?))
     }
 
-    fn parts(self) -> Result<(Settings, Sqlite, Source<Sqlite>, String), StoreError> {
+    pub(in crate::store) fn dialect(&self) -> Sqlite {
+        Sqlite::new(&self.settings.names)
+    }
+
+    pub(in crate::store) fn parts(self) -> Result<(Settings, Sqlite, Source<Sqlite>, String), StoreError> {
         self.settings.names.check()?;
-        let dialect = Sqlite::new(&self.settings.names);
+        let dialect = self.dialect();
         let (source, path) = match &self.target {
             Target::File(path) => (Source::own(self.options(path)?), path.clone()),
             Target::Pool(pool) => {

@@ -3,12 +3,14 @@
 mod builder;
 mod dialect;
 mod errors;
+mod outbox;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use self::builder::SqliteStoreBuilder;
 use self::dialect::Sqlite;
+pub use self::outbox::{SqliteOutbox, SqliteOutboxBuilder};
 use super::StoreError;
 use super::sql::{Core, sql_store};
 
