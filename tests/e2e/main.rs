@@ -12,6 +12,7 @@ mod kit;
 mod lifecycle;
 mod orderly;
 mod outage;
+mod outbox;
 mod process;
 mod producer;
 mod servers;

@@ -84,6 +84,13 @@ pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str,
     }
 }
 
+/// Stores a half message of this producer group, and says nothing more, as a producer that dies.
+pub(crate) fn prepare(name_server: &str, topic: &str, group: &str, properties: &[(&str, &str)]) {
+    let mut properties = properties.to_vec();
+    properties.extend([("TRAN_MSG", "true"), ("PGROUP", group)]);
+    ask(&mut broker(name_server), 10, &sending(topic, &properties, PREPARED), b"half");
+}
+
 /// Sends an order as a half message, and commits it twice, as brokers do by themselves when a check and the commit cross:
 /// two copies of one message.
 pub(crate) fn commit_twice(name_server: &str, topic: &str, id: &str) {

@@ -103,7 +103,11 @@ impl Sweeper {
                 self.outbox.postpone(id).await?;
                 ("refused", true)
             }
-            Err(NotSent::Unreachable) => ("unreachable", false),
+            Err(NotSent::Unreachable) => {
+                // The others get their turn, too: it may be this one's broker alone that is away.
+                self.outbox.postpone(id).await?;
+                ("unreachable", false)
+            }
         };
         metrics::counter!("idem_outbox_resent_total", "topic" => topic.clone(), "outcome" => outcome)
             .increment(1);

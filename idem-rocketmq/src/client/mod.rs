@@ -10,6 +10,7 @@ mod begin;
 mod chores;
 mod copy;
 mod delay;
+mod ending;
 mod error;
 mod gate;
 mod listener;
@@ -39,7 +40,7 @@ pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
 pub(crate) use outgoing::{Delay, Wire};
-pub(crate) use producer::{CheckBack, Half, ProducerClient, ProducerSettings};
+pub(crate) use producer::{CheckBack, Checked, Half, ProducerClient, ProducerSettings};
 pub(crate) use reach::check_syntax as check_addresses;
 #[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::delay::Delays;
+use super::ending::{self, Place};
 use super::outgoing::{Delay, Wire};
 use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
@@ -38,6 +39,9 @@ const CHECKS: u32 = 16;
 
 const LEAVE: Duration = Duration::from_secs(5);
 const END_TASKS: Duration = Duration::from_secs(2);
+
+/// A topic that each broker has by itself.
+const EVERYWHERE: &str = "SELF_TEST_TOPIC";
 
 /// How often brokers of topics with a check-back are looked for.
 const FIND_BROKERS: Duration = Duration::from_secs(2);
@@ -57,12 +61,21 @@ pub(crate) struct ProducerSettings {
     pub(crate) max_message_size: usize,
     /// Topics, without namespace, whose brokers may ask for the state of a transaction.
     pub(crate) checked_topics: Vec<String>,
+    /// Whether any broker may ask.
+    pub(crate) all_may_check: bool,
 }
 
 /// Who answers for the transactions of the group.
 pub(crate) trait CheckBack: Send + Sync + 'static {
     /// May block. A panic is answered as unknown.
-    fn check(&self, message: Delivery) -> LocalTransactionState;
+    fn check(&self, message: Delivery) -> Checked;
+}
+
+/// How a transaction ended.
+pub(crate) struct Checked {
+    pub(crate) state: LocalTransactionState,
+    /// Called when the broker has confirmed a commit, where somebody wants to know.
+    pub(crate) confirmed: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// A running member of a producer group.
@@ -197,6 +210,11 @@ impl ProducerClient {
         })
     }
 
+    /// Tells the broker to commit, and waits until it has.
+    pub(crate) fn commit(&self, half: Half) -> BoxFuture<'static, Result<(), SendFailure>> {
+        self.face.commit(half)
+    }
+
     /// Tells the broker how the local transaction ended. The broker does not answer: when this is lost, it asks.
     pub(crate) fn end(
         &self,
@@ -270,6 +288,23 @@ impl Face {
                 ended.map_err(|error| sending::failure(&error))
             });
             ending.await.unwrap_or(Err(SendFailure::Stopped))
+        })
+    }
+
+    fn commit(self: &Arc<Self>, half: Half) -> BoxFuture<'static, Result<(), SendFailure>> {
+        let face = Arc::clone(self);
+        self.run(async move {
+            let not_known = |cause: &str| SendFailure::NotSent { cause: cause.to_owned() };
+            let place = Place::of_sent(half.message.topic(), &face.group, &half.result)
+                .ok_or_else(|| not_known("the broker did not say where the half message is"))?;
+            let inner = face.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
+            let client = inner.get_mq_client_factory().map_err(|error| sending::failure(&error))?;
+            let broker = place.broker().unwrap_or_default().into();
+            let address = client.find_broker_address_in_publish(&broker);
+            let address = address.ok_or_else(|| not_known("the broker of the half message is away"))?;
+            let api = client.get_mq_client_api_impl().map_err(|error| sending::failure(&error))?;
+            let asking = api.invoke(&address, place.commit(), ending::PATIENCE_MILLIS);
+            ending::confirmed(Box::pin(asking).await)
         })
     }
 
@@ -390,10 +425,20 @@ fn answer_checks(
     let inner = producer.default_mq_producer_impl().cloned();
     let inner = inner.ok_or_else(rocketmq_client_rust::ClientError::not_started)?;
     let (group, namespace) = (settings.group.clone(), settings.namespace.clone());
-    inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks }));
+    let (weak, handle) = (Arc::downgrade(&inner), Handle::current());
+    let commit = Box::new(move |address: String, place: Place| {
+        let client = weak.upgrade().and_then(|inner| inner.get_mq_client_factory().ok());
+        let api =
+            client.and_then(|client| client.get_mq_client_api_impl().ok()).ok_or(SendFailure::Stopped)?;
+        let address = address.into();
+        let asking = api.invoke(&address, place.commit(), ending::PATIENCE_MILLIS);
+        ending::confirmed(handle.block_on(asking))
+    });
+    inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks, commit }));
     inner.init_transaction_env(CHECKS, CHECKS, 2_000)?;
-    let topics: Vec<cheetah_string::CheetahString> =
+    let mut topics: Vec<cheetah_string::CheetahString> =
         settings.checked_topics.iter().map(|topic| settings.in_namespace(topic).into()).collect();
+    topics.extend(settings.all_may_check.then_some(EVERYWHERE.into()));
     Ok(tokio::spawn(async move {
         while let Ok(client) = inner.get_mq_client_factory() {
             for topic in &topics {
@@ -413,6 +458,8 @@ struct Listener {
     group: String,
     namespace: Option<String>,
     checks: Arc<dyn CheckBack>,
+    /// Asks a broker to commit. Blocks.
+    commit: Box<dyn Fn(String, Place) -> Result<(), SendFailure> + Send + Sync>,
 }
 
 impl TransactionListener for Listener {
@@ -431,6 +478,19 @@ impl TransactionListener for Listener {
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();
         }
-        self.checks.check(delivery)
+        let unique_key = delivery.unique_key().unwrap_or_else(|| delivery.message_id()).to_owned();
+        let Checked { state, confirmed } = self.checks.check(delivery);
+        let (Some(confirmed), LocalTransactionState::CommitMessage) = (confirmed, state) else {
+            return state;
+        };
+        let group = in_namespace(self.namespace.as_deref(), &self.group);
+        let place = Place::of_asked(message.topic(), &group, message, &unique_key);
+        if let Err(failure) = (self.commit)(message.store_host().to_string(), place) {
+            tracing::debug!(?failure, "a broker did not confirm what it asked for; it is told the usual way");
+            return state;
+        }
+        confirmed();
+        // It knows, and ignores this.
+        LocalTransactionState::Unknown
     }
 }

@@ -8,14 +8,16 @@ mod check;
 mod error;
 pub(crate) mod key;
 mod message;
+mod outbox;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod wire;
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -23,10 +25,12 @@ use futures_util::future::BoxFuture;
 
 use self::batch::Item;
 pub use self::builder::ProducerBuilder;
-use self::builder::Settings;
+use self::builder::{Settings, Setup};
 pub use self::check::MessageFault;
 pub use self::error::{SendAllError, SendError, TransactionError};
 pub use self::message::{Message, OutgoingMessage};
+use self::outbox::{Confirmations, Markers, Worker};
+pub use self::outbox::{NoOutbox, OutboxError};
 pub use self::transaction::TransactionState;
 use self::transaction::Undecided;
 use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
@@ -47,12 +51,18 @@ use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Producer(Arc<Inner>);
+///
+/// `O` is the type of its [outbox](ProducerBuilder::outbox), if it has one.
+pub struct Producer<O = NoOutbox> {
+    inner: Arc<Inner>,
+    outbox: PhantomData<fn() -> O>,
+}
 
 struct Inner {
     settings: Settings,
     client: ProducerClient,
+    /// What an outbox needs to be done beside.
+    worker: Option<Worker>,
 }
 
 /// Where a broker stored a message.
@@ -86,9 +96,11 @@ impl Producer {
     pub fn builder(group: impl Into<String>) -> ProducerBuilder {
         ProducerBuilder::new(group.into())
     }
+}
 
-    fn new(settings: ProducerBuilder, client: ProducerClient) -> Self {
-        Self(Arc::new(Inner { settings: Arc::new(settings), client }))
+impl<O> Producer<O> {
+    fn of(inner: Arc<Inner>) -> Self {
+        Self { inner, outbox: PhantomData }
     }
 
     /// Sends a message and waits until a broker has it.
@@ -175,12 +187,12 @@ impl Producer {
         &self,
         message: &M,
     ) -> BoxFuture<'static, Result<(), SendError>> {
-        let (this, message) = (self.clone(), message.to_outgoing());
+        let (this, message) = (Arc::clone(&self.inner), message.to_outgoing());
         Box::pin(async move {
             let topic = message.topic.clone();
-            let wire = this.0.wire(message)?;
-            let sent = this.0.client.send_one_way(wire).await;
-            this.0.report(&topic, "one_way", 1, sent)
+            let wire = this.wire(message)?;
+            let sent = this.client.send_one_way(wire).await;
+            this.report(&topic, "one_way", 1, sent)
         })
     }
 
@@ -208,9 +220,9 @@ impl Producer {
         &self,
         messages: impl IntoIterator<Item = &'m M>,
     ) -> BoxFuture<'static, Result<(), SendAllError>> {
-        let this = self.clone();
+        let this = Arc::clone(&self.inner);
         let messages: Vec<_> = messages.into_iter().map(Message::to_outgoing).collect();
-        Box::pin(async move { this.0.send_all(messages).await })
+        Box::pin(async move { this.send_all(messages).await })
     }
 
     /// Runs local work, and lets consumers have the message only if the work succeeded.
@@ -248,16 +260,16 @@ impl Producer {
     {
         let message = message.to_outgoing();
         let topic = message.topic.clone();
-        let undecided = self.0.prepare(message).await.map_err(TransactionError::NotPrepared)?;
+        let undecided = self.inner.prepare(message).await.map_err(TransactionError::NotPrepared)?;
         let working = AssertUnwindSafe(async { local_work().await }).catch_unwind();
-        let worked = tokio::time::timeout(self.0.settings.transaction_timeout, working).await;
+        let worked = tokio::time::timeout(self.inner.settings.transaction_timeout, working).await;
         let (state, result) = match worked {
             Ok(Ok(Ok(value))) => (TransactionState::Commit, Ok(value)),
             Ok(Ok(Err(error))) => (TransactionState::Unknown, Err(TransactionError::Failed(error))),
             Ok(Err(_)) => (TransactionState::Unknown, Err(TransactionError::Panicked)),
             Err(_) => (TransactionState::Unknown, Err(TransactionError::TimedOut)),
         };
-        self.0.decide(undecided, state, &topic).await;
+        self.inner.decide(undecided, state, &topic).await;
         result
     }
 
@@ -266,21 +278,45 @@ impl Producer {
     /// # Cancel safety
     /// Once called, the shutdown goes on when the future is dropped.
     pub fn shutdown(&self) -> BoxFuture<'static, ()> {
-        self.0.client.shutdown()
+        let inner = Arc::clone(&self.inner);
+        if let Some(worker) = &inner.worker {
+            worker.stop();
+        }
+        let ended = inner.client.shutdown();
+        Box::pin(async move {
+            ended.await;
+            if let Some(worker) = &inner.worker {
+                worker.ended().await;
+            }
+        })
     }
 
     fn send_outgoing(&self, message: OutgoingMessage) -> BoxFuture<'static, Result<Sent, SendError>> {
-        let this = self.clone();
+        let this = Arc::clone(&self.inner);
         Box::pin(async move {
             let topic = message.topic.clone();
-            let wire = this.0.wire(message)?;
-            let sent = this.0.client.send(wire, this.0.settings.send_timeout).await;
-            this.0.report(&topic, "sent", 1, sent).map(Sent)
+            let wire = this.wire(message)?;
+            let sent = this.client.send(wire, this.settings.send_timeout).await;
+            this.report(&topic, "sent", 1, sent).map(Sent)
         })
     }
 }
 
+impl<O> Clone for Producer<O> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.inner))
+    }
+}
+
 impl Inner {
+    fn start(setup: Setup, client: ProducerClient, outbox: Option<(Markers, Confirmations)>) -> Arc<Self> {
+        Arc::new_cyclic(|inner: &Weak<Self>| Self {
+            settings: Arc::new(setup),
+            client,
+            worker: outbox.map(|(markers, told)| Worker::start(markers, told, inner.clone())),
+        })
+    }
+
     fn group(&self) -> &str {
         &self.settings.group
     }
@@ -443,8 +479,8 @@ impl Inner {
     }
 }
 
-impl fmt::Debug for Producer {
+impl<O> fmt::Debug for Producer<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("group", &self.0.group()).finish_non_exhaustive()
+        f.debug_struct("Producer").field("group", &self.inner.group()).finish_non_exhaustive()
     }
 }

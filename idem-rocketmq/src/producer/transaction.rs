@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use idem_core::HandlerError;
+use idem_core::{HandlerError, runtime};
 use rocketmq_client_rust::LocalTransactionState;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::outbox::Markers;
 use crate::Error;
-use crate::client::{CheckBack, Half, ProducerClient};
+use crate::client::{CheckBack, Checked, Half, ProducerClient};
 use crate::delivery::Delivery;
 use crate::error::Kind;
 
@@ -65,29 +66,43 @@ impl CheckBacks {
         self.0.keys().map(String::as_str)
     }
 
-    /// `None` without check-backs.
-    pub(super) fn on_this_runtime(self, group: &str) -> Result<Option<Arc<dyn CheckBack>>, Error> {
-        if self.0.is_empty() {
+    /// `None` where there is nobody to answer.
+    pub(super) fn on_this_runtime(
+        self,
+        group: &str,
+        markers: Option<Markers>,
+    ) -> Result<Option<Arc<dyn CheckBack>>, Error> {
+        let user = match Handle::try_current() {
+            Ok(user) => user,
+            Err(_) if self.0.is_empty() => runtime::handle().clone(),
+            Err(_) => return Err(Kind::NoRuntimeForChecks { group: group.to_owned() }.into()),
+        };
+        if self.0.is_empty() && markers.is_none() {
             return Ok(None);
         }
-        let user = Handle::try_current().map_err(|_| Kind::NoRuntimeForChecks { group: group.to_owned() })?;
-        Ok(Some(Arc::new(Answers { checks: self, group: group.to_owned(), user })))
+        Ok(Some(Arc::new(Answers { checks: self, markers, group: group.to_owned(), user })))
     }
 }
 
 struct Answers {
     checks: CheckBacks,
+    markers: Option<Markers>,
     group: String,
     user: Handle,
 }
 
 impl CheckBack for Answers {
     /// On one of the client's threads that may block; the check-back itself runs on the user's runtime.
-    fn check(&self, message: Delivery) -> LocalTransactionState {
+    fn check(&self, message: Delivery) -> Checked {
         let (topic, message_id) = (message.topic.clone(), message.message_id.clone());
-        let state = match self.checks.0.get(message.topic()) {
-            Some(check) => self.ask(check, message),
-            None => Err("no check-back is given for this topic".to_owned()),
+        let marked = self.markers.as_ref().and_then(|markers| Some((markers, markers.id_of(&message)?)));
+        let state = match (&marked, self.checks.0.get(message.topic())) {
+            (Some((markers, id)), _) => ask(runtime::handle(), markers.answer(*id)),
+            (None, Some(check)) => {
+                let check = Arc::clone(check);
+                ask(&self.user, async move { check(message).await })
+            }
+            (None, None) => Err("no check-back is given for this topic".to_owned()),
         };
         let answer = state.as_ref().copied().unwrap_or(TransactionState::Unknown);
         metrics::counter!(
@@ -111,29 +126,30 @@ impl CheckBack for Answers {
                 "a transaction stays unknown: the broker asks again"
             ),
         }
-        answer.of_client()
+        let confirmed = marked.map(|(markers, id)| markers.confirmed(id));
+        Checked { state: answer.of_client(), confirmed }
     }
 }
 
-impl Answers {
-    fn ask(&self, check: &Arc<Check>, message: Delivery) -> Result<TransactionState, String> {
-        let (answer, answered) = std::sync::mpsc::channel();
-        let check = Arc::clone(check);
-        let task = self.user.spawn(async move {
-            let checking = AssertUnwindSafe(async { check(message).await }).catch_unwind();
-            let state = match timeout(CHECK_TIME, checking).await {
-                Ok(Ok(Ok(state))) => Ok(state),
-                Ok(Ok(Err(error))) => Err(format!("the check-back failed: {error}")),
-                Ok(Err(_)) => Err("the check-back panicked".to_owned()),
-                Err(_) => Err(format!("the check-back took longer than {CHECK_TIME:?}")),
-            };
-            let _ = answer.send(state);
-        });
-        // The runtime may be blocked or gone.
-        let state = answered.recv_timeout(CHECK_TIME + Duration::from_secs(1));
-        task.abort();
-        state.unwrap_or_else(|_| Err("the runtime of the check-back gives no answer".to_owned()))
-    }
+fn ask(
+    on: &Handle,
+    check: impl Future<Output = Result<TransactionState, HandlerError>> + Send + 'static,
+) -> Result<TransactionState, String> {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let task = on.spawn(async move {
+        let checking = AssertUnwindSafe(check).catch_unwind();
+        let state = match timeout(CHECK_TIME, checking).await {
+            Ok(Ok(Ok(state))) => Ok(state),
+            Ok(Ok(Err(error))) => Err(format!("the check-back failed: {error}")),
+            Ok(Err(_)) => Err("the check-back panicked".to_owned()),
+            Err(_) => Err(format!("the check-back took longer than {CHECK_TIME:?}")),
+        };
+        let _ = answer.send(state);
+    });
+    // The runtime may be blocked or gone.
+    let state = answered.recv_timeout(CHECK_TIME + Duration::from_secs(1));
+    task.abort();
+    state.unwrap_or_else(|_| Err("the runtime of the check-back gives no answer".to_owned()))
 }
 
 /// A half message whose end is not decided. Dropping it leaves the end to the check-back, and never commits.
