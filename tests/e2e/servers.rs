@@ -122,9 +122,11 @@ const PREPARED: u32 = 4;
 
 fn sending(topic: &str, properties: &[(&str, &str)], kind: u32) -> Value {
     let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
+    // One that is older than the broker keeps messages is not asked for.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().to_string();
     json!({
         "producerGroup": "tests", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
-        "queueId": "0", "sysFlag": kind.to_string(), "bornTimestamp": "0", "flag": "0", "reconsumeTimes": "0",
+        "queueId": "0", "sysFlag": kind.to_string(), "bornTimestamp": now, "flag": "0", "reconsumeTimes": "0",
         "unitMode": "false", "batch": "false", "maxReconsumeTimes": "16", "properties": parts.collect::<String>(),
     })
 }
