@@ -13,6 +13,7 @@ mod lifecycle;
 mod orderly;
 mod outage;
 mod outbox;
+mod outbox_storm;
 mod process;
 mod producer;
 mod servers;
