@@ -86,9 +86,10 @@ pub trait Outbox: Send + Sync + 'static {
 
 /// An outbox that says by its type what its transactions work on, so that the compiler can compare.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no outbox",
+    message = "`{Self}` is no outbox, which the producer needs for a transaction on a database",
     label = "no outbox",
-    note = "give the producer one of the database that it works on: `PostgresOutbox`, `MySqlOutbox` or `SqliteOutbox`"
+    note = "give its builder one of the database that the work is done in: `.outbox(PostgresOutbox::connect(url).await?)`, \
+            `MySqlOutbox` or `SqliteOutbox`; its type is then `Producer<PostgresOutbox>`"
 )]
 pub trait TypedOutbox: Clone + Send + Sync + 'static {
     /// What local work is given, such as `PgConnection`.

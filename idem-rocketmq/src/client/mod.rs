@@ -7,6 +7,7 @@
 
 mod access;
 mod begin;
+mod checks;
 mod chores;
 mod copy;
 mod delay;
@@ -33,6 +34,7 @@ mod wire;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
+pub(crate) use checks::{CheckBack, Checked};
 pub(crate) use copy::{PROPERTIES_BYTES, Retry};
 pub use delay::DelayBy;
 pub(crate) use delay::Levels;
@@ -40,7 +42,7 @@ pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
 pub(crate) use outgoing::{Delay, Wire};
-pub(crate) use producer::{CheckBack, Checked, Half, ProducerClient, ProducerSettings};
+pub(crate) use producer::{Half, ProducerClient, ProducerSettings};
 pub(crate) use reach::check_syntax as check_addresses;
 #[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;

@@ -57,7 +57,7 @@ impl Settings {
         source: Source<D>,
         name: String,
     ) -> Result<Arc<Core<D>>, StoreError> {
-        on_runtime(async move {
+        on_runtime(Box::pin(async move {
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
@@ -65,7 +65,7 @@ impl Settings {
             let core = Arc::new(Core { link, names: self.names, handlers });
             purge::start(&core, self.purge);
             Ok(core)
-        })
+        }))
         .await?
     }
 
@@ -76,11 +76,11 @@ impl Settings {
         source: Source<D>,
         name: String,
     ) -> Result<(), StoreError> {
-        on_runtime(async move {
+        on_runtime(Box::pin(async move {
             let link = Link::new(dialect, name, source, 1, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::migrate(&link).await
-        })
+        }))
         .await?
     }
 }

@@ -27,15 +27,15 @@ pub(super) const TRANSACTION: &str = "IDEM_TRANSACTION";
 #[derive(Debug)]
 pub struct NoOutbox(());
 
-#[doc = include_str!("../../docs/outbox.md")]
-impl<O: TypedOutbox> Producer<O> {
+impl<O> Producer<O> {
     /// Runs local work in a transaction of the database, and lets consumers have the message if, and only if, it was
     /// committed.
     ///
     /// Needs a tokio runtime, for the [time-out](super::ProducerBuilder::transaction_timeout). The message is stored first, out
     /// of the consumers' sight. Then idem begins the transaction, with a marker that carries the message as its first
     /// statement, and the work runs in it, here in this future. When it returns `Ok`, idem commits and tells the broker; in
-    /// every other case it rolls both back. Where the process dies, or the database is lost in between, the marker decides.
+    /// every other case it rolls both back. Where the process dies, or the database is lost in between, the marker decides:
+    /// see the [guide](crate::guide::outbox).
     ///
     /// The work must not end the transaction itself, nor do anything outside of the database that may not be done twice or in
     /// vain. The key can be committed once: a later transaction under it is refused with
@@ -67,6 +67,7 @@ impl<O: TypedOutbox> Producer<O> {
     /// ```
     pub async fn transaction_on<M, F, T, E>(&self, message: &M, local_work: F) -> Result<T, OutboxError<E>>
     where
+        O: TypedOutbox,
         M: Message + ?Sized,
         F: AsyncFnOnce(&mut O::Connection) -> Result<T, E>,
     {

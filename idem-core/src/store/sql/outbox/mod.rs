@@ -29,6 +29,9 @@ use crate::store::remote::on_runtime;
 const COMMITTED: i64 = 1;
 const SENT: i64 = 2;
 
+/// For so long brokers keep messages as they come, and so ask for their transactions.
+const BROKERS_ASK: Duration = Duration::from_hours(72);
+
 /// How many messages are read at one time.
 const DUE: i64 = 32;
 
@@ -84,6 +87,12 @@ pub(in crate::store) struct Desk<D: OutboxDialect> {
 
 impl<D: OutboxDialect> Desk<D> {
     pub(in crate::store) fn new(core: Arc<Core<D>>, times: Times) -> Self {
+        if times.retention < BROKERS_ASK {
+            tracing::warn!(
+                retention = ?times.retention,
+                "the outbox forgets transactions for which a broker may still ask, if it keeps messages for 72 h"
+            );
+        }
         let statements = Statements::new(&core.names, &D::SYNTAX);
         Self { core, statements, times }
     }
@@ -182,38 +191,56 @@ fn strange<D: OutboxDialect>(at: &str) -> StoreError {
 /// The steps run where the connections live.
 pub(in crate::store) struct SqlOutbox<D: OutboxDialect>(pub(in crate::store) Arc<Desk<D>>);
 
-macro_rules! steps {
-    ($($step:ident($($name:ident: $type:ty => $owned:expr),*) -> $output:ty;)*) => {$(
-        fn $step<'a>(&'a self, $($name: $type),*) -> BoxFuture<'a, Result<$output, StoreError>> {
-            let desk = Arc::clone(&self.0);
-            $(let $name = $owned;)*
-            Box::pin(async move { on_runtime(async move { desk.$step($($name),*).await }).await? })
-        }
-    )*};
+impl<D: OutboxDialect> SqlOutbox<D> {
+    fn run<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Desk<D>>) -> F) -> Step<'_, T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let step = step(Arc::clone(&self.0));
+        Box::pin(async move { on_runtime(step).await? })
+    }
 }
+
+type Step<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
     fn name(&self) -> &'static str {
         D::NAME
     }
 
-    fn begin<'a>(
-        &'a self,
-        message: &'a OutboxMessage,
-        key: &'a IdempotencyKey,
-    ) -> BoxFuture<'a, Result<Begun, StoreError>> {
-        let (desk, message, key) = (Arc::clone(&self.0), message.clone(), message.record_key(key));
-        Box::pin(async move { on_runtime(transaction::begin(desk, message, key)).await? })
+    fn own<'a>(&'a self, group: &'a str) -> Step<'a, ()> {
+        let group = group.to_owned();
+        self.run(|desk| async move { desk.own(group).await })
     }
 
-    steps! {
-        own(group: &'a str => group.to_owned()) -> ();
-        decide(id: TransactionId => id) -> Fate;
-        sent(ids: &'a [TransactionId] => ids.to_vec()) -> ();
-        lead(holder: [u8; 16] => holder, lease: Duration => lease) -> bool;
-        due() -> Vec<OutboxMessage>;
-        postpone(id: TransactionId => id) -> ();
-        purge() -> u64;
+    fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Step<'a, Begun> {
+        let (message, key) = (message.clone(), message.record_key(key));
+        self.run(|desk| transaction::begin(desk, message, key))
+    }
+
+    fn decide(&self, id: TransactionId) -> Step<'_, Fate> {
+        self.run(move |desk| async move { desk.decide(id).await })
+    }
+
+    fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Step<'a, ()> {
+        let ids = ids.to_vec();
+        self.run(|desk| async move { desk.sent(ids).await })
+    }
+
+    fn lead(&self, holder: [u8; 16], lease: Duration) -> Step<'_, bool> {
+        self.run(move |desk| async move { desk.lead(holder, lease).await })
+    }
+
+    fn due(&self) -> Step<'_, Vec<OutboxMessage>> {
+        self.run(|desk| async move { desk.due().await })
+    }
+
+    fn postpone(&self, id: TransactionId) -> Step<'_, ()> {
+        self.run(move |desk| async move { desk.postpone(id).await })
+    }
+
+    fn purge(&self) -> Step<'_, u64> {
+        self.run(|desk| async move { desk.purge().await })
     }
 
     fn sweep_every(&self) -> Duration {
