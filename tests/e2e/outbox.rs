@@ -158,6 +158,52 @@ async fn what_the_broker_was_not_told_is_told_when_it_asks() {
     );
     until("it is rolled back", SOON, async || shop.in_state(3).await == 1).await;
     assert!(messages(&broker, topic).await.is_empty());
+
+    // And one whose local transaction was committed: the producer dies before it tells its broker.
+    let outbox = shop.outbox().await.outbox();
+    let stored = OutboxMessage {
+        id: TransactionId::random(),
+        topic: topic.to_owned(),
+        tag: None,
+        lookup_keys: Some("stored".to_owned()),
+        order_by: None,
+        properties: Vec::new(),
+        body: Bytes::from_static(b"order"),
+    };
+    let begun = outbox.begin(&stored, &IdempotencyKey::new("stored").unwrap()).await.unwrap();
+    let Begun::Open(open) = begun else { panic!("it begins") };
+    open.commit().await.unwrap();
+    let id = stored.id.to_string();
+    let properties = [("IDEM_TRANSACTION", &*id), ("UNIQ_KEY", &id), ("KEYS", "stored")];
+    crate::servers::prepare(name_server, topic, "outbox-asked-shop", &properties);
+    // The broker's answer is noted, so that the message is not sent again.
+    until("it is confirmed", SOON, async || shop.in_state(2).await == 1).await;
+    assert_eq!(messages(&broker, topic).await, ["stored"]);
     first.shutdown().await;
     broker.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_of_another_group_or_without_tables_is_an_error_at_the_start() {
+    let (broker, shop) = (broker("outbox-other").await, Shop::new().await);
+    let first = producer(&broker, "outbox-first", shop.outbox().await).await;
+    let second = Producer::builder("outbox-second").name_server(broker.name_server());
+    let error = second.outbox(shop.outbox().await).start().await.unwrap_err();
+    assert!(error.is_misconfiguration(), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("`outbox-first`") && text.contains("`outbox-second`") && text.contains(".table("),
+        "{text}"
+    );
+    first.shutdown().await;
+    broker.shutdown().await;
+    let error = PostgresOutbox::builder(crate::servers::variable("IDEM_TEST_POSTGRES_URL"))
+        .table("never_made")
+        .connect()
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("`never_made`") && error.to_string().contains(".migrate()"),
+        "{error}"
+    );
 }

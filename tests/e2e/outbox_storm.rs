@@ -191,3 +191,33 @@ async fn what_the_broker_gave_up_on_is_sent_after_an_outage_on_mariadb() {
     let database = Database::serve("mariadb", "IDEM_TEST_MYSQL_URL");
     outage(&database, mariadb(&database).await).await;
 }
+
+/// The work is done and the database is gone before the commit: nobody knows. Afterwards both agree, and the same call again
+/// tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_lost_during_the_commit_is_told_and_both_agree_later() {
+    kit::seeing();
+    let database = Database::serve("postgres", "IDEM_TEST_POSTGRES_URL");
+    let (bench, topic, group) = (java().await, unique("lost"), unique("shop"));
+    bench.create_topic(&topic, 1).await.unwrap();
+    create_orders(&database).await;
+    let shop = clerk(&bench, &group, postgres(&database).await).await;
+    let order = OutgoingMessage::new(&topic, "1", "order");
+    let insert = async |tx: &mut sqlx::PgConnection| {
+        sqlx::query("INSERT INTO orders VALUES ('1')").execute(tx).await.map(drop)
+    };
+    let lost = shop.transaction_on(&order, async |tx: &mut sqlx::PgConnection| {
+        insert(tx).await?;
+        database.down();
+        Ok::<_, sqlx::Error>(())
+    });
+    let lost = lost.await.unwrap_err();
+    assert!(lost.is_undecided(), "{lost}");
+    let away = shop.transaction_on(&order, insert).await.unwrap_err();
+    assert!(away.is_rolled_back() && away.to_string().contains("out of reach"), "{away}");
+    database.up();
+    shop.transaction_on(&order, insert).await.unwrap();
+    until("the message", DEADLINE, async || unconfirmed(&database).await == 0).await;
+    agree(&bench, &database, &topic).await;
+    shop.shutdown().await;
+}

@@ -100,9 +100,21 @@ impl Database {
     }
 
     pub(crate) fn crash(&self) {
+        self.down();
+        self.up();
+    }
+
+    pub(crate) fn down(&self) {
+        self.serve_again("kill");
+    }
+
+    pub(crate) fn up(&self) {
+        self.serve_again("restart");
+    }
+
+    fn serve_again(&self, how: &str) {
         if let Some((name, dir)) = &self.server {
-            services(&["kill", &dir.display().to_string(), name]);
-            services(&["restart", &dir.display().to_string(), name]);
+            services(&[how, &dir.display().to_string(), name]);
         }
     }
 }

@@ -116,7 +116,7 @@ impl Sweeper {
             topic,
             transaction = %id,
             outcome,
-            "a committed message that its broker had not confirmed was sent again"
+            "a committed message, which its broker had not confirmed, was to be sent again"
         );
         Ok(goes_on)
     }

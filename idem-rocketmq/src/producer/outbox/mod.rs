@@ -44,6 +44,9 @@ impl<O> Producer<O> {
     /// # Errors
     /// See [`OutboxError`]: nothing has happened, or it is not known yet and will be decided.
     ///
+    /// # Panics
+    /// An outbox that is not idem's gives another connection than its type says.
+    ///
     /// # Cancel safety
     /// Dropping the future rolls back, unless the commit had begun, which then goes on.
     ///
@@ -77,20 +80,20 @@ impl<O> Producer<O> {
         };
         let working = AssertUnwindSafe(async { local_work(connection).await }).catch_unwind();
         let worked = tokio::time::timeout(self.inner.settings.transaction_timeout, working).await;
-        let error = match worked {
-            Ok(Ok(Ok(value))) => {
-                return match open.commit().await {
-                    Ok(()) => Ok(value),
-                    Err(NotCommitted::RolledBack(cause)) => Err(OutboxError::NotCommitted(cause)),
-                    Err(NotCommitted::Undecided(cause)) => Err(OutboxError::Undecided(cause)),
-                };
+        match worked {
+            Ok(Ok(Ok(value))) => match open.commit().await {
+                Ok(()) => Ok(value),
+                Err(NotCommitted::RolledBack(cause)) => Err(OutboxError::NotCommitted(cause)),
+                Err(NotCommitted::Undecided(cause)) => Err(OutboxError::Undecided(cause)),
+            },
+            Ok(Ok(Err(error))) => {
+                open.rollback().await;
+                Err(OutboxError::Failed(error))
             }
-            Ok(Ok(Err(error))) => OutboxError::Failed(error),
-            Ok(Err(_)) => OutboxError::Panicked,
-            Err(_) => OutboxError::TimedOut,
-        };
-        open.rollback().await;
-        Err(error)
+            // A statement may be under way still: its connection is closed.
+            Ok(Err(_)) => Err(OutboxError::Panicked),
+            Err(_) => Err(OutboxError::TimedOut),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use idem_core::outbox::{Begun, Fate, LocalTransaction, OutboxMessage, TransactionId};
 use idem_core::{IdempotencyKey, StoreError, runtime};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::client::{Half, Wire};
 use crate::producer::message::OutgoingMessage;
@@ -18,6 +18,7 @@ use crate::producer::{Inner, SendError};
 /// How often a lost commit is asked for before the caller is told that nobody knows.
 const ASKS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
+const ROLLBACK: Duration = Duration::from_secs(5);
 
 /// Why a transaction did not begin.
 pub(super) enum NotBegun {
@@ -153,7 +154,8 @@ impl Open {
         let (transaction, half) = self.parts.take().expect("it has not ended");
         let told = self.inner.take_back(half, &self.topic);
         Box::pin(async move {
-            transaction.rollback().await;
+            // A statement that the work has given up on may be under way still. Then the connection is closed.
+            let _ = timeout(ROLLBACK, transaction.rollback()).await;
             told.await;
         })
     }
