@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use rocketmq_client_rust::{
     ClientRuntime, ClientRuntimeConfig, DefaultMQProducer, LocalTransactionState, SendResult,
-    TransactionListener,
 };
-use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait};
 use rocketmq_observability::TelemetryHandle;
@@ -19,8 +17,9 @@ use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::checks::{self, CheckBack};
 use super::delay::Delays;
 use super::ending::{self, Place};
 use super::outgoing::{Delay, Wire};
@@ -28,8 +27,7 @@ use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
-use super::{ClientError, Credentials, DelayBy, Levels, Tls, message, reach, start};
-use crate::delivery::Delivery;
+use super::{ClientError, Credentials, DelayBy, Levels, Tls, reach, start};
 
 /// Sends at one time. The client's connection takes a few hundred requests and refuses more.
 const SENDS: usize = 128;
