@@ -10,6 +10,7 @@ mod handler_error;
 mod key;
 mod keyed;
 mod lease;
+pub mod outbox;
 mod outcome;
 mod policy;
 mod record;
@@ -33,12 +34,12 @@ pub use policy::{
 pub use record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
 #[cfg(feature = "memory")]
 pub use store::MemoryStore;
-#[cfg(feature = "mysql")]
-pub use store::MySqlStore;
-#[cfg(feature = "postgres")]
-pub use store::PostgresStore;
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "mysql")]
+pub use store::{MySqlOutbox, MySqlStore};
+#[cfg(feature = "postgres")]
+pub use store::{PostgresOutbox, PostgresStore};
 #[cfg(feature = "sqlite")]
-pub use store::SqliteStore;
+pub use store::{SqliteOutbox, SqliteStore};
 pub use store::{Store, StoreError, TieredStore};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use idem_core::PolicyError;
+use idem_core::{PolicyError, StoreError};
 
 use crate::client::ClientError;
 use crate::handler::RouteError;
@@ -123,6 +123,8 @@ pub(crate) enum Kind {
     TooFewConnections { handler: String, wanted: usize, store: &'static str, there_are: usize },
     #[error("handler `{handler}`: {source}")]
     Policy { handler: String, source: PolicyError },
+    #[error("the outbox of the producer group `{group}` cannot be used: {source}")]
+    Outbox { group: String, source: StoreError },
     #[error("{0}")]
     MissingState(MissingState),
     #[error("{0}")]
@@ -146,6 +148,7 @@ impl Error {
     pub fn is_misconfiguration(&self) -> bool {
         match &*self.0 {
             Kind::Client(error) => !error.is_retryable(),
+            Kind::Outbox { source, .. } => source.is_config(),
             Kind::Signal(_) | Kind::RuntimeGone { .. } => false,
             _ => true,
         }

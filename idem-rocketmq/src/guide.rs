@@ -9,5 +9,8 @@ pub mod rolling_deploys {}
 #[doc = include_str!("docs/transactions.md")]
 pub mod transactions {}
 
+#[doc = include_str!("docs/outbox.md")]
+pub mod outbox {}
+
 #[doc = include_str!("docs/tracing.md")]
 pub mod tracing {}

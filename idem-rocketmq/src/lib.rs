@@ -40,19 +40,21 @@ pub use idem_core::{
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, Message, idempotent};
 
-#[cfg(feature = "mysql")]
-pub use idem_core::MySqlStore;
-#[cfg(feature = "postgres")]
-pub use idem_core::PostgresStore;
 #[cfg(feature = "redis")]
 pub use idem_core::RedisStore;
-#[cfg(feature = "sqlite")]
-pub use idem_core::SqliteStore;
+/// What outboxes are made of.
+pub use idem_core::outbox;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use idem_core::sql;
 /// What stores are made of, for authors of stores and for operators.
 pub use idem_core::store;
 pub use idem_core::{Decision, MemoryStore, Outcome, Store, StoreError, TieredStore, Verdict};
+#[cfg(feature = "mysql")]
+pub use idem_core::{MySqlOutbox, MySqlStore};
+#[cfg(feature = "postgres")]
+pub use idem_core::{PostgresOutbox, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use idem_core::{SqliteOutbox, SqliteStore};
 
 /// The future of a hand-written [`Handler`].
 pub use futures_util::future::BoxFuture;
@@ -66,8 +68,8 @@ pub use self::handler::{
     batch_handler, batch_handler_with, handler, handler_with,
 };
 pub use self::producer::{
-    Message, MessageFault, OutgoingMessage, Producer, ProducerBuilder, SendAllError, SendError, Sent,
-    TransactionError, TransactionState,
+    Message, MessageFault, NoOutbox, OutboxError, OutgoingMessage, Producer, ProducerBuilder, SendAllError,
+    SendError, Sent, TransactionError, TransactionState,
 };
 pub use self::state::{MissingState, States};
 

@@ -1,13 +1,7 @@
 //! What most programs need: `use idem_rocketmq::prelude::*;`.
 
-#[cfg(feature = "mysql")]
-pub use crate::MySqlStore;
-#[cfg(feature = "postgres")]
-pub use crate::PostgresStore;
 #[cfg(feature = "redis")]
 pub use crate::RedisStore;
-#[cfg(feature = "sqlite")]
-pub use crate::SqliteStore;
 pub use crate::codec::{Codec, Encode, Json, Payload, Raw, Text};
 pub use crate::extract::{Attempt, BatchExtract, Extract, Lease, State};
 pub use crate::{
@@ -16,5 +10,11 @@ pub use crate::{
     ResultExt, Retry, Route, SendError, Settings, TieredStore, TransactionState, batch_handler,
     batch_handler_with, handler, handler_with, handlers, idempotent,
 };
+#[cfg(feature = "mysql")]
+pub use crate::{MySqlOutbox, MySqlStore};
+#[cfg(feature = "postgres")]
+pub use crate::{PostgresOutbox, PostgresStore};
+#[cfg(feature = "sqlite")]
+pub use crate::{SqliteOutbox, SqliteStore};
 pub use bytes::Bytes;
 pub use serde::{Deserialize, Serialize};

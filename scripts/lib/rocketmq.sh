@@ -189,6 +189,9 @@ CONF
         levels)
             echo "timerWheelEnable=false"
             echo "messageDelayLevel=1s 1s 2s 2s 3s 3s 4s 4s 5s 5s 6s 6s 7s 7s 8s 8s 9s 10s"
+            # Transactions are asked for soon, and given up after five times.
+            printf '%s\n' transactionTimeOut=1000 transactionCheckInterval=1000 transactionCheckMax=5 \
+                transactionOpBatchInterval=200
             ;;
     esac
 }

@@ -12,6 +12,8 @@ mod kit;
 mod lifecycle;
 mod orderly;
 mod outage;
+mod outbox;
+mod outbox_storm;
 mod process;
 mod producer;
 mod servers;

@@ -38,6 +38,12 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
+    /// Whether it is dead, also where nobody has waited for it yet.
+    fn is_gone(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('Z') || rest.is_empty())
+    }
+
     fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.id().to_string()]).status();
         assert!(status.unwrap().success(), "signal {name} was not sent");
@@ -225,6 +231,11 @@ impl Worker {
 
     pub(crate) fn kill(&mut self) {
         self.0.kill();
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.is_gone()
     }
 
     /// A clean shutdown.

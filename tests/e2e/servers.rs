@@ -84,6 +84,13 @@ pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str,
     }
 }
 
+/// Stores a half message of this producer group, and says nothing more, as a producer that dies.
+pub(crate) fn prepare(name_server: &str, topic: &str, group: &str, properties: &[(&str, &str)]) {
+    let mut properties = properties.to_vec();
+    properties.extend([("TRAN_MSG", "true"), ("PGROUP", group)]);
+    ask(&mut broker(name_server), 10, &sending(topic, &properties, PREPARED), b"half");
+}
+
 /// Sends an order as a half message, and commits it twice, as brokers do by themselves when a check and the commit cross:
 /// two copies of one message.
 pub(crate) fn commit_twice(name_server: &str, topic: &str, id: &str) {
@@ -115,9 +122,11 @@ const PREPARED: u32 = 4;
 
 fn sending(topic: &str, properties: &[(&str, &str)], kind: u32) -> Value {
     let parts = properties.iter().flat_map(|(name, value)| [*name, "\u{1}", *value, "\u{2}"]);
+    // One that is older than the broker keeps messages is not asked for.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().to_string();
     json!({
         "producerGroup": "tests", "topic": topic, "defaultTopic": "TBW102", "defaultTopicQueueNums": "4",
-        "queueId": "0", "sysFlag": kind.to_string(), "bornTimestamp": "0", "flag": "0", "reconsumeTimes": "0",
+        "queueId": "0", "sysFlag": kind.to_string(), "bornTimestamp": now, "flag": "0", "reconsumeTimes": "0",
         "unitMode": "false", "batch": "false", "maxReconsumeTimes": "16", "properties": parts.collect::<String>(),
     })
 }

@@ -38,16 +38,16 @@ fn transfers() -> Vec<Transfer> {
 }
 
 /// A database of the test's own.
-struct Database {
+pub(crate) struct Database {
     /// For the workers.
-    url: String,
+    pub(crate) url: String,
     /// The server, where there is one, as `scripts/services` calls it, in a directory of its own.
     server: Option<(&'static str, PathBuf)>,
     _dir: TempDir,
 }
 
 impl Database {
-    fn serve(name: &'static str, variable: &str) -> Self {
+    pub(crate) fn serve(name: &'static str, variable: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // A database's own user has to get there.
         Command::new("chmod").arg("755").arg(dir.path()).status().unwrap();
@@ -58,7 +58,7 @@ impl Database {
         Self { url, server: Some((name, dir.path().to_owned())), _dir: dir }
     }
 
-    fn file() -> Self {
+    pub(crate) fn file() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = dir.path().join("bank.db").display().to_string();
         Self { url, server: None, _dir: dir }
@@ -69,9 +69,15 @@ impl Database {
         if self.server.is_some() { self.url.clone() } else { format!("sqlite://{}?mode=rwc", self.url) }
     }
 
-    async fn session(&self) -> AnyConnection {
+    pub(crate) async fn session(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.any_url()).await.unwrap()
+    }
+
+    /// None while the server is away.
+    pub(crate) async fn try_session(&self) -> Option<AnyConnection> {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.any_url()).await.ok()
     }
 
     async fn create_tables(&self) {
@@ -88,15 +94,27 @@ impl Database {
         }
     }
 
-    async fn number(&self, sql: &'static str) -> i64 {
-        let Ok(mut session) = AnyConnection::connect(&self.any_url()).await else { return -1 };
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        let Some(mut session) = self.try_session().await else { return -1 };
         sqlx::query_scalar(sql).fetch_one(&mut session).await.unwrap_or(-1)
     }
 
-    fn crash(&self) {
+    pub(crate) fn crash(&self) {
+        self.down();
+        self.up();
+    }
+
+    pub(crate) fn down(&self) {
+        self.serve_again("kill");
+    }
+
+    pub(crate) fn up(&self) {
+        self.serve_again("restart");
+    }
+
+    fn serve_again(&self, how: &str) {
         if let Some((name, dir)) = &self.server {
-            services(&["kill", &dir.display().to_string(), name]);
-            services(&["restart", &dir.display().to_string(), name]);
+            services(&[how, &dir.display().to_string(), name]);
         }
     }
 }
@@ -120,7 +138,7 @@ fn services(arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     std::env::var("IDEM_TEST_KILLS").map_or(15, |text| text.parse().expect("a number"))
 }
 

@@ -1,12 +1,13 @@
 //! A consumer in a process of its own, for tests that kill it.
 //!
-//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`, or with `transfers` and other arguments
-//! as the module of that name.
+//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`, or with `transfers` or `orders` and other
+//! arguments as the modules of these names.
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
 //! said by its message. What idem logs goes to the standard error; `RUST_LOG` asks for more.
 
+mod orders;
 mod transfers;
 
 use std::fs::{File, OpenOptions};
@@ -112,8 +113,10 @@ impl Arguments {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    if std::env::args().nth(1).is_some_and(|word| word == "transfers") {
-        return transfers::main();
+    match std::env::args().nth(1).as_deref() {
+        Some("orders") => return orders::main(),
+        Some("transfers") => return transfers::main(),
+        _ => {}
     }
     let Some(arguments) = Arguments::take() else {
         eprintln!("idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]");

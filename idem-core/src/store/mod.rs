@@ -41,15 +41,15 @@ use crate::record::{Fence, Record, RecordError, Token};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "mysql")]
-pub use self::mysql::{MySqlStore, MySqlStoreBuilder};
+pub use self::mysql::{MySqlOutbox, MySqlOutboxBuilder, MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresStore, PostgresStoreBuilder};
+pub use self::postgres::{PostgresOutbox, PostgresOutboxBuilder, PostgresStore, PostgresStoreBuilder};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use self::sql::Purge;
 #[cfg(feature = "sqlite")]
-pub use self::sqlite::{SqliteStore, SqliteStoreBuilder};
+pub use self::sqlite::{SqliteOutbox, SqliteOutboxBuilder, SqliteStore, SqliteStoreBuilder};
 pub use self::tiered::{Incarnation, TieredStore};
 pub use self::transaction::{ConnectionType, Transaction, Transactions};
 

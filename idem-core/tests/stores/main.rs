@@ -7,6 +7,7 @@ mod logs;
 mod memory;
 mod mysql;
 mod mysql_harness;
+mod outbox;
 mod postgres;
 mod postgres_harness;
 mod proxy;

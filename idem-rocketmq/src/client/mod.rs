@@ -7,9 +7,11 @@
 
 mod access;
 mod begin;
+mod checks;
 mod chores;
 mod copy;
 mod delay;
+mod ending;
 mod error;
 mod gate;
 mod listener;
@@ -32,6 +34,7 @@ mod wire;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
+pub(crate) use checks::{CheckBack, Checked};
 pub(crate) use copy::{PROPERTIES_BYTES, Retry};
 pub use delay::DelayBy;
 pub(crate) use delay::Levels;
@@ -39,7 +42,7 @@ pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::delivery;
 pub(crate) use outgoing::{Delay, Wire};
-pub(crate) use producer::{CheckBack, Half, ProducerClient, ProducerSettings};
+pub(crate) use producer::{Half, ProducerClient, ProducerSettings};
 pub(crate) use reach::check_syntax as check_addresses;
 #[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;

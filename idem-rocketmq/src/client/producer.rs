@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use rocketmq_client_rust::{
     ClientRuntime, ClientRuntimeConfig, DefaultMQProducer, LocalTransactionState, SendResult,
-    TransactionListener,
 };
-use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait};
 use rocketmq_observability::TelemetryHandle;
@@ -19,16 +17,17 @@ use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use super::checks::{self, CheckBack};
 use super::delay::Delays;
+use super::ending::{self, Place};
 use super::outgoing::{Delay, Wire};
 use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
-use super::{ClientError, Credentials, DelayBy, Levels, Tls, message, reach, start};
-use crate::delivery::Delivery;
+use super::{ClientError, Credentials, DelayBy, Levels, Tls, reach, start};
 
 /// Sends at one time. The client's connection takes a few hundred requests and refuses more.
 const SENDS: usize = 128;
@@ -38,10 +37,6 @@ const CHECKS: u32 = 16;
 
 const LEAVE: Duration = Duration::from_secs(5);
 const END_TASKS: Duration = Duration::from_secs(2);
-
-/// How often brokers of topics with a check-back are looked for.
-const FIND_BROKERS: Duration = Duration::from_secs(2);
-const FIND_BROKERS_AGAIN: Duration = Duration::from_secs(20);
 
 /// What a [`ProducerClient`] needs to know.
 pub(crate) struct ProducerSettings {
@@ -57,12 +52,8 @@ pub(crate) struct ProducerSettings {
     pub(crate) max_message_size: usize,
     /// Topics, without namespace, whose brokers may ask for the state of a transaction.
     pub(crate) checked_topics: Vec<String>,
-}
-
-/// Who answers for the transactions of the group.
-pub(crate) trait CheckBack: Send + Sync + 'static {
-    /// May block. A panic is answered as unknown.
-    fn check(&self, message: Delivery) -> LocalTransactionState;
+    /// Whether any broker may ask.
+    pub(crate) all_may_check: bool,
 }
 
 /// A running member of a producer group.
@@ -93,12 +84,12 @@ pub(crate) struct Half {
 }
 
 impl ProducerSettings {
-    fn in_namespace(&self, name: &str) -> String {
+    pub(super) fn in_namespace(&self, name: &str) -> String {
         in_namespace(self.namespace.as_deref(), name)
     }
 }
 
-fn in_namespace(namespace: Option<&str>, name: &str) -> String {
+pub(super) fn in_namespace(namespace: Option<&str>, name: &str) -> String {
     match namespace {
         Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
         _ => name.to_owned(),
@@ -197,6 +188,11 @@ impl ProducerClient {
         })
     }
 
+    /// Tells the broker to commit, and waits until it has.
+    pub(crate) fn commit(&self, half: Half) -> BoxFuture<'static, Result<(), SendFailure>> {
+        self.face.commit(half)
+    }
+
     /// Tells the broker how the local transaction ended. The broker does not answer: when this is lost, it asks.
     pub(crate) fn end(
         &self,
@@ -270,6 +266,23 @@ impl Face {
                 ended.map_err(|error| sending::failure(&error))
             });
             ending.await.unwrap_or(Err(SendFailure::Stopped))
+        })
+    }
+
+    fn commit(self: &Arc<Self>, half: Half) -> BoxFuture<'static, Result<(), SendFailure>> {
+        let face = Arc::clone(self);
+        self.run(async move {
+            let not_known = |cause: &str| SendFailure::NotSent { cause: cause.to_owned() };
+            let place = Place::of_sent(half.message.topic(), &face.group, &half.result)
+                .ok_or_else(|| not_known("the broker did not say where the half message is"))?;
+            let inner = face.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
+            let client = inner.get_mq_client_factory().map_err(|error| sending::failure(&error))?;
+            let broker = place.broker().unwrap_or_default().into();
+            let address = client.find_broker_address_in_publish(&broker);
+            let address = address.ok_or_else(|| not_known("the broker of the half message is away"))?;
+            let api = client.get_mq_client_api_impl().map_err(|error| sending::failure(&error))?;
+            let asking = api.invoke(&address, place.commit(), ending::PATIENCE_MILLIS);
+            ending::confirmed(Box::pin(asking).await)
         })
     }
 
@@ -374,63 +387,8 @@ async fn start(
     let mut producer = builder.build();
     Box::pin(producer.start()).await.map_err(failed)?;
     let chore = match checks {
-        Some(checks) => Some(answer_checks(&producer, settings, checks).map_err(failed)?),
+        Some(checks) => Some(checks::answer(&producer, settings, checks, CHECKS).map_err(failed)?),
         None => None,
     };
     Ok(Running { runtime, producer, chore, tls })
-}
-
-/// Registers for check-backs, and keeps the brokers of their topics told that this member is there: a member that
-/// has sent nothing yet is otherwise asked nothing.
-fn answer_checks(
-    producer: &DefaultMQProducer,
-    settings: &ProducerSettings,
-    checks: Arc<dyn CheckBack>,
-) -> Result<JoinHandle<()>, rocketmq_client_rust::ClientError> {
-    let inner = producer.default_mq_producer_impl().cloned();
-    let inner = inner.ok_or_else(rocketmq_client_rust::ClientError::not_started)?;
-    let (group, namespace) = (settings.group.clone(), settings.namespace.clone());
-    inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks }));
-    inner.init_transaction_env(CHECKS, CHECKS, 2_000)?;
-    let topics: Vec<cheetah_string::CheetahString> =
-        settings.checked_topics.iter().map(|topic| settings.in_namespace(topic).into()).collect();
-    Ok(tokio::spawn(async move {
-        while let Ok(client) = inner.get_mq_client_factory() {
-            for topic in &topics {
-                Box::pin(client.update_topic_route_info_from_name_server_topic(topic)).await;
-            }
-            Box::pin(client.send_heartbeat_to_all_broker_with_lock()).await;
-            let known = client.topic_route_snapshot();
-            let all = topics.iter().all(|topic| known.contains_key(topic));
-            drop(client);
-            sleep(if all { FIND_BROKERS_AGAIN } else { FIND_BROKERS }).await;
-        }
-    }))
-}
-
-/// The client's listener, which blocks one of its threads for each check-back.
-struct Listener {
-    group: String,
-    namespace: Option<String>,
-    checks: Arc<dyn CheckBack>,
-}
-
-impl TransactionListener for Listener {
-    /// idem runs the local work itself, where the user's future is. The client's default would be to commit.
-    fn execute_local_transaction(
-        &self,
-        _: &dyn MessageTrait,
-        _: Option<&(dyn std::any::Any + Send + Sync)>,
-    ) -> LocalTransactionState {
-        LocalTransactionState::Unknown
-    }
-
-    fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group);
-        let prefix = in_namespace(self.namespace.as_deref(), "");
-        if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
-            delivery.topic = topic.into();
-        }
-        self.checks.check(delivery)
-    }
 }

@@ -1,16 +1,19 @@
 //! The producer's settings.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use idem_core::HandlerError;
+use idem_core::outbox::{Outbox, TypedOutbox};
 
-use super::Producer;
 use super::check::MAX_MESSAGE_SIZE;
+use super::outbox::{Confirmations, Markers, NoOutbox};
 use super::transaction::{CheckBacks, TransactionState};
+use super::{Inner, Producer};
 use crate::client::{
     ClientError, Credentials, DelayBy, Levels, ProducerClient, ProducerSettings, Tls, check_addresses,
     check_credentials,
@@ -20,8 +23,16 @@ use crate::error::Kind;
 use crate::{Error, names};
 
 /// Says how a producer works. Made by [`Producer::builder`].
+///
+/// `O` is the type of its [`outbox`](Self::outbox), if it has one.
 #[must_use = "a producer does nothing until it is started"]
-pub struct ProducerBuilder {
+pub struct ProducerBuilder<O = NoOutbox> {
+    setup: Setup,
+    outbox: PhantomData<fn() -> O>,
+}
+
+/// What was said to the builder.
+pub(super) struct Setup {
     pub(super) group: String,
     name_servers: Vec<String>,
     namespace: Option<String>,
@@ -34,11 +45,12 @@ pub struct ProducerBuilder {
     pub(super) transaction_timeout: Duration,
     pub(super) max_message_size: usize,
     check_backs: CheckBacks,
+    outbox: Option<Arc<dyn Outbox>>,
 }
 
 impl ProducerBuilder {
     pub(super) fn new(group: String) -> Self {
-        Self {
+        let setup = Setup {
             group,
             name_servers: Vec::new(),
             namespace: None,
@@ -51,31 +63,45 @@ impl ProducerBuilder {
             transaction_timeout: Duration::from_secs(30),
             max_message_size: MAX_MESSAGE_SIZE,
             check_backs: CheckBacks::default(),
-        }
+            outbox: None,
+        };
+        Self { setup, outbox: PhantomData }
     }
 
+    /// The outbox in the database that local work is done in, for [`Producer::transaction_on`].
+    ///
+    /// idem then answers by itself what brokers ask about such transactions, whatever their topic; topics with other
+    /// transactions need their [`check_back`](Self::check_back) all the same. Each member of the producer group needs an
+    /// outbox on the same tables.
+    pub fn outbox<O: TypedOutbox>(self, outbox: O) -> ProducerBuilder<O> {
+        let setup = Setup { outbox: Some(outbox.outbox()), ..self.setup };
+        ProducerBuilder { setup, outbox: PhantomData }
+    }
+}
+
+impl<O> ProducerBuilder<O> {
     /// Adds a name server, `host:port`, or several with semicolons between them.
     pub fn name_server(mut self, address: impl Into<String>) -> Self {
         let addresses = address.into();
-        self.name_servers.extend(addresses.split(';').map(|address| address.trim().to_owned()));
+        self.setup.name_servers.extend(addresses.split(';').map(|address| address.trim().to_owned()));
         self
     }
 
     /// The RocketMQ namespace of group and topics.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
+        self.setup.namespace = Some(namespace.into());
         self
     }
 
     /// The name of this instance among those on the same machine. A unique one by default.
     pub fn instance_name(mut self, name: impl Into<String>) -> Self {
-        self.instance_name = Some(name.into());
+        self.setup.instance_name = Some(name.into());
         self
     }
 
     /// The access key and secret key for a broker with access control.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
+        self.setup.credentials = Some(credentials);
         self
     }
 
@@ -88,7 +114,7 @@ impl ProducerBuilder {
     /// let producer = Producer::builder("shop").name_server("mq.example.com:9876").tls(Tls::new());
     /// ```
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
+        self.setup.tls = Some(tls);
         self
     }
 
@@ -99,20 +125,20 @@ impl ProducerBuilder {
     /// ones 1 h for 31 minutes, and 2 h at most. Where no level is sufficient the send is refused. `DelayBy::Level`
     /// asks by level always.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
-        self.delay_by = by;
+        self.setup.delay_by = by;
         self
     }
 
     /// The broker's delay levels, where its `messageDelayLevel` is not the usual `1s 5s 10s 30s 1m 2m .. 1h 2h`. They
     /// matter where delays are kept by level.
     pub fn delay_levels(mut self, levels: impl Into<String>) -> Self {
-        self.delay_levels = Some(levels.into());
+        self.setup.delay_levels = Some(levels.into());
         self
     }
 
     /// How long a send tries before it fails. 30 s by default, which outlasts the restart of a broker.
     pub fn send_timeout(mut self, timeout: Duration) -> Self {
-        self.send_timeout = timeout;
+        self.setup.send_timeout = timeout;
         self
     }
 
@@ -121,13 +147,13 @@ impl ProducerBuilder {
     /// Brokers ask for a transaction's state after 6 s, and again every 30 s, 15 times: the check-back must say
     /// [`Unknown`](TransactionState::Unknown) while the work may still be under way.
     pub fn transaction_timeout(mut self, timeout: Duration) -> Self {
-        self.transaction_timeout = timeout;
+        self.setup.transaction_timeout = timeout;
         self
     }
 
     /// The longest body that is sent, in bytes. 4 MiB by default, as brokers have it.
     pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.max_message_size = bytes;
+        self.setup.max_message_size = bytes;
         self
     }
 
@@ -158,7 +184,7 @@ impl ProducerBuilder {
         F: Fn(Delivery) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<TransactionState, HandlerError>> + Send + 'static,
     {
-        self.check_backs.add(topic.into(), Box::new(move |message| check(message).boxed()));
+        self.setup.check_backs.add(topic.into(), Box::new(move |message| check(message).boxed()));
         self
     }
 
@@ -167,6 +193,26 @@ impl ProducerBuilder {
     /// # Errors
     /// As [`start`](Self::start), but for what only a server can tell.
     pub fn check(&self) -> Result<(), Error> {
+        self.setup.check()
+    }
+
+    /// Starts the producer. It has a thread and a runtime of its own, so it works from any executor.
+    ///
+    /// # Errors
+    /// Something in the setup is wrong, no name server is in reach within 3 s, or one's certificate or this client's is not
+    /// trusted; the error says which. A check-back needs a tokio runtime to run on. The outbox belongs to another producer
+    /// group, or its database is out of reach.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops what was started.
+    pub fn start(self) -> BoxFuture<'static, Result<Producer<O>, Error>> {
+        let starting = self.setup.start();
+        Box::pin(async move { Ok(Producer::of(starting.await?)) })
+    }
+}
+
+impl Setup {
+    fn check(&self) -> Result<(), Error> {
         let reserved = ["DEFAULT_PRODUCER", "CLIENT_INNER_PRODUCER"].contains(&self.group.as_str());
         let fault = names::group_fault(&self.group).or(reserved.then_some("is reserved for RocketMQ itself"));
         if let Some(fault) = fault {
@@ -192,15 +238,7 @@ impl ProducerBuilder {
         }
     }
 
-    /// Starts the producer. It has a thread and a runtime of its own, so it works from any executor.
-    ///
-    /// # Errors
-    /// Something in the setup is wrong, no name server is in reach within 3 s, or one's certificate or this client's is not
-    /// trusted; the error says which. A check-back needs a tokio runtime to run on.
-    ///
-    /// # Cancel safety
-    /// Dropping the future stops what was started.
-    pub fn start(self) -> BoxFuture<'static, Result<Producer, Error>> {
+    fn start(self) -> BoxFuture<'static, Result<Arc<Inner>, Error>> {
         Box::pin(async move {
             self.check()?;
             let settings = ProducerSettings {
@@ -214,12 +252,24 @@ impl ProducerBuilder {
                 delay_levels: self.levels()?,
                 max_message_size: self.max_message_size,
                 checked_topics: self.check_backs.topics().map(str::to_owned).collect(),
+                all_may_check: self.outbox.is_some(),
             };
-            let checks = self.check_backs.clone().on_this_runtime(&self.group)?;
+            let outbox = self.markers().await?;
+            let markers = outbox.as_ref().map(|(markers, _)| markers.clone());
+            let checks = self.check_backs.clone().on_this_runtime(&self.group, markers)?;
             let client = ProducerClient::start(settings, checks).await.map_err(Kind::Client)?;
             tracing::info!(group = self.group, "producer started");
-            Ok(Producer::new(self, client))
+            Ok(Inner::start(self, client, outbox))
         })
+    }
+
+    async fn markers(&self) -> Result<Option<(Markers, Confirmations)>, Error> {
+        let Some(outbox) = &self.outbox else { return Ok(None) };
+        let namespace = self.namespace.iter().filter(|namespace| !namespace.is_empty());
+        let owner: Vec<_> = namespace.chain([&self.group]).map(String::as_str).collect();
+        let failed = |source| Kind::Outbox { group: self.group.clone(), source };
+        outbox.own(&owner.join("%")).await.map_err(failed)?;
+        Ok(Some(Markers::new(Arc::clone(outbox))))
     }
 
     fn levels(&self) -> Result<Levels, Error> {
@@ -241,14 +291,14 @@ impl ProducerBuilder {
     }
 }
 
-impl fmt::Debug for ProducerBuilder {
+impl<O> fmt::Debug for ProducerBuilder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerBuilder")
-            .field("group", &self.group)
-            .field("name_servers", &self.name_servers)
+            .field("group", &self.setup.group)
+            .field("name_servers", &self.setup.name_servers)
             .finish_non_exhaustive()
     }
 }
 
-/// For `Producer`, which is made of the builder.
-pub(super) type Settings = Arc<ProducerBuilder>;
+/// For `Producer`, which is made of the setup.
+pub(super) type Settings = Arc<Setup>;

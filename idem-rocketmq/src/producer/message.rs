@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use idem_core::outbox::TransactionId;
 use idem_core::{IdempotencyKey, IntoKey, KeyError, KeyPart};
 
 use super::key;
@@ -69,6 +70,8 @@ pub struct OutgoingMessage {
     pub(super) lookup_keys: Vec<String>,
     pub(super) properties: Vec<(String, String)>,
     pub(super) when: When,
+    /// The local transaction whose marker decides over it.
+    pub(super) transaction: Option<TransactionId>,
 }
 
 /// When consumers get a message.
@@ -127,6 +130,7 @@ impl OutgoingMessage {
             lookup_keys: Vec::new(),
             properties: Vec::new(),
             when: When::Now,
+            transaction: None,
         }
     }
 

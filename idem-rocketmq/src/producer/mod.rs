@@ -8,27 +8,28 @@ mod check;
 mod error;
 pub(crate) mod key;
 mod message;
+mod outbox;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod wire;
 
 use std::fmt;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use self::batch::Item;
 pub use self::builder::ProducerBuilder;
-use self::builder::Settings;
+use self::builder::{Settings, Setup};
 pub use self::check::MessageFault;
 pub use self::error::{SendAllError, SendError, TransactionError};
 pub use self::message::{Message, OutgoingMessage};
+use self::outbox::{Confirmations, Markers, Worker};
+pub use self::outbox::{NoOutbox, OutboxError};
 pub use self::transaction::TransactionState;
-use self::transaction::Undecided;
 use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
 
 /// Sends messages under their idempotency keys. Clones share one connection; dropping the last one stops it.
@@ -47,12 +48,18 @@ use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct Producer(Arc<Inner>);
+///
+/// `O` is the type of its [outbox](ProducerBuilder::outbox), if it has one.
+pub struct Producer<O = NoOutbox> {
+    inner: Arc<Inner>,
+    outbox: PhantomData<fn() -> O>,
+}
 
 struct Inner {
     settings: Settings,
     client: ProducerClient,
+    /// What an outbox needs to be done beside.
+    worker: Option<Worker>,
 }
 
 /// Where a broker stored a message.
@@ -86,9 +93,11 @@ impl Producer {
     pub fn builder(group: impl Into<String>) -> ProducerBuilder {
         ProducerBuilder::new(group.into())
     }
+}
 
-    fn new(settings: ProducerBuilder, client: ProducerClient) -> Self {
-        Self(Arc::new(Inner { settings: Arc::new(settings), client }))
+impl<O> Producer<O> {
+    fn of(inner: Arc<Inner>) -> Self {
+        Self { inner, outbox: PhantomData }
     }
 
     /// Sends a message and waits until a broker has it.
@@ -175,12 +184,12 @@ impl Producer {
         &self,
         message: &M,
     ) -> BoxFuture<'static, Result<(), SendError>> {
-        let (this, message) = (self.clone(), message.to_outgoing());
+        let (this, message) = (Arc::clone(&self.inner), message.to_outgoing());
         Box::pin(async move {
             let topic = message.topic.clone();
-            let wire = this.0.wire(message)?;
-            let sent = this.0.client.send_one_way(wire).await;
-            this.0.report(&topic, "one_way", 1, sent)
+            let wire = this.wire(message)?;
+            let sent = this.client.send_one_way(wire).await;
+            this.report(&topic, "one_way", 1, sent)
         })
     }
 
@@ -208,57 +217,9 @@ impl Producer {
         &self,
         messages: impl IntoIterator<Item = &'m M>,
     ) -> BoxFuture<'static, Result<(), SendAllError>> {
-        let this = self.clone();
+        let this = Arc::clone(&self.inner);
         let messages: Vec<_> = messages.into_iter().map(Message::to_outgoing).collect();
-        Box::pin(async move { this.0.send_all(messages).await })
-    }
-
-    /// Runs local work, and lets consumers have the message only if the work succeeded.
-    ///
-    /// Needs a tokio runtime, for the time-out. The message is stored first, out of the consumers' sight; then the work
-    /// runs, here in this future. When it returns `Ok`, the broker is told to commit. In every other case the broker is
-    /// told nothing and asks the
-    /// [check-back](ProducerBuilder::check_back) how the work ended: after an error too, because an error of a
-    /// database's commit leaves open whether it happened. A broker may commit a message twice by itself; idem's
-    /// consumers handle it once.
-    ///
-    /// # Errors
-    /// See [`TransactionError`]. In no case of an error has idem told the broker to commit.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the work; the check-back decides.
-    ///
-    /// ```no_run
-    /// # use idem_rocketmq::prelude::*;
-    /// # async fn insert_order() -> Result<u64, std::io::Error> { Ok(1) }
-    /// # async fn example(producer: Producer, paid: OutgoingMessage) -> Result<(), Box<dyn std::error::Error>> {
-    /// let order = producer.transaction(&paid, || async { insert_order().await }).await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn transaction<M, F, Fut, T, E>(
-        &self,
-        message: &M,
-        local_work: F,
-    ) -> Result<T, TransactionError<E>>
-    where
-        M: Message + ?Sized,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let message = message.to_outgoing();
-        let topic = message.topic.clone();
-        let undecided = self.0.prepare(message).await.map_err(TransactionError::NotPrepared)?;
-        let working = AssertUnwindSafe(async { local_work().await }).catch_unwind();
-        let worked = tokio::time::timeout(self.0.settings.transaction_timeout, working).await;
-        let (state, result) = match worked {
-            Ok(Ok(Ok(value))) => (TransactionState::Commit, Ok(value)),
-            Ok(Ok(Err(error))) => (TransactionState::Unknown, Err(TransactionError::Failed(error))),
-            Ok(Err(_)) => (TransactionState::Unknown, Err(TransactionError::Panicked)),
-            Err(_) => (TransactionState::Unknown, Err(TransactionError::TimedOut)),
-        };
-        self.0.decide(undecided, state, &topic).await;
-        result
+        Box::pin(async move { this.send_all(messages).await })
     }
 
     /// Stops the producer for all its clones. Sends that are under way may fail.
@@ -266,21 +227,45 @@ impl Producer {
     /// # Cancel safety
     /// Once called, the shutdown goes on when the future is dropped.
     pub fn shutdown(&self) -> BoxFuture<'static, ()> {
-        self.0.client.shutdown()
+        let inner = Arc::clone(&self.inner);
+        if let Some(worker) = &inner.worker {
+            worker.stop();
+        }
+        let ended = inner.client.shutdown();
+        Box::pin(async move {
+            ended.await;
+            if let Some(worker) = &inner.worker {
+                worker.ended().await;
+            }
+        })
     }
 
     fn send_outgoing(&self, message: OutgoingMessage) -> BoxFuture<'static, Result<Sent, SendError>> {
-        let this = self.clone();
+        let this = Arc::clone(&self.inner);
         Box::pin(async move {
             let topic = message.topic.clone();
-            let wire = this.0.wire(message)?;
-            let sent = this.0.client.send(wire, this.0.settings.send_timeout).await;
-            this.0.report(&topic, "sent", 1, sent).map(Sent)
+            let wire = this.wire(message)?;
+            let sent = this.client.send(wire, this.settings.send_timeout).await;
+            this.report(&topic, "sent", 1, sent).map(Sent)
         })
     }
 }
 
+impl<O> Clone for Producer<O> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.inner))
+    }
+}
+
 impl Inner {
+    fn start(setup: Setup, client: ProducerClient, outbox: Option<(Markers, Confirmations)>) -> Arc<Self> {
+        Arc::new_cyclic(|inner: &Weak<Self>| Self {
+            settings: Arc::new(setup),
+            client,
+            worker: outbox.map(|(markers, told)| Worker::start(markers, told, inner.clone())),
+        })
+    }
+
     fn group(&self) -> &str {
         &self.settings.group
     }
@@ -399,52 +384,10 @@ impl Inner {
         }
         items
     }
-
-    /// Boxed and not generic, so that a user's local work is compiled without the client.
-    fn prepare(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<Undecided<'_>, SendError>> {
-        Box::pin(async move {
-            let topic = message.topic.clone();
-            if !self.settings.has_check_back(&topic) {
-                return Err(SendError::no_check_back(self.group(), &topic));
-            }
-            let wire = self.wire(message)?;
-            let half = self.client.prepare(wire, self.settings.send_timeout).await;
-            let half = self.report(&topic, "prepared", 1, half)?;
-            Ok(Undecided { client: &self.client, half: Some(half) })
-        })
-    }
-
-    fn decide<'a>(
-        &'a self,
-        undecided: Undecided<'a>,
-        state: TransactionState,
-        topic: &'a str,
-    ) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            if state != TransactionState::Commit {
-                self.count(topic, "left_to_check_back", 1);
-                tracing::warn!(
-                    group = self.group(),
-                    topic,
-                    "the local work of a transaction did not succeed: the broker will ask the check-back"
-                );
-                return;
-            }
-            if undecided.end(state).await {
-                return self.count(topic, "committed", 1);
-            }
-            self.count(topic, "left_to_check_back", 1);
-            tracing::warn!(
-                group = self.group(),
-                topic,
-                "the broker could not be told that a transaction is committed: it will ask the check-back"
-            );
-        })
-    }
 }
 
-impl fmt::Debug for Producer {
+impl<O> fmt::Debug for Producer<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("group", &self.0.group()).finish_non_exhaustive()
+        f.debug_struct("Producer").field("group", &self.inner.group()).finish_non_exhaustive()
     }
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use idem_core::HandlerError;
+use idem_core::{HandlerError, runtime};
 use rocketmq_client_rust::LocalTransactionState;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::message::{Message, OutgoingMessage};
+use super::outbox::Markers;
+use super::{Inner, Producer, SendError, TransactionError};
 use crate::Error;
-use crate::client::{CheckBack, Half, ProducerClient};
+use crate::client::{CheckBack, Checked, Half, ProducerClient};
 use crate::delivery::Delivery;
 use crate::error::Kind;
 
@@ -50,6 +53,100 @@ impl TransactionState {
     }
 }
 
+impl<O> Producer<O> {
+    /// Runs local work, and lets consumers have the message only if the work succeeded.
+    ///
+    /// Needs a tokio runtime, for the time-out. The message is stored first, out of the consumers' sight; then the work
+    /// runs, here in this future. When it returns `Ok`, the broker is told to commit. In every other case the broker is
+    /// told nothing and asks the
+    /// [check-back](super::ProducerBuilder::check_back) how the work ended: after an error too, because an error of a
+    /// database's commit leaves open whether it happened. A broker may commit a message twice by itself; idem's
+    /// consumers handle it once.
+    ///
+    /// # Errors
+    /// See [`TransactionError`]. In no case of an error has idem told the broker to commit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the work; the check-back decides.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// # async fn insert_order() -> Result<u64, std::io::Error> { Ok(1) }
+    /// # async fn example(producer: Producer, paid: OutgoingMessage) -> Result<(), Box<dyn std::error::Error>> {
+    /// let order = producer.transaction(&paid, || async { insert_order().await }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn transaction<M, F, Fut, T, E>(
+        &self,
+        message: &M,
+        local_work: F,
+    ) -> Result<T, TransactionError<E>>
+    where
+        M: Message + ?Sized,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let message = message.to_outgoing();
+        let topic = message.topic.clone();
+        let undecided = self.inner.prepare(message).await.map_err(TransactionError::NotPrepared)?;
+        let working = AssertUnwindSafe(async { local_work().await }).catch_unwind();
+        let worked = tokio::time::timeout(self.inner.settings.transaction_timeout, working).await;
+        let (state, result) = match worked {
+            Ok(Ok(Ok(value))) => (TransactionState::Commit, Ok(value)),
+            Ok(Ok(Err(error))) => (TransactionState::Unknown, Err(TransactionError::Failed(error))),
+            Ok(Err(_)) => (TransactionState::Unknown, Err(TransactionError::Panicked)),
+            Err(_) => (TransactionState::Unknown, Err(TransactionError::TimedOut)),
+        };
+        self.inner.decide(undecided, state, &topic).await;
+        result
+    }
+}
+
+impl Inner {
+    /// Boxed and not generic, so that a user's local work is compiled without the client.
+    fn prepare(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<Undecided<'_>, SendError>> {
+        Box::pin(async move {
+            let topic = message.topic.clone();
+            if !self.settings.has_check_back(&topic) {
+                return Err(SendError::no_check_back(self.group(), &topic));
+            }
+            let wire = self.wire(message)?;
+            let half = self.client.prepare(wire, self.settings.send_timeout).await;
+            let half = self.report(&topic, "prepared", 1, half)?;
+            Ok(Undecided { client: &self.client, half: Some(half) })
+        })
+    }
+
+    fn decide<'a>(
+        &'a self,
+        undecided: Undecided<'a>,
+        state: TransactionState,
+        topic: &'a str,
+    ) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if state != TransactionState::Commit {
+                self.count(topic, "left_to_check_back", 1);
+                tracing::warn!(
+                    group = self.group(),
+                    topic,
+                    "the local work of a transaction did not succeed: the broker will ask the check-back"
+                );
+                return;
+            }
+            if undecided.end(state).await {
+                return self.count(topic, "committed", 1);
+            }
+            self.count(topic, "left_to_check_back", 1);
+            tracing::warn!(
+                group = self.group(),
+                topic,
+                "the broker could not be told that a transaction is committed: it will ask the check-back"
+            );
+        })
+    }
+}
+
 type Check = dyn Fn(Delivery) -> BoxFuture<'static, Result<TransactionState, HandlerError>> + Send + Sync;
 
 /// The check-backs of a producer by topic.
@@ -65,29 +162,43 @@ impl CheckBacks {
         self.0.keys().map(String::as_str)
     }
 
-    /// `None` without check-backs.
-    pub(super) fn on_this_runtime(self, group: &str) -> Result<Option<Arc<dyn CheckBack>>, Error> {
-        if self.0.is_empty() {
+    /// `None` where there is nobody to answer.
+    pub(super) fn on_this_runtime(
+        self,
+        group: &str,
+        markers: Option<Markers>,
+    ) -> Result<Option<Arc<dyn CheckBack>>, Error> {
+        let user = match Handle::try_current() {
+            Ok(user) => user,
+            Err(_) if self.0.is_empty() => runtime::handle().clone(),
+            Err(_) => return Err(Kind::NoRuntimeForChecks { group: group.to_owned() }.into()),
+        };
+        if self.0.is_empty() && markers.is_none() {
             return Ok(None);
         }
-        let user = Handle::try_current().map_err(|_| Kind::NoRuntimeForChecks { group: group.to_owned() })?;
-        Ok(Some(Arc::new(Answers { checks: self, group: group.to_owned(), user })))
+        Ok(Some(Arc::new(Answers { checks: self, markers, group: group.to_owned(), user })))
     }
 }
 
 struct Answers {
     checks: CheckBacks,
+    markers: Option<Markers>,
     group: String,
     user: Handle,
 }
 
 impl CheckBack for Answers {
     /// On one of the client's threads that may block; the check-back itself runs on the user's runtime.
-    fn check(&self, message: Delivery) -> LocalTransactionState {
+    fn check(&self, message: Delivery) -> Checked {
         let (topic, message_id) = (message.topic.clone(), message.message_id.clone());
-        let state = match self.checks.0.get(message.topic()) {
-            Some(check) => self.ask(check, message),
-            None => Err("no check-back is given for this topic".to_owned()),
+        let marked = self.markers.as_ref().and_then(|markers| Some((markers, markers.id_of(&message)?)));
+        let state = match (&marked, self.checks.0.get(message.topic())) {
+            (Some((markers, id)), _) => ask(runtime::handle(), markers.answer(*id)),
+            (None, Some(check)) => {
+                let check = Arc::clone(check);
+                ask(&self.user, async move { check(message).await })
+            }
+            (None, None) => Err("no check-back is given for this topic".to_owned()),
         };
         let answer = state.as_ref().copied().unwrap_or(TransactionState::Unknown);
         metrics::counter!(
@@ -111,40 +222,41 @@ impl CheckBack for Answers {
                 "a transaction stays unknown: the broker asks again"
             ),
         }
-        answer.of_client()
+        let confirmed = marked.map(|(markers, id)| markers.confirmed(id));
+        Checked { state: answer.of_client(), confirmed }
     }
 }
 
-impl Answers {
-    fn ask(&self, check: &Arc<Check>, message: Delivery) -> Result<TransactionState, String> {
-        let (answer, answered) = std::sync::mpsc::channel();
-        let check = Arc::clone(check);
-        let task = self.user.spawn(async move {
-            let checking = AssertUnwindSafe(async { check(message).await }).catch_unwind();
-            let state = match timeout(CHECK_TIME, checking).await {
-                Ok(Ok(Ok(state))) => Ok(state),
-                Ok(Ok(Err(error))) => Err(format!("the check-back failed: {error}")),
-                Ok(Err(_)) => Err("the check-back panicked".to_owned()),
-                Err(_) => Err(format!("the check-back took longer than {CHECK_TIME:?}")),
-            };
-            let _ = answer.send(state);
-        });
-        // The runtime may be blocked or gone.
-        let state = answered.recv_timeout(CHECK_TIME + Duration::from_secs(1));
-        task.abort();
-        state.unwrap_or_else(|_| Err("the runtime of the check-back gives no answer".to_owned()))
-    }
+fn ask(
+    on: &Handle,
+    check: impl Future<Output = Result<TransactionState, HandlerError>> + Send + 'static,
+) -> Result<TransactionState, String> {
+    let (answer, answered) = std::sync::mpsc::channel();
+    let task = on.spawn(async move {
+        let checking = AssertUnwindSafe(check).catch_unwind();
+        let state = match timeout(CHECK_TIME, checking).await {
+            Ok(Ok(Ok(state))) => Ok(state),
+            Ok(Ok(Err(error))) => Err(format!("the check-back failed: {error}")),
+            Ok(Err(_)) => Err("the check-back panicked".to_owned()),
+            Err(_) => Err(format!("the check-back took longer than {CHECK_TIME:?}")),
+        };
+        let _ = answer.send(state);
+    });
+    // The runtime may be blocked or gone.
+    let state = answered.recv_timeout(CHECK_TIME + Duration::from_secs(1));
+    task.abort();
+    state.unwrap_or_else(|_| Err("the runtime of the check-back gives no answer".to_owned()))
 }
 
 /// A half message whose end is not decided. Dropping it leaves the end to the check-back, and never commits.
-pub(super) struct Undecided<'c> {
-    pub(super) client: &'c ProducerClient,
-    pub(super) half: Option<Half>,
+struct Undecided<'c> {
+    client: &'c ProducerClient,
+    half: Option<Half>,
 }
 
 impl Undecided<'_> {
     /// Tells the broker, as well as that can be told: it does not answer.
-    pub(super) async fn end(mut self, state: TransactionState) -> bool {
+    async fn end(mut self, state: TransactionState) -> bool {
         let Some(half) = self.half.take() else { return false };
         self.client.end(half, state.of_client()).await.is_ok()
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::key::{self, PRODUCER_KEY};
 use super::message::{OutgoingMessage, When};
+use super::outbox::TRANSACTION;
 use crate::client::{Delay, Wire};
 
 impl OutgoingMessage {
@@ -33,6 +34,9 @@ impl OutgoingMessage {
             put("KEYS", keys.join(" "));
             put(PRODUCER_KEY, key::encode(key));
         }
+        if let Some(id) = self.transaction {
+            put(TRANSACTION, id.to_string());
+        }
         all
     }
 }
@@ -49,7 +53,7 @@ fn delay(when: When) -> Option<Delay> {
 }
 
 /// `String.hashCode` of Java.
-fn java_hash(text: &str) -> i32 {
+pub(super) fn java_hash(text: &str) -> i32 {
     text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 

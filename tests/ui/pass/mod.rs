@@ -18,4 +18,5 @@ mod hygiene;
 mod keys;
 mod library;
 mod message;
+mod outbox;
 mod transactional;

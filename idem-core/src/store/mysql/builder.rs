@@ -9,7 +9,7 @@ use super::MySqlStore;
 use super::check::Flavour;
 use super::dialect::MySql;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods, migrations};
+use crate::store::sql::{Settings, Source, builder_methods};
 
 /// Settings of a [`MySqlStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl MySqlStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(migrations::<MySql>(&self.settings.names, None).join("\n"))
+        Ok(self.dialect().script())
     }
 
     /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.
@@ -123,9 +123,13 @@ impl MySqlStoreBuilder {
         Ok(MySqlStore(settings.open(dialect, source, name).await?))
     }
 
-    fn parts(self) -> Result<(Settings, MySql, Source<MySql>, String), StoreError> {
+    pub(in crate::store) fn dialect(&self) -> MySql {
+        MySql::new(&self.settings.names, self.settings.response_timeout, self.flavour)
+    }
+
+    pub(in crate::store) fn parts(self) -> Result<(Settings, MySql, Source<MySql>, String), StoreError> {
         self.settings.names.check()?;
-        let dialect = MySql::new(&self.settings.names, self.settings.response_timeout, self.flavour);
+        let dialect = self.dialect();
         let (source, options) = match &self.target {
             Target::Url(url) => {
                 let options = self.options(url)?;

@@ -14,13 +14,16 @@ use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
     Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing, micros,
-    migrations,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbox.sql")];
+
 /// The statements, with the tables' names in them.
-pub(super) struct MySql {
+pub(in crate::store) struct MySql {
     names: Names,
+    migrations: &'static [&'static str],
     response_timeout: Duration,
     /// Known when the server was first spoken to.
     flavour: OnceLock<Flavour>,
@@ -101,6 +104,7 @@ impl MySql {
         let write = |upsert, returning| Write::new(names, upsert, returning);
         Self {
             names: names.clone(),
+            migrations: &MIGRATIONS,
             response_timeout,
             flavour: flavour.map_or_else(OnceLock::new, OnceLock::from),
             claim: write(include_str!("sql/claim.sql"), include_str!("sql/claim_returning.sql")),
@@ -116,6 +120,16 @@ impl MySql {
             purge_expired: names.statement(include_str!("sql/purge_expired.sql")),
             purge: Shapes::new(names, include_str!("sql/purge.sql")),
         }
+    }
+
+    /// The same for an outbox's tables.
+    pub(in crate::store) fn of_outbox(self) -> Self {
+        Self { migrations: &OUTBOX_MIGRATIONS, ..self }
+    }
+
+    /// All migrations, as one script.
+    pub(in crate::store) fn script(&self) -> String {
+        self.migrations.iter().map(|migration| self.names.text(migration)).collect::<Vec<_>>().join("\n")
     }
 
     /// What MariaDB can is not tried before it is known to be one.
@@ -172,7 +186,6 @@ impl Dialect for MySql {
     type Db = sqlx::MySql;
     const NAME: &'static str = "mysql";
     const TITLE: &'static str = "MySQL";
-    const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_records.sql")];
 
     /// Gaps between keys are not locked, so that inserts of different keys do not wait for each other; each statement
     /// is a transaction; and nothing that does not fit is cut.
@@ -299,6 +312,10 @@ impl Dialect for MySql {
         Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
     }
 
+    fn migrations(&self) -> &'static [&'static str] {
+        self.migrations
+    }
+
     async fn schema(&self, on: &mut MySqlConnection) -> sqlx::Result<Option<i64>> {
         let version = self.names.statement("SELECT `value` FROM `idem_records_meta` WHERE `name` = 'schema'");
         match query_scalar(version).fetch_optional(on).await {
@@ -311,9 +328,9 @@ impl Dialect for MySql {
     /// its beginning. Its last step is the version.
     async fn migrate(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
         query("SELECT GET_LOCK('idem migrations', 600)").execute(&mut *on).await?;
-        let found = self.schema(on).await?;
-        for migration in migrations::<Self>(&self.names, found) {
-            on.execute(sqlx::raw_sql(AssertSqlSafe(migration))).await?;
+        let version = self.schema(on).await?.unwrap_or(0);
+        for migration in self.migrations.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            on.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
         }
         query("DO RELEASE_LOCK('idem migrations')").execute(on).await?;
         Ok(())

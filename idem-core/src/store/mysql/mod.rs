@@ -4,11 +4,13 @@ mod builder;
 mod check;
 mod dialect;
 mod errors;
+mod outbox;
 
 use std::sync::Arc;
 
 pub use self::builder::MySqlStoreBuilder;
 use self::dialect::MySql;
+pub use self::outbox::{MySqlOutbox, MySqlOutboxBuilder};
 use super::StoreError;
 use super::sql::{Core, sql_store};
 

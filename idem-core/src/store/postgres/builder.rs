@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool};
 use super::PostgresStore;
 use super::dialect::Postgres;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods, migrations};
+use crate::store::sql::{Settings, Source, builder_methods};
 
 /// Settings of a [`PostgresStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ impl PostgresStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(migrations::<Postgres>(&self.settings.names, None).join("\n"))
+        Ok(self.dialect().script())
     }
 
     /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.
@@ -108,9 +108,15 @@ impl PostgresStoreBuilder {
         Ok(PostgresStore(settings.open(dialect, source, name).await?))
     }
 
-    fn parts(self) -> Result<(Settings, Postgres, Source<Postgres>, String), StoreError> {
+    pub(in crate::store) fn dialect(&self) -> Postgres {
+        Postgres::new(&self.settings.names, self.settings.response_timeout)
+    }
+
+    pub(in crate::store) fn parts(
+        self,
+    ) -> Result<(Settings, Postgres, Source<Postgres>, String), StoreError> {
         self.settings.names.check()?;
-        let dialect = Postgres::new(&self.settings.names, self.settings.response_timeout);
+        let dialect = self.dialect();
         let (source, options) = match &self.target {
             Target::Url(url) => {
                 let options = self.options(url)?;

@@ -9,16 +9,19 @@ use sqlx::{
 };
 
 use super::{check, errors};
-use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros, migrations};
+use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbox.sql")];
 /// What all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
 /// The statements, with the tables' names in them. None depends on a batch's size, so that each is prepared once for a
 /// connection.
-pub(super) struct Postgres {
+pub(in crate::store) struct Postgres {
     names: Names,
+    migrations: &'static [&'static str],
     statement_timeout: String,
     claim: SqlStr,
     renew: SqlStr,
@@ -35,6 +38,7 @@ impl Postgres {
     pub(super) fn new(names: &Names, response_timeout: std::time::Duration) -> Self {
         Self {
             names: names.clone(),
+            migrations: &MIGRATIONS,
             statement_timeout: response_timeout.as_millis().to_string(),
             claim: names.statement(include_str!("sql/claim.sql")),
             renew: names.statement(include_str!("sql/renew.sql")),
@@ -46,6 +50,16 @@ impl Postgres {
             lead: names.statement(include_str!("sql/lead.sql")),
             purge: names.statement(include_str!("sql/purge.sql")),
         }
+    }
+
+    /// The same for an outbox's tables.
+    pub(in crate::store) fn of_outbox(self) -> Self {
+        Self { migrations: &OUTBOX_MIGRATIONS, ..self }
+    }
+
+    /// All migrations, as one script.
+    pub(in crate::store) fn script(&self) -> String {
+        self.migrations.iter().map(|migration| self.names.text(migration)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -62,7 +76,6 @@ impl Dialect for Postgres {
     type Db = sqlx::Postgres;
     const NAME: &'static str = "postgres";
     const TITLE: &'static str = "PostgreSQL";
-    const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_records.sql")];
 
     /// The plans are made once and fit tables of every size, also one that was empty when the connection began; and a
     /// statement for which nobody waits any more ends.
@@ -171,6 +184,10 @@ impl Dialect for Postgres {
         Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
     }
 
+    fn migrations(&self) -> &'static [&'static str] {
+        self.migrations
+    }
+
     async fn schema(&self, on: &mut PgConnection) -> sqlx::Result<Option<i64>> {
         let table: Option<String> = query_scalar("SELECT to_regclass($1)::text")
             .bind(self.names.text(r#""idem_records_meta""#))
@@ -187,9 +204,9 @@ impl Dialect for Postgres {
         let mut transaction = on.begin().await?;
         query("SET LOCAL statement_timeout = 0").execute(&mut *transaction).await?;
         query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *transaction).await?;
-        let found = self.schema(&mut transaction).await?;
-        for migration in migrations::<Self>(&self.names, found) {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(migration))).await?;
+        let version = self.schema(&mut transaction).await?.unwrap_or(0);
+        for migration in self.migrations.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
         }
         transaction.commit().await
     }

@@ -4,11 +4,13 @@ mod builder;
 mod check;
 mod dialect;
 mod errors;
+mod outbox;
 
 use std::sync::Arc;
 
 pub use self::builder::PostgresStoreBuilder;
 use self::dialect::Postgres;
+pub use self::outbox::{PostgresOutbox, PostgresOutboxBuilder};
 use super::StoreError;
 use super::sql::{Core, sql_store};
 

@@ -98,6 +98,14 @@ impl<D: Dialect> Work<D> for Check {
 /// The methods of a builder that has `settings`.
 macro_rules! builder_methods {
     () => {
+        pub(in crate::store) fn settings(&mut self) -> &mut $crate::store::sql::Settings {
+            &mut self.settings
+        }
+
+        pub(in crate::store) fn settings_ref(&self) -> &$crate::store::sql::Settings {
+            &self.settings
+        }
+
         /// What the table of records is called: `idem_records` unless said otherwise. A second, small table has the
         /// same name with `_meta` behind it.
         ///

@@ -30,9 +30,6 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// For people.
     const TITLE: &'static str;
-    /// The migrations in their order; how many there are is the version of the schema that the statements are for.
-    const MIGRATIONS: &[&str];
-
     /// Prepares a fresh session of idem's own.
     fn prepare(&self, on: &mut Connection<Self>) -> impl Reply<()>;
 
@@ -81,6 +78,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// Takes the record of a key out, unless it has expired or is not understood. Whether it was there.
     fn remove(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<bool>;
 
+    /// The migrations of the tables that the statements are for. Their number is the version of the schema.
+    fn migrations(&self) -> &'static [&'static str];
     /// The version of the schema; `None` where there is none.
     fn schema(&self, on: &mut Connection<Self>) -> impl Reply<Option<i64>>;
     /// Runs the migrations that are missing.

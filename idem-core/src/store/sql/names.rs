@@ -7,8 +7,12 @@ use crate::store::StoreError;
 /// PostgreSQL's names have at most 63 bytes, and the second table's has a suffix.
 const LONGEST: usize = 48;
 const SUFFIX: &str = "_meta";
-/// What the tables are called unless said otherwise, and in the SQL files.
+/// Of an index that needs a name.
+const INDEX: &str = "_due";
+/// What a store's tables are called unless said otherwise, and in the SQL files.
 pub(in crate::store) const DEFAULT_TABLE: &str = "idem_records";
+/// What an outbox's are called.
+pub(in crate::store) const DEFAULT_OUTBOX: &str = "idem_outbox";
 
 /// The tables of a store, as its statements name them.
 #[derive(Debug, Clone)]
@@ -22,6 +26,11 @@ impl Names {
     /// Names in the default schema, quoted as the database does it.
     pub(in crate::store) fn new(quote: char) -> Self {
         Self { quote, schema: None, table: DEFAULT_TABLE.to_owned() }
+    }
+
+    /// The default names of an outbox.
+    pub(in crate::store) fn of_outbox(self) -> Self {
+        Self { table: DEFAULT_OUTBOX.to_owned(), ..self }
     }
 
     pub(in crate::store) fn set_table(&mut self, table: String) {
@@ -46,8 +55,13 @@ impl Names {
     /// A statement of the SQL files with these names in it: there, the default ones are quoted.
     pub(in crate::store) fn text(&self, template: &str) -> String {
         let quote = self.quote;
-        let default = |suffix: &str| format!("{quote}{DEFAULT_TABLE}{suffix}{quote}");
-        template.replace(&default(SUFFIX), &self.qualified(SUFFIX)).replace(&default(""), &self.qualified(""))
+        // The files name the tables of either kind. First, because a user's name may be like a default one.
+        let template =
+            template.replace(&format!("{quote}{DEFAULT_OUTBOX}"), &format!("{quote}{DEFAULT_TABLE}"));
+        let name = |template: String, suffix: &str| {
+            template.replace(&format!("{quote}{DEFAULT_TABLE}{suffix}{quote}"), &self.qualified(suffix))
+        };
+        [SUFFIX, INDEX, ""].into_iter().fold(template, name)
     }
 
     /// As [`text`](Self::text), to be prepared.

@@ -156,10 +156,10 @@ impl<D: Dialect> Purger<D> {
     }
 }
 
-struct Lead<'a> {
-    holder: &'a [u8],
-    lease: Duration,
-    position: Option<&'a [u8]>,
+pub(super) struct Lead<'a> {
+    pub(super) holder: &'a [u8],
+    pub(super) lease: Duration,
+    pub(super) position: Option<&'a [u8]>,
 }
 
 impl<D: Dialect> Work<D> for Lead<'_> {

@@ -15,10 +15,14 @@ pub(super) async fn check<D: Dialect>(
     creates: bool,
 ) -> Result<(), StoreError> {
     match link.call(&Version).await? {
-        Some(found) if found == version::<D>() => Ok(()),
+        Some(version) if version == wanted(link) => Ok(()),
         None if creates => migrate(link).await,
         found => Err(unfit(link, names, found)),
     }
+}
+
+fn wanted<D: Dialect>(link: &Link<D>) -> i64 {
+    i64::try_from(link.dialect.migrations().len()).unwrap_or(i64::MAX)
 }
 
 fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> StoreError {
@@ -28,29 +32,19 @@ fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> Store
         Some(found) => format!(
             "the tables `{table}` in {} at {at} have version {found}, and this version of idem needs {}",
             D::TITLE,
-            version::<D>()
+            wanted(link)
         ),
     };
-    let remedy = if found > Some(version::<D>()) {
+    let remedy = if found > Some(wanted(link)) {
         "upgrade this process, which is older than the one that migrated the tables".to_owned()
     } else {
         format!(
-            "run `.migrate().await` of the store's builder once, as a user that may create tables, or the SQL that \
+            "run `.migrate().await` of its builder once, as a user that may create tables, or the SQL that \
              `.migrations()` gives (the files in idem-core/src/store/{}/migrations)",
             D::NAME
         )
     };
     StoreError::config(format!("{problem}: {remedy}"))
-}
-
-fn version<D: Dialect>() -> i64 {
-    i64::try_from(D::MIGRATIONS.len()).unwrap_or(i64::MAX)
-}
-
-/// The migrations behind a version, with the tables' names in them.
-pub(in crate::store) fn migrations<D: Dialect>(names: &Names, found: Option<i64>) -> Vec<String> {
-    let done = usize::try_from(found.unwrap_or(0)).unwrap_or(0);
-    D::MIGRATIONS.iter().skip(done).map(|migration| names.text(migration)).collect()
 }
 
 struct Version;

@@ -75,7 +75,7 @@ impl<D: Dialect> Transactions for SqlTransactions<D> {
 }
 
 /// An open transaction. Where it is dropped, its connection is closed, and the database rolls it back.
-struct Open<D: Dialect> {
+pub(super) struct Open<D: Dialect> {
     core: Arc<Core<D>>,
     connection: Held<D>,
     /// Whether the server has not answered in time.
@@ -134,7 +134,7 @@ impl<D: Dialect> Core<D> {
 }
 
 impl<D: Dialect> Open<D> {
-    async fn begin(core: Arc<Core<D>>) -> Result<Self, StoreError> {
+    pub(super) async fn begin(core: Arc<Core<D>>) -> Result<Self, StoreError> {
         let bound = core.link.response_timeout();
         let permit = timeout(bound, core.handlers.permits.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
@@ -171,6 +171,10 @@ impl<D: Dialect> Open<D> {
         }
     }
 
+    pub(super) fn session(&mut self) -> &mut Connection<D> {
+        self.connection.get()
+    }
+
     async fn claim_once(&mut self, entry: &Entry<ClaimRequest>) -> sqlx::Result<Claimed> {
         let dialect = &self.core.link.dialect;
         for _ in 0..MOST_ROUNDS {
@@ -183,7 +187,7 @@ impl<D: Dialect> Open<D> {
         Ok(None)
     }
 
-    fn error(&self, error: sqlx::Error) -> StoreError {
+    pub(super) fn error(&self, error: sqlx::Error) -> StoreError {
         if meaning::<D>(&error) == Meaning::Conflict {
             let text = format!("{} ended the transaction for another one's sake", D::TITLE);
             return StoreError::conflict(text);

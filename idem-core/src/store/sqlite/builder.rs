@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use super::SqliteStore;
 use super::dialect::Sqlite;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods, migrations};
+use crate::store::sql::{Settings, Source, builder_methods};
 
 /// Settings of a [`SqliteStore`].
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl SqliteStoreBuilder {
     /// [`StoreError::is_config`] where a name is refused.
     pub fn migrations(&self) -> Result<String, StoreError> {
         self.settings.names.check()?;
-        Ok(migrations::<Sqlite>(&self.settings.names, None).join("\n"))
+        Ok(self.dialect().script())
     }
 
     /// Creates the file and its tables, or brings them up to date. [`open`](Self::open) creates what is missing by itself,
@@ -79,9 +79,13 @@ impl SqliteStoreBuilder {
         Ok(SqliteStore(settings.open(dialect, source, name).await?))
     }
 
-    fn parts(self) -> Result<(Settings, Sqlite, Source<Sqlite>, String), StoreError> {
+    pub(in crate::store) fn dialect(&self) -> Sqlite {
+        Sqlite::new(&self.settings.names)
+    }
+
+    pub(in crate::store) fn parts(self) -> Result<(Settings, Sqlite, Source<Sqlite>, String), StoreError> {
         self.settings.names.check()?;
-        let dialect = Sqlite::new(&self.settings.names);
+        let dialect = self.dialect();
         let (source, path) = match &self.target {
             Target::File(path) => (Source::own(self.options(path)?), path.clone()),
             Target::Pool(pool) => {

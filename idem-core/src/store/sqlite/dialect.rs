@@ -8,14 +8,16 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
 
 use super::errors;
-use crate::store::sql::{
-    Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, micros, migrations,
-};
+use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, micros};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
+const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbox.sql")];
+
 /// The statements, with the tables' names in them.
-pub(super) struct Sqlite {
+pub(in crate::store) struct Sqlite {
     names: Names,
+    migrations: &'static [&'static str],
     claim: Shapes,
     renew: Shapes,
     complete: Shapes,
@@ -33,6 +35,7 @@ impl Sqlite {
     pub(super) fn new(names: &Names) -> Self {
         Self {
             names: names.clone(),
+            migrations: &MIGRATIONS,
             claim: Shapes::new(names, include_str!("sql/claim.sql")),
             renew: Shapes::new(names, include_str!("sql/renew.sql")),
             complete: Shapes::new(names, include_str!("sql/complete.sql")),
@@ -45,6 +48,16 @@ impl Sqlite {
             end: names.statement(include_str!("sql/purge_end.sql")),
             purge: names.statement(include_str!("sql/purge.sql")),
         }
+    }
+
+    /// The same for an outbox's tables.
+    pub(in crate::store) fn of_outbox(self) -> Self {
+        Self { migrations: &OUTBOX_MIGRATIONS, ..self }
+    }
+
+    /// All migrations, as one script.
+    pub(in crate::store) fn script(&self) -> String {
+        self.migrations.iter().map(|migration| self.names.text(migration)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -104,7 +117,6 @@ impl Dialect for Sqlite {
     type Db = sqlx::Sqlite;
     const NAME: &'static str = "sqlite";
     const TITLE: &'static str = "SQLite";
-    const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_records.sql")];
 
     /// All of a session's settings are in its options.
     async fn prepare(&self, _on: &mut SqliteConnection) -> sqlx::Result<()> {
@@ -206,6 +218,10 @@ impl Dialect for Sqlite {
         Ok(removed.rows_affected() > 0)
     }
 
+    fn migrations(&self) -> &'static [&'static str] {
+        self.migrations
+    }
+
     async fn schema(&self, on: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
         let tables: i64 =
             query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?")
@@ -221,9 +237,9 @@ impl Dialect for Sqlite {
 
     async fn migrate(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
         let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
-        let found = self.schema(&mut transaction).await?;
-        for migration in migrations::<Self>(&self.names, found) {
-            transaction.execute(sqlx::raw_sql(AssertSqlSafe(migration))).await?;
+        let version = self.schema(&mut transaction).await?.unwrap_or(0);
+        for migration in self.migrations.iter().skip(usize::try_from(version).unwrap_or(0)) {
+            transaction.execute(sqlx::raw_sql(AssertSqlSafe(self.names.text(migration)))).await?;
         }
         transaction.commit().await
     }

@@ -3,6 +3,7 @@
 mod builder;
 mod dialect;
 mod errors;
+mod outbox;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 pub use self::builder::SqliteStoreBuilder;
 use self::dialect::Sqlite;
+pub use self::outbox::{SqliteOutbox, SqliteOutboxBuilder};
 use super::StoreError;
 use super::sql::{Core, sql_store};
 

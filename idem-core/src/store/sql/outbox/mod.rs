@@ -1,0 +1,249 @@
+//! Outboxes in SQL databases: markers of producers' local transactions, in the same database as their work.
+//!
+//! What a database says differently is its [`Syntax`] and in the migrations; the rest is the same for all.
+
+mod builder;
+mod dialect;
+mod message;
+mod statements;
+mod transaction;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+pub(in crate::store) use self::builder::{outbox_builder, server_settings, sql_outbox};
+use self::dialect::{Blobs, Execute, Messages, Numbers};
+pub(in crate::store) use self::dialect::{OutboxDialect, Value, outbox_dialect};
+pub(in crate::store) use self::message::Row;
+pub(in crate::store) use self::statements::Syntax;
+use self::statements::{IDS, Statements};
+use super::Core;
+use crate::key::IdempotencyKey;
+use crate::outbox::{Begun, Fate, Outbox, OutboxMessage, TransactionId};
+use crate::store::StoreError;
+use crate::store::remote::on_runtime;
+
+/// How markers are stored that others see; the SQL files have the same numbers.
+const COMMITTED: i64 = 1;
+const SENT: i64 = 2;
+
+/// For so long brokers keep messages as they come, and so ask for their transactions.
+const BROKERS_ASK: Duration = Duration::from_hours(72);
+
+/// How many messages are read at one time.
+const DUE: i64 = 32;
+
+/// The times of an outbox.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Times {
+    /// After the commit, a message without confirmation is sent again.
+    pub(in crate::store) resend_after: Duration,
+    /// How long a marker stays that is decided and needed for nothing but questions.
+    pub(in crate::store) retention: Duration,
+    pub(in crate::store) sweep_every: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            resend_after: Duration::from_mins(2),
+            retention: crate::ADVISED_RETENTION,
+            sweep_every: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Times {
+    /// Refuses what would send without end, or forget too early.
+    pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
+        let Self { resend_after, retention, sweep_every } = self;
+        for (what, time) in
+            [("resend_after", resend_after), ("retention", retention), ("sweep_every", sweep_every)]
+        {
+            if time.is_zero() {
+                return Err(StoreError::config(format!(
+                    "`{what}` of the outbox is zero: give it some seconds"
+                )));
+            }
+        }
+        if retention < resend_after {
+            return Err(StoreError::config(format!(
+                "the outbox's `retention` of {retention:?} is shorter than its `resend_after` of {resend_after:?}: raise it \
+                 beyond the time for which brokers may ask, which is 72 h as they come"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What is behind an outbox's public type.
+pub(in crate::store) struct Desk<D: OutboxDialect> {
+    core: Arc<Core<D>>,
+    statements: Statements,
+    times: Times,
+}
+
+impl<D: OutboxDialect> Desk<D> {
+    pub(in crate::store) fn new(core: Arc<Core<D>>, times: Times) -> Self {
+        if times.retention < BROKERS_ASK {
+            tracing::warn!(
+                retention = ?times.retention,
+                "the outbox forgets transactions for which a broker may still ask, if it keeps messages for 72 h"
+            );
+        }
+        let statements = Statements::new(&core.names, &D::SYNTAX);
+        Self { core, statements, times }
+    }
+
+    /// For `Debug`.
+    pub(in crate::store) fn shown(&self) -> (&str, String) {
+        self.core.shown()
+    }
+
+    async fn state(&self, id: TransactionId) -> Result<Option<i64>, StoreError> {
+        let states = Numbers { statement: &self.statements.state, values: &[Value::id(id)] };
+        Ok(self.core.link.call(&states).await?.pop())
+    }
+
+    async fn decide(&self, id: TransactionId) -> Result<Fate, StoreError> {
+        let values = [Value::id(id), Value::time(self.times.retention)];
+        self.core.link.call(&Execute { statement: &self.statements.decide, values: &values }).await?;
+        match self.state(id).await? {
+            Some(COMMITTED | SENT) => Ok(Fate::Committed),
+            Some(_) => Ok(Fate::RolledBack),
+            None => Err(StoreError::unavailable(format!("{} has lost a marker just written", D::TITLE))),
+        }
+    }
+
+    async fn sent(&self, ids: Vec<TransactionId>) -> Result<(), StoreError> {
+        for some in ids.chunks(IDS) {
+            let values =
+                with_ids(vec![Value::time(self.times.retention)], some.iter().map(|id| Value::id(*id)));
+            self.core.link.call(&Execute { statement: &self.statements.sent, values: &values }).await?;
+        }
+        Ok(())
+    }
+
+    async fn due(&self) -> Result<Vec<OutboxMessage>, StoreError> {
+        let due = Messages { statement: &self.statements.due, values: &[Value::Number(DUE)] };
+        let rows = self.core.link.call(&due).await?;
+        rows.into_iter().map(|row| row.message().ok_or_else(|| strange::<D>(&self.core.link.name))).collect()
+    }
+
+    async fn postpone(&self, id: TransactionId) -> Result<(), StoreError> {
+        let values = [Value::time(self.times.resend_after), Value::id(id)];
+        let postpone = Execute { statement: &self.statements.postpone, values: &values };
+        self.core.link.call(&postpone).await.map(drop)
+    }
+
+    async fn purge(&self) -> Result<u64, StoreError> {
+        let most = [Value::Number(i64::try_from(IDS).unwrap_or(i64::MAX))];
+        let spent = Blobs { statement: &self.statements.spent, values: &most };
+        let ids = self.core.link.call(&spent).await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let values = with_ids(Vec::new(), ids.into_iter().map(Value::Bytes));
+        self.core.link.call(&Execute { statement: &self.statements.delete, values: &values }).await
+    }
+
+    async fn own(&self, group: String) -> Result<(), StoreError> {
+        let owner = || Value::Bytes(Some(group.as_bytes().to_vec()));
+        let own = Execute { statement: &self.statements.own, values: &[owner(), owner()] };
+        if self.core.link.call(&own).await? == 1 {
+            return Ok(());
+        }
+        let owners = Blobs { statement: &self.statements.owner, values: &[] };
+        let owner = self.core.link.call(&owners).await?.pop().flatten().unwrap_or_default();
+        Err(StoreError::config(format!(
+            "the outbox `{}` in {} at {} belongs to the producer group `{}`: give the group `{group}` one of its own, with \
+             `.table(\"..\")` of the outbox's builder",
+            self.core.names.shown(),
+            D::TITLE,
+            self.core.link.name,
+            String::from_utf8_lossy(&owner),
+        )))
+    }
+
+    async fn lead(&self, holder: [u8; 16], lease: Duration) -> Result<bool, StoreError> {
+        let lead = super::purge::Lead { holder: &holder, lease, position: None };
+        Ok(self.core.link.call(&lead).await?.is_some())
+    }
+}
+
+/// The ids fill their places in the statement; the last one is there more than once.
+fn with_ids(mut values: Vec<Value>, ids: impl Iterator<Item = Value>) -> Vec<Value> {
+    let (before, mut last) = (values.len(), None);
+    values.extend(ids.inspect(|id| last = Some(id.clone())));
+    values.resize(before + IDS, last.unwrap_or(Value::Bytes(None)));
+    values
+}
+
+fn strange<D: OutboxDialect>(at: &str) -> StoreError {
+    StoreError::statement(format!(
+        "a message in the outbox in {} at {at} is not as idem writes them; somebody else has changed its row",
+        D::TITLE
+    ))
+}
+
+/// The steps run where the connections live.
+pub(in crate::store) struct SqlOutbox<D: OutboxDialect>(pub(in crate::store) Arc<Desk<D>>);
+
+impl<D: OutboxDialect> SqlOutbox<D> {
+    fn run<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Desk<D>>) -> F) -> Step<'_, T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let step = step(Arc::clone(&self.0));
+        Box::pin(async move { on_runtime(step).await? })
+    }
+}
+
+type Step<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
+    fn name(&self) -> &'static str {
+        D::NAME
+    }
+
+    fn own<'a>(&'a self, group: &'a str) -> Step<'a, ()> {
+        let group = group.to_owned();
+        self.run(|desk| async move { desk.own(group).await })
+    }
+
+    fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Step<'a, Begun> {
+        let (message, key) = (message.clone(), message.record_key(key));
+        self.run(|desk| transaction::begin(desk, message, key))
+    }
+
+    fn decide(&self, id: TransactionId) -> Step<'_, Fate> {
+        self.run(move |desk| async move { desk.decide(id).await })
+    }
+
+    fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Step<'a, ()> {
+        let ids = ids.to_vec();
+        self.run(|desk| async move { desk.sent(ids).await })
+    }
+
+    fn lead(&self, holder: [u8; 16], lease: Duration) -> Step<'_, bool> {
+        self.run(move |desk| async move { desk.lead(holder, lease).await })
+    }
+
+    fn due(&self) -> Step<'_, Vec<OutboxMessage>> {
+        self.run(|desk| async move { desk.due().await })
+    }
+
+    fn postpone(&self, id: TransactionId) -> Step<'_, ()> {
+        self.run(move |desk| async move { desk.postpone(id).await })
+    }
+
+    fn purge(&self) -> Step<'_, u64> {
+        self.run(|desk| async move { desk.purge().await })
+    }
+
+    fn sweep_every(&self) -> Duration {
+        self.0.times.sweep_every
+    }
+}

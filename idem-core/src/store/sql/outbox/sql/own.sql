@@ -1,0 +1,1 @@
+UPDATE "idem_outbox_meta" SET holder = ? WHERE name = 'owner' AND (holder IS NULL OR holder = ?)

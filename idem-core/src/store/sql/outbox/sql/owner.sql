@@ -1,0 +1,1 @@
+SELECT holder FROM "idem_outbox_meta" WHERE name = 'owner'

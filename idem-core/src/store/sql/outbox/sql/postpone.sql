@@ -1,0 +1,1 @@
+UPDATE "idem_outbox" SET due_at = /*now*/ + ? WHERE state = 1 AND id = ?

@@ -1,0 +1,1 @@
+SELECT state FROM "idem_outbox" WHERE id = ?

@@ -1,0 +1,84 @@
+//! The statements of an outbox, in one database's words.
+
+use std::fmt::Write as _;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+use crate::store::sql::names::Names;
+
+/// How many ids a statement over many has places for. It has as many each time, so that it is prepared once.
+pub(super) const IDS: usize = 32;
+
+/// What the databases say differently. In the SQL files names are in double quotes, and values are question marks.
+pub(in crate::store) struct Syntax {
+    /// The clock, in µs since 1970.
+    pub(in crate::store) now: &'static str,
+    /// What stands between a row and what happens where its id is there already.
+    pub(in crate::store) upsert: &'static str,
+    /// Around names.
+    pub(in crate::store) quote: char,
+    /// Whether values are `$1, $2, ..`.
+    pub(in crate::store) is_numbered: bool,
+}
+
+macro_rules! statements {
+    ($($name:ident)*) => {
+        pub(super) struct Statements {
+            $(pub(super) $name: SqlStr,)*
+        }
+
+        impl Statements {
+            pub(super) fn new(names: &Names, syntax: &Syntax) -> Self {
+                let statement = |template| AssertSqlSafe(syntax.text(names, template)).into_sql_str();
+                Self { $($name: statement(include_str!(concat!("sql/", stringify!($name), ".sql"))),)* }
+            }
+        }
+    };
+}
+
+statements! { insert finish decide state due postpone sent spent delete own owner }
+
+impl Syntax {
+    fn text(&self, names: &Names, template: &str) -> String {
+        let template = template.replace("/*now*/", self.now).replace("/*upsert*/", self.upsert);
+        let template = template.replace("/*ids*/", &["?"; IDS].join(", "));
+        // Names that a user has set come in last, so that nothing in them is taken for a part of this.
+        names.text(&self.numbered(&template.replace('"', &self.quote.to_string())))
+    }
+
+    fn numbered(&self, template: &str) -> String {
+        if !self.is_numbered {
+            return template.to_owned();
+        }
+        let (mut text, mut number) = (String::with_capacity(template.len() + 64), 0);
+        for part in template.split('?') {
+            if number > 0 {
+                write!(text, "${number}").expect("writing to a String cannot fail");
+            }
+            text.push_str(part);
+            number += 1;
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_becomes_a_databases_own_words() {
+        let template = r#"UPDATE "idem_outbox" SET due_at = /*now*/ + ? WHERE id = ?"#;
+        let syntax = |quote, is_numbered| Syntax { now: "now()", upsert: "", quote, is_numbered };
+        let mut names = Names::new('"').of_outbox();
+        names.set_schema("app".to_owned());
+        assert_eq!(
+            syntax('"', true).text(&names, template),
+            r#"UPDATE "app"."idem_outbox" SET due_at = now() + $1 WHERE id = $2"#
+        );
+        assert_eq!(
+            syntax('`', false).text(&Names::new('`').of_outbox(), template),
+            "UPDATE `idem_outbox` SET due_at = now() + ? WHERE id = ?"
+        );
+    }
+}
