@@ -10,7 +10,10 @@ use crate::storm;
 
 /// The tables. Each strategy that works on rows has its own, and all write what they did into `example_books`.
 const TABLES: [(&str, &str); 8] = [
-    ("example_books", "strategy varchar(40) NOT NULL, member bigint NOT NULL, order_id varchar(40) NOT NULL"),
+    (
+        "example_books",
+        "strategy varchar(40) NOT NULL, member varchar(40) NOT NULL, order_id varchar(40) NOT NULL",
+    ),
     ("example_log", "operation varchar(40) NOT NULL PRIMARY KEY"),
     ("example_payments", "order_id varchar(40) NOT NULL PRIMARY KEY, cents bigint NOT NULL"),
     ("example_sales", "order_id varchar(40) NOT NULL PRIMARY KEY, state varchar(10) NOT NULL"),

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use idem_rocketmq::Store;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::Store;
 use tempfile::TempDir;
 
 use crate::Error;
 use crate::strategy::Strategy;
+
+/// The members of groups with two. In broadcasting an instance's name must stay the same when it is started again.
+pub(crate) const INSTANCES: [&str; 2] = ["example-one", "example-two"];
 
 pub(crate) struct Place {
     /// Keeps the groups of one run apart from those of another.
@@ -122,7 +125,12 @@ impl Place {
         Ok(())
     }
 
+    /// Leaves nothing in the home directory, where the client keeps how far an instance is that broadcasts.
     pub(crate) async fn close(self) {
+        let offsets = std::env::home_dir().unwrap_or_default().join(".rocketmq_offsets");
+        for instance in INSTANCES {
+            let _ = std::fs::remove_dir_all(offsets.join(format!("broadcast@{instance}")));
+        }
         if let Some(broker) = self.broker {
             broker.shutdown().await;
         }

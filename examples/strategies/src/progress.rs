@@ -9,6 +9,9 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use crate::Error;
 use crate::strategy::Strategy;
 
+/// What a message does not come again after.
+const FINAL: [&str; 5] = ["completed", "completed_without_dedup", "duplicate", "exhausted", "rejected"];
+
 /// Adds up `idem_messages_total` by consumer group.
 pub(crate) struct Progress {
     snapshots: Snapshotter,
@@ -58,7 +61,8 @@ impl Progress {
     fn look(&self) {
         let mut groups = self.groups.borrow_mut();
         for (key, _, _, value) in self.snapshots.snapshot().into_vec() {
-            let label = |name| key.key().labels().find(|label| label.key() == name).map(|label| label.value());
+            let label =
+                |name| key.key().labels().find(|label| label.key() == name).map(|label| label.value());
             if let (Some(group), Some(outcome), DebugValue::Counter(count)) =
                 (label("group"), label("outcome"), value)
                 && key.key().name() == "idem_messages_total"
@@ -66,7 +70,7 @@ impl Progress {
                 let verdicts = groups.entry(group.to_owned()).or_default();
                 let count = usize::try_from(count).unwrap_or_default();
                 verdicts.all += count;
-                if !["failed", "in_progress"].contains(&outcome) {
+                if FINAL.contains(&outcome) {
                     verdicts.settled += count;
                 }
             }

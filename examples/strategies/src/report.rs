@@ -78,6 +78,9 @@ impl fmt::Display for Report {
             self.messages
         )?;
         writeln!(f, "  sending is in it, and the wait for retries is not.")?;
-        write!(f, "  again: the run failed after its work, which the retry repeats, as lease mode's promise says.")
+        write!(
+            f,
+            "  again: the run failed after its work, which the retry repeats, as lease mode's promise says."
+        )
     }
 }

@@ -35,7 +35,8 @@ async fn operation_log(paid: Paid, State(books): State<Books>, attempt: Attempt)
 #[idempotent(key_from = property("none"), missing_key = run, topic = "example-upsert", backoff = "1s")]
 async fn upsert(paid: Paid, State(books): State<Books>, attempt: Attempt) -> HandlerResult {
     let mut tx = begin(&books.pool).await?;
-    let payment = guard::insert_once("example_payments").key("order_id", &paid.order).set("cents", paid.cents);
+    let payment =
+        guard::insert_once("example_payments").key("order_id", &paid.order).set("cents", paid.cents);
     if payment.or_update().apply(&mut tx).await?.applied()? {
         books.work(&mut tx, &paid, attempt).await?;
     }

@@ -17,7 +17,8 @@ pub(super) async fn strategy(ground: &Ground<'_>) -> Result<Strategy, Error> {
         .start()
         .await?;
     let pool = ground.pool.clone();
-    let announce = move |paid| -> BoxFuture<'static, _> { Box::pin(announce(producer.clone(), pool.clone(), paid)) };
+    let announce =
+        move |paid| -> BoxFuture<'static, _> { Box::pin(announce(producer.clone(), pool.clone(), paid)) };
     Ok(ground
         .strategy("half messages with check-back", TOPIC, &ground.store, handlers![count_sale])
         .promises(Promise::OnceIfPaid)

@@ -6,7 +6,12 @@ pub(super) fn strategies(ground: &Ground) -> [Strategy; 2] {
     let redis = format!("the same in Redis, SETNX ({})", ground.place.redis_name());
     [
         ground
-            .strategy("table of message states with expiry", "example-states", &ground.store, handlers![in_sql])
+            .strategy(
+                "table of message states with expiry",
+                "example-states",
+                &ground.store,
+                handlers![in_sql],
+            )
             .weak_at("an effect before a failure is repeated"),
         ground
             .strategy(redis, "example-setnx", &ground.redis, handlers![in_redis])

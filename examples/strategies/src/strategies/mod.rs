@@ -57,7 +57,7 @@ impl Ground<'_> {
         store: &Store,
         handlers: Vec<Route>,
     ) -> Strategy {
-        let consumer = self.consumer(topic, 0, store, handlers);
+        let consumer = self.consumer(topic, "", store, handlers);
         self.strategy_of(name, topic, vec![consumer])
     }
 
@@ -82,7 +82,7 @@ impl Ground<'_> {
     fn consumer(
         &self,
         topic: &'static str,
-        member: i64,
+        member: &'static str,
         store: &Store,
         handlers: Vec<Route>,
     ) -> Builder<Store> {
@@ -99,7 +99,8 @@ impl Ground<'_> {
 struct Books {
     pool: Pool,
     strategy: &'static str,
-    member: i64,
+    /// Who of the members that each do the work; nobody's name where they do it together.
+    member: &'static str,
 }
 
 impl Books {

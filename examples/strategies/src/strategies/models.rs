@@ -1,17 +1,19 @@
 //! The two message models, with two members each.
 
 use super::*;
-
-/// In broadcasting an instance's name must stay the same when it is started again.
-const MEMBERS: [(&str, i64); 2] = [("example-one", 1), ("example-two", 2)];
+use crate::place::INSTANCES;
 
 pub(super) fn strategies(ground: &Ground) -> [Strategy; 2] {
-    let clustering = MEMBERS.map(|(name, _)| {
+    let clustering = INSTANCES.map(|name| {
         // They write as one: together they handle each order once.
-        ground.consumer("example-clustering", 0, &ground.store, handlers![one_of_the_group]).instance_name(name)
+        ground
+            .consumer("example-clustering", "", &ground.store, handlers![one_of_the_group])
+            .instance_name(name)
     });
-    let broadcasting = MEMBERS.map(|(name, member)| {
-        ground.consumer("example-broadcasting", member, &ground.store, handlers![each_of_the_group]).instance_name(name)
+    let broadcasting = INSTANCES.map(|name| {
+        ground
+            .consumer("example-broadcasting", name, &ground.store, handlers![each_of_the_group])
+            .instance_name(name)
     });
     [
         ground

@@ -6,7 +6,12 @@ use super::*;
 
 pub(super) fn strategy(ground: &Ground) -> Strategy {
     ground
-        .strategy("ordered, by hashing a key to a queue", "example-ordered", &ground.store, handlers![in_turn])
+        .strategy(
+            "ordered, by hashing a key to a queue",
+            "example-ordered",
+            &ground.store,
+            handlers![in_turn],
+        )
         .weak_at("duplicates, which order does not tell")
 }
 
