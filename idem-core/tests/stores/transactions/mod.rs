@@ -88,6 +88,7 @@ macro_rules! transaction_tests {
         $crate::transactions::transaction_tests! {
             $bank:
             invariant_6_effect_and_record_commit_together_or_not_at_all
+            what_a_handler_does_elsewhere_is_repeated
             a_rejected_message_leaves_nothing_and_can_be_replayed
             the_last_attempt_is_a_dead_letter
             a_duplicate_elsewhere_waits_and_is_told_what_became_of_the_first

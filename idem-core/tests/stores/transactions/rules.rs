@@ -50,6 +50,22 @@ pub(crate) async fn invariant_6_effect_and_record_commit_together_or_not_at_all<
     assert_eq!((again.verdict, again.outcome, bank.paid().await), (Verdict::Ack, Outcome::Duplicate, 1));
 }
 
+/// What the documentation says that transactional mode is weak at.
+pub(crate) async fn what_a_handler_does_elsewhere_is_repeated<B: Bank>() {
+    let bank = B::open().await;
+    let gate = gate(&bank, settings()).await;
+    let mut mails = 0;
+    for fails in [true, false] {
+        let work = async |on: &mut B::Connection| {
+            B::pay(on, "1").await?;
+            mails += 1;
+            if fails { Err("after the mail was sent".into()) } else { Ok(()) }
+        };
+        handle::<B>(&gate, job("1"), work).await;
+    }
+    assert_eq!((bank.paid().await, mails), (1, 2));
+}
+
 pub(crate) async fn a_rejected_message_leaves_nothing_and_can_be_replayed<B: Bank>() {
     let bank = B::open().await;
     let gate = gate(&bank, settings()).await;

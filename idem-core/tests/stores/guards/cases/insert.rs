@@ -146,3 +146,14 @@ async fn values_of_many_types_are_bound() {
     assert_eq!(table.text("SELECT text FROM {t}").await.unwrap(), owned);
     table.drop().await;
 }
+
+/// What the documentation says that this guard alone is weak at.
+#[tokio::test]
+async fn a_key_that_was_deleted_counts_as_new() {
+    let table = Table::new(COLUMNS).await;
+    let gmv = || flow(&table.name, "gmv", Some(5));
+    assert_eq!(gmv().apply(&table.pool).await.unwrap(), Guarded::Applied);
+    table.run("DELETE FROM {t}").await;
+    assert_eq!(gmv().apply(&table.pool).await.unwrap(), Guarded::Applied, "a duplicate of the first");
+    table.drop().await;
+}

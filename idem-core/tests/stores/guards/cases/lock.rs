@@ -126,3 +126,16 @@ async fn what_is_read_under_the_lock_is_not_overtaken() {
         table.drop().await;
     }
 }
+
+/// What the documentation says that this guard alone is weak at.
+#[tokio::test]
+async fn a_lock_without_a_look_at_the_row_lets_a_later_duplicate_through() {
+    let table = Table::order(Isolation::Default).await;
+    for _delivery in 0..2 {
+        let mut tx = begin(&table.pool).await;
+        let lock = guard::lock_row(&table.name).id("order_id", 7_i64);
+        assert_eq!(lock.apply(&mut tx).await.unwrap(), Guarded::Applied);
+        tx.commit().await.unwrap();
+    }
+    table.drop().await;
+}

@@ -71,3 +71,16 @@ async fn of_duplicates_at_one_time_one_applies_whatever_the_isolation() {
         table.drop().await;
     }
 }
+
+/// What the documentation says that this guard alone is weak at.
+#[tokio::test]
+async fn a_duplicate_that_reads_the_new_version_applies_again() {
+    let table = Table::order(Isolation::Default).await;
+    for _delivery in 0..2 {
+        let read = table.number("SELECT version FROM {t} WHERE order_id = 7").await;
+        let bump = guard::bump_version(&table.name).id("order_id", 7_i64).read(read);
+        assert_eq!(bump.apply(&table.pool).await.unwrap(), Guarded::Applied);
+    }
+    assert_eq!(table.number("SELECT version FROM {t} WHERE order_id = 7").await, 5);
+    table.drop().await;
+}

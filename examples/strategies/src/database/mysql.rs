@@ -1,0 +1,29 @@
+//! MySQL and MariaDB.
+
+use idem_rocketmq::MySqlStore;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::{MySql, Transaction};
+
+use crate::Error;
+use crate::place::Place;
+
+#[path = "../strategies/mod.rs"]
+pub(crate) mod strategies;
+
+pub(crate) type Connection = sqlx::MySqlConnection;
+pub(crate) type Pool = sqlx::MySqlPool;
+pub(crate) type Store = MySqlStore;
+
+pub(crate) const BOOK: &str = "INSERT INTO example_books (strategy, member, order_id) VALUES (?, ?, ?)";
+pub(crate) const PAY: &str = "UPDATE example_locks SET state = 'PAID' WHERE id = ?";
+
+pub(crate) async fn open(place: &Place) -> Result<(Store, Pool), Error> {
+    let url = place.database_url();
+    Store::builder(url).migrate().await?;
+    let pool = MySqlPoolOptions::new().max_connections(16).connect(url).await?;
+    Ok((Store::connect(url).await?, pool))
+}
+
+pub(crate) async fn begin(pool: &Pool) -> sqlx::Result<Transaction<'static, MySql>> {
+    pool.begin().await
+}
