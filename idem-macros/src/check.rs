@@ -121,6 +121,7 @@ fn transaction(options: &Options, function: &Function) -> Result<()> {
     let is_connection = |ty: &&Type| matches!(ty, Type::Reference(ty) if ty.mutability.is_some());
     let mut connections = function.extractors().filter(is_connection);
     match (options.transactional, connections.next(), connections.next()) {
+        (None, None, _) => Ok(()),
         (None, Some(ty), _) => {
             let message = format!(
                 "`{}` is the connection of a transaction: add `transactional` to the attribute, and the message's record commits with it",
@@ -139,7 +140,7 @@ fn transaction(options: &Options, function: &Function) -> Result<()> {
         (Some(_), Some(_), Some(second)) => {
             Err(Error::new_spanned(second, "a handler has one transaction: take its connection once"))
         }
-        (None, None, _) | (Some(_), Some(_), None) => Ok(()),
+        (Some(_), Some(_), None) => Ok(()),
     }
 }
 

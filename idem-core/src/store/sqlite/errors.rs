@@ -8,14 +8,16 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Meaning {
     let extended: u32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(1);
     // The low byte is the code, what is above says more about it.
     match extended & 0xff {
+        // BUSY, LOCKED: somebody else writes, and has for longer than a call waits.
+        5 | 6 => Meaning::Passing,
         // READONLY
         8 => Meaning::ReadOnly,
         // FULL
         13 => Meaning::Full,
         // PERM, CORRUPT, CANTOPEN, AUTH, NOTADB
         3 | 11 | 14 | 23 | 26 => Meaning::File,
-        // BUSY, LOCKED: somebody else writes, and has for longer than a call waits. NOMEM, IOERR
-        5 | 6 | 7 | 10 => Meaning::Passing,
+        // NOMEM, IOERR
+        7 | 10 => Meaning::Passing,
         1 if error.message().starts_with("no such") => Meaning::Schema,
         _ => Meaning::Statement,
     }
