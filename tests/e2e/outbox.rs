@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use idem_rocketmq::OutboxError;
 use idem_rocketmq::embedded::EmbeddedBroker;
-use idem_rocketmq::outbox::TypedOutbox;
+use idem_rocketmq::outbox::{Begun, OutboxMessage, TransactionId, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tempfile::TempDir;

@@ -73,6 +73,7 @@ impl ProducerBuilder {
     /// idem then answers by itself what brokers ask about such transactions, whatever their topic; topics with other
     /// transactions need their [`check_back`](Self::check_back) all the same. Each member of the producer group needs an
     /// outbox on the same tables.
+    #[allow(clippy::needless_pass_by_value, reason = "it is given away")]
     pub fn outbox<O: TypedOutbox>(self, outbox: O) -> ProducerBuilder<O> {
         let setup = Setup { outbox: Some(outbox.outbox()), ..self.setup };
         ProducerBuilder { setup, outbox: PhantomData }

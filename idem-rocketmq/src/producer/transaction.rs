@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::message::{Message, OutgoingMessage};
-use super::outbox::Markers;
+use super::outbox::{Markers, id_of};
 use super::{Inner, Producer, SendError, TransactionError};
 use crate::Error;
 use crate::client::{CheckBack, Checked, Half, ProducerClient};
@@ -191,7 +191,7 @@ impl CheckBack for Answers {
     /// On one of the client's threads that may block; the check-back itself runs on the user's runtime.
     fn check(&self, message: Delivery) -> Checked {
         let (topic, message_id) = (message.topic.clone(), message.message_id.clone());
-        let marked = self.markers.as_ref().and_then(|markers| Some((markers, markers.id_of(&message)?)));
+        let marked = self.markers.as_ref().and_then(|markers| Some((markers, id_of(&message)?)));
         let state = match (&marked, self.checks.0.get(message.topic())) {
             (Some((markers, id)), _) => ask(runtime::handle(), markers.answer(*id)),
             (None, Some(check)) => {

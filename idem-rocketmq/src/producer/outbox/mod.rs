@@ -97,6 +97,11 @@ impl<O> Producer<O> {
     }
 }
 
+/// The local transaction that a message belongs to, if its marker decides over it.
+pub(super) fn id_of(message: &Delivery) -> Option<TransactionId> {
+    message.property(TRANSACTION)?.parse().ok()
+}
+
 /// What is asked of, and told to, an outbox beside the transactions themselves. Clones share it.
 #[derive(Clone)]
 pub(super) struct Markers {
@@ -115,11 +120,6 @@ impl Markers {
     pub(super) fn new(outbox: Arc<dyn Outbox>) -> (Self, Confirmations) {
         let (tell, told) = mpsc::unbounded_channel();
         (Self { outbox, confirmed: tell.downgrade() }, Confirmations { tell, told })
-    }
-
-    /// The local transaction that a message belongs to, if its marker decides over it.
-    pub(super) fn id_of(&self, message: &Delivery) -> Option<TransactionId> {
-        message.property(TRANSACTION)?.parse().ok()
     }
 
     /// The answer to a broker.

@@ -204,7 +204,7 @@ impl Inner {
             match worker.outbox().decide(id).await {
                 Ok(fate) => return Some(fate),
                 Err(error) => {
-                    tracing::debug!(transaction = %id, %error, "the end of a transaction is not known yet")
+                    tracing::debug!(transaction = %id, %error, "the end of a transaction is not known yet");
                 }
             }
         }
