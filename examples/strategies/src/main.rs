@@ -7,6 +7,15 @@
 //!
 //! The handlers are in [`strategies`](sqlite::strategies), a file for each family.
 
+#![allow(
+    clippy::wildcard_imports,
+    reason = "the strategies are written once, and compiled for each database"
+)]
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the method is of a crate that is none of this example's"
+)]
+
 mod database;
 mod ledger;
 mod place;

@@ -38,13 +38,12 @@ pub(crate) enum Database {
 impl Place {
     pub(crate) async fn open() -> Result<Self, Error> {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let broker = match set("NAMESRV_ADDR") {
-            Some(_) => None,
-            None => {
-                println!("Starting a RocketMQ name server and broker in this process ..");
-                let second = std::time::Duration::from_secs(1);
-                Some(EmbeddedBroker::builder().transaction_check_interval(second).start().await?)
-            }
+        let broker = if set("NAMESRV_ADDR").is_none() {
+            println!("Starting a RocketMQ name server and broker in this process ..");
+            let second = std::time::Duration::from_secs(1);
+            Some(EmbeddedBroker::builder().transaction_check_interval(second).start().await?)
+        } else {
+            None
         };
         let own = broker.as_ref().map(|broker| broker.name_server().to_owned());
         let dir = tempfile::tempdir()?;
