@@ -6,7 +6,7 @@
 //!
 //! - Whoever has to know how a transaction ended asks for its marker ([`Outbox::decide`]). Where there is none, the
 //!   transaction is rolled back in the same step, by a marker that says so and on which its own one fails.
-//! - The marker carries the message, so that a [`sweep`] can send again what the broker may not have.
+//! - The marker carries the message, so that a [`Sweeper`] can send again what the broker may not have.
 //!
 //! idem's are `PostgresOutbox`, `MySqlOutbox` and `SqliteOutbox`, one for each feature; implement the traits to bring another
 //! database.
