@@ -63,7 +63,7 @@ async fn quick_beside_slow(
     let consumer = member.shutdown_timeout(Duration::ZERO).start().await.unwrap();
     send(&broker).await;
     let begun = Instant::now();
-    runs.1.until_total(quick_count, secs(15)).await;
+    runs.1.until_total(quick_count, SOON).await;
     let (took, slow_done) = (begun.elapsed(), runs.0.total());
     consumer.shutdown().await;
     broker.shutdown().await;
@@ -92,7 +92,7 @@ async fn a_slow_handler_whose_messages_come_one_by_one_starves_no_other() {
     let (begun, ended, quick) = (Runs::default(), Runs::default(), Runs::default());
     let routes = (kit::sleeping("slow", &begun, &ended, secs(30)), kit::counting("quick", &quick));
     quick_beside_slow(broker, "trickle", routes.0, routes.1, (&ended, &quick), 500, async |broker| {
-        for order in kit::orders("slow", 1_500) {
+        for order in kit::orders("slow", 600) {
             broker.producer().send(order).await.unwrap();
         }
         broker.producer().send_all(kit::orders("quick", 500)).await.unwrap();

@@ -76,7 +76,7 @@ impl Admin {
         });
         let answer = self.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
         accepted("create the topic", answer)?;
-        for _ in 0..500 {
+        for _ in 0..3_000 {
             if self.queues(name).await? > 0 {
                 return Ok(());
             }

@@ -127,14 +127,23 @@ async fn shared_group(name: &str, address: &str) -> (usize, usize) {
         async move { if fails_now { Err("once more") } else { Ok(()) } }
     });
     let route = route.key(|order| order.id.clone()).backoff(Backoff::fixed(secs(1)));
+    // The broker knows a member that gets messages; right behind its start it may not have been told.
+    let probe = async || {
+        java.bench.producer().send(kit::order(&java.topic, "probe").tag("PAID")).await.unwrap();
+    };
+    let known = async || {
+        probe().await;
+        !other.rows("done").is_empty()
+    };
+    kit::until("the Java consumer gets messages", 2 * SOON, known).await;
     let untagged = java.member(&MemoryStore::new(), kit::counting(&java.topic, &kit::Runs::default()));
     let error = untagged.start().await.unwrap_err();
     assert!(error.to_string().contains("with the tag PAID"), "{error}");
     let consumer = java.member(&MemoryStore::new(), route.tag("PAID")).start().await.unwrap();
     // Both have queues by then.
     let halves = async || {
-        java.bench.producer().send(kit::order(&java.topic, "probe").tag("PAID")).await.unwrap();
-        !done.lock().unwrap().is_empty() && !other.rows("done").is_empty()
+        probe().await;
+        !done.lock().unwrap().is_empty()
     };
     kit::until("both get messages", SOON, halves).await;
 
