@@ -144,7 +144,7 @@ impl Finished {
                 leader.flight.forget_stop();
                 Ok(self.gate.open_later(leader, permit))
             }
-            (result, leader) => Err(Self { result, leader, ..self }),
+            (result, leader) => Err(Self { leader, result, ..self }),
         }
     }
 }

@@ -93,7 +93,6 @@ impl OpenTransaction {
 
 impl LentTransaction {
     /// What the handler works on: a value of the store's [connection type](Transactions::connection).
-    #[expect(clippy::missing_panics_doc, reason = "it is there until the value is dropped")]
     pub fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.transaction().connection()
     }
