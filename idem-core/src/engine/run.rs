@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -71,12 +72,15 @@ impl Claimed {
         F: Future<Output = HandlerResult>,
     {
         let (lease, attempt) = (self.lease(), self.attempt());
-        let driven = self.drive(|| work(lease, attempt));
-        let result = match &self.member {
-            None => Some(driven.await),
-            Some(member) => {
-                let record = self.leader.as_ref().and_then(|leader| self.gate.complete_request(leader));
-                member.run(driven, record).await
+        let result = {
+            // Pinned here, so that the handler's future has one place, whichever way it is polled.
+            let driven = pin!(self.drive(|| work(lease, attempt)));
+            match &self.member {
+                None => Some(driven.await),
+                Some(member) => {
+                    let record = self.leader.as_ref().and_then(|leader| self.gate.complete_request(leader));
+                    member.run(driven, record).await
+                }
             }
         };
         let Self { gate, mut leader, flight, attempt, permit, transaction, member } = self;

@@ -109,13 +109,13 @@ async fn a_statement_of_one_message_that_failed_unseen_is_not_acked_and_the_othe
 async fn a_connection_lost_under_a_batch_acks_nothing_and_costs_no_attempt() {
     for commit in [Commit::Together, Commit::Savepoints] {
         let batches = Batches::<Postgres>::open(commit, Settings::new()).await;
-        let lose = async |on: &mut PgConnection, names: &[Name]| {
+        let kill_it = async |on: &mut PgConnection, names: &[Name]| {
             let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(on).await?;
             let kill = format!("SELECT count(*) FROM (SELECT pg_terminate_backend({pid}, 5000)) AS killed");
             assert_eq!(batches.bank.number(&kill).await, 1);
             good(names)
         };
-        let lost = batches.pay(&["1", "2"], lose).await;
+        let lost = batches.pay(&["1", "2"], kill_it).await;
         assert_eq!(outcomes(&lost), [(Outcome::TransactionFailed, 1); 2], "{commit:?}");
         assert_eq!(batches.bank.paid().await, 0);
         let done = batches.pay(&["1", "2"], async |_: &mut PgConnection, names: &[Name]| good(names)).await;
