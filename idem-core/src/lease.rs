@@ -159,6 +159,11 @@ impl Flight {
         }
     }
 
+    /// Another run of the same key is to begin.
+    pub(crate) fn forget_stop(&self) {
+        self.stop.store(0, Ordering::Release);
+    }
+
     pub(crate) fn stop(&self) -> Option<Stop> {
         match self.stop.load(Ordering::Acquire) {
             0 => None,

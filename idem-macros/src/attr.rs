@@ -19,7 +19,7 @@ pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
-const OPTIONS: [&str; 26] = [
+const OPTIONS: [&str; 27] = [
     "key",
     "key_with",
     "key_from",
@@ -46,6 +46,7 @@ const OPTIONS: [&str; 26] = [
     "codec",
     "batch",
     "transactional",
+    "group_commit",
 ];
 
 /// What was said, each at most once.
@@ -65,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) codec: Option<Path>,
     /// Where it was said.
     pub(crate) transactional: Option<Span>,
+    /// Where it was said.
+    pub(crate) group_commit: Option<Span>,
     /// Whether the handler takes many messages at once.
     pub(crate) batch: bool,
     pub(crate) lease: Option<Time>,
@@ -126,6 +129,7 @@ impl Options {
             "order_by" => self.order_by = Some(FieldPath::of_option(&name, input)?),
             "broadcast" => self.broadcast = Some(name.span()),
             "transactional" => self.transactional = Some(name.span()),
+            "group_commit" => self.group_commit = Some(name.span()),
             "codec" => self.codec = Some(path(&name, input)?),
             "lease" => self.lease = Some(Time::parse(&name, input)?.more_than_zero()?),
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),

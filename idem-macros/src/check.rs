@@ -22,6 +22,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     payload(function)?;
     batch(options, function)?;
     transaction(options, function)?;
+    group_commit(options)?;
     if options.topic.is_none() {
         return Err(Error::new(
             Span::call_site(),
@@ -128,10 +129,6 @@ fn transaction(options: &Options, function: &Function) -> Result<()> {
             );
             Err(Error::new_spanned(ty, message))
         }
-        (Some(span), _, _) if options.batch => Err(Error::new(
-            span,
-            "a batch has no transaction: take the messages one by one, each in its own, and remove `batch`",
-        )),
         (Some(span), None, _) => Err(Error::new(
             span,
             "a transactional handler takes its transaction's connection: add it behind the payload, such as `tx: &mut PgConnection`",
@@ -141,6 +138,20 @@ fn transaction(options: &Options, function: &Function) -> Result<()> {
         }
         (None, None, _) | (Some(_), Some(_), None) => Ok(()),
     }
+}
+
+/// Messages that commit together are those of a transactional handler that takes them one by one.
+fn group_commit(options: &Options) -> Result<()> {
+    let Some(span) = options.group_commit else { return Ok(()) };
+    if options.batch {
+        let message = "the messages of a transactional batch commit together anyway: remove `group_commit`, or remove `batch` for a call and a savepoint each";
+        return Err(Error::new(span, message));
+    }
+    if options.transactional.is_none() {
+        let message = "without a transaction there is nothing to commit: add `transactional`, and take its connection, such as `tx: &mut PgConnection`";
+        return Err(Error::new(span, message));
+    }
+    Ok(())
 }
 
 fn about_the_whole_call(ty: &Type) -> Result<()> {

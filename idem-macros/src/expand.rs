@@ -192,6 +192,7 @@ fn settings(options: &Options) -> TokenStream {
     let shared = options.shared_scope.then(|| quote!(.shared_scope()));
     let orderly = options.orderly.then(|| quote!(.orderly()));
     let transactional = options.transactional.map(|_| quote!(.transactional()));
+    let grouped = options.group_commit.map(|_| quote!(.group_commit()));
     let broadcast = options.broadcast.map(|_| quote!(.broadcast()));
     let times = [("lease", lease), ("timeout", timeout), ("retention", retention)];
     let times = times.into_iter().filter_map(|(name, time)| {
@@ -202,5 +203,5 @@ fn settings(options: &Options) -> TokenStream {
         let (method, arg) = (&call.method, &call.arg);
         quote_spanned!(Span::mixed_site()=> .#method(#arg))
     });
-    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #transactional #(#times)* #(#calls)*)
+    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #transactional #grouped #(#times)* #(#calls)*)
 }

@@ -48,6 +48,31 @@ fn a_filter_becomes_a_call_of_its_own() {
 }
 
 #[test]
+fn a_group_commit_becomes_a_call_of_its_own() {
+    let expanded = crate::expand::idempotent(
+        quote!(key = "order_id", topic = "orders", transactional, group_commit),
+        &quote!(
+            async fn pay(order: OrderPaid, tx: &mut PgConnection) {}
+        ),
+    );
+    let calls = quote!(.transactional().group_commit()).to_string();
+    assert!(expanded.to_string().contains(&calls), "{expanded}");
+}
+
+#[test]
+fn a_batch_takes_the_connection_of_its_transaction() {
+    let expanded = crate::expand::idempotent(
+        quote!(key = "order_id", topic = "orders", batch, transactional),
+        &quote!(
+            async fn pay(orders: Vec<OrderPaid>, tx: &mut PgConnection) {}
+        ),
+    );
+    let takes = quote!(<&mut PgConnection as __idem::BatchExtract<'_>>::extract(&mut call)?).to_string();
+    assert!(expanded.to_string().contains(&takes), "{expanded}");
+    assert!(expanded.to_string().contains(&quote!(.transactional()).to_string()), "{expanded}");
+}
+
+#[test]
 fn a_batch_handler_is_written_as_its_public_call() {
     attribute(
         quote!(key = "order_id", topic = "orders", batch = 10),

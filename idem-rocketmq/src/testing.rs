@@ -154,20 +154,28 @@ impl TestConsumer {
     }
 
     async fn settle(&self, handler: &Handler, message: Message, mut admission: Admission) -> Settled {
-        let Message { delivery, run, hash, .. } = message;
+        let Message { delivery, mut run, hash, .. } = message;
         loop {
             match admission {
                 Admission::Later(later) => admission = later.await,
                 Admission::Decided(settled) => return settled,
                 Admission::Run(claimed) => {
-                    let run = run.expect("what is run was decoded");
+                    let begun = run.take().expect("what is run was decoded");
                     let (states, transaction) = (self.dispatch.states.clone(), claimed.transaction());
+                    let called = delivery.clone();
                     let work = |lease, attempt| {
-                        let span = handler.span(&delivery, attempt, hash);
-                        run.call(CallContext { delivery, states, lease, attempt, transaction })
+                        let (span, delivery) = (handler.span(&called, attempt, hash), called.clone());
+                        begun
+                            .call(CallContext { delivery, states, lease, attempt, transaction })
                             .instrument(span)
                     };
-                    return handler.gate.settle_one(claimed.run(work).await).await;
+                    match claimed.run(work).await.again() {
+                        Ok(again) => admission = again,
+                        Err(finished) => return handler.gate.settle_one(finished).await,
+                    }
+                    if let Entry::Ready { run: again, .. } = handler.prepare(&delivery).entry {
+                        run = Some(again);
+                    }
                 }
             }
         }

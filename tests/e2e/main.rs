@@ -22,4 +22,5 @@ mod slow;
 mod startup;
 mod tracing_spans;
 mod transactional;
+mod transactional_batches;
 mod transfers;

@@ -12,9 +12,9 @@ use sqlx::{PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 #[derive(Deserialize)]
-struct Paid {
-    id: String,
-    fails: u32,
+pub(crate) struct Paid {
+    pub(crate) id: String,
+    pub(crate) fails: u32,
 }
 
 #[idempotent(key = "id", topic = "paid", transactional)]
@@ -32,12 +32,12 @@ async fn pay_plainly(paid: Paid, tx: &mut SqliteConnection) -> HandlerResult {
     Ok(())
 }
 
-struct Shop {
+pub(crate) struct Shop {
     dir: TempDir,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let shop = Self { dir: tempfile::tempdir().unwrap() };
         sqlx::query("CREATE TABLE payments (id text NOT NULL)")
             .execute(&mut shop.session().await)
@@ -56,11 +56,11 @@ impl Shop {
         options.connect().await.unwrap()
     }
 
-    async fn store(&self) -> SqliteStore {
+    pub(crate) async fn store(&self) -> SqliteStore {
         SqliteStore::open(self.path()).await.unwrap()
     }
 
-    async fn payments(&self) -> i64 {
+    pub(crate) async fn payments(&self) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM payments")
             .fetch_one(&mut self.session().await)
             .await
@@ -68,7 +68,7 @@ impl Shop {
     }
 }
 
-fn paid(id: &str, fails: u32) -> Delivery {
+pub(crate) fn paid(id: &str, fails: u32) -> Delivery {
     Delivery::builder("paid").body(format!(r#"{{"id":"{id}","fails":{fails}}}"#)).build()
 }
 
@@ -197,6 +197,13 @@ async fn a_transaction_that_the_store_cannot_give_is_told() {
         plain().transactional().concurrency(2),
         expect![[r#"
         the handler `pay` is to work on 2 messages at once, each in a transaction, and the store `sqlite` has 1 connections for them: lower the concurrency, or raise the store's connections
+    "#]],
+    );
+    fails(
+        store.clone(),
+        plain().group_commit(),
+        expect![[r#"
+        `group_commit` of handler `pay` stands at a handler without a transaction: add `transactional`, or remove it
     "#]],
     );
     assert!(store::Store::transactions(&store).is_some());

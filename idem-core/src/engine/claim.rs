@@ -13,6 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Gate;
 use super::enter::{Leader, Mismatch};
 use super::settle::{Held, Settled};
+use super::together::{Commit, Member};
 use super::transaction::OpenTransaction;
 use crate::lease::Flight;
 use crate::outcome::{Decision, Outcome, Verdict};
@@ -41,6 +42,8 @@ pub struct Claimed {
     pub(super) attempt: u32,
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) transaction: Option<OpenTransaction>,
+    /// Where the transaction is shared with other runs.
+    pub(super) member: Option<Member>,
 }
 
 /// Starts of a handler that are reserved; none where the engine was closed. Dropping it gives them back.
@@ -59,7 +62,14 @@ pub(super) struct Patience {
 /// The judgement of one answer.
 pub(super) enum Judged {
     Admitted(Admission),
-    Again { leader: Leader, permit: Option<OwnedSemaphorePermit>, after: Duration },
+    Again(Again),
+}
+
+/// A key that is to be claimed again.
+pub(super) struct Again {
+    pub(super) leader: Leader,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) after: Duration,
 }
 
 impl Gate {
@@ -91,11 +101,12 @@ impl Gate {
             return leaders.drain(..).map(Leader::leave).collect();
         };
         let mut claiming: Vec<Leader> = leaders.drain(..permits.len()).collect();
-        if self.0.transactions.is_some() {
+        if let Some(transacts) = &self.0.transacts {
             let opening = claiming.into_iter().zip(permits);
-            return opening
-                .map(|(leader, permit)| Admission::Later(self.clone().open(leader, permit)))
-                .collect();
+            return match transacts.commit {
+                Commit::Each => opening.map(|(leader, permit)| self.open_later(leader, permit)).collect(),
+                Commit::Together | Commit::Savepoints => self.open_together(opening.collect()).await,
+            };
         }
         let requests = claiming.iter_mut().map(Leader::claim_request).collect();
         let replies = self.0.engine.claims.call(requests).await;
@@ -105,10 +116,7 @@ impl Gate {
                 let mut patience = Patience::default();
                 match self.judge(leader, permit, replies.sent, answer, &mut patience) {
                     Judged::Admitted(admission) => admission,
-                    Judged::Again { leader, permit, after } => {
-                        let again = self.clone().again(leader, permit, after, patience);
-                        Admission::Later(again.boxed())
-                    }
+                    Judged::Again(again) => Admission::Later(self.clone().again(again, patience).boxed()),
                 }
             })
             .collect()
@@ -137,6 +145,7 @@ impl Gate {
             attempt,
             permit,
             transaction: None,
+            member: None,
         })
     }
 
@@ -173,21 +182,16 @@ impl Gate {
     }
 
     /// Claims one key again and again, until there is something to admit.
-    async fn again(
-        self,
-        mut leader: Leader,
-        mut permit: Option<OwnedSemaphorePermit>,
-        mut after: Duration,
-        mut patience: Patience,
-    ) -> Admission {
+    async fn again(self, mut again: Again, mut patience: Patience) -> Admission {
         loop {
+            let Again { leader, permit, after } = again;
             let Some((mut held, held_permit)) = self.turn(leader, permit, after).await else {
                 return Admission::Decided(Settled::leave());
             };
             let (sent, answer) = self.0.engine.claims.call_one(held.claim_request()).await;
             match self.judge(held, held_permit, sent, answer, &mut patience) {
                 Judged::Admitted(admission) => return admission,
-                Judged::Again { leader: l, permit: p, after: a } => (leader, permit, after) = (l, p, a),
+                Judged::Again(next) => again = next,
             }
         }
     }
@@ -227,7 +231,7 @@ impl Gate {
                 if self.0.engine.clock.now() >= deadline {
                     // Invariant 4: no handler starts when the claim's reply came later than the local deadline
                     // (`invariant_4_a_late_claim_does_not_start_a_handler`). The same token claims again.
-                    return Judged::Again { leader, permit: Some(permit), after: Duration::ZERO };
+                    return Judged::Again(Again { leader, permit: Some(permit), after: Duration::ZERO });
                 }
                 leader.flight.claimed(fence, deadline);
                 Judged::Admitted(self.claimed(leader, permit, attempt, None))
@@ -241,7 +245,7 @@ impl Gate {
             Ok(Claim::InProgress { remaining, fingerprint }) => {
                 if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
                     patience.waited += after;
-                    return Judged::Again { leader, permit: None, after };
+                    return Judged::Again(Again { leader, permit: None, after });
                 }
                 Judged::Admitted(self.known(leader, permit, fingerprint, |leader| {
                     self.conflict(remaining, leader.redeliveries)
@@ -273,6 +277,7 @@ impl Gate {
             attempt,
             permit,
             transaction,
+            member: None,
         })
     }
 
@@ -307,6 +312,7 @@ impl Gate {
                     attempt,
                     permit,
                     transaction: None,
+                    member: None,
                 })
             }
         }
@@ -339,7 +345,7 @@ impl Gate {
             StoreFailure::Hold => {
                 self.report_hold(error, patience.failures);
                 patience.failures = patience.failures.saturating_add(1);
-                Judged::Again { leader, permit: Some(permit), after: hold_delay(patience.failures) }
+                Judged::Again(Again { leader, permit: Some(permit), after: hold_delay(patience.failures) })
             }
             StoreFailure::Open => {
                 // The claim may have been stored all the same: it is given back when the store answers again.
@@ -354,6 +360,7 @@ impl Gate {
                     attempt,
                     permit,
                     transaction: None,
+                    member: None,
                 }))
             }
             StoreFailure::Retry => {
@@ -366,7 +373,7 @@ impl Gate {
         }
     }
 
-    fn report_hold(&self, error: &StoreError, failures: u32) {
+    pub(super) fn report_hold(&self, error: &StoreError, failures: u32) {
         metrics::counter!("idem_store_holds_total").increment(1);
         self.report_unanswered(
             "a claim: the message is held, nothing is acked or sent back; consuming goes on by itself when the store \

@@ -10,6 +10,7 @@ mod flights;
 mod lane;
 mod run;
 mod settle;
+mod together;
 mod transaction;
 mod unfit;
 mod watch;
@@ -28,17 +29,19 @@ use tokio_util::sync::CancellationToken;
 
 use self::flights::Flights;
 use self::lane::{Claims, Completions, Lane, Releases, Renewals};
+use self::transaction::Transacts;
 use self::unfit::Tolerance;
 use self::watch::Watch;
 use crate::clock::Clock;
 use crate::key::{Fingerprint, RecordKey};
 use crate::policy::Policy;
-use crate::store::{Store, Transactions};
+use crate::store::Store;
 
 pub use self::claim::{Admission, Claimed, Permits};
 pub use self::enter::{Entry, Follower, Leader};
 pub use self::run::Finished;
 pub use self::settle::{Held, Settled};
+pub use self::together::Commit;
 pub use self::transaction::{LentTransaction, OpenTransaction};
 pub use self::unfit::Unfit;
 
@@ -92,12 +95,17 @@ impl Engine {
     }
 
     /// The gate of a handler that works in a transaction beside its record; none where the store has no transactions.
-    pub fn transactional_gate(&self, name: impl Into<Arc<str>>, policy: Policy) -> Option<Gate> {
-        let transactions = self.0.store.transactions()?;
-        Some(self.gate_with(name.into(), policy, Some(transactions)))
+    pub fn transactional_gate(
+        &self,
+        name: impl Into<Arc<str>>,
+        policy: Policy,
+        commit: Commit,
+    ) -> Option<Gate> {
+        let transacts = Transacts::new(self.0.store.transactions()?, commit);
+        Some(self.gate_with(name.into(), policy, Some(transacts)))
     }
 
-    fn gate_with(&self, name: Arc<str>, policy: Policy, transactions: Option<Arc<dyn Transactions>>) -> Gate {
+    fn gate_with(&self, name: Arc<str>, policy: Policy, transacts: Option<Transacts>) -> Gate {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
@@ -107,7 +115,7 @@ impl Engine {
             turn: tokio::sync::Mutex::default(),
             name,
             policy,
-            transactions,
+            transacts,
         }))
     }
 
@@ -162,7 +170,7 @@ pub(crate) struct GateInner {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     /// Where the handler works in a transaction.
-    pub(crate) transactions: Option<Arc<dyn Transactions>>,
+    pub(crate) transacts: Option<Transacts>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tolerance: Tolerance,
     /// How many runs are under way.

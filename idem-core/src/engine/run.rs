@@ -3,14 +3,17 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::Gate;
-use super::claim::Claimed;
+use super::claim::{Admission, Claimed};
 use super::enter::Leader;
 use super::transaction::OpenTransaction;
 use crate::attempt::Attempt;
@@ -39,6 +42,8 @@ pub(super) enum Ran {
     Shutdown,
     /// The run's transaction came to this, and there is nothing to settle.
     Decided(Decision),
+    /// The transaction that it shared was undone: it is to be run again alone, with this permit.
+    Undone(OwnedSemaphorePermit),
 }
 
 impl Claimed {
@@ -67,15 +72,28 @@ impl Claimed {
         F: Future<Output = HandlerResult>,
     {
         let (lease, attempt) = (self.lease(), self.attempt());
-        let result = self.drive(|| work(lease, attempt)).await;
-        let Self { gate, mut leader, flight, attempt, permit, transaction } = self;
+        let result = {
+            // Pinned here, so that the handler's future has one place, whichever way it is polled.
+            let driven = pin!(self.drive(|| work(lease, attempt)));
+            match &self.member {
+                None => Some(driven.await),
+                Some(member) => {
+                    let record = self.leader.as_ref().and_then(|leader| self.gate.complete_request(leader));
+                    member.run(driven, record).await
+                }
+            }
+        };
+        let Self { gate, mut leader, flight, attempt, permit, transaction, member } = self;
         gate.0.engine.watch.remove(&flight);
         flight.rest();
-        let result = match (&mut leader, &transaction) {
-            (Some(leader), Some(transaction)) => gate.end(leader, transaction, result).await,
-            _ => result,
+        let result = match (&mut leader, transaction, member, result) {
+            (Some(leader), _, Some(member), result) => gate.end_together(leader, member, result).await,
+            (Some(leader), Some(transaction), None, Some(result)) => {
+                Some(gate.end(leader, &transaction, result).await)
+            }
+            (.., result) => result,
         };
-        drop(permit);
+        let result = result.unwrap_or_else(|| Ran::Undone(permit));
         Finished { gate, leader, attempt, result }
     }
 
@@ -115,6 +133,23 @@ impl Claimed {
         let delay = self.gate.conflict_delay(Duration::ZERO, redeliveries);
         let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
         Ran::Decided(decision.because(error.to_string()))
+    }
+}
+
+impl Finished {
+    /// Where the transaction that the run shared was undone: the message's next admission, alone. To be asked before it is
+    /// settled; settled as it is, such a message is retried, which costs no attempt.
+    ///
+    /// # Errors
+    /// The run is to be settled.
+    pub fn again(mut self) -> Result<Admission, Self> {
+        match (self.result, self.leader.take()) {
+            (Ran::Undone(permit), Some(leader)) => {
+                leader.flight.forget_stop();
+                Ok(self.gate.open_later(leader, permit))
+            }
+            (result, leader) => Err(Self { leader, result, ..self }),
+        }
     }
 }
 

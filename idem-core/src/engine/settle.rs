@@ -188,7 +188,7 @@ enum Kind {
 impl Finished {
     fn kind(&self) -> Kind {
         match &self.result {
-            Ran::Decided(_) => Kind::Free,
+            Ran::Decided(_) | Ran::Undone(_) => Kind::Free,
             _ if !self.leader.as_ref().is_some_and(|leader| leader.is_claimed) => Kind::Free,
             Ran::Ok => Kind::Completes,
             Ran::Stopped(Stop::Lost) | Ran::Shutdown => Kind::Releases,
@@ -202,7 +202,7 @@ impl Finished {
         match &self.result {
             Ran::Err { disposition: Disposition::Reject, .. } => true,
             Ran::Err { .. } | Ran::Panicked | Ran::Stopped(Stop::TimedOut) => is_last,
-            Ran::Ok | Ran::Stopped(Stop::Lost) | Ran::Shutdown | Ran::Decided(_) => false,
+            Ran::Ok | Ran::Stopped(Stop::Lost) | Ran::Shutdown | Ran::Decided(_) | Ran::Undone(_) => false,
         }
     }
 
@@ -280,6 +280,10 @@ impl Finished {
             }
             Ran::Shutdown => Decision::new(Verdict::Leave, Outcome::Shutdown),
             Ran::Decided(decision) => decision.clone(),
+            Ran::Undone(_) => {
+                Decision::new(Verdict::Retry(self.conflict_delay()), Outcome::TransactionFailed)
+                    .because("the transaction that it shared with other messages was undone")
+            }
         };
         decision.attempt(self.attempt)
     }

@@ -12,53 +12,99 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Gate;
-use super::claim::{Admission, Judged, Patience};
+use super::claim::{Admission, Again, Judged, Patience};
 use super::enter::Leader;
 use super::run::Ran;
+use super::together::Commit;
 use crate::handler_error::Disposition;
 use crate::outcome::{Decision, Outcome, Verdict};
-use crate::store::{Answer, Claim, StoreError, Transaction, Transactions};
+use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError, Transaction, Transactions};
+
+/// How a gate's handler gets its transactions.
+pub(crate) struct Transacts {
+    pub(super) source: Arc<dyn Transactions>,
+    pub(super) commit: Commit,
+    /// As many as can be open: a transaction may be shared, so that the handler's permits do not bound them.
+    slots: Arc<Semaphore>,
+}
+
+impl Transacts {
+    pub(super) fn new(source: Arc<dyn Transactions>, commit: Commit) -> Self {
+        let slots = Arc::new(Semaphore::new(source.max_open().clamp(1, Semaphore::MAX_PERMITS)));
+        Self { source, commit, slots }
+    }
+}
+
+/// A transaction, and its share of those that can be open.
+pub(super) struct Open {
+    pub(super) transaction: Box<dyn Transaction>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Open {
+    pub(super) async fn rollback(self) {
+        self.transaction.rollback().await;
+    }
+
+    /// Completes the records that are not completed, of which none may be missing, and commits.
+    pub(super) async fn commit(mut self, records: &[CompleteRequest]) -> Result<(), StoreError> {
+        let completed = match records {
+            [] => Ok(Answer::Done),
+            _ => self.transaction.complete_all(records).await,
+        };
+        let error = match completed {
+            Ok(Answer::Done) => return self.transaction.commit().await,
+            Ok(Answer::Lost) => record_is_gone(),
+            Err(error) => error,
+        };
+        self.transaction.rollback().await;
+        Err(error)
+    }
+}
 
 /// The transaction that a run has open. Cloning shares it.
 #[derive(Clone)]
-pub struct OpenTransaction(Arc<Mutex<Option<Box<dyn Transaction>>>>);
+pub struct OpenTransaction(Arc<Mutex<Option<Open>>>);
 
 /// A transaction in the hands of a handler. Dropping it gives it back to its run.
 pub struct LentTransaction {
-    transaction: Option<Box<dyn Transaction>>,
+    open: Option<Open>,
     home: OpenTransaction,
 }
 
 impl OpenTransaction {
-    fn new(transaction: Box<dyn Transaction>) -> Self {
-        Self(Arc::new(Mutex::new(Some(transaction))))
+    pub(super) fn new(open: Open) -> Self {
+        Self(Arc::new(Mutex::new(Some(open))))
     }
 
     /// Lends it to the handler; none where it is lent already, or where the run is over.
     pub fn lend(&self) -> Option<LentTransaction> {
-        let transaction = self.take()?;
-        Some(LentTransaction { transaction: Some(transaction), home: self.clone() })
+        let open = self.take()?;
+        Some(LentTransaction { open: Some(open), home: self.clone() })
     }
 
-    fn take(&self) -> Option<Box<dyn Transaction>> {
+    pub(super) fn take(&self) -> Option<Open> {
         self.0.lock().take()
     }
 }
 
 impl LentTransaction {
     /// What the handler works on: a value of the store's [connection type](Transactions::connection).
-    #[expect(clippy::missing_panics_doc, reason = "it is there until the value is dropped")]
     pub fn connection(&mut self) -> &mut (dyn Any + Send) {
-        self.transaction.as_mut().expect("it is there until the value is dropped").connection()
+        self.transaction().connection()
+    }
+
+    pub(super) fn transaction(&mut self) -> &mut dyn Transaction {
+        &mut *self.open.as_mut().expect("it is there until the value is dropped").transaction
     }
 }
 
 impl Drop for LentTransaction {
     fn drop(&mut self) {
-        *self.home.0.lock() = self.transaction.take();
+        *self.home.0.lock() = self.open.take();
     }
 }
 
@@ -75,19 +121,37 @@ impl fmt::Debug for LentTransaction {
 }
 
 impl Gate {
+    /// Opens a transaction and begins no other before there is room for it. None where the engine was closed.
+    pub(super) async fn begin(&self) -> Result<Option<Open>, StoreError> {
+        let Some(transacts) = &self.0.transacts else {
+            return Err(StoreError::config("the store has no transactions"));
+        };
+        let slot = tokio::select! {
+            biased;
+            () = self.0.engine.closing.cancelled() => return Ok(None),
+            slot = transacts.slots.clone().acquire_owned() => slot,
+        };
+        let Ok(slot) = slot else { return Ok(None) };
+        Ok(Some(Open { transaction: transacts.source.begin().await?, _slot: slot }))
+    }
+
+    /// What [`open`](Self::open) comes to, for a message that is handled alone.
+    pub(super) fn open_later(&self, leader: Leader, permit: OwnedSemaphorePermit) -> Admission {
+        let again = Again { leader, permit: Some(permit), after: Duration::ZERO };
+        Admission::Later(self.clone().open(again, Patience::default()))
+    }
+
     /// Opens a transaction and claims the key in it, again and again until there is something to admit.
-    pub(super) fn open(self, leader: Leader, permit: OwnedSemaphorePermit) -> BoxFuture<'static, Admission> {
+    pub(super) fn open(self, mut again: Again, mut patience: Patience) -> BoxFuture<'static, Admission> {
         async move {
-            let mut patience = Patience::default();
-            let mut again = (leader, Some(permit), Duration::ZERO);
             loop {
-                let (leader, permit, after) = again;
+                let Again { leader, permit, after } = again;
                 let Some((leader, permit)) = self.turn(leader, permit, after).await else {
                     return Admission::Decided(super::Settled::leave());
                 };
                 match self.open_once(leader, permit, &mut patience).await {
                     Judged::Admitted(admission) => return admission,
-                    Judged::Again { leader, permit, after } => again = (leader, permit, after),
+                    Judged::Again(next) => again = next,
                 }
             }
         }
@@ -101,29 +165,26 @@ impl Gate {
         patience: &mut Patience,
     ) -> Judged {
         let sent = self.0.engine.clock.now();
-        let claimed = match self.transactions() {
-            Some(transactions) => claim(&*transactions, &mut leader).await,
-            None => Err(StoreError::config("the store has no transactions")),
-        };
-        match claimed {
-            Ok((Some(transaction), Claim::Claimed { fence, attempt }))
+        match self.claim_inside(&mut leader).await {
+            Ok(None) => Judged::Admitted(Admission::Decided(super::Settled::leave())),
+            Ok(Some((Some(open), Claim::Claimed { fence, attempt })))
                 if attempt <= self.0.policy.max_attempts =>
             {
                 // Nobody else sees the claim before it is completed, so that no lease runs.
                 leader.flight.claimed(fence, Duration::MAX);
-                let transaction = Some(OpenTransaction::new(transaction));
+                let transaction = Some(OpenTransaction::new(open));
                 Judged::Admitted(self.claimed(leader, permit, attempt, transaction))
             }
-            Ok((Some(transaction), Claim::Claimed { .. })) => {
+            Ok(Some((Some(open), Claim::Claimed { .. }))) => {
                 // Its dead letter holds the key under a lease.
-                transaction.rollback().await;
+                open.rollback().await;
                 let request = leader.claim_request();
                 let (sent, answer) = self.0.engine.claims.call_one(request).await;
                 self.judge(leader, permit, sent, answer, patience)
             }
-            Ok((transaction, claim)) => {
-                if let Some(transaction) = transaction {
-                    transaction.rollback().await;
+            Ok(Some((open, claim))) => {
+                if let Some(open) = open {
+                    open.rollback().await;
                 }
                 self.judge(leader, permit, sent, Ok(claim), patience)
             }
@@ -131,16 +192,25 @@ impl Gate {
         }
     }
 
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        self.0.transactions.clone()
+    /// The answer, and the transaction where one was opened for it. None where the engine was closed.
+    async fn claim_inside(&self, leader: &mut Leader) -> Result<Option<(Option<Open>, Claim)>, StoreError> {
+        let request = leader.request_inside();
+        if let Some(transacts) = &self.0.transacts
+            && let Some(known) = transacts.source.known(&request).await
+        {
+            return Ok(Some((None, known)));
+        }
+        let Some(mut open) = self.begin().await? else { return Ok(None) };
+        let claim = open.transaction.claim(&request).await?;
+        Ok(Some((Some(open), claim)))
     }
 
     /// Whether a handler's error says that the database ended its transaction for others' sake.
     pub(super) fn is_conflict(&self, error: &crate::HandlerError) -> bool {
         self.0
-            .transactions
+            .transacts
             .as_ref()
-            .is_some_and(|transactions| error.chain().any(|error| transactions.is_conflict(error)))
+            .is_some_and(|transacts| error.chain().any(|error| transacts.source.is_conflict(error)))
     }
 
     /// Ends the transaction as the run came out.
@@ -148,52 +218,32 @@ impl Gate {
     /// Invariant 6: the effect and the completed record commit together or not at all
     /// (`invariant_6_effect_and_record_commit_together_or_not_at_all`).
     pub(super) async fn end(&self, leader: &mut Leader, open: &OpenTransaction, ran: Ran) -> Ran {
-        let Some(transaction) = open.take() else {
+        let Some(open) = open.take() else {
             return self.undone(leader, &StoreError::statement("the handler's transaction is gone"));
         };
         if !matches!(ran, Ran::Ok) {
-            transaction.rollback().await;
+            open.rollback().await;
             return self.counted(leader, ran).await;
         }
-        match self.commit(leader, transaction).await {
+        let Some(record) = self.complete_request(leader) else {
+            return self.undone(leader, &StoreError::statement("the message has no key"));
+        };
+        match open.commit(&[record]).await {
             Ok(()) => Ran::Decided(Decision::new(Verdict::Ack, Outcome::Completed)),
             // The connection is gone, or somebody else was preferred: no fault of the handler's.
             Err(error) if error.is_unavailable() || error.is_conflict() => self.undone(leader, &error),
-            Err(error) => {
-                let text = format!("nothing of the handler's transaction was kept: {error}").into();
-                self.counted(leader, Ran::Err { disposition: Disposition::Retry(None), text }).await
-            }
+            Err(error) => self.counted(leader, kept_nothing(&error)).await,
         }
     }
 
-    async fn commit(&self, leader: &Leader, mut transaction: Box<dyn Transaction>) -> Result<(), StoreError> {
-        let Some(request) = self.complete_request(leader) else {
-            return Err(StoreError::statement("the message has no key"));
-        };
-        match transaction.complete(&request).await {
-            Ok(Answer::Done) => transaction.commit().await,
-            Ok(Answer::Lost) => {
-                transaction.rollback().await;
-                Err(StoreError::statement(
-                    "the record that was claimed in it is not there any more: a handler neither commits nor rolls back, \
-                     and passes on the errors of its statements",
-                ))
-            }
-            Err(error) => {
-                transaction.rollback().await;
-                Err(error)
-            }
-        }
-    }
-
-    fn undone(&self, leader: &Leader, error: &StoreError) -> Ran {
+    pub(super) fn undone(&self, leader: &Leader, error: &StoreError) -> Ran {
         let delay = self.conflict_delay(Duration::ZERO, leader.redeliveries);
         let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
         Ran::Decided(decision.because(error.to_string()))
     }
 
     /// Takes the lease after a rollback, where a failed attempt is to be counted or a dead letter is to hold the key.
-    async fn counted(&self, leader: &mut Leader, ran: Ran) -> Ran {
+    pub(super) async fn counted(&self, leader: &mut Leader, ran: Ran) -> Ran {
         if matches!(ran, Ran::Shutdown | Ran::Decided(_)) {
             return ran;
         }
@@ -217,18 +267,24 @@ impl Gate {
     }
 }
 
-/// The answer, and the transaction where one was opened for it.
-async fn claim(
-    transactions: &dyn Transactions,
-    leader: &mut Leader,
-) -> Result<(Option<Box<dyn Transaction>>, Claim), StoreError> {
-    let request = leader.claim_request();
-    // What is claimed in a transaction is given back by its rollback.
-    leader.is_claimed = false;
-    if let Some(known) = transactions.known(&request).await {
-        return Ok((None, known));
+pub(super) fn record_is_gone() -> StoreError {
+    StoreError::statement(
+        "the record that was claimed in it is not there any more: a handler neither commits nor rolls back, \
+         and passes on the errors of its statements",
+    )
+}
+
+/// A handler that has returned Ok, although its statements came to nothing.
+pub(super) fn kept_nothing(error: &StoreError) -> Ran {
+    let text = format!("nothing of the handler's transaction was kept: {error}").into();
+    Ran::Err { disposition: Disposition::Retry(None), text }
+}
+
+impl Leader {
+    /// What is claimed in a transaction is given back by its rollback.
+    pub(super) fn request_inside(&mut self) -> ClaimRequest {
+        let request = self.claim_request();
+        self.is_claimed = false;
+        request
     }
-    let mut transaction = transactions.begin().await?;
-    let claim = transaction.claim(&request).await?;
-    Ok((Some(transaction), claim))
 }

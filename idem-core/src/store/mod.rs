@@ -51,7 +51,7 @@ pub use self::sql::Purge;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOutbox, SqliteOutboxBuilder, SqliteStore, SqliteStoreBuilder};
 pub use self::tiered::{Incarnation, TieredStore};
-pub use self::transaction::{ConnectionType, Transaction, Transactions};
+pub use self::transaction::{ConnectionType, SavepointEnd, Transaction, Transactions};
 
 /// The answers of a batch, one for each entry and in its order.
 ///

@@ -6,7 +6,7 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
-use super::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError};
+use super::{Answer, Answers, Claim, ClaimRequest, CompleteRequest, StoreError};
 
 /// Opens transactions on the database in which a store's records live, so that a handler's effect and its record commit
 /// together or not at all.
@@ -26,6 +26,17 @@ pub trait Transactions: Send + Sync + 'static {
     fn known<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Option<Claim>> {
         let _ = request;
         Box::pin(std::future::ready(None))
+    }
+
+    /// As [`known`](Self::known) for many keys: an answer, or none, for each of them.
+    fn known_all<'a>(&'a self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Vec<Option<Claim>>> {
+        Box::pin(async move {
+            let mut known = Vec::with_capacity(requests.len());
+            for request in requests {
+                known.push(self.known(request).await);
+            }
+            known
+        })
     }
 
     /// Begins a transaction.
@@ -68,6 +79,64 @@ pub trait Transaction: Send {
     /// The statement failed, which it also does where the handler has swallowed the failure of one of its own.
     fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>>;
 
+    /// As [`claim`](Self::claim) for many keys, no two of which are equal: an answer for each, in the order of the requests.
+    ///
+    /// Keys are claimed in an order that is the same for everybody, so that two transactions wait for each other and never
+    /// both. As it comes, this claims one key after the other in that order.
+    ///
+    /// # Errors
+    /// The transaction is of no use any more: a statement failed, or a key is taken for longer than is waited, which is a
+    /// [conflict](StoreError::conflict). The messages are then handled one by one.
+    fn claim_all<'a>(&'a mut self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
+        Box::pin(async move {
+            let mut order: Vec<usize> = (0..requests.len()).collect();
+            order.sort_unstable_by(|one, two| requests[*one].key.cmp(&requests[*two].key));
+            let mut answers = Vec::with_capacity(requests.len());
+            for place in order {
+                answers.push((place, self.claim(&requests[place]).await?));
+            }
+            answers.sort_unstable_by_key(|(place, _)| *place);
+            Ok(answers.into_iter().map(|(_, claim)| Ok(claim)).collect())
+        })
+    }
+
+    /// As [`complete`](Self::complete) for many records: [`Answer::Lost`] where one of them was not completed. As it comes,
+    /// this completes one after the other.
+    ///
+    /// # Errors
+    /// As those of `complete`.
+    fn complete_all<'a>(
+        &'a mut self,
+        requests: &'a [CompleteRequest],
+    ) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        Box::pin(async move {
+            for request in requests {
+                if self.complete(request).await? == Answer::Lost {
+                    return Ok(Answer::Lost);
+                }
+            }
+            Ok(Answer::Done)
+        })
+    }
+
+    /// Sets a savepoint inside of the last one that was neither released nor rolled back to.
+    ///
+    /// # Errors
+    /// The statement failed; the transaction is of no use any more. As it comes: the store has no savepoints.
+    fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(std::future::ready(Err(StoreError::config("the store's transactions have no savepoints"))))
+    }
+
+    /// Ends the last savepoint, with those that a handler has left open inside of it. Either all that was done since is kept
+    /// as a part of the transaction, or none of it.
+    ///
+    /// # Errors
+    /// The savepoint is gone, because the handler or the database has ended the transaction, which is of no use any more.
+    fn end_savepoint(&mut self, end: SavepointEnd) -> BoxFuture<'_, Result<(), StoreError>> {
+        let _ = end;
+        self.savepoint()
+    }
+
     /// Commits.
     ///
     /// # Errors
@@ -76,6 +145,15 @@ pub trait Transaction: Send {
 
     /// Rolls back, and waits until that is done.
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// What becomes of what was done since a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SavepointEnd {
+    /// It is part of the transaction.
+    Release,
+    /// It is undone.
+    Rollback,
 }
 
 /// The type of what handlers are given of a transaction.

@@ -1,5 +1,6 @@
 //! Whether the store can give a handler the transaction that it takes.
 
+use idem_core::engine::Commit;
 use idem_core::store::{ConnectionType, Transactions};
 use idem_core::{Policy, Store, StoreFailure};
 
@@ -9,12 +10,15 @@ use crate::error::Kind;
 use crate::handler::{Needs, Route};
 
 impl Setup {
-    /// A handler's policy on this store: a transactional handler runs no more at once than there are connections.
+    /// A handler's policy on this store: a handler with a transaction for each message runs no more at once than there are
+    /// connections.
     pub(crate) fn policy_on(&self, store: &dyn Store, route: &Route) -> Result<Policy, Error> {
         let policy = self.policy(route)?;
         let transactions = store.transactions().filter(|_| route.is_transactional());
         check(route, &policy, store, transactions.as_deref())?;
-        let Some(transactions) = transactions else { return Ok(policy) };
+        let Some(transactions) = transactions.filter(|_| route.commit() == Some(Commit::Each)) else {
+            return Ok(policy);
+        };
         let wanted = route.own_settings().concurrency.or(self.defaults.concurrency);
         let there_are = transactions.max_open();
         match wanted.filter(|wanted| *wanted > there_are) {

@@ -1,6 +1,7 @@
 use super::{BatchCall, ExtractError, Needs};
 
-/// An argument of a batch handler behind the batch: what is about the whole call, such as [`State`](super::State).
+/// An argument of a batch handler behind the batch: what is about the whole call, such as [`State`](super::State) or the
+/// connection of its transaction.
 ///
 /// What is about one message, such as its delivery or its attempt, is in the items of a [`Batch`](crate::Batch). For an
 /// extractor of your own see [`BatchCall`].

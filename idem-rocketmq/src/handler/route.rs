@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use idem_core::Settings;
+use idem_core::engine::Commit;
 
 use super::ErasedHandler;
 use crate::client::Mode;
@@ -34,6 +35,7 @@ pub struct Route {
     is_orderly: bool,
     is_broadcast: bool,
     is_transactional: bool,
+    commits_in_groups: bool,
     settings: Settings,
     max_batch: Option<usize>,
     handler: Arc<dyn ErasedHandler>,
@@ -51,6 +53,7 @@ impl Route {
             is_orderly: false,
             is_broadcast: false,
             is_transactional: false,
+            commits_in_groups: false,
             settings: Settings::new(),
             max_batch: None,
             handler,
@@ -161,6 +164,8 @@ impl Route {
     /// The handler works in a transaction of the store's database that commits together with the message's record, and
     /// takes its connection as `&mut`: what it does there happens once for each key, and not at all where it fails.
     ///
+    /// A batch handler works in one transaction with the records of all of its messages.
+    ///
     /// The consumer's store must be in that database: a `PostgresStore`, `MySqlStore` or `SqliteStore`, or one of yours with
     /// [`Store::transactions`](crate::Store::transactions). See [`guide::transactions`](crate::guide::transactions).
     pub fn transactional(mut self) -> Self {
@@ -168,8 +173,26 @@ impl Route {
         self
     }
 
+    /// The messages of a transactional handler that can begin at once share a transaction: each runs in a savepoint of its
+    /// own, one after the other, and those that did not fail commit together. It is for handlers that are quick next to a
+    /// commit; see [`guide::transactions`](crate::guide::transactions).
+    pub fn group_commit(mut self) -> Self {
+        self.commits_in_groups = true;
+        self
+    }
+
     pub(crate) fn is_transactional(&self) -> bool {
         self.is_transactional
+    }
+
+    /// How messages that are claimed together commit; none where each is completed by itself.
+    pub(crate) fn commit(&self) -> Option<Commit> {
+        let commit = match (self.handler.is_batch(), self.commits_in_groups) {
+            (true, _) => Commit::Together,
+            (false, true) => Commit::Savepoints,
+            (false, false) => Commit::Each,
+        };
+        self.is_transactional.then_some(commit)
     }
 
     /// How the handler's group consumes; none where two ways were said.

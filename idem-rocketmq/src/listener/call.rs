@@ -264,6 +264,7 @@ impl Call<'_> {
     fn reported(&mut self, report: Report) {
         match report {
             Report::Settled(place, settled) => self.decided(place, settled),
+            Report::Again(place, admission) => self.undone(place, admission),
             Report::Dropped(place) => {
                 self.bridge.user_is_gone.cancel();
                 let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
@@ -283,6 +284,19 @@ impl Call<'_> {
             }
         }
         None
+    }
+
+    /// A run was undone, and with it its payload is gone: it is decoded again.
+    fn undone(&mut self, place: usize, admission: Admission) {
+        let message = &mut self.messages[place];
+        let entry = message.handler.as_ref().map(|(_, handler)| handler.prepare(&message.delivery).entry);
+        if let Some(Entry::Ready { run, .. }) = entry {
+            message.run = Some(run);
+            self.happened(Event::Admitted(place, admission));
+        } else {
+            message.entry = entry;
+            self.admit([place]);
+        }
     }
 
     fn run(&mut self, place: usize, claimed: Claimed) -> Option<Start> {

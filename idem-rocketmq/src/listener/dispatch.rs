@@ -124,8 +124,8 @@ impl Dispatch {
 /// That the store has transactions was checked before.
 fn gate(engine: &Engine, route: &Route, policy: idem_core::Policy) -> Gate {
     let transactional =
-        route.is_transactional().then(|| engine.transactional_gate(route.name(), policy.clone()));
-    transactional.flatten().unwrap_or_else(|| engine.gate(route.name(), policy))
+        route.commit().and_then(|commit| engine.transactional_gate(route.name(), policy.clone(), commit));
+    transactional.unwrap_or_else(|| engine.gate(route.name(), policy))
 }
 
 /// Who this consumer is, for its namespaces.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use idem_core::Verdict;
-use idem_core::engine::{Claimed, Settled};
+use idem_core::engine::{Admission, Claimed, Settled};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -23,6 +23,8 @@ use crate::state::States;
 /// What the tasks of a call report.
 pub(super) enum Report {
     Settled(usize, Settled),
+    /// The transaction that it shared was undone, and it is to be run again alone.
+    Again(usize, Admission),
     /// The task was dropped: the handlers' runtime is going away.
     Dropped(usize),
     /// It is done, where the call has to know of each.
@@ -161,6 +163,10 @@ impl Start {
         let finished = claimed.run(work).await;
         handler.meter.ran(begun.elapsed());
         handler.pace.run_ended();
+        let finished = match finished.again() {
+            Ok(admission) => return reporter.again(admission),
+            Err(finished) => finished,
+        };
         let settled = handler.gate.settle_one(finished).await;
         if settled.decision.verdict == Verdict::Ack {
             handler.meter.outcome(&delivery, &settled.decision, hash);
@@ -191,6 +197,12 @@ impl Reporter {
             let _ = shared.reports.send(Report::Acked(self.place));
         } else if shared.close() {
             let _ = shared.reports.send(Report::Closed);
+        }
+    }
+
+    fn again(mut self, admission: Admission) {
+        if let Some(shared) = self.shared.take() {
+            let _ = shared.reports.send(Report::Again(self.place, admission));
         }
     }
 

@@ -33,6 +33,27 @@ async fn on_sqlite(order: OrderPaid, tx: &mut SqliteConnection, lease: Lease) ->
     Ok(())
 }
 
+#[idempotent(key = "order_id", topic = "orders", tag = "D", batch, transactional)]
+async fn together(orders: Vec<OrderPaid>, State(name): State<String>, tx: &mut PgConnection) -> BatchResult {
+    for order in orders {
+        sqlx::query("SELECT $1, $2").bind(order.order_id).bind(&name).execute(&mut *tx).await?;
+    }
+    Ok(BatchFailures::new())
+}
+
+#[idempotent(key = "order_id", topic = "orders", tag = "E", transactional, group_commit)]
+async fn in_a_savepoint(order: OrderPaid, tx: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT ?").bind(order.order_id).execute(tx).await?;
+    Ok(())
+}
+
+async fn together_plainly(orders: Batch<OrderPaid>, tx: &mut PgConnection) -> HandlerResult {
+    for order in orders.into_payloads() {
+        sqlx::query("SELECT $1").bind(order.order_id).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
 async fn plainly(order: OrderPaid, tx: &mut PgConnection) -> HandlerResult {
     sqlx::query("SELECT $1").bind(order.order_id).execute(tx).await?;
     Ok(())
@@ -41,5 +62,7 @@ async fn plainly(order: OrderPaid, tx: &mut PgConnection) -> HandlerResult {
 #[test]
 fn handlers_take_their_transactions_connection() {
     let plain = handler("orders", plainly).key(|order| order.order_id.clone()).transactional();
-    assert_eq!(handlers![on_postgres, on_mysql, on_sqlite].len() + [plain].len(), 4);
+    let many = batch_handler("orders", together_plainly).key(|order| order.order_id.clone()).transactional();
+    let all = handlers![on_postgres, on_mysql, on_sqlite, together, in_a_savepoint];
+    assert_eq!(all.into_iter().chain([plain, many]).count(), 7);
 }

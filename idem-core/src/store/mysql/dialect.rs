@@ -164,11 +164,11 @@ fn json<R>(batch: &[Entry<R>], own: impl Fn(&R) -> (Token, String)) -> String {
     let mut text = String::from("[");
     for (index, entry) in batch.iter().enumerate() {
         let (token, rest) = own(&entry.request);
-        text.push_str(if index == 0 { "[\"" } else { ",[\"" });
-        hex(&mut text, &entry.key);
-        text.push_str("\",\"");
-        hex(&mut text, &token.to_bytes());
-        text.push_str("\",");
+        text.push_str(if index == 0 { "[" } else { ",[" });
+        quoted_hex(&mut text, &entry.key);
+        text.push(',');
+        quoted_hex(&mut text, &token.to_bytes());
+        text.push(',');
         text.push_str(&rest);
         text.push(']');
     }
@@ -176,10 +176,12 @@ fn json<R>(batch: &[Entry<R>], own: impl Fn(&R) -> (Token, String)) -> String {
     text
 }
 
-fn hex(text: &mut String, bytes: &[u8]) {
+fn quoted_hex(text: &mut String, bytes: &[u8]) {
+    text.push('"');
     for byte in bytes {
         write!(text, "{byte:02x}").expect("writing to a String cannot fail");
     }
+    text.push('"');
 }
 
 impl Dialect for MySql {
@@ -289,18 +291,16 @@ impl Dialect for MySql {
         on.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT").await.map(drop)
     }
 
-    async fn finish(
-        &self,
-        on: &mut MySqlConnection,
-        entry: &Entry<CompleteRequest>,
-        retention: i64,
-    ) -> sqlx::Result<u64> {
-        let finish = query(self.finish.clone())
-            .bind(entry.request.reply.as_deref())
-            .bind(retention)
-            .bind(&entry.key)
-            .bind(entry.request.token.to_bytes().to_vec());
-        Ok(finish.execute(on).await?.rows_affected())
+    async fn finish(&self, on: &mut MySqlConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
+        let input = json(batch, |request| {
+            let mut rest = format!("{},", micros(request.retention));
+            match &request.reply {
+                None => rest.push_str("null"),
+                Some(reply) => quoted_hex(&mut rest, reply),
+            }
+            (request.token, rest)
+        });
+        Ok(query(self.finish.clone()).bind(input).execute(on).await?.rows_affected())
     }
 
     async fn read(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {

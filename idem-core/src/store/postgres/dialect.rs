@@ -162,17 +162,12 @@ impl Dialect for Postgres {
         on.execute("SET LOCAL lock_timeout TO DEFAULT").await.map(drop)
     }
 
-    async fn finish(
-        &self,
-        on: &mut PgConnection,
-        entry: &Entry<CompleteRequest>,
-        retention: i64,
-    ) -> sqlx::Result<u64> {
+    async fn finish(&self, on: &mut PgConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
         let finish = query(self.finish.clone())
-            .bind(&entry.key)
-            .bind(entry.request.token.to_bytes())
-            .bind(entry.request.reply.as_deref())
-            .bind(retention);
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()))
+            .bind(column(batch, |entry| entry.request.reply.as_deref()))
+            .bind(column(batch, |entry| micros(entry.request.retention)));
         Ok(finish.execute(on).await?.rows_affected())
     }
 

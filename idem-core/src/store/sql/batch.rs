@@ -115,20 +115,50 @@ async fn settle<D: Dialect, R: Request>(
     answers: &mut [Option<Result<R::Answer, StoreError>>],
 ) -> Result<(), StoreError> {
     for _ in 0..MOST_ROUNDS {
-        let mut rows = in_order(link.call(&Batch(&open)).await?, &open);
-        open = open
-            .into_iter()
-            .zip(rows.drain(..))
-            .filter_map(|(entry, found)| {
-                answers[entry.place] = entry.request.answer(found);
-                answers[entry.place].is_none().then_some(entry)
-            })
-            .collect();
+        let rows = link.call(&Batch(&open)).await?;
+        open = still_open(open, rows, answers);
         if open.is_empty() {
             break;
         }
     }
     Ok(())
+}
+
+/// Claims in a transaction: sorted, so that two of them wait for each other and never both. None for a key that others
+/// change all the time.
+///
+/// What is asked again is a row that the first statement has locked, so that nothing is waited for out of the order.
+pub(super) async fn claim_in<D: Dialect>(
+    dialect: &D,
+    on: &mut Connection<D>,
+    requests: &[ClaimRequest],
+) -> sqlx::Result<Vec<Option<Result<Claim, StoreError>>>> {
+    let entries = requests.iter().cloned().enumerate();
+    let mut open: Vec<_> = entries.map(|(place, request)| Entry::new(request, place)).collect();
+    open.sort_unstable_by(|one, two| one.key.cmp(&two.key));
+    let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
+    for _ in 0..MOST_ROUNDS {
+        let rows = dialect.claim(on, &open).await?;
+        open = still_open(open, rows, &mut answers);
+        if open.is_empty() {
+            break;
+        }
+    }
+    Ok(answers)
+}
+
+/// Takes the answers out of the rows. What must be asked again.
+fn still_open<R: Request>(
+    entries: Vec<Entry<R>>,
+    rows: Vec<R::Found>,
+    answers: &mut [Option<Result<R::Answer, StoreError>>],
+) -> Vec<Entry<R>> {
+    let rows = in_order(rows, &entries);
+    let unanswered = |(entry, found): (Entry<R>, Option<R::Found>)| {
+        answers[entry.place] = entry.request.answer(found);
+        answers[entry.place].is_none().then_some(entry)
+    };
+    entries.into_iter().zip(rows).filter_map(unanswered).collect()
 }
 
 /// The row of each entry.

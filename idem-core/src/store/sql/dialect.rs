@@ -65,13 +65,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         let _ = on;
         async { Ok(()) }
     }
-    /// Completes the record that this transaction has claimed. How many records that were.
-    fn finish(
-        &self,
-        on: &mut Connection<Self>,
-        entry: &Entry<CompleteRequest>,
-        retention: i64,
-    ) -> impl Reply<u64>;
+    /// Completes the records that this transaction has claimed. How many records that were.
+    fn finish(&self, on: &mut Connection<Self>, batch: &[Entry<CompleteRequest>]) -> impl Reply<u64>;
 
     /// The record of a key, unless it has expired.
     fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<Found>>;

@@ -17,21 +17,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::batch::{Entry, Request};
+use super::Core;
+use super::batch::{self, Entry};
 use super::dialect::{Connection, Dialect};
 use super::errors::{Meaning, meaning, store_error, timed_out};
 use super::link::Source;
-use super::{Core, micros};
 use crate::runtime;
 use crate::store::remote::on_runtime;
 use crate::store::{
-    Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, StoreError, Transaction, Transactions,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError,
+    Transaction, Transactions,
 };
 
 /// How often a beginning is tried on another connection.
 const MOST_BROKEN: u32 = 2;
-/// How often a key is asked again that somebody else changes in between.
-const MOST_ROUNDS: usize = 20;
 
 type Manager<D> = <<D as Dialect>::Db as Database>::TransactionManager;
 
@@ -175,16 +174,12 @@ impl<D: Dialect> Open<D> {
         self.connection.get()
     }
 
-    async fn claim_once(&mut self, entry: &Entry<ClaimRequest>) -> sqlx::Result<Claimed> {
+    /// The answers; none for a key that others change all the time.
+    async fn claims(&mut self, requests: &[ClaimRequest]) -> sqlx::Result<Vec<Option<Claimed>>> {
         let dialect = &self.core.link.dialect;
-        for _ in 0..MOST_ROUNDS {
-            let rows = dialect.claim(self.connection.get(), std::slice::from_ref(entry)).await?;
-            if let Some(answer) = entry.request.answer(rows.into_iter().next()) {
-                dialect.claimed(self.connection.get()).await?;
-                return Ok(Some(answer));
-            }
-        }
-        Ok(None)
+        let answers = batch::claim_in(dialect, self.connection.get(), requests).await?;
+        dialect.claimed(self.connection.get()).await?;
+        Ok(answers)
     }
 
     pub(super) fn error(&self, error: sqlx::Error) -> StoreError {
@@ -209,8 +204,9 @@ impl<D: Dialect> Open<D> {
     }
 }
 
-/// The answer; none where others change the key all the time.
-type Claimed = Option<Result<Claim, StoreError>>;
+type Claimed = Result<Claim, StoreError>;
+
+const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
 impl<D: Dialect> Open<D> {
     /// What a statement of idem's may take: a wait for another claim and an answer.
@@ -227,39 +223,47 @@ impl<D: Dialect> Open<D> {
     }
 
     async fn try_claim(&mut self, request: &ClaimRequest) -> Result<Claim, StoreError> {
-        let taken = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
-        match self.claim_once(&Entry::new(request.clone(), 0)).await {
-            Ok(answer) => answer.unwrap_or(Ok(taken)),
-            Err(error) if meaning::<D>(&error) == Meaning::Locked => Ok(taken),
+        match self.claims(std::slice::from_ref(request)).await {
+            Ok(mut answers) => answers.pop().flatten().unwrap_or(Ok(TAKEN)),
+            Err(error) if meaning::<D>(&error) == Meaning::Locked => Ok(TAKEN),
             Err(error) => Err(self.error(error)),
         }
     }
 
-    async fn try_complete(&mut self, request: &CompleteRequest) -> Result<Answer, StoreError> {
-        let entry = Entry::new(request.clone(), 0);
-        let retention = micros(request.retention);
-        match self.core.link.dialect.finish(self.connection.get(), &entry, retention).await {
-            Ok(1) => Ok(Answer::Done),
-            Ok(_) => Ok(Answer::Lost),
-            Err(error) => Err(self.error(error)),
-        }
-    }
-
-    /// A handler may have left savepoints of its own open.
-    async fn commit_all(&mut self) -> Result<(), StoreError> {
-        while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
-            if let Err(error) = Manager::<D>::commit(self.connection.get()).await {
-                return Err(self.error(error));
+    async fn try_claim_all(&mut self, requests: &[ClaimRequest]) -> Result<Vec<Claimed>, StoreError> {
+        match self.claims(requests).await {
+            Ok(answers) => Ok(answers.into_iter().map(|answer| answer.unwrap_or(Ok(TAKEN))).collect()),
+            Err(error) if meaning::<D>(&error) == Meaning::Locked => {
+                Err(StoreError::conflict("another transaction works on one of the keys"))
             }
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    async fn try_complete(&mut self, requests: &[CompleteRequest]) -> Result<Answer, StoreError> {
+        let entries: Vec<_> = requests.iter().map(|request| Entry::new(request.clone(), 0)).collect();
+        let finished = self.core.link.dialect.finish(self.connection.get(), &entries).await;
+        let finished = finished.map_err(|error| self.error(error))?;
+        let are_all = usize::try_from(finished).is_ok_and(|finished| finished == requests.len());
+        Ok(if are_all { Answer::Done } else { Answer::Lost })
+    }
+
+    /// Ends all but so many of a transaction and the savepoints in it, one inside of the other: a handler may have left some
+    /// of its own open.
+    async fn close(&mut self, but: usize, end: SavepointEnd) -> Result<(), StoreError> {
+        while Manager::<D>::get_transaction_depth(self.connection.get()) > but {
+            let ended = match end {
+                SavepointEnd::Release => Manager::<D>::commit(self.connection.get()).await,
+                SavepointEnd::Rollback => Manager::<D>::rollback(self.connection.get()).await,
+            };
+            ended.map_err(|error| self.error(error))?;
         }
         Ok(())
     }
 
-    async fn rollback_all(&mut self) -> sqlx::Result<()> {
-        while Manager::<D>::get_transaction_depth(self.connection.get()) > 0 {
-            Manager::<D>::rollback(self.connection.get()).await?;
-        }
-        Ok(())
+    async fn close_in_time(&mut self, but: usize, end: SavepointEnd) -> Result<(), StoreError> {
+        let closed = timeout(self.longest(), self.close(but, end)).await;
+        self.heard(closed)
     }
 }
 
@@ -275,17 +279,42 @@ impl<D: Dialect> Transaction for Open<D> {
         })
     }
 
-    fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
+    fn claim_all<'a>(&'a mut self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
         Box::pin(async move {
-            let answer = timeout(self.longest(), self.try_complete(request)).await;
+            let answers = timeout(self.longest(), self.try_claim_all(requests)).await;
+            self.heard(answers)
+        })
+    }
+
+    fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        self.complete_all(std::slice::from_ref(request))
+    }
+
+    fn complete_all<'a>(
+        &'a mut self,
+        requests: &'a [CompleteRequest],
+    ) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        Box::pin(async move {
+            let answer = timeout(self.longest(), self.try_complete(requests)).await;
             self.heard(answer)
         })
     }
 
+    fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let set = timeout(self.longest(), Manager::<D>::begin(self.connection.get(), None)).await;
+            let set = set.map(|set| set.map_err(|error| self.error(error)));
+            self.heard(set)
+        })
+    }
+
+    fn end_savepoint(&mut self, end: SavepointEnd) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.close_in_time(1, end))
+    }
+
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            let answer = timeout(self.longest(), self.commit_all()).await;
-            self.heard(answer)?;
+            self.close_in_time(0, SavepointEnd::Release).await?;
             self.give_back().await;
             Ok(())
         })
@@ -293,7 +322,7 @@ impl<D: Dialect> Transaction for Open<D> {
 
     fn rollback(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            if !self.is_silent && matches!(timeout(self.longest(), self.rollback_all()).await, Ok(Ok(()))) {
+            if !self.is_silent && self.close_in_time(0, SavepointEnd::Rollback).await.is_ok() {
                 self.give_back().await;
             }
         })

@@ -22,7 +22,7 @@ pub(in crate::store) struct Sqlite {
     renew: Shapes,
     complete: Shapes,
     release: Shapes,
-    finish: SqlStr,
+    finish: Shapes,
     read: Shapes,
     stand: Shapes,
     remove: SqlStr,
@@ -40,7 +40,7 @@ impl Sqlite {
             renew: Shapes::new(names, include_str!("sql/renew.sql")),
             complete: Shapes::new(names, include_str!("sql/complete.sql")),
             release: Shapes::new(names, include_str!("sql/release.sql")),
-            finish: names.statement(include_str!("sql/finish.sql")),
+            finish: Shapes::new(names, include_str!("sql/finish.sql")),
             read: Shapes::new(names, include_str!("sql/read.sql")),
             stand: Shapes::new(names, include_str!("sql/stand.sql")),
             remove: names.statement(include_str!("sql/remove.sql")),
@@ -193,18 +193,13 @@ impl Dialect for Sqlite {
         Some(SqlStr::from_static("BEGIN IMMEDIATE"))
     }
 
-    async fn finish(
-        &self,
-        on: &mut SqliteConnection,
-        entry: &Entry<CompleteRequest>,
-        retention: i64,
-    ) -> sqlx::Result<u64> {
-        let finish = query(self.finish.clone())
-            .bind(entry.request.reply.as_ref().map(|reply| reply.to_vec()))
-            .bind(now())
-            .bind(retention)
-            .bind(entry.key.clone())
-            .bind(entry.request.token.to_bytes().to_vec());
+    async fn finish(&self, on: &mut SqliteConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
+        let finish = statement(&self.finish, batch, |bound, Entry { request, .. }| {
+            bound
+                .bind(request.token.to_bytes().to_vec())
+                .bind(micros(request.retention))
+                .bind(request.reply.as_ref().map(|reply| reply.to_vec()))
+        });
         Ok(finish.execute(on).await?.rows_affected())
     }
 

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::{Incarnation, Tiers};
 use crate::store::{
-    Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, StoreError, Transaction, Transactions,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError,
+    Transaction, Transactions,
 };
 
 pub(super) struct TieredTransactions {
@@ -21,7 +22,7 @@ struct Tiered {
     tiers: Arc<Tiers>,
     transaction: Box<dyn Transaction>,
     /// What is completed by the commit, and what was known before.
-    completes: Option<(CompleteRequest, Option<Incarnation>, Instant)>,
+    completes: Option<(Vec<CompleteRequest>, Option<Incarnation>, Instant)>,
 }
 
 impl Transactions for TieredTransactions {
@@ -35,6 +36,10 @@ impl Transactions for TieredTransactions {
 
     fn known<'a>(&'a self, request: &'a ClaimRequest) -> BoxFuture<'a, Option<Claim>> {
         Box::pin(async move { self.tiers.known(std::slice::from_ref(request)).await.pop().flatten() })
+    }
+
+    fn known_all<'a>(&'a self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Vec<Option<Claim>>> {
+        Box::pin(self.tiers.known(requests))
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
@@ -59,17 +64,44 @@ impl Transaction for Tiered {
         self.transaction.claim(request)
     }
 
+    fn claim_all<'a>(&'a mut self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
+        self.transaction.claim_all(requests)
+    }
+
     fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
-        self.completes = Some((request.clone(), self.tiers.keeper.now(), Instant::now()));
-        self.transaction.complete(request)
+        self.complete_all(std::slice::from_ref(request))
+    }
+
+    fn complete_all<'a>(
+        &'a mut self,
+        requests: &'a [CompleteRequest],
+    ) -> BoxFuture<'a, Result<Answer, StoreError>> {
+        let (incarnation, asked) = (self.tiers.keeper.now(), Instant::now());
+        Box::pin(async move {
+            let answer = self.transaction.complete_all(requests).await?;
+            if answer == Answer::Done {
+                // What was known at the first completion counts for all: it is the least.
+                let (completed, ..) = self.completes.get_or_insert_with(|| (Vec::new(), incarnation, asked));
+                completed.extend_from_slice(requests);
+            }
+            Ok(answer)
+        })
+    }
+
+    fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.transaction.savepoint()
+    }
+
+    fn end_savepoint(&mut self, end: SavepointEnd) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.transaction.end_savepoint(end)
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         let Self { tiers, transaction, completes } = *self;
         Box::pin(async move {
             tiers.heard(transaction.commit().await)?;
-            if let Some((request, Some(incarnation), asked)) = completes {
-                tiers.cache.write(incarnation, vec![request], asked);
+            if let Some((requests, Some(incarnation), asked)) = completes {
+                tiers.cache.write(incarnation, requests, asked);
             }
             Ok(())
         })

@@ -1,15 +1,18 @@
 //! Handlers in one transaction with their record, on each database.
 
+mod batches;
+mod group_commits;
 mod mysql;
 mod postgres;
 mod rules;
 mod sqlite;
+mod together;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idem_core::engine::{Admission, Engine, Entry, Gate, Job, Settled};
+use idem_core::engine::{Admission, Commit, Engine, Entry, Gate, Job, Settled};
 use idem_core::store::Store;
 use idem_core::{Decision, HandlerResult, IdempotencyKey, Namespace, RecordKey, Settings};
 use tokio::time::timeout;
@@ -45,8 +48,18 @@ pub(crate) async fn gate<B: Bank>(bank: &B, settings: Settings) -> Gate {
 }
 
 pub(crate) async fn gate_that_waits<B: Bank>(bank: &B, settings: Settings, wait: Duration) -> Gate {
+    gate_that_commits(bank, settings, wait, Commit::Each).await
+}
+
+pub(crate) async fn gate_that_commits<B: Bank>(
+    bank: &B,
+    settings: Settings,
+    wait: Duration,
+    commit: Commit,
+) -> Gate {
     let engine = Engine::new(bank.store(wait).await);
-    engine.transactional_gate("pay", settings.resolve().unwrap()).expect("a store with transactions")
+    let gate = engine.transactional_gate("pay", settings.resolve().unwrap(), commit);
+    gate.expect("a store with transactions")
 }
 
 /// One message's whole way; a dead letter counts as stored.
@@ -84,7 +97,7 @@ pub(crate) async fn handle<B: Bank>(
 
 /// The rules, as tests of one database.
 macro_rules! transaction_tests {
-    ($bank:ty) => {
+    ($bank:ident) => {
         $crate::transactions::transaction_tests! {
             $bank:
             invariant_6_effect_and_record_commit_together_or_not_at_all
@@ -96,11 +109,46 @@ macro_rules! transaction_tests {
             a_swallowed_failure_is_not_acked
             a_lease_from_before_a_deploy_is_respected
         }
+        mod together {
+            use super::$bank;
+
+            $crate::transactions::transaction_tests! {
+                $bank: together:
+                a_batch_commits_with_all_its_records_or_not_at_all
+                a_call_that_fails_is_made_again_for_each_message_alone
+                a_bad_message_takes_no_other_one_with_it_up_to_its_dead_letter
+                a_message_that_is_said_to_have_failed_is_undone_with_the_others_and_they_are_done_alone
+                a_rejected_message_of_a_batch_is_a_dead_letter_and_no_other_one
+                duplicates_beside_a_batch_are_answered
+                a_duplicate_in_another_transaction_waits_and_is_answered
+                a_message_without_attempts_left_is_no_part_of_the_batch
+                a_batch_that_ends_its_transaction_is_not_acked
+                batches_that_cross_end_and_do_each_key_once
+                a_dropped_run_commits_nothing_and_its_neighbours_are_done_alone
+            }
+        }
+        mod group_commits {
+            use super::$bank;
+
+            $crate::transactions::transaction_tests! {
+                $bank: group_commits:
+                what_fails_in_its_savepoint_is_undone_alone
+                a_savepoint_s_time_begins_with_its_turn
+                only_the_bad_one_counts_attempts_up_to_its_dead_letter
+                one_that_commits_by_itself_repeats_nothing_of_the_others
+                one_that_ends_the_transaction_is_not_acked_and_the_others_are_done
+                batches_that_cross_end_and_do_each_key_once
+                a_run_dropped_in_its_savepoint_commits_nothing
+            }
+        }
     };
-    ($bank:ty: $($rule:ident)*) => {$(
+    ($bank:ident: $($rule:ident)*) => {
+        $crate::transactions::transaction_tests! { $bank: rules: $($rule)* }
+    };
+    ($bank:ident: $rules:ident: $($rule:ident)*) => {$(
         #[tokio::test]
         async fn $rule() {
-            rules::$rule::<$bank>().await;
+            $crate::transactions::$rules::$rule::<$bank>().await;
         }
     )*};
 }

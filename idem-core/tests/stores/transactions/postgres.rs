@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use idem_core::engine::Commit;
 use idem_core::store::Store;
 use idem_core::{Outcome, Settings, Verdict};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
+use super::batches::{Batches, Name, good};
+use super::together::{DONE, outcomes};
 use super::{Bank, gate, gate_that_waits, handle, job, rules};
 use crate::postgres_harness::Postgres;
 use crate::proxy::{Line, Proxy};
@@ -81,6 +84,43 @@ async fn a_connection_lost_under_the_handler_costs_no_attempt() {
     });
     let done = done.await;
     assert_eq!((done.outcome, done.attempt, bank.paid().await), (Outcome::Completed, 1, 1));
+}
+
+#[tokio::test]
+async fn a_statement_of_one_message_that_failed_unseen_is_not_acked_and_the_others_are_done() {
+    for commit in [Commit::Together, Commit::Savepoints] {
+        let batches = Batches::<Postgres>::open(commit, Settings::new()).await;
+        let swallow = async |on: &mut PgConnection, names: &[Name]| {
+            if names.contains(&"bad") {
+                assert!(Postgres::pay(on, "bad").await.is_err(), "the payment is there");
+            }
+            good(names)
+        };
+        let decisions = batches.pay(&["1", "bad", "2"], swallow).await;
+        assert_eq!(outcomes(&decisions), [DONE, (Outcome::Failed, 1), DONE], "{commit:?}");
+        assert_eq!(batches.bank.paid().await, 2);
+        // All together, then each alone; or each in its savepoint.
+        let calls = if commit == Commit::Together { 4 } else { 3 };
+        assert_eq!(batches.calls().len(), calls);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_lost_under_a_batch_acks_nothing_and_costs_no_attempt() {
+    for commit in [Commit::Together, Commit::Savepoints] {
+        let batches = Batches::<Postgres>::open(commit, Settings::new()).await;
+        let kill_it = async |on: &mut PgConnection, names: &[Name]| {
+            let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(on).await?;
+            let kill = format!("SELECT count(*) FROM (SELECT pg_terminate_backend({pid}, 5000)) AS killed");
+            assert_eq!(batches.bank.number(&kill).await, 1);
+            good(names)
+        };
+        let lost = batches.pay(&["1", "2"], kill_it).await;
+        assert_eq!(outcomes(&lost), [(Outcome::TransactionFailed, 1); 2], "{commit:?}");
+        assert_eq!(batches.bank.paid().await, 0);
+        let done = batches.pay(&["1", "2"], async |_: &mut PgConnection, names: &[Name]| good(names)).await;
+        assert_eq!((outcomes(&done), batches.bank.paid().await), (vec![DONE; 2], 2), "{commit:?}");
+    }
 }
 
 /// A server that is silent holds no message for ever, whatever has become of the commit.

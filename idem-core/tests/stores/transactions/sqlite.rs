@@ -6,7 +6,7 @@ use std::time::Duration;
 use idem_core::store::Store;
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection};
 
-use super::{Bank, rules};
+use super::Bank;
 use crate::sqlite_harness::Sqlite;
 
 impl Bank for Sqlite {

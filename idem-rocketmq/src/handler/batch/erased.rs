@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::{HandlerResult, IdempotencyKey};
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +36,7 @@ struct Seat<P> {
 struct Taken<P> {
     item: BatchItem<P>,
     states: Arc<States>,
+    transaction: Option<OpenTransaction>,
     result: oneshot::Sender<HandlerResult>,
 }
 
@@ -49,14 +51,19 @@ pub(in crate::handler) fn gather<P: Send + 'static>(handler: Arc<dyn BatchHandle
 }
 
 async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::UnboundedReceiver<Taken<P>>) {
-    let (mut items, mut results, mut states) = (Vec::new(), Vec::new(), None);
+    let (mut items, mut results, mut shared) = (Vec::new(), Vec::new(), None);
     while let Some(taken) = seats.recv().await {
         items.push(taken.item);
         results.push(taken.result);
-        states = Some(taken.states);
+        // What is claimed together has one transaction.
+        shared = Some((taken.states, taken.transaction));
     }
-    let Some(states) = states else { return };
-    let work = async { handler.call(Batch::new(items), BatchCall::new(&states)).await };
+    let Some((states, transaction)) = shared else { return };
+    let work = async {
+        let mut lent = transaction.as_ref().and_then(OpenTransaction::lend);
+        let connection = lent.as_mut().map(LentTransaction::connection);
+        handler.call(Batch::new(items), BatchCall::new(&states, connection)).await
+    };
     // A panic is told by dropping the senders: each run panics for its own message.
     if let Ok(result) = AssertUnwindSafe(work).catch_unwind().await {
         tell(result, results);
@@ -86,8 +93,9 @@ impl<P: Send + 'static> Begin for Seat<P> {
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
         let Self { item: Item { payload, key, .. }, taken, call } = *self;
         let (result, mine) = oneshot::channel();
-        let states = context.states.clone();
-        let _ = taken.send(Taken { item: BatchItem::of(payload, key, context), states, result });
+        let (states, transaction) = (context.states.clone(), context.transaction.clone());
+        let item = BatchItem::of(payload, key, context);
+        let _ = taken.send(Taken { item, states, transaction, result });
         drop(taken);
         Box::pin(async move {
             call.await;

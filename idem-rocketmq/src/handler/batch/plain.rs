@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use futures_util::future::BoxFuture;
 
-use super::super::plain::Plain;
+use super::super::plain::{InTransaction, Plain};
 use super::{Batch, BatchCall, BatchHandler, BatchResult, BatchReturn, FromBatch};
 use crate::extract::BatchExtract;
 use crate::handler::Needs;
@@ -45,6 +45,39 @@ functions! { A C D }
 functions! { A C D E }
 functions! { A C D E G }
 functions! { A C D E G H }
+
+/// A function of a batch and the connection of a transaction, for one lifetime of it.
+#[doc(hidden)]
+pub trait TransactsTogether<'x, B, C: 'x>: Fn(B, &'x mut C) -> Self::Running {
+    type Running: Future<Output: BatchReturn> + Send + 'x;
+}
+
+impl<'x, F, Fut, B, C: 'x> TransactsTogether<'x, B, C> for F
+where
+    F: Fn(B, &'x mut C) -> Fut,
+    Fut: Future<Output: BatchReturn> + Send + 'x,
+{
+    type Running = Fut;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F, B, C> BatchHandler<B::Payload, Plain<InTransaction<fn(B, C)>>> for F
+where
+    F: for<'x> TransactsTogether<'x, B, C> + Send + Sync + 'static,
+    B: FromBatch<Payload: Send + 'static> + 'static,
+    C: Send + 'static,
+{
+    fn needs(&self, needs: &mut Needs) {
+        needs.connection::<C>();
+    }
+
+    fn call<'d>(&'d self, batch: Batch<B::Payload>, mut call: BatchCall<'d>) -> BoxFuture<'d, BatchResult> {
+        Box::pin(async move {
+            let running = self(B::from_batch(batch), call.connection::<C>()?);
+            running.await.into_batch_result()
+        })
+    }
+}
 
 /// A batch handler without the parameter that tells implementations apart.
 pub(in crate::handler) struct BatchBound<H, M>(H, PhantomData<fn() -> M>);

@@ -1,5 +1,7 @@
 //! Whether RocketMQ accepts a handler's topic and tags.
 
+use idem_core::engine::Commit;
+
 use super::{LONGEST_BATCH, Route};
 use crate::names;
 
@@ -55,6 +57,14 @@ pub enum RouteError {
         /// What is wrong with it.
         fault: &'static str,
     },
+    /// A group commit without a transaction, or of a handler that takes a batch.
+    #[error("`group_commit` of handler `{handler}` {fault}")]
+    GroupCommit {
+        /// The handler's name.
+        handler: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// The scope is empty.
     #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
     Scope {
@@ -84,6 +94,9 @@ impl Route {
         if let Some(fault) = self.max_batch_fault() {
             return Err(RouteError::MaxBatch { handler: handler(), fault });
         }
+        if let Some(fault) = self.group_commit_fault() {
+            return Err(RouteError::GroupCommit { handler: handler(), fault });
+        }
         if self.scope.as_deref() == Some("") {
             return Err(RouteError::Scope { handler: handler() });
         }
@@ -100,6 +113,17 @@ impl Route {
             }
             1..=LONGEST_BATCH => None,
             _ => Some("must be 1 to 32, because a broker hands out no more at once"),
+        }
+    }
+
+    fn group_commit_fault(&self) -> Option<&'static str> {
+        match self.commit() {
+            _ if !self.commits_in_groups => None,
+            None => Some("stands at a handler without a transaction: add `transactional`, or remove it"),
+            Some(Commit::Together) => {
+                Some("stands at a batch handler, whose messages commit together anyway: remove it")
+            }
+            Some(Commit::Each | Commit::Savepoints) => None,
         }
     }
 

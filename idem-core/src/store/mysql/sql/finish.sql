@@ -1,3 +1,11 @@
-UPDATE `idem_records`
-SET `state` = 2, `reply` = ?, `expires_at` = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + ?
-WHERE `key` = ? AND `version` = 1 AND `state` = 1 AND `token` = ?
+-- The index is forced, because a small table would be read as a whole, and wait for the records of other transactions.
+UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
+    `key` VARCHAR(1024) CHARACTER SET ascii PATH '$[0]',
+    `token` VARCHAR(32) CHARACTER SET ascii PATH '$[1]',
+    `retention` BIGINT PATH '$[2]',
+    `reply` LONGTEXT CHARACTER SET ascii PATH '$[3]'
+)) AS i
+STRAIGHT_JOIN `idem_records` AS r FORCE INDEX (PRIMARY) ON r.`key` = UNHEX(i.`key`)
+SET r.`state` = 2, r.`reply` = UNHEX(i.`reply`),
+    r.`expires_at` = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + i.`retention`
+WHERE r.`version` = 1 AND r.`state` = 1 AND r.`token` = UNHEX(i.`token`)

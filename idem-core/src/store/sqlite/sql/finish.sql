@@ -1,3 +1,6 @@
-UPDATE "idem_records"
-SET state = 2, reply = ?, expires_at = ? + ?
-WHERE key = ? AND version = 1 AND state = 1 AND token = ?
+WITH clock (now) AS (SELECT ?),
+input (key, token, retention, reply) AS (VALUES /*each*/(?, ?, ?, ?)/*each*/)
+UPDATE "idem_records" AS r
+SET state = 2, reply = input.reply, expires_at = now + retention
+FROM input CROSS JOIN clock
+WHERE r.key = input.key AND r.version = 1 AND r.state = 1 AND r.token = input.token

@@ -1,5 +1,4 @@
 use idem_rocketmq::prelude::*;
-use sqlx::PgConnection;
 
 #[derive(Deserialize)]
 struct OrderPaid {
@@ -7,7 +6,7 @@ struct OrderPaid {
 }
 
 #[idempotent(key = "order_id", topic = "orders", batch, transactional)]
-async fn pay(_: Vec<OrderPaid>, _: &mut PgConnection) {}
+async fn pay(_: Vec<OrderPaid>) {}
 
 fn main() {
     let _ = handlers![pay];

@@ -1,0 +1,344 @@
+//! Runs that share a transaction: their keys are claimed by one statement and committed at once.
+//!
+//! No message takes its neighbours with it. What cannot be committed together is undone together, and its messages are run
+//! again alone, each in a transaction of its own, where each is decided as any other one is. So a run that shares a
+//! transaction counts an attempt only where the failure is known to be its own message's.
+
+use std::future::Future;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+
+use super::Gate;
+use super::claim::{Admission, Claimed, Judged, Patience, hold_delay};
+use super::enter::Leader;
+use super::run::Ran;
+use super::settle::Settled;
+use super::transaction::{Open, OpenTransaction, kept_nothing, record_is_gone};
+use crate::outcome::{Decision, Outcome, Verdict};
+use crate::policy::StoreFailure;
+use crate::record::Fence;
+use crate::store::{Answer, Claim, CompleteRequest, SavepointEnd, StoreError, Transaction};
+
+/// How messages that are claimed together commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// Each in a transaction of its own.
+    Each,
+    /// All in one, in which one call of the handler works.
+    Together,
+    /// All in one, each in a savepoint of its own: one that fails is undone alone.
+    Savepoints,
+}
+
+/// A message that is to be claimed, with the permit to run it.
+type Message = (Leader, OwnedSemaphorePermit);
+/// What one statement said of each message, and the transaction where one was opened for it.
+type Claims = (Option<Open>, Vec<Result<Claim, StoreError>>);
+
+/// A run's share in a transaction. Where it is dropped before its run is over, nothing is committed.
+pub(super) struct Member {
+    commit: Commit,
+    open: OpenTransaction,
+    over: mpsc::UnboundedSender<Over>,
+    end: Shared<BoxFuture<'static, End>>,
+    /// Whose turn it is to work in the transaction, and whether it is of no use any more.
+    is_broken: Arc<tokio::sync::Mutex<bool>>,
+}
+
+/// A run that is over.
+enum Over {
+    /// With the record that is yet to be completed.
+    Good(Option<CompleteRequest>),
+    Failed,
+}
+
+/// What became of a shared transaction.
+#[derive(Clone)]
+enum End {
+    Committed,
+    /// The connection was lost on the way: nobody knows.
+    Lost(StoreError),
+    Undone {
+        /// Whether some of its runs did not fail.
+        some_were_good: bool,
+    },
+}
+
+impl Gate {
+    /// Opens a transaction and claims the keys in it. What is claimed together is run together; what is not has an
+    /// admission of its own.
+    pub(super) async fn open_together(&self, mut messages: Vec<Message>) -> Vec<Admission> {
+        let mut failures = 0;
+        while messages.len() > 1 {
+            let sent = self.0.engine.clock.now();
+            match self.claim_together(&mut messages).await {
+                Ok(Some(claims)) => return self.admit_together(messages, claims, sent).await,
+                Ok(None) => {
+                    return messages.into_iter().map(|_| Admission::Decided(Settled::leave())).collect();
+                }
+                Err(error) if error.is_unavailable() && self.0.policy.store_failure == StoreFailure::Hold => {
+                    self.report_hold(&error, failures);
+                    failures = failures.saturating_add(1);
+                    let _ = timeout(hold_delay(failures), self.0.engine.closing.cancelled()).await;
+                }
+                // One of the keys may be the reason.
+                Err(_) => break,
+            }
+        }
+        messages.into_iter().map(|(leader, permit)| self.open_later(leader, permit)).collect()
+    }
+
+    /// None where the engine was closed.
+    async fn claim_together(&self, messages: &mut [Message]) -> Result<Option<Claims>, StoreError> {
+        let Some(transacts) = &self.0.transacts else {
+            return Err(StoreError::config("the store has no transactions"));
+        };
+        let mut requests: Vec<_> = messages.iter_mut().map(|(leader, _)| leader.request_inside()).collect();
+        let known = transacts.source.known_all(&requests).await;
+        let mut is_known = known.iter().map(Option::is_some);
+        requests.retain(|_| !is_known.next().unwrap_or(false));
+        if requests.is_empty() {
+            return Ok(Some((None, known.into_iter().flatten().map(Ok).collect())));
+        }
+        let Some(mut open) = self.begin().await? else { return Ok(None) };
+        let mut asked = match open.transaction.claim_all(&requests).await {
+            Ok(asked) => asked.into_iter(),
+            Err(error) => {
+                open.rollback().await;
+                return Err(error);
+            }
+        };
+        let unanswered =
+            || Err(StoreError::unavailable("the store answered for fewer keys than it was asked for"));
+        let answer = |known: Option<Claim>| known.map(Ok).or_else(|| asked.next()).unwrap_or_else(unanswered);
+        Ok(Some((Some(open), known.into_iter().map(answer).collect())))
+    }
+
+    async fn admit_together(
+        &self,
+        messages: Vec<Message>,
+        (open, answers): Claims,
+        sent: Duration,
+    ) -> Vec<Admission> {
+        let claimed = |answer: &Result<Claim, StoreError>| match answer {
+            Ok(Claim::Claimed { fence, attempt }) => Some((*fence, *attempt)),
+            _ => None,
+        };
+        let members = answers.iter().filter_map(claimed).count();
+        let is_used_up = |(_, attempt)| attempt > self.0.policy.max_attempts;
+        // What is left of it becomes a dead letter, under a lease.
+        let is_apart = answers.iter().filter_map(claimed).any(is_used_up);
+        let mut group = match open {
+            Some(open) if is_apart || members == 0 => {
+                open.rollback().await;
+                None
+            }
+            Some(open) => Some(Group::new(self, open, members)),
+            None => None,
+        };
+        let answered = messages.into_iter().zip(answers);
+        let admit = |((leader, permit), answer)| match (claimed(&answer), &mut group) {
+            (Some((fence, attempt)), Some(group)) => group.admit(leader, permit, fence, attempt),
+            (Some(_), None) => self.open_later(leader, permit),
+            (None, _) => {
+                let mut patience = Patience::default();
+                match self.judge(leader, permit, sent, answer, &mut patience) {
+                    Judged::Admitted(admission) => admission,
+                    Judged::Again(again) => Admission::Later(self.clone().open(again, patience)),
+                }
+            }
+        };
+        answered.map(admit).collect()
+    }
+
+    /// Waits for the shared transaction's end, and says what it means for this run. None where it is to be run again alone.
+    ///
+    /// Invariant 6, for every message of a batch (`a_batch_commits_with_all_its_records_or_not_at_all`).
+    pub(super) fn end_together<'a>(
+        &'a self,
+        leader: &'a mut Leader,
+        member: Member,
+        ran: Option<Ran>,
+    ) -> BoxFuture<'a, Option<Ran>> {
+        async move {
+            let ran = match ran {
+                Some(Ran::Shutdown) => return Some(Ran::Shutdown),
+                ran => ran?,
+            };
+            let Member { commit, open, over, end, .. } = member;
+            let record = || self.complete_request(leader);
+            let _ = over.send(match (&ran, commit) {
+                (Ran::Ok, Commit::Savepoints) => Over::Good(None),
+                (Ran::Ok, _) => record().map_or(Over::Failed, |record| Over::Good(Some(record))),
+                _ => Over::Failed,
+            });
+            drop((over, open));
+            let end = end.await;
+            // What failed in a savepoint was committed in progress.
+            leader.is_claimed = matches!(end, End::Committed) && !matches!(ran, Ran::Ok);
+            let is_its_own_failure = match (commit, &ran, &end) {
+                // The database gave way to another transaction, which is nobody's fault.
+                (_, Ran::Ok | Ran::Decided(_), _) => false,
+                (Commit::Savepoints, ..) => true,
+                // Of a call that failed as a whole, any message may be the reason, and of one that took too long.
+                (_, Ran::Err { .. }, End::Undone { some_were_good }) => *some_were_good,
+                _ => false,
+            };
+            match (ran, end) {
+                (Ran::Ok, End::Committed) => {
+                    Some(Ran::Decided(Decision::new(Verdict::Ack, Outcome::Completed)))
+                }
+                (Ran::Ok, End::Lost(error)) => Some(self.undone(leader, &error)),
+                (ran, _) if is_its_own_failure => Some(self.counted(leader, ran).await),
+                _ => None,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The runs that a transaction is being shared among.
+struct Group {
+    gate: Gate,
+    members: usize,
+    commit: Commit,
+    open: OpenTransaction,
+    over: mpsc::UnboundedSender<Over>,
+    end: Shared<BoxFuture<'static, End>>,
+    is_broken: Arc<tokio::sync::Mutex<bool>>,
+}
+
+impl Group {
+    fn new(gate: &Gate, open: Open, members: usize) -> Self {
+        let (over, runs) = mpsc::unbounded_channel();
+        let open = OpenTransaction::new(open);
+        let commit = gate.0.transacts.as_ref().map_or(Commit::Each, |transacts| transacts.commit);
+        let end = end(open.clone(), runs, members, commit).boxed().shared();
+        Self { gate: gate.clone(), members, commit, open, over, end, is_broken: Arc::default() }
+    }
+
+    fn admit(
+        &mut self,
+        leader: Leader,
+        permit: OwnedSemaphorePermit,
+        fence: Fence,
+        attempt: u32,
+    ) -> Admission {
+        leader.flight.claimed(fence, Duration::MAX);
+        let flight = leader.flight.clone();
+        let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()));
+        match admission {
+            // Alone in it: a transaction as any other.
+            Admission::Run(claimed) if self.members > 1 => {
+                // Its time begins with its turn.
+                flight.rest();
+                Admission::Run(Claimed { member: Some(self.member()), ..claimed })
+            }
+            admission => admission,
+        }
+    }
+
+    fn member(&self) -> Member {
+        let Self { commit, open, over, end, is_broken, .. } = self;
+        Member {
+            commit: *commit,
+            open: open.clone(),
+            over: over.clone(),
+            end: end.clone(),
+            is_broken: is_broken.clone(),
+        }
+    }
+}
+
+impl Member {
+    /// What the run came to; none where it has had no part in the transaction that could be kept.
+    pub(super) async fn run(
+        &self,
+        run: impl Future<Output = Ran>,
+        record: Option<CompleteRequest>,
+    ) -> Option<Ran> {
+        match self.commit {
+            Commit::Each | Commit::Together => Some(run.await),
+            Commit::Savepoints => self.run_in_savepoint(run, &record?).await,
+        }
+    }
+
+    /// One after the other. Where a run is dropped, or its savepoint is gone, nobody knows what the transaction holds.
+    async fn run_in_savepoint(
+        &self,
+        run: impl Future<Output = Ran>,
+        record: &CompleteRequest,
+    ) -> Option<Ran> {
+        let mut is_broken = self.is_broken.lock().await;
+        if mem::replace(&mut *is_broken, true) {
+            return None;
+        }
+        self.open.lend()?.transaction().savepoint().await.ok()?;
+        let ran = run.await;
+        let ran = end_savepoint(self.open.lend()?.transaction(), ran, record).await.ok()?;
+        *is_broken = matches!(ran, Ran::Shutdown);
+        Some(ran)
+    }
+}
+
+/// Completes the record beside its effect, and not at the transaction's end: where a later handler commits by itself, what it
+/// commits of others are effects with their records (`one_that_commits_by_itself_repeats_nothing_of_the_others`).
+async fn end_savepoint(
+    transaction: &mut dyn Transaction,
+    ran: Ran,
+    record: &CompleteRequest,
+) -> Result<Ran, StoreError> {
+    if !matches!(ran, Ran::Ok) {
+        transaction.end_savepoint(SavepointEnd::Rollback).await?;
+        return Ok(ran);
+    }
+    let error = match transaction.complete(record).await {
+        Ok(Answer::Done) => {
+            transaction.end_savepoint(SavepointEnd::Release).await?;
+            return Ok(ran);
+        }
+        Ok(Answer::Lost) => record_is_gone(),
+        Err(error) if error.is_unavailable() || error.is_conflict() => return Err(error),
+        Err(error) => error,
+    };
+    // A handler that has swallowed a failure takes no neighbour with it.
+    transaction.end_savepoint(SavepointEnd::Rollback).await?;
+    Ok(kept_nothing(&error))
+}
+
+/// Waits until all runs are over, and ends their transaction.
+async fn end(
+    open: OpenTransaction,
+    mut runs: mpsc::UnboundedReceiver<Over>,
+    members: usize,
+    commit: Commit,
+) -> End {
+    let (mut good, mut failed, mut records) = (0, 0, Vec::with_capacity(members));
+    while let Some(over) = runs.recv().await {
+        match over {
+            Over::Good(record) => {
+                good += 1;
+                records.extend(record);
+            }
+            Over::Failed => failed += 1,
+        }
+    }
+    let undone = End::Undone { some_were_good: good > 0 };
+    let Some(open) = open.take() else { return undone };
+    let are_all = good + failed == members;
+    if !are_all || good == 0 || failed > 0 && commit != Commit::Savepoints {
+        open.rollback().await;
+        return undone;
+    }
+    match open.commit(&records).await {
+        Ok(()) => End::Committed,
+        Err(error) if error.is_unavailable() => End::Lost(error),
+        Err(_) => undone,
+    }
+}

@@ -1,0 +1,116 @@
+//! A call for each message, in one transaction with the records of all, and in a savepoint of its own.
+
+use std::future::pending;
+use std::time::Duration;
+
+use idem_core::engine::{Admission, Commit};
+use idem_core::{Outcome, Verdict};
+
+use super::batches::{Batches, NEVER, Name, good, settings};
+use super::together::{batches_that_cross, outcomes};
+use super::{Bank, SECOND};
+
+async fn batches<B: Bank>() -> Batches<B> {
+    Batches::open(Commit::Savepoints, settings()).await
+}
+
+const DONE: (Outcome, u32) = (Outcome::Completed, 1);
+
+pub(crate) async fn what_fails_in_its_savepoint_is_undone_alone<B: Bank>() {
+    let mut settings = settings();
+    settings.timeout = Some(SECOND);
+    let batches = Batches::<B>::open(Commit::Savepoints, settings).await;
+    let work = async |_: &mut B::Connection, names: &[Name]| match names[0] {
+        "fails" => Ok(vec![Err("no")]),
+        "never" => Ok(vec![Err(NEVER)]),
+        "panics" => panic!("on purpose"),
+        "stands" => pending().await,
+        _ => good(names),
+    };
+    let names = ["1", "fails", "2", "never", "3", "panics", "4", "stands", "5"];
+    let decisions = batches.pay(&names, work).await;
+    let seen = outcomes(&decisions);
+    let bad = [Outcome::Failed, Outcome::Rejected, Outcome::Panicked, Outcome::TimedOut].map(|bad| (bad, 1));
+    assert_eq!(seen, [DONE, bad[0], DONE, bad[1], DONE, bad[2], DONE, bad[3], DONE]);
+    // None was called twice.
+    assert_eq!((batches.calls().len(), batches.bank.paid().await), (names.len(), 5));
+    let again = batches.pay(&["1", "fails"], async |_: &mut B::Connection, names: &[Name]| good(names)).await;
+    assert_eq!(outcomes(&again), [(Outcome::Duplicate, 0), (Outcome::Completed, 2)]);
+    assert_eq!(batches.bank.paid().await, 6);
+}
+
+pub(crate) async fn a_savepoint_s_time_begins_with_its_turn<B: Bank>() {
+    let mut settings = settings();
+    settings.timeout = Some(2 * SECOND);
+    let batches = Batches::<B>::open(Commit::Savepoints, settings).await;
+    let slow = batches.pay(&["1", "2", "3", "4"], async |_: &mut B::Connection, names: &[Name]| {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        good(names)
+    });
+    assert_eq!((outcomes(&slow.await), batches.calls().len()), (vec![DONE; 4], 4));
+}
+
+pub(crate) async fn only_the_bad_one_counts_attempts_up_to_its_dead_letter<B: Bank>() {
+    let mut settings = settings();
+    settings.max_attempts = Some(2);
+    let batches = Batches::<B>::open(Commit::Savepoints, settings).await;
+    let work = async |_: &mut B::Connection, names: &[Name]| {
+        if names == ["bad"] { Err("no".into()) } else { good(names) }
+    };
+    let first = batches.pay(&["1", "bad"], work).await;
+    assert_eq!(outcomes(&first), [DONE, (Outcome::Failed, 1)]);
+    let last = batches.pay(&["bad", "2"], work).await;
+    assert_eq!(outcomes(&last), [(Outcome::Exhausted, 2), DONE]);
+    assert_eq!((last[0].verdict, batches.bank.paid().await), (Verdict::DeadLetter, 2));
+    // What is replayed has all its attempts.
+    assert_eq!(outcomes(&batches.pay(&["bad", "3"], work).await), [(Outcome::Failed, 1), DONE]);
+}
+
+pub(crate) async fn one_that_ends_the_transaction_is_not_acked_and_the_others_are_done<B: Bank>() {
+    let batches = batches::<B>().await;
+    let work = async |on: &mut B::Connection, names: &[Name]| {
+        if names == ["bad"] {
+            // The handler ends the transaction behind idem's back.
+            B::execute(on, "ROLLBACK").await?;
+        }
+        good(names)
+    };
+    let decisions = batches.pay(&["1", "bad", "2"], work).await;
+    assert_eq!(outcomes(&decisions), [DONE, (Outcome::Failed, 1), DONE]);
+    assert_eq!(batches.bank.paid().await, 2);
+}
+
+pub(crate) async fn batches_that_cross_end_and_do_each_key_once<B: Bank>() {
+    batches_that_cross::<B>(Commit::Savepoints).await;
+}
+
+pub(crate) async fn a_run_dropped_in_its_savepoint_commits_nothing<B: Bank>() {
+    let batches = batches::<B>().await;
+    let mut admissions = batches.claim(&["gone", "1", "2"]).await;
+    let Admission::Run(gone) = admissions.remove(0) else { panic!("nobody else has it") };
+    let open = gone.transaction().unwrap();
+    let run = gone.run(|_, _| async move {
+        let mut lent = open.lend().expect("nobody else has it");
+        B::pay(lent.connection().downcast_mut().unwrap(), "gone").await.unwrap();
+        pending().await
+    });
+    assert!(tokio::time::timeout(SECOND, run).await.is_err());
+    let work = async |_: &mut B::Connection, names: &[Name]| good(names);
+    let decisions = batches.settle(&["1", "2"], admissions, &work).await;
+    assert_eq!((outcomes(&decisions), batches.bank.paid().await), (vec![DONE; 2], 2));
+}
+
+pub(crate) async fn one_that_commits_by_itself_repeats_nothing_of_the_others<B: Bank>() {
+    let batches = batches::<B>().await;
+    let work = async |on: &mut B::Connection, names: &[Name]| {
+        if names == ["bad"] {
+            B::execute(on, "COMMIT").await?;
+            return Err("after its commit".into());
+        }
+        good(names)
+    };
+    let decisions = batches.pay(&["1", "bad", "2"], work).await;
+    // What it has done itself it does again, and cannot.
+    assert_eq!(outcomes(&decisions), [(Outcome::Duplicate, 0), (Outcome::Failed, 1), DONE]);
+    assert_eq!(batches.bank.paid().await, 3);
+}
