@@ -43,7 +43,9 @@ pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "mysql")]
 pub use self::mysql::{MySqlOutbox, MySqlOutboxBuilder, MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresOutbox, PostgresOutboxBuilder, PostgresStore, PostgresStoreBuilder};
+pub use self::postgres::{
+    DriverResult, PostgresDriver, PostgresOutbox, PostgresOutboxBuilder, PostgresStore, PostgresStoreBuilder,
+};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]

@@ -1,5 +1,6 @@
 //! Handlers in one transaction with their record, on each database.
 
+mod driver;
 mod mysql;
 mod postgres;
 mod rules;
