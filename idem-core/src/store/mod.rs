@@ -116,6 +116,12 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Whether its [`connections`](Self::connections) are of a pool that the program has given it, so that its handlers may
+    /// keep all of them busy, and their own leases from being renewed.
+    fn shares_connections(&self) -> bool {
+        false
+    }
+
     /// Takes the lease of each key that is absent, released, or whose lease has run out.
     ///
     /// - Completed (and its retention not over): [`Claim::Completed`], nothing changes.

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
-pub(super) use self::errors::Meaning;
+pub(super) use self::errors::{Meaning, meaning};
 pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
 use self::link::{Link, Work};
@@ -47,6 +47,10 @@ pub(super) struct Core<D: Dialect> {
 impl<D: Dialect> Core<D> {
     pub(super) fn connections(&self) -> u32 {
         self.link.connections()
+    }
+
+    pub(super) fn shares_connections(&self) -> bool {
+        matches!(self.link.source(), Source::Pool(_))
     }
 
     /// The transactions of handlers.
@@ -168,6 +172,10 @@ macro_rules! sql_store {
 
             fn connections(&self) -> Option<u32> {
                 Some(self.0.connections())
+            }
+
+            fn shares_connections(&self) -> bool {
+                self.0.shares_connections()
             }
 
             fn incarnation(
