@@ -6,6 +6,7 @@
 //! `NAMESRV_ADDR=127.0.0.1:9876` takes a broker of your own.
 
 mod driver;
+mod runs;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,8 @@ use idem_rocketmq::prelude::*;
 use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
 use crate::driver::Diesel;
-use crate::warehouse::{Pick, Runs, Totals, Warehouse, pick};
+use crate::runs::Runs;
+use crate::warehouse::{Pick, Totals, Warehouse, pick};
 
 const PICKS: usize = 500;
 /// The example must not hang where something is wrong.

@@ -7,7 +7,8 @@ use idem_rocketmq::{Decision, StoreError};
 
 use crate::Failure;
 use crate::driver::Diesel;
-use crate::warehouse::{Pick, Runs, Totals, Warehouse, pick};
+use crate::runs::Runs;
+use crate::warehouse::{Pick, Totals, Warehouse, pick};
 
 /// A warehouse in a schema of a test's own.
 struct Place {

@@ -1,8 +1,5 @@
 //! Goods that orders take out of a stock, and the handler that takes them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel_async::pooled_connection::AsyncDieselConnectionManager;
@@ -11,6 +8,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use idem_rocketmq::prelude::*;
 
 use crate::Failure;
+use crate::runs::Runs;
 use crate::schema::{NewPick, TABLES, example_picks, example_stock};
 
 pub(crate) const SKUS: i64 = 20;
@@ -35,20 +33,6 @@ impl Pick {
     }
 }
 
-/// How often the handler ran, and how often it failed. Clones share it.
-#[derive(Clone, Default)]
-pub(crate) struct Runs(Arc<[AtomicUsize; 2]>);
-
-impl Runs {
-    pub(crate) fn all(&self) -> usize {
-        self.0[0].load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn failed(&self) -> usize {
-        self.0[1].load(Ordering::Relaxed)
-    }
-}
-
 /// Works with diesel alone; the connection is in the transaction that the message's record commits in.
 #[idempotent(key = "id", topic = "picks", transactional, backoff = "1s")]
 pub(crate) async fn pick(
@@ -57,14 +41,14 @@ pub(crate) async fn pick(
     State(runs): State<Runs>,
     attempt: Attempt,
 ) -> HandlerResult {
-    runs.0[0].fetch_add(1, Ordering::Relaxed);
+    runs.begin();
     let Pick { id, sku, pieces, fails } = pick;
     diesel::update(example_stock::table.find(sku))
         .set(example_stock::pieces.eq(example_stock::pieces - pieces))
         .execute(conn)
         .await?;
     if fails && attempt.number() == 1 {
-        runs.0[1].fetch_add(1, Ordering::Relaxed);
+        runs.fail();
         return Err("the printer of labels does not answer".into());
     }
     diesel::insert_into(example_picks::table).values(NewPick { id: &id, sku, pieces }).execute(conn).await?;

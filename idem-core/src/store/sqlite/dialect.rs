@@ -110,6 +110,14 @@ where
     rows.iter().map(R::Found::from_row).collect()
 }
 
+/// Writes something and takes it back. The beginning alone is no error on a file that may not be written.
+async fn try_to_write(on: &mut SqliteConnection) -> sqlx::Result<()> {
+    on.execute("BEGIN IMMEDIATE").await?;
+    let written = on.execute("PRAGMA user_version = 0").await;
+    on.execute("ROLLBACK").await?;
+    written.map(drop)
+}
+
 /// The host's clock: the file is used by the processes of one host.
 fn now() -> i64 {
     micros(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
@@ -130,12 +138,9 @@ impl Dialect for Sqlite {
     async fn check(&self, on: &mut SqliteConnection, _at: &str) -> sqlx::Result<Result<(), StoreError>> {
         let wait: i64 = query_scalar("PRAGMA busy_timeout").fetch_one(&mut *on).await?;
         on.execute("PRAGMA busy_timeout = 0").await?;
-        let begun = on.execute("BEGIN IMMEDIATE").await;
-        if begun.is_ok() {
-            on.execute("ROLLBACK").await?;
-        }
+        let written = try_to_write(on).await;
         on.execute(AssertSqlSafe(format!("PRAGMA busy_timeout = {wait}"))).await?;
-        match begun {
+        match written {
             Err(error) if meaning::<Self>(&error) == Meaning::ReadOnlyFile => Err(error),
             _ => Ok(Ok(())),
         }

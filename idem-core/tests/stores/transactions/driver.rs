@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use idem_core::store::{DriverResult, PostgresDriver, Store};
-use idem_core::{Outcome, PostgresStore, Settings, StoreError};
+use idem_core::store::{Answer, Claim, ClaimRequest, CompleteRequest, DriverResult, PostgresDriver, Store};
+use idem_core::{Fingerprint, Outcome, PostgresStore, Settings, StoreError, Token};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
@@ -217,4 +217,31 @@ async fn a_driver_that_leads_elsewhere_or_begins_nothing_is_told_at_the_start() 
     assert!(told(empty.pool(), "BEGIN").await.contains("cannot claim in idem's tables"));
     assert!(told(bank.pool(), "SELECT 1").await.contains("begins no transaction in `begin`"));
     assert_eq!(bank.0.number("SELECT count(*) FROM {table}").await, 0, "nothing is left of the trial");
+}
+
+#[tokio::test]
+async fn what_a_record_holds_comes_through_a_driver_whole() {
+    let bank = <Foreign as Bank>::open().await;
+    let transactions = bank.store(Duration::from_secs(20)).await.transactions().unwrap();
+    let (fingerprint, reply) = (Some(Fingerprint::of(b"payload")), Some(vec![0_u8, 255, b'\''].into()));
+    let hour = Duration::from_secs(3_600);
+    let claim = |fingerprint| ClaimRequest {
+        key: job("1").key,
+        token: Token::random(),
+        lease: hour,
+        retention: hour,
+        fingerprint,
+    };
+    let first = claim(fingerprint);
+    let mut open = transactions.begin().await.unwrap();
+    let Claim::Claimed { fence, attempt: 1 } = open.claim(&first).await.unwrap() else {
+        panic!("nobody else has it")
+    };
+    let ClaimRequest { key, token, retention, .. } = first;
+    let complete = CompleteRequest { key, token, fence, retention, fingerprint, reply: reply.clone() };
+    assert_eq!(open.complete(&complete).await.unwrap(), Answer::Done);
+    open.commit().await.unwrap();
+    let mut again = transactions.begin().await.unwrap();
+    assert_eq!(again.claim(&claim(None)).await.unwrap(), Claim::Completed { fingerprint, reply });
+    again.rollback().await;
 }
