@@ -224,7 +224,7 @@ async fn what_a_record_holds_comes_through_a_driver_whole() {
     let bank = <Foreign as Bank>::open().await;
     let transactions = bank.store(Duration::from_secs(20)).await.transactions().unwrap();
     let (fingerprint, reply) = (Some(Fingerprint::of(b"payload")), Some(vec![0_u8, 255, b'\''].into()));
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let claim = |fingerprint| ClaimRequest {
         key: job("1").key,
         token: Token::random(),
