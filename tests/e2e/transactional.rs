@@ -208,3 +208,24 @@ async fn a_transaction_that_the_store_cannot_give_is_told() {
     );
     assert!(store::Store::transactions(&store).is_some());
 }
+
+/// Handlers in lease mode that share the store's pool can keep their own leases from being renewed.
+#[tokio::test]
+async fn a_pool_that_handlers_can_take_whole_from_their_store_is_warned_of() {
+    crate::kit::seeing();
+    let shop = Shop::open().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(shop.path());
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+    let shared = SqliteStore::pool(pool).open().await.unwrap();
+    let seen = || handler("seen", async |_: Paid| {}).key(|paid| paid.id.clone()).named("see");
+    let warned = async |group: &str, store: SqliteStore, route: Route| {
+        let consumer = Consumer::builder(group).name_server("127.0.0.1:1").store(store).handlers([route]);
+        consumer.start().await.map(drop).unwrap_err();
+        crate::kit::events(|event| event.is("group", group) && event.is("connections", "4")).len()
+    };
+    assert_eq!(warned("shares-its-pool", shared.clone(), seen().concurrency(4)).await, 1);
+    assert_eq!(warned("leaves-one-free", shared.clone(), seen().concurrency(3)).await, 0);
+    let pays = handler("paid", pay_plainly).key(|paid| paid.id.clone()).transactional();
+    assert_eq!(warned("in-transactions", shared, pays).await, 0);
+    assert_eq!(warned("has-its-own-file", shop.store().await, seen()).await, 0);
+}

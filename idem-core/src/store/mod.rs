@@ -43,7 +43,9 @@ pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "mysql")]
 pub use self::mysql::{MySqlOutbox, MySqlOutboxBuilder, MySqlStore, MySqlStoreBuilder};
 #[cfg(feature = "postgres")]
-pub use self::postgres::{PostgresOutbox, PostgresOutboxBuilder, PostgresStore, PostgresStoreBuilder};
+pub use self::postgres::{
+    DriverResult, PostgresDriver, PostgresOutbox, PostgresOutboxBuilder, PostgresStore, PostgresStoreBuilder,
+};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
@@ -112,6 +114,12 @@ pub trait Store: Send + Sync + 'static {
     /// limit. Calls beyond them wait.
     fn connections(&self) -> Option<u32> {
         None
+    }
+
+    /// Whether its [`connections`](Self::connections) are of a pool that the program has given it, so that its handlers may
+    /// keep all of them busy, and their own leases from being renewed.
+    fn shares_connections(&self) -> bool {
+        false
     }
 
     /// Takes the lease of each key that is absent, released, or whose lease has run out.

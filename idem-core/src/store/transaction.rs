@@ -11,8 +11,8 @@ use super::{Answer, Answers, Claim, ClaimRequest, CompleteRequest, StoreError};
 /// Opens transactions on the database in which a store's records live, so that a handler's effect and its record commit
 /// together or not at all.
 ///
-/// idem's SQL stores are of this kind. Implement it to bring another pool or an ORM: [`Store::transactions`] gives it to
-/// the engine.
+/// idem's SQL stores are of this kind. To bring another pool or an ORM, give the `PostgresStore` its driver, which is a few
+/// lines; or implement this for a store of your own: [`Store::transactions`] gives it to the engine.
 ///
 /// [`Store::transactions`]: super::Store::transactions
 pub trait Transactions: Send + Sync + 'static {
@@ -53,6 +53,12 @@ pub trait Transactions: Send + Sync + 'static {
     fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
         let _ = error;
         false
+    }
+}
+
+impl fmt::Debug for dyn Transactions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "transactions on {:?}", self.connection())
     }
 }
 

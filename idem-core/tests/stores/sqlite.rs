@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use idem_core::SqliteStore;
 use idem_core::store::{Claim, Purge, Store};
 use sqlx::Connection as _;
-use sqlx::sqlite::SqlitePoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
 use super::sql_harness::claims;
 use super::sql_rules::{becomes, sql_tests};
@@ -60,6 +60,32 @@ async fn a_directory_that_is_missing_and_a_file_that_is_no_database_are_settings
     for path in ["", ":memory:"] {
         assert!(SqliteStore::open(path).await.unwrap_err().to_string().contains("MemoryStore"));
     }
+}
+
+/// SQLite opens it all the same, and would fail at the first message.
+#[tokio::test]
+async fn a_file_that_may_not_be_written_is_told_at_the_start() {
+    let harness = Sqlite::with_tables().await;
+    let options = SqliteConnectOptions::new().filename(harness.path()).read_only(true);
+    let pool = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let error = SqliteStore::pool(pool).open().await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        error.is_config() && text.contains("is read-only: let the process's user write the file"),
+        "{error:?}"
+    );
+    assert!(text.contains(&harness.path().display().to_string()), "{text}");
+}
+
+/// One that somebody else writes just now is as good as any.
+#[tokio::test]
+async fn a_file_in_which_another_writes_is_opened() {
+    let harness = Sqlite::with_tables().await;
+    let mut other = harness.session().await;
+    let transaction = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let store = harness.builder().open().await.unwrap();
+    transaction.rollback().await.unwrap();
+    store.claim(&claims(1)).await.unwrap().remove(0).unwrap();
 }
 
 /// Another process writes for longer than a call may take.

@@ -110,6 +110,26 @@ impl Setup {
         }
     }
 
+    /// A transaction's connection is the store's to give, and some are kept back; what a handler in lease mode takes out of
+    /// a pool that it shares with the store is its own affair.
+    pub(super) fn warn_of_a_shared_pool(&self, store: &dyn Store) {
+        let Some(connections) = store.connections().filter(|_| store.shares_connections()) else { return };
+        let leased = self.routes.iter().filter(|route| !route.is_transactional());
+        let at_once: usize =
+            leased.filter_map(|route| self.policy(route).ok()).map(|policy| policy.concurrency).sum();
+        if at_once >= usize::try_from(connections).unwrap_or(usize::MAX) {
+            tracing::warn!(
+                group = self.group,
+                store = store.name(),
+                at_once,
+                connections,
+                "the store shares a pool with the program, and the handlers may work on as many messages at once as the pool \
+                 has connections: where each takes one, leases are not renewed in time, and the work is done again; give the \
+                 store a URL instead of the pool, or more connections to the pool, or lower the handlers' concurrency"
+            );
+        }
+    }
+
     pub(super) fn warn_of_short_retention(&self) {
         for route in &self.routes {
             let Ok(policy) = self.policy(route) else { continue };

@@ -50,6 +50,7 @@ pub(super) fn start(
         setup.check(&*store)?;
         setup.warn_of_short_retention();
         setup.warn_of_too_much_at_once();
+        setup.warn_of_a_shared_pool(&*store);
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
         // On idem's runtime, so that a start that is dropped halfway is still cleaned up there.
         let starting = idem_core::runtime::handle().spawn(connect(setup, store, user));

@@ -1,12 +1,15 @@
 //! Settings of the PostgreSQL store.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 
 use super::PostgresStore;
 use super::dialect::Postgres;
+use super::driver::PostgresDriver;
+use super::foreign::{self, AnyDriver};
 use crate::store::StoreError;
 use crate::store::sql::{Settings, Source, builder_methods};
 
@@ -18,6 +21,7 @@ pub struct PostgresStoreBuilder {
     roots: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
     settings: Settings,
+    driver: Option<Arc<dyn AnyDriver>>,
 }
 
 #[derive(Clone)]
@@ -28,13 +32,19 @@ enum Target {
 
 impl PostgresStoreBuilder {
     pub(super) fn with_url(url: String) -> Self {
-        Self { target: Target::Url(url), roots: None, client: None, settings: Settings::new('"') }
+        Self {
+            target: Target::Url(url),
+            roots: None,
+            client: None,
+            settings: Settings::new('"'),
+            driver: None,
+        }
     }
 
     pub(super) fn with_pool(pool: PgPool) -> Self {
         let mut settings = Settings::new('"');
         settings.share(pool.options().get_max_connections());
-        Self { target: Target::Pool(pool), roots: None, client: None, settings }
+        Self { target: Target::Pool(pool), roots: None, client: None, settings, driver: None }
     }
 
     /// The schema of the tables, which must exist: the first of the connection's `search_path` unless said otherwise. It is
@@ -70,6 +80,14 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Gives handlers the connections of another library, an ORM's mostly, instead of sqlx's. They must lead to the same
+    /// tables as the store's own, which [`connect`](Self::connect) tries. [`transactions`](Self::transactions) says nothing then:
+    /// the driver does.
+    pub fn driver(mut self, driver: impl PostgresDriver) -> Self {
+        self.driver = Some(Arc::new(driver));
+        self
+    }
+
     builder_methods!();
 
     /// The migrations as SQL, with the names that are set here, for those who do not let a program create tables.
@@ -98,14 +116,22 @@ impl PostgresStoreBuilder {
     /// # Errors
     /// [`StoreError::is_unavailable`] within 3 s where no server answers;
     /// [`StoreError::is_config`] where the URL or a name is not valid, user or password are wrong, the database does not
-    /// exist, the server is older than PostgreSQL 12 or read-only, or the tables are missing, older or newer than this
-    /// version needs them.
+    /// exist, the server is older than PostgreSQL 12 or read-only, the tables are missing, older or newer than this
+    /// version needs them, or a [`driver`](Self::driver) leads elsewhere.
     ///
     /// # Cancel safety
     /// Dropping the future gives the connections up.
     pub async fn connect(self) -> Result<PostgresStore, StoreError> {
-        let (settings, dialect, source, name) = self.parts()?;
-        Ok(PostgresStore(settings.open(dialect, source, name).await?))
+        let driver = self.driver.clone();
+        let (mut settings, dialect, source, name) = self.parts()?;
+        let (names, timeout) = (&settings.names, settings.response_timeout);
+        let foreign = driver.map(|driver| driver.transactions(names, name.clone(), timeout));
+        settings.foreign = foreign.clone().map(|foreign| foreign as _);
+        let core = settings.open(dialect, source, name).await?;
+        if let Some(foreign) = foreign {
+            foreign::probe(&*foreign, &core).await?;
+        }
+        Ok(PostgresStore(core))
     }
 
     pub(in crate::store) fn dialect(&self) -> Postgres {

@@ -12,16 +12,41 @@ pub(super) async fn server(on: &mut PgConnection, at: &str) -> sqlx::Result<Resu
     let asked = "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
                  pg_is_in_recovery() OR current_setting('transaction_read_only')::bool";
     let (number, version, read_only): (i32, String, bool) = query_as(asked).fetch_one(on).await?;
-    Ok(if number < OLDEST {
-        Err(StoreError::config(format!(
-            "PostgreSQL at {at} has version {version}; idem needs {} or later",
-            OLDEST / 10_000
-        )))
-    } else if read_only {
-        Err(StoreError::config(format!(
-            "PostgreSQL at {at} is read-only, a standby maybe: idem needs the server that takes writes"
-        )))
-    } else {
+    Ok(fit(number, &version, at).and_then(|()| {
+        if read_only {
+            return Err(StoreError::config(format!(
+                "PostgreSQL at {at} is read-only, a standby maybe: idem needs the server that takes writes"
+            )));
+        }
         Ok(())
-    })
+    }))
+}
+
+fn fit(number: i32, version: &str, at: &str) -> Result<(), StoreError> {
+    if number >= OLDEST {
+        return Ok(());
+    }
+    Err(StoreError::config(format!(
+        "PostgreSQL at {at} has version {version}; idem needs {} or later",
+        OLDEST / 10_000
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_from_12_pass() {
+        for (number, version) in
+            [(120_000, "12.0"), (150_018, "15.18 (Debian 15.18-0+deb12u1)"), (180_001, "18.1")]
+        {
+            fit(number, version, "host:1").unwrap();
+        }
+        for (number, version) in [(110_022, "11.22"), (90_624, "9.6.24")] {
+            let error = fit(number, version, "host:1").unwrap_err();
+            let text = format!("PostgreSQL at host:1 has version {version}; idem needs 12 or later");
+            assert!(error.is_config() && error.to_string() == text, "{error}");
+        }
+    }
 }

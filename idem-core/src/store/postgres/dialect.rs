@@ -40,7 +40,8 @@ impl Postgres {
             names: names.clone(),
             migrations: &MIGRATIONS,
             statement_timeout: response_timeout.as_millis().to_string(),
-            claim: names.statement(include_str!("sql/claim.sql")),
+            claim: names
+                .statement(concat!(include_str!("sql/claim.sql"), include_str!("sql/claim_rows.sql"))),
             renew: names.statement(include_str!("sql/renew.sql")),
             complete: names.statement(include_str!("sql/complete.sql")),
             release: names.statement(include_str!("sql/release.sql")),

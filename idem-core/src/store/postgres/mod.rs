@@ -3,13 +3,16 @@
 mod builder;
 mod check;
 mod dialect;
+mod driver;
 mod errors;
+mod foreign;
 mod outbox;
 
 use std::sync::Arc;
 
 pub use self::builder::PostgresStoreBuilder;
 use self::dialect::Postgres;
+pub use self::driver::{DriverResult, PostgresDriver};
 pub use self::outbox::{PostgresOutbox, PostgresOutboxBuilder};
 use super::StoreError;
 use super::sql::{Core, sql_store};

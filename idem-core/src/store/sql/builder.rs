@@ -9,8 +9,8 @@ use super::names::Names;
 use super::purge::{self, Purge};
 use super::transactions::Handlers;
 use super::{Core, schema};
-use crate::store::StoreError;
 use crate::store::remote::on_runtime;
+use crate::store::{StoreError, Transactions};
 
 /// As many as the engine's lanes have under way under load, mostly.
 const DEFAULT_CONNECTIONS: u32 = 8;
@@ -30,6 +30,8 @@ pub(in crate::store) struct Settings {
     pub(in crate::store) purge: Purge,
     /// Whether `open` creates tables that are missing.
     pub(in crate::store) creates_tables: bool,
+    /// Transactions over connections of another library.
+    pub(in crate::store) foreign: Option<Arc<dyn Transactions>>,
 }
 
 impl Settings {
@@ -41,6 +43,7 @@ impl Settings {
             response_timeout: DEFAULT_RESPONSE_TIMEOUT,
             purge: Purge::default(),
             creates_tables: false,
+            foreign: None,
         }
     }
 
@@ -62,7 +65,7 @@ impl Settings {
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
             let handlers = Handlers::new(self.transactions);
-            let core = Arc::new(Core { link, names: self.names, handlers });
+            let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });
             purge::start(&core, self.purge);
             Ok(core)
         }))

@@ -32,6 +32,8 @@ pub(in crate::store) enum Meaning {
     Full,
     /// The file cannot be opened, or is no database.
     File,
+    /// The file may not be written.
+    ReadOnlyFile,
     /// A certificate is not trusted, or the server speaks no TLS.
     Tls,
     /// URL or settings are not valid.
@@ -67,6 +69,7 @@ pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error, at: &str) ->
         | Meaning::Rights
         | Meaning::Schema
         | Meaning::File
+        | Meaning::ReadOnlyFile
         | Meaning::Tls
         | Meaning::Settings => StoreError::config(text),
     };
@@ -91,6 +94,10 @@ fn text(meaning: Meaning) -> &'static str {
         Meaning::Full => "has no room for another record: give it more, or shorten the retention",
         Meaning::File => {
             "cannot be opened: its directory must exist and be writable, and the file be a database of SQLite"
+        }
+        Meaning::ReadOnlyFile => {
+            "is read-only: let the process's user write the file and its directory, where SQLite keeps the log, and open a \
+             pool of your own without `read_only`"
         }
         Meaning::Tls => {
             "did not agree on TLS with idem: check the URL's TLS mode, the server's certificate and `root_certificates`"

@@ -117,6 +117,27 @@ impl Found {
         })
     }
 
+    /// The record of a key as one value: seven numbers of eight bytes, the token, the fingerprint and the reply, each of
+    /// the three behind its length in four bytes, or -1 where it is absent.
+    pub(in crate::store) fn unpack(key: Vec<u8>, packed: &[u8]) -> Result<Self, RecordError> {
+        let mut rest = packed;
+        let mut number = || rest.split_off(..8)?.try_into().ok().map(i64::from_be_bytes);
+        let mut numbers = [0; 7];
+        for place in &mut numbers {
+            *place = number().ok_or(RecordError::Foreign)?;
+        }
+        let mut bytes = || {
+            let length = i32::from_be_bytes(rest.split_off(..4)?.try_into().ok()?);
+            let present = usize::try_from(length).ok();
+            present.map_or(Some(None), |length| Some(Some(rest.split_off(..length)?.to_vec())))
+        };
+        let mut next = || bytes().ok_or(RecordError::Foreign);
+        let (token, fingerprint, reply) = (next()?.unwrap_or_default(), next()?, next()?);
+        let [done, version, state, fence, attempts, lease_end, now] = numbers;
+        let standing = Standing { key, done: done != 0, version, state, token };
+        Ok(Self { standing, fence, attempts, lease_end, now, fingerprint, reply })
+    }
+
     fn fence(&self) -> Result<Fence, RecordError> {
         u64::try_from(self.fence).map(Fence).map_err(|_| RecordError::Foreign)
     }

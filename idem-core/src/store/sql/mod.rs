@@ -22,7 +22,7 @@ use std::time::Duration;
 pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
-pub(super) use self::errors::Meaning;
+pub(super) use self::errors::{Meaning, meaning};
 pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
 use self::link::{Link, Work};
@@ -30,9 +30,9 @@ pub(super) use self::names::Names;
 pub use self::purge::Purge;
 pub(super) use self::shape::Shapes;
 use self::transactions::Handlers;
-pub(super) use self::transactions::SqlTransactions;
+use self::transactions::SqlTransactions;
 use super::remote::on_runtime;
-use super::{Answers, Incarnation, StoreError};
+use super::{Answers, Incarnation, StoreError, Transactions};
 use crate::key::RecordKey;
 use crate::record::Record;
 
@@ -41,11 +41,21 @@ pub(super) struct Core<D: Dialect> {
     link: Link<D>,
     names: Names,
     handlers: Handlers<D>,
+    foreign: Option<Arc<dyn Transactions>>,
 }
 
 impl<D: Dialect> Core<D> {
     pub(super) fn connections(&self) -> u32 {
         self.link.connections()
+    }
+
+    pub(super) fn shares_connections(&self) -> bool {
+        matches!(self.link.source(), Source::Pool(_))
+    }
+
+    /// The transactions of handlers.
+    pub(super) fn transactions(self: &Arc<Self>) -> Arc<dyn Transactions> {
+        self.foreign.clone().unwrap_or_else(|| Arc::new(SqlTransactions(self.clone())))
     }
 
     /// For `Debug`: where the database is, and the table's name.
@@ -164,6 +174,10 @@ macro_rules! sql_store {
                 Some(self.0.connections())
             }
 
+            fn shares_connections(&self) -> bool {
+                self.0.shares_connections()
+            }
+
             fn incarnation(
                 &self,
             ) -> ::futures_util::future::BoxFuture<'_, Result<$crate::store::Incarnation, $crate::StoreError>>
@@ -172,7 +186,7 @@ macro_rules! sql_store {
             }
 
             fn transactions(&self) -> Option<::std::sync::Arc<dyn $crate::store::Transactions>> {
-                Some(::std::sync::Arc::new($crate::store::sql::SqlTransactions(self.0.clone())))
+                Some(self.0.transactions())
             }
 
             $crate::store::sql::batches! {

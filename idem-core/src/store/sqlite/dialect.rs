@@ -8,7 +8,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
 
 use super::errors;
-use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, micros};
+use crate::store::sql::{
+    Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
+};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
@@ -108,6 +110,14 @@ where
     rows.iter().map(R::Found::from_row).collect()
 }
 
+/// Writes something and takes it back. The beginning alone is no error on a file that may not be written.
+async fn try_to_write(on: &mut SqliteConnection) -> sqlx::Result<()> {
+    on.execute("BEGIN IMMEDIATE").await?;
+    let written = on.execute("PRAGMA user_version = 0").await;
+    on.execute("ROLLBACK").await?;
+    written.map(drop)
+}
+
 /// The host's clock: the file is used by the processes of one host.
 fn now() -> i64 {
     micros(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
@@ -123,10 +133,17 @@ impl Dialect for Sqlite {
         Ok(())
     }
 
-    /// The library is part of the program, so its version is right; and whether the file can be written shows when it is
-    /// opened, because that sets its journal's mode.
-    async fn check(&self, _on: &mut SqliteConnection, _at: &str) -> sqlx::Result<Result<(), StoreError>> {
-        Ok(Ok(()))
+    /// The library is part of the program, so its version is right. Whether the file can be written does not show when it is
+    /// opened, because SQLite then opens it to be read; a file that somebody else writes just now can be.
+    async fn check(&self, on: &mut SqliteConnection, _at: &str) -> sqlx::Result<Result<(), StoreError>> {
+        let wait: i64 = query_scalar("PRAGMA busy_timeout").fetch_one(&mut *on).await?;
+        on.execute("PRAGMA busy_timeout = 0").await?;
+        let written = try_to_write(on).await;
+        on.execute(AssertSqlSafe(format!("PRAGMA busy_timeout = {wait}"))).await?;
+        match written {
+            Err(error) if meaning::<Self>(&error) == Meaning::ReadOnlyFile => Err(error),
+            _ => Ok(Ok(())),
+        }
     }
 
     async fn claim(

@@ -11,7 +11,7 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Meaning {
         // BUSY, LOCKED: somebody else writes, and has for longer than a call waits. NOMEM, IOERR.
         5 | 6 | 7 | 10 => Meaning::Passing,
         // READONLY
-        8 => Meaning::ReadOnly,
+        8 => Meaning::ReadOnlyFile,
         // FULL
         13 => Meaning::Full,
         // PERM, CORRUPT, CANTOPEN, AUTH, NOTADB

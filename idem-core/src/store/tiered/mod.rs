@@ -109,6 +109,10 @@ impl Store for TieredStore {
         self.0.database.connections()
     }
 
+    fn shares_connections(&self) -> bool {
+        self.0.database.shares_connections()
+    }
+
     fn transactions(&self) -> Option<Arc<dyn Transactions>> {
         let database = self.0.database.transactions()?;
         Some(Arc::new(TieredTransactions { tiers: self.0.clone(), database }))

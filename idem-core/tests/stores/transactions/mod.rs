@@ -2,6 +2,7 @@
 
 mod batches;
 mod group_commits;
+mod driver;
 mod mysql;
 mod postgres;
 mod rules;

@@ -39,9 +39,3 @@ claimed AS (
             OR r.state = 3 AND r.token <> excluded.token)
     RETURNING key, token, fence, attempts
 )
-SELECT key, 1::bigint, 1::bigint, 1::bigint, token, fence, attempts::bigint,
-    0::bigint, 0::bigint, NULL::bytea, NULL::bytea
-FROM claimed
-UNION ALL
-SELECT key, 0, version, state, token, fence, attempts, lease_end, now, fingerprint, reply
-FROM taken

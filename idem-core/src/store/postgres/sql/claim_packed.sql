@@ -1,0 +1,7 @@
+-- A record as one value: numbers of eight bytes, then what may be absent, each behind its length or -1.
+SELECT int8send(done) || int8send(version) || int8send(state) || int8send(fence) || int8send(attempts)
+    || int8send(lease_end) || int8send(now)
+    || int4send(length(token)) || token
+    || int4send(coalesce(length(fingerprint), -1)) || coalesce(fingerprint, '')
+    || int4send(coalesce(length(reply), -1)) || coalesce(reply, '') AS value
+FROM found
