@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::QueryAs;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr, query, query_as, query_scalar,
 };
@@ -17,17 +18,29 @@ const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbo
 /// What all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
+pub(super) const FINISH: &str = include_str!("sql/finish.sql");
+/// A claim whose rows can be asked for more.
+pub(super) const CLAIM_FOUND: &str = concat!(
+    include_str!("sql/claim.sql"),
+    ", found (key, done, version, state, token, fence, attempts, lease_end, now, fingerprint, reply) AS (",
+    include_str!("sql/claim_rows.sql"),
+    ")\n",
+);
 /// The statements, with the tables' names in them. None depends on a batch's size, so that each is prepared once for a
-/// connection.
+/// connection; but those for one key have a plan that is worth keeping on a connection of handlers, too, where PostgreSQL
+/// chooses.
 pub(in crate::store) struct Postgres {
     names: Names,
     migrations: &'static [&'static str],
     statement_timeout: String,
     claim: SqlStr,
+    claim_inside: SqlStr,
+    claim_one_inside: SqlStr,
     renew: SqlStr,
     complete: SqlStr,
     release: SqlStr,
     finish: SqlStr,
+    finish_one: SqlStr,
     read: SqlStr,
     remove: SqlStr,
     lead: SqlStr,
@@ -36,16 +49,20 @@ pub(in crate::store) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(names: &Names, response_timeout: std::time::Duration) -> Self {
+        let claim_inside = format!("{CLAIM_FOUND}{}", include_str!("sql/claim_inside.sql"));
         Self {
             names: names.clone(),
             migrations: &MIGRATIONS,
             statement_timeout: response_timeout.as_millis().to_string(),
             claim: names
                 .statement(concat!(include_str!("sql/claim.sql"), include_str!("sql/claim_rows.sql"))),
+            claim_inside: names.statement(&claim_inside),
+            claim_one_inside: names.statement(&of_one_key(&claim_inside, bigint)),
             renew: names.statement(include_str!("sql/renew.sql")),
             complete: names.statement(include_str!("sql/complete.sql")),
             release: names.statement(include_str!("sql/release.sql")),
-            finish: names.statement(include_str!("sql/finish.sql")),
+            finish: names.statement(FINISH),
+            finish_one: names.statement(&of_one_key(FINISH, bigint)),
             read: names.statement(include_str!("sql/read.sql")),
             remove: names.statement(include_str!("sql/remove.sql")),
             lead: names.statement(include_str!("sql/lead.sql")),
@@ -64,9 +81,32 @@ impl Postgres {
     }
 }
 
+/// A statement of a batch, for a batch of one, whose numbers are as they are said.
+pub(super) fn of_one_key(statement: &str, number: impl Fn(usize) -> String) -> String {
+    (1..=5).fold(statement.to_owned(), |text, place| {
+        text.replace(&format!("${place}::bytea[]"), &format!("ARRAY[${place}::bytea]"))
+            .replace(&format!("${place}::bigint[]"), &format!("ARRAY[{}]", number(place)))
+    })
+}
+
+fn bigint(place: usize) -> String {
+    format!("${place}::bigint")
+}
+
 /// A column of a batch.
 fn column<'a, R, T>(batch: &'a [Entry<R>], value: impl Fn(&'a Entry<R>) -> T) -> Vec<T> {
     batch.iter().map(value).collect()
+}
+
+type Claims<'q> = QueryAs<'q, sqlx::Postgres, Found, PgArguments>;
+
+fn claim_by<'q>(statement: &SqlStr, batch: &'q [Entry<ClaimRequest>]) -> Claims<'q> {
+    query_as(statement.clone())
+        .bind(keys(batch))
+        .bind(column(batch, |entry| entry.request.token.to_bytes()))
+        .bind(column(batch, |entry| micros(entry.request.lease)))
+        .bind(column(batch, |entry| micros(entry.request.retention)))
+        .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
 }
 
 fn keys<R>(batch: &[Entry<R>]) -> Vec<&[u8]> {
@@ -95,12 +135,21 @@ impl Dialect for Postgres {
     }
 
     async fn claim(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
-        query_as(self.claim.clone())
-            .bind(keys(batch))
-            .bind(column(batch, |entry| entry.request.token.to_bytes()))
-            .bind(column(batch, |entry| micros(entry.request.lease)))
-            .bind(column(batch, |entry| micros(entry.request.retention)))
-            .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
+        claim_by(&self.claim, batch).fetch_all(on).await
+    }
+
+    async fn claim_inside(
+        &self,
+        on: &mut PgConnection,
+        batch: &[Entry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<Found>> {
+        let [entry] = batch else { return claim_by(&self.claim_inside, batch).fetch_all(on).await };
+        query_as(self.claim_one_inside.clone())
+            .bind(entry.key.as_slice())
+            .bind(entry.request.token.to_bytes())
+            .bind(micros(entry.request.lease))
+            .bind(micros(entry.request.retention))
+            .bind(entry.request.fingerprint.map(crate::Fingerprint::to_bytes))
             .fetch_all(on)
             .await
     }
@@ -155,20 +204,33 @@ impl Dialect for Postgres {
     }
 
     fn begin(&self, wait: Duration) -> Option<SqlStr> {
-        let begin = format!("BEGIN; SET LOCAL lock_timeout = {}", wait.as_millis());
+        // What the handler's statements wait for is kept beside, and set again by the claim itself.
+        let begin = format!(
+            "BEGIN; SELECT set_config('idem.lock_timeout', current_setting('lock_timeout'), true); \
+             SET LOCAL lock_timeout = {}",
+            wait.as_millis()
+        );
         Some(AssertSqlSafe(begin).into_sql_str())
     }
 
     async fn claimed(&self, on: &mut PgConnection) -> sqlx::Result<()> {
-        on.execute("SET LOCAL lock_timeout TO DEFAULT").await.map(drop)
+        let again = "SELECT set_config('lock_timeout', current_setting('idem.lock_timeout'), true)";
+        on.execute(again).await.map(drop)
     }
 
     async fn finish(&self, on: &mut PgConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
-        let finish = query(self.finish.clone())
-            .bind(keys(batch))
-            .bind(column(batch, |entry| entry.request.token.to_bytes()))
-            .bind(column(batch, |entry| entry.request.reply.as_deref()))
-            .bind(column(batch, |entry| micros(entry.request.retention)));
+        let finish = match batch {
+            [entry] => query(self.finish_one.clone())
+                .bind(entry.key.as_slice())
+                .bind(entry.request.token.to_bytes())
+                .bind(entry.request.reply.as_deref())
+                .bind(micros(entry.request.retention)),
+            batch => query(self.finish.clone())
+                .bind(keys(batch))
+                .bind(column(batch, |entry| entry.request.token.to_bytes()))
+                .bind(column(batch, |entry| entry.request.reply.as_deref()))
+                .bind(column(batch, |entry| micros(entry.request.retention))),
+        };
         Ok(finish.execute(on).await?.rows_affected())
     }
 

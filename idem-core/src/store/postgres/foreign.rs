@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::dialect::Postgres;
+use super::dialect::{CLAIM_FOUND, FINISH, Postgres, of_one_key};
 use super::driver::{DriverResult, PostgresDriver};
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
 use crate::record::Token;
@@ -17,7 +17,8 @@ use crate::runtime;
 use crate::store::remote::on_runtime;
 use crate::store::sql::{Core, Entry, Found, Names, Request as _, micros};
 use crate::store::{
-    Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, StoreError, Transaction, Transactions,
+    Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError, Transaction,
+    Transactions,
 };
 
 /// How often a key is asked again that somebody else changes in between, and how often what is left open is ended.
@@ -28,6 +29,10 @@ const BOUND_WAIT: &str =
 const UNBOUND_WAIT: &str = "SET LOCAL lock_timeout TO DEFAULT";
 /// A row while the transaction that idem has written in is open.
 const IS_OPEN: &str = "SELECT ''::bytea AS value WHERE txid_current_if_assigned() IS NOT NULL";
+/// One name is enough: a savepoint hides an older one of its name until it is released.
+const SAVEPOINT: &str = "SAVEPOINT idem_savepoint";
+const RELEASE: &str = "RELEASE SAVEPOINT idem_savepoint";
+const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT idem_savepoint";
 /// As a statement that writes does, so that [`IS_OPEN`] finds it.
 const WRITE: &str = "SELECT int8send(txid_current()) AS value";
 
@@ -51,24 +56,13 @@ struct Statements {
 
 impl Statements {
     fn new(names: &Names) -> Self {
-        let claim = concat!(
-            include_str!("sql/claim.sql"),
-            ", found (key, done, version, state, token, fence, attempts, lease_end, now, fingerprint, reply) AS (",
-            include_str!("sql/claim_rows.sql"),
-            ")\n",
-            include_str!("sql/claim_packed.sql")
-        );
-        let finish = concat!(include_str!("sql/finish.sql"), " RETURNING key AS value");
-        Self { claim: names.text(&of_one_key(claim)), finish: names.text(&of_one_key(finish)) }
+        let claim = format!("{CLAIM_FOUND}{}", include_str!("sql/claim_packed.sql"));
+        let finish = format!("{FINISH} RETURNING key AS value");
+        Self {
+            claim: names.text(&of_one_key(&claim, number)),
+            finish: names.text(&of_one_key(&finish, number)),
+        }
     }
-}
-
-/// A statement of a batch, for a batch of one.
-fn of_one_key(statement: &str) -> String {
-    (1..=5).fold(statement.to_owned(), |text, place| {
-        text.replace(&format!("${place}::bytea[]"), &format!("ARRAY[${place}::bytea]"))
-            .replace(&format!("${place}::bigint[]"), &format!("ARRAY[{}]", number(place)))
-    })
 }
 
 fn number(place: usize) -> String {
@@ -270,6 +264,21 @@ impl<D: PostgresDriver> Open<D> {
         }
     }
 
+    async fn tell(&mut self, statements: &[&str]) -> Result<(), StoreError> {
+        let longest = self.setting.longest();
+        let telling = async {
+            for statement in statements {
+                self.query(statement, &[]).await?;
+            }
+            Ok(())
+        };
+        match timeout(longest, telling).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.blame(error).await),
+            Err(late) => self.heard(Err(late)),
+        }
+    }
+
     /// Invariant 6: a commit that the driver reports is no commit of the effect while the server has the transaction open
     /// (`what_a_driver_leaves_open_is_committed_too`).
     async fn commit_all(&mut self) -> Result<(), StoreError> {
@@ -367,6 +376,17 @@ impl<D: PostgresDriver> Transaction for Open<D> {
             let answer = timeout(self.setting.longest(), self.try_complete(request)).await;
             self.heard(answer)
         })
+    }
+
+    fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.tell(&[SAVEPOINT]))
+    }
+
+    fn end_savepoint(&mut self, end: SavepointEnd) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.tell(match end {
+            SavepointEnd::Release => &[RELEASE],
+            SavepointEnd::Rollback => &[ROLL_BACK, RELEASE],
+        }))
     }
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {

@@ -128,7 +128,7 @@ async fn settle<D: Dialect, R: Request>(
 /// change all the time.
 ///
 /// What is asked again is a row that the first statement has locked, so that nothing is waited for out of the order.
-pub(super) async fn claim_in<D: Dialect>(
+pub(super) async fn claim_inside<D: Dialect>(
     dialect: &D,
     on: &mut Connection<D>,
     requests: &[ClaimRequest],
@@ -138,7 +138,7 @@ pub(super) async fn claim_in<D: Dialect>(
     open.sort_unstable_by(|one, two| one.key.cmp(&two.key));
     let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
     for _ in 0..MOST_ROUNDS {
-        let rows = dialect.claim(on, &open).await?;
+        let rows = dialect.claim_inside(on, &open).await?;
         open = still_open(open, rows, &mut answers);
         if open.is_empty() {
             break;

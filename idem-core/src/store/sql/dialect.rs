@@ -60,6 +60,18 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     }
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
+    /// As [`claim`](Self::claim) in a transaction that was begun so; [`claimed`](Self::claimed) is then a part of it.
+    fn claim_inside(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<ClaimRequest>],
+    ) -> impl Reply<Vec<Found>> {
+        async {
+            let rows = self.claim(&mut *on, batch).await?;
+            self.claimed(on).await?;
+            Ok(rows)
+        }
+    }
     /// Lets the handler's statements wait for as long as they do elsewhere.
     fn claimed(&self, on: &mut Connection<Self>) -> impl Reply<()> {
         let _ = on;

@@ -177,9 +177,7 @@ impl<D: Dialect> Open<D> {
     /// The answers; none for a key that others change all the time.
     async fn claims(&mut self, requests: &[ClaimRequest]) -> sqlx::Result<Vec<Option<Claimed>>> {
         let dialect = &self.core.link.dialect;
-        let answers = batch::claim_in(dialect, self.connection.get(), requests).await?;
-        dialect.claimed(self.connection.get()).await?;
-        Ok(answers)
+        batch::claim_inside(dialect, self.connection.get(), requests).await
     }
 
     pub(super) fn error(&self, error: sqlx::Error) -> StoreError {

@@ -48,8 +48,7 @@ impl Cache {
         if self.0.rests.load(Ordering::Acquire) {
             return vec![None; batch.len()];
         }
-        let reads = join_all(batch.iter().map(|request| self.0.store.read(&request.key)));
-        let Ok(records) = timeout(LONGEST_WAIT, reads).await else {
+        let Ok(records) = timeout(LONGEST_WAIT, self.0.read_all(batch)).await else {
             self.0.rest(&StoreError::unavailable("it did not answer in time"));
             return vec![None; batch.len()];
         };
@@ -99,6 +98,19 @@ impl Cache {
 }
 
 impl Inner {
+    async fn read_all(&self, batch: &[ClaimRequest]) -> Vec<Result<Option<Record>, StoreError>> {
+        let reads = batch.iter().map(|request| self.store.read(&request.key));
+        if self.store.locality() == Locality::Remote {
+            return join_all(reads).await;
+        }
+        // What does not wait is not worth the work of waiting for all at once.
+        let mut records = Vec::with_capacity(batch.len());
+        for read in reads {
+            records.push(read.await);
+        }
+        records
+    }
+
     async fn put(&self, batch: &[CompleteRequest]) -> Result<(), StoreError> {
         let answers = self.store.complete(batch).await?;
         let mut again = Vec::new();

@@ -1,8 +1,8 @@
 //! Handlers in one transaction with their record, on each database.
 
 mod batches;
-mod group_commits;
 mod driver;
+mod group_commits;
 mod mysql;
 mod postgres;
 mod rules;
