@@ -174,8 +174,15 @@ async fn boot_broker(
         .with_validated_config(config)
         .build();
     let failed = |error: BrokerStartupError| {
-        let cause = error.rollback_cause().map_or_else(|| format!("{error:?}"), |cause| format!("{cause:?}"));
-        EmbeddedError::Start(cause)
+        let cause = error.rollback_cause().unwrap_or(&error);
+        if cause.missing_requirements().contains(&"message_store_writable") {
+            return EmbeddedError::Start(format!(
+                "the broker does not write to {}, as on a disk that is nine tenths full: make room, or name another \
+                 directory in TMPDIR",
+                directory.path().display()
+            ));
+        }
+        EmbeddedError::Start(format!("{cause:?}"))
     };
     let initialized = Box::pin(bootstrap.initialize()).await.map_err(failed)?;
     Box::pin(initialized.start()).await.map(Box::new).map_err(failed)
