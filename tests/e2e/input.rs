@@ -123,6 +123,7 @@ async fn four_mebibytes_are_handled_and_become_a_dead_letter_as_they_are() {
 async fn ten_thousand_random_bodies_harm_no_good_message_among_them() {
     const GOOD: usize = 12_000;
     const BAD: usize = 10_000;
+    const LONG: Duration = Duration::from_mins(5);
     let broker = kit::broker("orders", 4).await;
     let runs = Runs::default();
     let mut rng = StdRng::seed_from_u64(22);
@@ -143,10 +144,10 @@ async fn ten_thousand_random_bodies_harm_no_good_message_among_them() {
     let consumer = kit::member(&broker, "random", &MemoryStore::new(), [route]).start().await.unwrap();
 
     let dead = || kit::counted("idem_messages_total", &[("group", "random"), ("outcome", "undecodable")]);
-    runs.until_total(GOOD, Duration::from_mins(5)).await;
+    runs.until_total(GOOD, LONG).await;
     // The last ones may be held, where they were most of the last hundred; good ones set them free.
     let sent = std::cell::Cell::new(GOOD);
-    kit::until("each bad message is a dead letter", SOON, async || {
+    kit::until("each bad message is a dead letter", LONG, async || {
         if dead() < BAD as u64 && runs.total() == sent.get() {
             broker.producer().send(kit::order("orders", sent.replace(sent.get() + 1))).await.unwrap();
         }
@@ -156,7 +157,7 @@ async fn ten_thousand_random_bodies_harm_no_good_message_among_them() {
     runs.until_total(sent.get(), SOON).await;
     // They are counted before they are sent. Of a group that has read nothing, all of them are the backlog.
     let stored = async || kit::backlog(&broker, "nobody", "%DLQ%random").await;
-    kit::until("each dead letter is stored", SOON, async || stored().await == BAD as u64).await;
+    kit::until("each dead letter is stored", LONG, async || stored().await == BAD as u64).await;
     consumer.shutdown().await;
     assert!(sent.get() < GOOD + 60, "{sent:?}");
     assert_eq!(runs.keys(), sent.get());

@@ -15,8 +15,9 @@ use tracing::span::{Attributes, Id};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Long enough for a machine that builds something else meanwhile.
-pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Long enough for a machine that builds something else meanwhile, and for a client whose heartbeat was lost: the next one
+/// comes 30 s later.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Waits until `seen` says so, or fails after `deadline` with `what` was waited for.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, deadline: Duration, seen: impl Fn() -> F) {
