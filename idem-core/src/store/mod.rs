@@ -311,6 +311,11 @@ impl StoreError {
         Self::new(Kind::Conflict, message)
     }
 
+    /// Keys that are claimed together wait for no key longer than a bound.
+    pub(crate) fn key_is_taken() -> Self {
+        Self::conflict("another transaction works on one of the keys")
+    }
+
     /// A bounded store has no room. It fails instead of forgetting something.
     pub fn full(message: impl Into<String>) -> Self {
         Self::new(Kind::Full, message)

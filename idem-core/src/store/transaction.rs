@@ -99,7 +99,13 @@ pub trait Transaction: Send {
             order.sort_unstable_by(|one, two| requests[*one].key.cmp(&requests[*two].key));
             let mut answers = Vec::with_capacity(requests.len());
             for place in order {
-                answers.push((place, self.claim(&requests[place]).await?));
+                match self.claim(&requests[place]).await? {
+                    // It was waited for, which no handler is to begin behind.
+                    Claim::InProgress { remaining, .. } if remaining.is_zero() => {
+                        return Err(StoreError::key_is_taken());
+                    }
+                    claim => answers.push((place, claim)),
+                }
             }
             answers.sort_unstable_by_key(|(place, _)| *place);
             Ok(answers.into_iter().map(|(_, claim)| Ok(claim)).collect())

@@ -26,6 +26,7 @@ pub(super) const CLAIM_FOUND: &str = concat!(
     include_str!("sql/claim_rows.sql"),
     ")\n",
 );
+
 /// The statements, with the tables' names in them. None depends on a batch's size, so that each is prepared once for a
 /// connection; but those for one key have a plan that is worth keeping on a connection of handlers, too, where PostgreSQL
 /// chooses.

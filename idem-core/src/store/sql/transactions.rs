@@ -231,9 +231,7 @@ impl<D: Dialect> Open<D> {
     async fn try_claim_all(&mut self, requests: &[ClaimRequest]) -> Result<Vec<Claimed>, StoreError> {
         match self.claims(requests).await {
             Ok(answers) => Ok(answers.into_iter().map(|answer| answer.unwrap_or(Ok(TAKEN))).collect()),
-            Err(error) if meaning::<D>(&error) == Meaning::Locked => {
-                Err(StoreError::conflict("another transaction works on one of the keys"))
-            }
+            Err(error) if meaning::<D>(&error) == Meaning::Locked => Err(StoreError::key_is_taken()),
             Err(error) => Err(self.error(error)),
         }
     }
