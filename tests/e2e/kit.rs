@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Long enough for a machine that builds something else meanwhile, and for a client whose heartbeat was lost: the next one
 /// comes 30 s later.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Waits until `seen` says so, or fails after `deadline` with `what` was waited for.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, deadline: Duration, seen: impl Fn() -> F) {
