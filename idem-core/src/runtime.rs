@@ -1,8 +1,10 @@
 //! idem's own runtime.
 
+use std::future::Future;
 use std::sync::LazyLock;
 
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinError;
 
 /// The runtime of renewals, settlement and the stores' connections, which no handler can block.
 ///
@@ -17,4 +19,18 @@ pub fn handle() -> &'static Handle {
             .expect("the operating system must grant idem's two threads")
     });
     RUNTIME.handle()
+}
+
+/// Runs a call on a runtime: as a task, unless that is where it is called.
+///
+/// # Errors
+/// The runtime has ended, or the call has panicked.
+pub(crate) async fn on<T: Send + 'static>(
+    runtime: &Handle,
+    call: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    if Handle::try_current().is_ok_and(|current| current.id() == runtime.id()) {
+        return Ok(call.await);
+    }
+    runtime.spawn(call).await
 }

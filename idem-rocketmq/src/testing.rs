@@ -37,7 +37,7 @@ impl<S> Builder<S> {
         setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
         setup.credentials = None;
         setup.check(&*store)?;
-        let dispatch = setup.dispatch(&Engine::new(store))?;
+        let dispatch = setup.dispatch(&Engine::new(store), None)?;
         Ok(TestConsumer { dispatch })
     }
 }

@@ -35,7 +35,7 @@ pub(crate) async fn run(url: &str) -> anyhow::Result<()> {
     let mut settings = Settings::new();
     settings.concurrency = Some(CONNECTIONS);
     let gate = engine
-        .transactional_gate("pay", settings.resolve()?, Commit::Each)
+        .transactional_gate("pay", settings.resolve()?, Commit::Each, None)
         .context("a store with transactions")?;
     println!("{MESSAGES} payments, an update and an insert each, in one transaction with their record");
     println!("{:<14} {:>14} {:>14} {:>8}", "", "engine, a second", "pgbench", "ratio");

@@ -95,13 +95,16 @@ impl Engine {
     }
 
     /// The gate of a handler that works in a transaction beside its record; none where the store has no transactions.
+    ///
+    /// Transactions begin on the runtime `user`, on which the handler runs; where there is none, on the one that claims.
     pub fn transactional_gate(
         &self,
         name: impl Into<Arc<str>>,
         policy: Policy,
         commit: Commit,
+        user: Option<Handle>,
     ) -> Option<Gate> {
-        let transacts = Transacts::new(self.0.store.transactions()?, commit);
+        let transacts = Transacts::new(self.0.store.transactions()?, commit, user);
         Some(self.gate_with(name.into(), policy, Some(transacts)))
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Gate;
@@ -21,6 +22,7 @@ use super::run::Ran;
 use super::together::Commit;
 use crate::handler_error::Disposition;
 use crate::outcome::{Decision, Outcome, Verdict};
+use crate::runtime;
 use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError, Transaction, Transactions};
 
 /// How a gate's handler gets its transactions.
@@ -29,12 +31,14 @@ pub(crate) struct Transacts {
     pub(super) commit: Commit,
     /// As many as can be open: a transaction may be shared, so that the handler's permits do not bound them.
     slots: Arc<Semaphore>,
+    /// Where the handler runs, and so its connections; none for where it is claimed.
+    user: Option<Handle>,
 }
 
 impl Transacts {
-    pub(super) fn new(source: Arc<dyn Transactions>, commit: Commit) -> Self {
+    pub(super) fn new(source: Arc<dyn Transactions>, commit: Commit, user: Option<Handle>) -> Self {
         let slots = Arc::new(Semaphore::new(source.max_open().clamp(1, Semaphore::MAX_PERMITS)));
-        Self { source, commit, slots }
+        Self { source, commit, slots, user }
     }
 }
 
@@ -132,7 +136,15 @@ impl Gate {
             slot = transacts.slots.clone().acquire_owned() => slot,
         };
         let Ok(slot) = slot else { return Ok(None) };
-        Ok(Some(Open { transaction: transacts.source.begin().await?, _slot: slot }))
+        let source = transacts.source.clone();
+        let begin = async move { source.begin().await };
+        let transaction = match &transacts.user {
+            None => begin.await?,
+            Some(user) => runtime::on(user, begin).await.map_err(|ended| {
+                StoreError::unavailable("the handlers' runtime gives no transaction").with_source(ended)
+            })??,
+        };
+        Ok(Some(Open { transaction, _slot: slot }))
     }
 
     /// What [`open`](Self::open) comes to, for a message that is handled alone.

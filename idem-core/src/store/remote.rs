@@ -2,17 +2,15 @@
 
 use std::future::Future;
 
+use futures_util::TryFutureExt as _;
+
 use super::StoreError;
 use crate::runtime;
 
 /// Runs a call where the connections live: the caller's runtime may end, pause its clock, or have none.
-pub(super) async fn on_runtime<T: Send + 'static>(
+pub(super) fn on_runtime<T: Send + 'static>(
     call: impl Future<Output = T> + Send + 'static,
-) -> Result<T, StoreError> {
-    let own = runtime::handle();
-    if tokio::runtime::Handle::try_current().is_ok_and(|current| current.id() == own.id()) {
-        return Ok(call.await);
-    }
-    let ended = own.spawn(call).await;
-    ended.map_err(|error| StoreError::unavailable("a call to the store was cut off").with_source(error))
+) -> impl Future<Output = Result<T, StoreError>> + Send {
+    let cut_off = |error| StoreError::unavailable("a call to the store was cut off").with_source(error);
+    runtime::on(runtime::handle(), call).map_err(cut_off)
 }

@@ -39,7 +39,7 @@ pub trait Transactions: Send + Sync + 'static {
         })
     }
 
-    /// Begins a transaction.
+    /// Begins a transaction, on the Tokio runtime on which its handler will run.
     ///
     /// # Errors
     /// The database is out of reach, or all connections are taken for too long.

@@ -160,7 +160,7 @@ async fn claim(store: &dyn Store, claim: &ClaimRequest) -> Claim {
     store.claim(&[rival(claim)]).await.unwrap().remove(0).unwrap()
 }
 
-async fn until(what: &str, seen: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, seen: impl AsyncFn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !seen().await {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use idem_core::engine::Engine;
 use idem_core::{Settings, Store};
+use tokio::runtime::Handle;
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
@@ -328,8 +329,9 @@ impl<S: HasStore> Builder<S> {
 }
 
 impl Setup {
-    /// The handlers behind their gates. Takes routes and states out of the setup.
-    pub(crate) fn dispatch(&mut self, engine: &Engine) -> Result<Dispatch, Error> {
+    /// The handlers behind their gates: they run on `user`, or where they are called. Takes routes and states out of the
+    /// setup.
+    pub(crate) fn dispatch(&mut self, engine: &Engine, user: Option<&Handle>) -> Result<Dispatch, Error> {
         let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
         let mode = self.mode();
         let instance = self.instance_name.clone().filter(|_| mode == Mode::Broadcast);
@@ -339,7 +341,7 @@ impl Setup {
             self.routes.iter().map(|route| self.policy_on(store, route)).collect::<Result<Vec<_>, _>>()?;
         let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
         let states = Arc::new(std::mem::take(&mut self.states));
-        Ok(Dispatch::new(engine, mode, &identity, routes, states, &self.on_span))
+        Ok(Dispatch::new(engine, mode, &identity, routes, states, &self.on_span, user))
     }
 }
 

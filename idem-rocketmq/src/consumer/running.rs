@@ -87,7 +87,7 @@ pub(super) fn run(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Res
 async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
     let named = Named::take(&setup)?;
     let engine = Engine::new(store);
-    let dispatch = setup.dispatch(&engine)?;
+    let dispatch = setup.dispatch(&engine, Some(&user))?;
     let delay_levels = setup.levels()?;
     let settings = ClientSettings {
         subscriptions: dispatch.subscriptions(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use idem_core::engine::{Engine, Gate, Unfit};
 use idem_core::{Attempt, Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
+use tokio::runtime::Handle;
 use tracing::Span;
 
 use super::crowd::Pace;
@@ -72,6 +73,7 @@ impl Dispatch {
         routes: Vec<(Route, idem_core::Policy)>,
         states: Arc<States>,
         on_span: &OnSpan,
+        user: Option<&Handle>,
     ) -> Self {
         let mut topics: HashMap<String, Topic> = HashMap::new();
         let mut handlers = Vec::with_capacity(routes.len());
@@ -82,7 +84,7 @@ impl Dispatch {
             }
             topic.by_tag.extend(route.tag_set().iter().map(|tag| (tag.clone(), index)));
             handlers.push(Arc::new(Handler {
-                gate: gate(engine, &route, policy),
+                gate: gate(engine, &route, policy, user),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
                 pace: Pace::default(),
                 on_span: on_span.clone(),
@@ -122,9 +124,10 @@ impl Dispatch {
 }
 
 /// That the store has transactions was checked before.
-fn gate(engine: &Engine, route: &Route, policy: idem_core::Policy) -> Gate {
-    let transactional =
-        route.commit().and_then(|commit| engine.transactional_gate(route.name(), policy.clone(), commit));
+fn gate(engine: &Engine, route: &Route, policy: idem_core::Policy, user: Option<&Handle>) -> Gate {
+    let transactional = route
+        .commit()
+        .and_then(|commit| engine.transactional_gate(route.name(), policy.clone(), commit, user.cloned()));
     transactional.unwrap_or_else(|| engine.gate(route.name(), policy))
 }
 

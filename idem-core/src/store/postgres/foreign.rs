@@ -80,10 +80,7 @@ impl<D: PostgresDriver> Transactions for Foreign<D> {
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
         let setting = self.0.clone();
-        Box::pin(async move {
-            let open = on_runtime(async move { Open::begin(setting).await }).await??;
-            Ok(Box::new(open) as Box<dyn Transaction>)
-        })
+        Box::pin(async move { Ok(Box::new(Open::begin(setting).await?) as Box<dyn Transaction>) })
     }
 
     fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {

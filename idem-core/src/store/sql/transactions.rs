@@ -1,7 +1,8 @@
 //! Transactions in which handlers work beside their records.
 //!
 //! Their connections are apart from those of the store's calls, so that a long handler keeps no lease from being renewed,
-//! and that they have none of the settings that suit idem's statements alone.
+//! and that they have none of the settings that suit idem's statements alone. They live on the runtime that asks for the
+//! transaction, the handler's own: over another's, each statement would wake up two threads more.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use sqlx::Database;
 use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -23,7 +25,6 @@ use super::dialect::{Connection, Dialect};
 use super::errors::{Meaning, meaning, store_error, timed_out};
 use super::link::Source;
 use crate::runtime;
-use crate::store::remote::on_runtime;
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError,
     Transaction, Transactions,
@@ -38,13 +39,28 @@ type Manager<D> = <<D as Dialect>::Db as Database>::TransactionManager;
 pub(in crate::store) struct Handlers<D: Dialect> {
     permits: Arc<Semaphore>,
     most: usize,
-    idle: Mutex<Vec<Connection<D>>>,
+    /// Each with the runtime on which it lives; the last one was used last.
+    idle: Mutex<Vec<(Id, Connection<D>)>>,
 }
 
 impl<D: Dialect> Handlers<D> {
     pub(in crate::store) fn new(most: u32) -> Self {
         let most = most.max(1) as usize;
         Self { permits: Arc::new(Semaphore::new(most)), most, idle: Mutex::default() }
+    }
+
+    /// An idle connection of this runtime, for the holder of a permit. Where there is none, room is made for a fresh one: a
+    /// runtime that has ended takes none of its connections along.
+    fn take_idle(&self, runtime: Id) -> Option<Connection<D>> {
+        let mut idle = self.idle.lock();
+        if let Some(place) = idle.iter().rposition(|(home, _)| *home == runtime) {
+            return Some(idle.remove(place).1);
+        }
+        let in_use = self.most - self.permits.available_permits();
+        if idle.len() + in_use > self.most {
+            idle.remove(0);
+        }
+        None
     }
 }
 
@@ -61,11 +77,7 @@ impl<D: Dialect> Transactions for SqlTransactions<D> {
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
-        let core = self.0.clone();
-        Box::pin(async move {
-            let open = on_runtime(async move { Open::begin(core).await }).await??;
-            Ok(Box::new(open) as Box<dyn Transaction>)
-        })
+        Box::pin(async move { Ok(Box::new(Open::begin(self.0.clone()).await?) as Box<dyn Transaction>) })
     }
 
     fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
@@ -83,7 +95,7 @@ pub(super) struct Open<D: Dialect> {
 }
 
 enum Held<D: Dialect> {
-    Own(Connection<D>),
+    Own(Id, Connection<D>),
     Pooled(Pooled<D>),
 }
 
@@ -101,7 +113,7 @@ impl<D: Dialect> Drop for Pooled<D> {
 impl<D: Dialect> Held<D> {
     fn get(&mut self) -> &mut Connection<D> {
         match self {
-            Self::Own(connection) => connection,
+            Self::Own(_, connection) => connection,
             Self::Pooled(Pooled(connection)) => {
                 connection.as_mut().expect("it is there until it is given back")
             }
@@ -120,13 +132,13 @@ impl<D: Dialect> Core<D> {
                 Ok(Held::Pooled(Pooled(Some(connection))))
             }
             Source::Own { options, .. } => {
-                let kept = if fresh { None } else { self.handlers.idle.lock().pop() };
-                if let Some(connection) = kept {
-                    return Ok(Held::Own(connection));
+                let runtime = Handle::current().id();
+                if let Some(connection) = self.handlers.take_idle(runtime).filter(|_| !fresh) {
+                    return Ok(Held::Own(runtime, connection));
                 }
                 let mut connection = <Connection<D> as sqlx::Connection>::connect_with(options).await?;
                 self.link.dialect.prepare_handlers(&mut connection).await?;
-                Ok(Held::Own(connection))
+                Ok(Held::Own(runtime, connection))
             }
         }
     }
@@ -191,7 +203,7 @@ impl<D: Dialect> Open<D> {
     /// Gives the connection back, after a transaction that ended in order.
     async fn give_back(self) {
         match self.connection {
-            Held::Own(connection) => self.core.handlers.idle.lock().push(connection),
+            Held::Own(runtime, connection) => self.core.handlers.idle.lock().push((runtime, connection)),
             Held::Pooled(mut pooled) => {
                 let Some(mut connection) = pooled.0.take() else { return };
                 if self.core.link.dialect.rest_handlers(&mut connection).await.is_ok() {

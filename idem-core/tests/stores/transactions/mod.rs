@@ -59,7 +59,7 @@ pub(crate) async fn gate_that_commits<B: Bank>(
     commit: Commit,
 ) -> Gate {
     let engine = Engine::new(bank.store(wait).await);
-    let gate = engine.transactional_gate("pay", settings.resolve().unwrap(), commit);
+    let gate = engine.transactional_gate("pay", settings.resolve().unwrap(), commit, None);
     gate.expect("a store with transactions")
 }
 

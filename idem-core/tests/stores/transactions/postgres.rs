@@ -1,9 +1,10 @@
 //! PostgreSQL, and how a handler could fool it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idem_core::engine::Commit;
+use idem_core::engine::{Commit, Gate};
 use idem_core::store::Store;
 use idem_core::{Outcome, Settings, Verdict};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
@@ -13,6 +14,7 @@ use super::together::{DONE, outcomes};
 use super::{Bank, gate, gate_that_waits, handle, job, rules};
 use crate::postgres_harness::Postgres;
 use crate::proxy::{Line, Proxy};
+use crate::tiered::until;
 
 impl Bank for Postgres {
     type Connection = PgConnection;
@@ -121,6 +123,43 @@ async fn a_connection_lost_under_a_batch_acks_nothing_and_costs_no_attempt() {
         let done = batches.pay(&["1", "2"], async |_: &mut PgConnection, names: &[Name]| good(names)).await;
         assert_eq!((outcomes(&done), batches.bank.paid().await), (vec![DONE; 2], 2), "{commit:?}");
     }
+}
+
+/// Which connection of the server's a handler has.
+async fn connection(gate: &Gate, name: &str) -> i32 {
+    let mut pid = 0;
+    let done = handle::<Postgres>(gate, job(name), async |on: &mut PgConnection| {
+        pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(on).await?;
+        Ok(())
+    });
+    assert_eq!(done.await.outcome, Outcome::Completed);
+    pid
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_its_runtime_and_makes_room_when_that_has_ended() {
+    let bank = Postgres::open().await;
+    let gate = gate(&bank, Settings::new()).await;
+    let mut connections = BTreeSet::new();
+    for runtime in 0..4 {
+        let gate = gate.clone();
+        let on_its_own = move || {
+            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            tokio.block_on(async {
+                [
+                    connection(&gate, &format!("{runtime} 1")).await,
+                    connection(&gate, &format!("{runtime} 2")).await,
+                ]
+            })
+        };
+        let [one, two] = tokio::task::spawn_blocking(on_its_own).await.unwrap();
+        assert_eq!(one, two, "runtime {runtime} keeps its connection");
+        assert!(connections.insert(one), "runtime {runtime} has its own connection");
+    }
+    let pids = connections.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+    let alive = format!("SELECT count(*) FROM pg_stat_activity WHERE pid IN ({pids})");
+    // The store allows for two.
+    until("the connections of ended runtimes are closed", async || bank.number(&alive).await <= 2).await;
 }
 
 /// A server that is silent holds no message for ever, whatever has become of the commit.
