@@ -61,7 +61,7 @@ async fn storm<O: TypedOutbox>(bench: &Bench, database: &Database, outbox: O) {
     for turn in 0..kills() {
         let before = orders().await;
         let name = format!("seller-{turn}");
-        let arguments = ["orders", bench.name_server(), &topic, &database.url, &group, &name];
+        let arguments = ["orders", bench.name_server(), &topic, &database.url, &group, &name, "any"];
         let mut worker = Worker::run(&arguments, &log);
         // It sells, or has killed itself.
         until("an order", DEADLINE, async || orders().await > before || worker.has_ended()).await;
@@ -96,6 +96,49 @@ async fn orders_and_messages_agree_while_sellers_are_killed_on_sqlite() {
     let outbox = SqliteOutbox::builder(&database.url).resend_after(RESEND_AFTER).sweep_every(SWEEP_EVERY);
     storm(&broker.bench(), &database, outbox.open().await.unwrap()).await;
     broker.shutdown().await;
+}
+
+/// A producer is killed between any two steps of the protocol, and the next one finds what it has left behind.
+async fn steps<O: TypedOutbox>(bench: &Bench, database: &Database, outbox: O, steps: &[&str]) {
+    kit::seeing();
+    let (topic, group) = (unique("orders"), unique("shop"));
+    bench.create_topic(&topic, 4).await.unwrap();
+    create_orders(database).await;
+    let logs = tempfile::tempdir().unwrap();
+    for step in steps {
+        let log = logs.path().join(step);
+        let arguments = ["orders", bench.name_server(), &topic, &database.url, &group, step, step];
+        let worker = Worker::run(&arguments, &log);
+        until(&format!("death when {step}"), DEADLINE, async || worker.has_ended()).await;
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert!(log.contains(&format!("dies: {step}")), "{log}");
+    }
+    let clerk = clerk(bench, &group, outbox).await;
+    until("all are confirmed", DEADLINE, async || unconfirmed(database).await == 0).await;
+    agree(bench, database, &topic).await;
+    clerk.shutdown().await;
+}
+
+/// The steps in their order, and those of an answer to the broker.
+const STEPS: [&str; 8] = ["prepared", "begun", "worked", "committed", "told", "noted", "asked", "decided"];
+/// What happens where the broker does not ask in time.
+const SWEPT: [&str; 5] = ["committed", "due", "sent again", "noted again", "committed"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_and_messages_agree_after_a_kill_at_each_step_on_sqlite() {
+    for (every, steps_of) in [(Duration::from_secs(1), &STEPS[..]), (DEADLINE, &SWEPT)] {
+        let database = Database::file();
+        let broker = kit::quick_retries().transaction_check_interval(every).start().await.unwrap();
+        let outbox = SqliteOutbox::builder(&database.url).resend_after(RESEND_AFTER).sweep_every(SWEEP_EVERY);
+        steps(&broker.bench(), &database, outbox.open().await.unwrap(), steps_of).await;
+        broker.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_and_messages_agree_after_a_kill_at_each_step_on_postgres() {
+    let database = Database::serve("postgres", "IDEM_TEST_POSTGRES_URL");
+    steps(&java().await, &database, postgres(&database).await, &STEPS).await;
 }
 
 async fn java() -> Bench {

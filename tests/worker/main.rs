@@ -7,6 +7,7 @@
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
 //! said by its message. What idem logs goes to the standard error; `RUST_LOG` asks for more.
 
+mod deadly;
 mod orders;
 mod transfers;
 

@@ -1,5 +1,6 @@
-//! `idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE`: orders that are stored and announced, as fast as it goes, until
-//! the process is killed. The database is a URL, or the path of a file for SQLite.
+//! `idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE STEP`: orders that are stored and announced, as fast as it goes,
+//! until the process is killed. The database is a URL, or the path of a file for SQLite. The step is one of `deadly.rs`, at
+//! which the process kills itself, or `any`: at any moment of its local work, some of which fails.
 
 use std::time::Duration;
 
@@ -7,26 +8,33 @@ use idem_rocketmq::outbox::TypedOutbox;
 use idem_rocketmq::prelude::*;
 use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 
+use crate::deadly::Deadly;
+
 /// How many customers order at one time.
 const CUSTOMERS: usize = 6;
 /// Short, so that a storm has second copies, too.
 const RESEND_AFTER: Duration = Duration::from_secs(3);
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
+const ANY_STEP: &str = "any";
 
-/// The same on each database; the placeholder is all that differs. Some runs fail halfway, and some kill the process.
+/// The same on each database; the placeholder is all that differs.
 macro_rules! shops {
     ($($name:ident on $connection:ty: $insert:literal;)*) => {$(
-        async fn $name(tx: &mut $connection, id: String) -> HandlerResult {
+        async fn $name(tx: &mut $connection, id: String, step: &str) -> HandlerResult {
             sqlx::query($insert).bind(id).execute(&mut *tx).await?;
-            match rand::random_range(0..60) {
-                0..5 => return Err("some orders fail".into()),
-                5 => panic!("some orders panic"),
-                6 => std::process::abort(),
-                _ => {}
-            }
-            Ok(())
+            if step == ANY_STEP { go_wrong() } else { Ok(()) }
         }
     )*};
+}
+
+/// Some runs fail halfway, and some kill the process.
+fn go_wrong() -> HandlerResult {
+    match rand::random_range(0..60) {
+        0..5 => Err("some orders fail".into()),
+        5 => panic!("some orders panic"),
+        6 => std::process::abort(),
+        _ => Ok(()),
+    }
 }
 
 shops! {
@@ -38,15 +46,16 @@ shops! {
 /// One customer orders, again and again.
 macro_rules! sell {
     ($outbox:expr, $work:ident: $connection:ty, $arguments:expr) => {{
-        let [name_server, topic, _, group, instance] = $arguments;
-        let producer = start(name_server, group, instance, $outbox).await?;
+        let [name_server, topic, _, group, instance, step] = $arguments;
+        let outbox = Deadly { outbox: $outbox, step: step.as_str().into() };
+        let producer = start(name_server, group, instance, outbox).await?;
         let customers = (0..CUSTOMERS).map(|customer| {
-            let (producer, topic) = (producer.clone(), topic.clone());
+            let (producer, topic, step) = (producer.clone(), topic.clone(), step.clone());
             tokio::spawn(async move {
                 for number in 0.. {
                     let id = format!("{}-{customer}-{number}", std::process::id());
                     let order = OutgoingMessage::new(&topic, id.as_str(), id.clone());
-                    let work = async |tx: &mut $connection| $work(tx, id).await;
+                    let work = async |tx: &mut $connection| $work(tx, id, &step).await;
                     // Whatever came of it: message and database must agree.
                     if let Err(error) = producer.transaction_on(&order, work).await {
                         eprintln!("{error}");
@@ -73,8 +82,8 @@ async fn start<O: TypedOutbox>(
 #[tokio::main]
 pub(super) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let Ok(arguments) = <&[String; 5]>::try_from(&arguments[..]) else {
-        return Err("idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE".into());
+    let Ok(arguments) = <&[String; 6]>::try_from(&arguments[..]) else {
+        return Err("idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE STEP".into());
     };
     super::log();
     let database = &arguments[2];
