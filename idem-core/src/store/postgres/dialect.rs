@@ -82,6 +82,16 @@ impl Postgres {
     }
 }
 
+/// Has statements wait for others' claims no longer than this, in this transaction alone or in all of the connection. What the
+/// handler's statements wait for is kept beside, and is set again by the claim itself.
+fn bound_waits(wait: Duration, is_local: bool) -> String {
+    let wait = wait.as_millis();
+    format!(
+        "SELECT set_config('idem.lock_timeout', current_setting('lock_timeout'), {is_local}), \
+         set_config('lock_timeout', '{wait}', {is_local})"
+    )
+}
+
 /// A statement of a batch, for a batch of one, whose numbers are as they are said.
 pub(super) fn of_one_key(statement: &str, number: impl Fn(usize) -> String) -> String {
     (1..=5).fold(statement.to_owned(), |text, place| {
@@ -204,19 +214,21 @@ impl Dialect for Postgres {
             .await
     }
 
+    async fn adopt(&self, on: &mut PgConnection, wait: Duration) -> sqlx::Result<()> {
+        on.execute(AssertSqlSafe(bound_waits(wait, false))).await.map(drop)
+    }
+
+    fn begin_adopted(&self, _wait: Duration) -> Option<SqlStr> {
+        None
+    }
+
     fn begin(&self, wait: Duration) -> Option<SqlStr> {
-        // What the handler's statements wait for is kept beside, and set again by the claim itself.
-        let begin = format!(
-            "BEGIN; SELECT set_config('idem.lock_timeout', current_setting('lock_timeout'), true); \
-             SET LOCAL lock_timeout = {}",
-            wait.as_millis()
-        );
+        let begin = format!("BEGIN; {}", bound_waits(wait, true));
         Some(AssertSqlSafe(begin).into_sql_str())
     }
 
     async fn claimed(&self, on: &mut PgConnection) -> sqlx::Result<()> {
-        let again = "SELECT set_config('lock_timeout', current_setting('idem.lock_timeout'), true)";
-        on.execute(again).await.map(drop)
+        on.execute(include_str!("sql/claimed.sql")).await.map(drop)
     }
 
     async fn finish(&self, on: &mut PgConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {

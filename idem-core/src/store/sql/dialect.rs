@@ -49,7 +49,16 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         batch: &[Entry<ReleaseRequest>],
     ) -> impl Reply<Vec<Standing>>;
 
-    /// Prepares a connection of handlers, and undoes that where it goes back to a pool.
+    /// Prepares a connection of idem's own for handlers, for as long as it lives; `wait` as in [`begin`](Self::begin).
+    fn adopt(&self, on: &mut Connection<Self>, wait: Duration) -> impl Reply<()> {
+        let _ = wait;
+        self.prepare_handlers(on)
+    }
+    /// As [`begin`](Self::begin), on such a connection.
+    fn begin_adopted(&self, wait: Duration) -> Option<SqlStr> {
+        self.begin(wait)
+    }
+    /// Prepares a connection of a pool for handlers, and undoes that where it goes back.
     fn prepare_handlers(&self, on: &mut Connection<Self>) -> impl Reply<()> {
         let _ = on;
         async { Ok(()) }

@@ -137,7 +137,7 @@ impl<D: Dialect> Core<D> {
                     return Ok(Held::Own(runtime, connection));
                 }
                 let mut connection = <Connection<D> as sqlx::Connection>::connect_with(options).await?;
-                self.link.dialect.prepare_handlers(&mut connection).await?;
+                self.link.dialect.adopt(&mut connection, self.link.response_timeout()).await?;
                 Ok(Held::Own(runtime, connection))
             }
         }
@@ -166,8 +166,12 @@ impl<D: Dialect> Open<D> {
         loop {
             let begun = async {
                 let mut held = core.handlers_connection(broken > 0).await?;
-                let bound = core.link.response_timeout();
-                Manager::<D>::begin(held.get(), core.link.dialect.begin(bound)).await?;
+                let (dialect, bound) = (&core.link.dialect, core.link.response_timeout());
+                let begin = match &held {
+                    Held::Own(..) => dialect.begin_adopted(bound),
+                    Held::Pooled(_) => dialect.begin(bound),
+                };
+                Manager::<D>::begin(held.get(), begin).await?;
                 Ok(held)
             };
             match begun.await {

@@ -38,6 +38,11 @@ impl Bank for MySql {
 super::transaction_tests!(MySql);
 
 #[tokio::test]
+async fn an_open_transaction_holds_up_no_lease_of_another_key() {
+    rules::an_open_transaction_holds_up_no_lease_of_another_key::<MySql>().await;
+}
+
+#[tokio::test]
 async fn a_wait_for_another_claim_is_bounded() {
     rules::a_wait_for_another_claim_is_bounded::<MySql>().await;
 }

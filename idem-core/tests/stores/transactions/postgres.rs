@@ -45,6 +45,11 @@ impl Bank for Postgres {
 super::transaction_tests!(Postgres);
 
 #[tokio::test]
+async fn an_open_transaction_holds_up_no_lease_of_another_key() {
+    rules::an_open_transaction_holds_up_no_lease_of_another_key::<Postgres>().await;
+}
+
+#[tokio::test]
 async fn a_wait_for_another_claim_is_bounded() {
     rules::a_wait_for_another_claim_is_bounded::<Postgres>().await;
 }
@@ -123,6 +128,22 @@ async fn a_connection_lost_under_a_batch_acks_nothing_and_costs_no_attempt() {
         let done = batches.pay(&["1", "2"], async |_: &mut PgConnection, names: &[Name]| good(names)).await;
         assert_eq!((outcomes(&done), batches.bank.paid().await), (vec![DONE; 2], 2), "{commit:?}");
     }
+}
+
+#[tokio::test]
+async fn a_handler_waits_as_its_database_says_also_after_one_that_has_reset_all_settings() {
+    let bank = Postgres::open().await;
+    let gate = gate(&bank, Settings::new()).await;
+    let mut seen = Vec::new();
+    for name in ["1", "2"] {
+        let done = handle::<Postgres>(&gate, job(name), async |on: &mut PgConnection| {
+            seen.push(sqlx::query_scalar::<_, String>("SHOW lock_timeout").fetch_one(&mut *on).await?);
+            on.execute("RESET ALL").await?;
+            Ok(())
+        });
+        assert_eq!(done.await.outcome, Outcome::Completed);
+    }
+    assert_eq!(seen, ["0", "0"]);
 }
 
 /// Which connection of the server's a handler has.

@@ -3,10 +3,22 @@
 use std::future::pending;
 use std::time::Duration;
 
-use idem_core::{Backoff, HandlerError, InProgress, Outcome, Reject, Settings, Verdict};
+use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, RenewRequest};
+use idem_core::{Backoff, HandlerError, InProgress, Outcome, Reject, Settings, Token, Verdict};
 use tokio::sync::oneshot;
 
 use super::{Bank, SECOND, gate, gate_that_waits, handle, job};
+
+/// A claim of 3 s, by a consumer without transactions.
+fn lease(name: &str) -> ClaimRequest {
+    ClaimRequest {
+        key: job(name).key,
+        token: Token::random(),
+        lease: 3 * SECOND,
+        retention: 3_600 * SECOND,
+        fingerprint: None,
+    }
+}
 
 fn settings() -> Settings {
     let mut settings = Settings::new();
@@ -169,13 +181,7 @@ pub(crate) async fn a_swallowed_failure_is_not_acked<B: Bank>() {
 
 pub(crate) async fn a_lease_from_before_a_deploy_is_respected<B: Bank>() {
     let bank = B::open().await;
-    let lease = idem_core::store::ClaimRequest {
-        key: job("1").key,
-        token: idem_core::Token::random(),
-        lease: 3 * SECOND,
-        retention: 3_600 * SECOND,
-        fingerprint: None,
-    };
+    let lease = lease("1");
     let store = bank.store(20 * SECOND).await;
     store.claim(std::slice::from_ref(&lease)).await.unwrap().remove(0).unwrap();
     let gate = gate(&bank, settings()).await;
@@ -201,7 +207,35 @@ pub(crate) async fn a_lease_from_before_a_deploy_is_respected<B: Bank>() {
         fingerprint: None,
         reply: None,
     }];
-    assert_eq!(store.complete(&late).await.unwrap().remove(0).unwrap(), idem_core::store::Answer::Lost);
+    assert_eq!(store.complete(&late).await.unwrap().remove(0).unwrap(), Answer::Lost);
+}
+
+/// Leases beside it would lapse while a long handler works.
+pub(crate) async fn an_open_transaction_holds_up_no_lease_of_another_key<B: Bank>() {
+    let bank = B::open().await;
+    let store = bank.store(SECOND).await;
+    let gate = gate(&bank, settings()).await;
+    let leased: Vec<_> = ["2", "3", "4"].map(lease).into();
+    let done = handle::<B>(&gate, job("1"), async |on: &mut B::Connection| {
+        B::pay(on, "1").await?;
+        for claimed in store.claim(&leased).await? {
+            assert!(matches!(claimed, Ok(Claim::Claimed { .. })), "{claimed:?}");
+        }
+        let renewals = leased.iter().cloned().map(|ClaimRequest { key, token, lease, retention, .. }| {
+            RenewRequest { key, token, lease, retention }
+        });
+        let releases = leased.iter().cloned().map(|ClaimRequest { key, token, retention, .. }| {
+            ReleaseRequest { key, token, retention, attempts: Attempts::Keep }
+        });
+        let renewed = store.renew(&renewals.collect::<Vec<_>>()).await?;
+        let released = store.release(&releases.collect::<Vec<_>>()).await?;
+        for answer in renewed.into_iter().chain(released) {
+            assert_eq!(answer?, Answer::Done);
+        }
+        Ok(())
+    });
+    let done = done.await;
+    assert_eq!((done.outcome, done.attempt), (Outcome::Completed, 1), "{done:?}");
 }
 
 pub(crate) async fn a_wait_for_another_claim_is_bounded<B: Bank>() {

@@ -1,10 +1,11 @@
+-- The index is forced, because a small table would be read as a whole, and wait for the records of other transactions.
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     `key` VARCHAR(1024) CHARACTER SET ascii PATH '$[0]',
     `token` VARCHAR(32) CHARACTER SET ascii PATH '$[1]',
     `retention` BIGINT PATH '$[2]',
     `counted` INT PATH '$[3]'
 )) AS i
-STRAIGHT_JOIN `idem_records` AS r ON r.`key` = UNHEX(i.`key`)
+STRAIGHT_JOIN `idem_records` AS r FORCE INDEX (PRIMARY) ON r.`key` = UNHEX(i.`key`)
 SET r.`state` = 3,
     -- 0 keeps the number, 1 counts one, -1 begins anew.
     r.`attempts` = IF(i.`counted` = -1, 0, LEAST(CAST(r.`attempts` AS SIGNED) + i.`counted`, 2147483647)),

@@ -1,10 +1,11 @@
+-- The index is forced, because a small table would be read as a whole, and wait for the records of other transactions.
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
     `key` VARCHAR(1024) CHARACTER SET ascii PATH '$[0]',
     `token` VARCHAR(32) CHARACTER SET ascii PATH '$[1]',
     `lease` BIGINT PATH '$[2]',
     `retention` BIGINT PATH '$[3]'
 )) AS i
-STRAIGHT_JOIN `idem_records` AS r ON r.`key` = UNHEX(i.`key`)
+STRAIGHT_JOIN `idem_records` AS r FORCE INDEX (PRIMARY) ON r.`key` = UNHEX(i.`key`)
 SET r.`lease_end` = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + i.`lease`,
     r.`expires_at` = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + i.`lease` + i.`retention`
 WHERE r.`version` = 1 AND r.`state` = 1 AND r.`token` = UNHEX(i.`token`)
