@@ -9,7 +9,7 @@ use crate::place::Place;
 use crate::storm;
 
 /// The tables. Each strategy that works on rows has its own, and all write what they did into `example_books`.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     (
         "example_books",
         "strategy varchar(40) NOT NULL, member varchar(40) NOT NULL, order_id varchar(40) NOT NULL",
@@ -17,11 +17,15 @@ const TABLES: [(&str, &str); 8] = [
     ("example_log", "operation varchar(40) NOT NULL PRIMARY KEY"),
     ("example_payments", "order_id varchar(40) NOT NULL PRIMARY KEY, cents bigint NOT NULL"),
     ("example_sales", "order_id varchar(40) NOT NULL PRIMARY KEY, state varchar(10) NOT NULL"),
+    ("example_marked_sales", "order_id varchar(40) NOT NULL PRIMARY KEY"),
     ("example_states", "id varchar(40) NOT NULL PRIMARY KEY, state varchar(10) NOT NULL"),
     ("example_locks", "id varchar(40) NOT NULL PRIMARY KEY, state varchar(10) NOT NULL"),
     ("example_versions", "id varchar(40) NOT NULL PRIMARY KEY, version bigint NOT NULL"),
     ("example_buyers", "id bigint NOT NULL PRIMARY KEY, version bigint NOT NULL"),
 ];
+
+/// The markers' table, which idem makes itself, and another one beside it.
+pub(crate) const OUTBOX_TABLE: &str = "example_outbox";
 
 pub(crate) struct Ledger(String);
 
@@ -47,6 +51,10 @@ impl Ledger {
         sqlx::any::install_default_drivers();
         let ledger = Self(place.database_url().to_owned());
         let mut session = ledger.session().await?;
+        // The keys of an earlier run are committed there.
+        for table in [OUTBOX_TABLE, &format!("{OUTBOX_TABLE}_meta")] {
+            session.execute(AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}"))).await?;
+        }
         for (table, columns) in TABLES {
             session.execute(AssertSqlSafe(format!("DROP TABLE IF EXISTS {table}"))).await?;
             session.execute(AssertSqlSafe(format!("CREATE TABLE {table} ({columns})"))).await?;

@@ -64,6 +64,8 @@ pub(crate) enum Promise {
     OnceInEach,
     /// Each order once that was paid: the others' local work fails.
     OnceIfPaid,
+    /// Each order once whose local work was committed; a second one does not begin.
+    OnceIfCommitted,
 }
 
 /// The same in numbers.
@@ -89,6 +91,11 @@ impl Promise {
                 0,
                 messages - storm.troubled(Trouble::Before),
             ),
+            Self::OnceIfCommitted => {
+                let failed = [Trouble::Before, Trouble::After].map(|trouble| storm.troubled_orders(trouble));
+                let committed = orders - failed.iter().sum::<usize>();
+                (committed, 0, committed)
+            }
         };
         Expected { lines, repeated, messages }
     }

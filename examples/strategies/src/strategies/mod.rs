@@ -3,6 +3,7 @@
 mod guards;
 mod half;
 mod leases;
+mod marked;
 mod models;
 mod ordered;
 mod plain;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
 
-use super::{BOOK, Connection, PAY, Pool, begin, open};
+use super::{BOOK, Connection, Outbox, PAY, Pool, SELL, begin, open, open_outbox};
 use crate::Error;
 use crate::place::Place;
 use crate::storm::Paid;
@@ -31,6 +32,7 @@ pub(crate) async fn all(place: &Place) -> Result<Vec<Strategy>, Error> {
     all.extend(guards::strategies(&ground));
     all.push(ordered::strategy(&ground));
     all.push(half::strategy(&ground).await?);
+    all.push(marked::strategy(&ground).await?);
     all.extend(models::strategies(&ground));
     Ok(all)
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn strategies(ground: &Ground) -> [Strategy; 2] {
+pub(super) fn strategies(ground: &Ground) -> [Strategy; 3] {
     [
         ground.strategy(
             "message Keys, cache, database, transaction",
@@ -11,6 +11,12 @@ pub(super) fn strategies(ground: &Ground) -> [Strategy; 2] {
             handlers![keys_of_the_producer],
         ),
         ground.strategy("flow record of order and scene", "example-flow", &ground.store, handlers![flow]),
+        ground.strategy(
+            "lock table with a unique index",
+            "example-lock-table",
+            &ground.store,
+            handlers![under_the_record],
+        ),
     ]
     .map(|strategy| strategy.weak_at("effects outside of the database"))
 }
@@ -30,6 +36,17 @@ async fn keys_of_the_producer(
 /// The order counts once in this scene. Another one, such as `points`, would count it again.
 #[idempotent(key = "order", scope = "gmv", topic = "example-flow", transactional, backoff = "1s")]
 async fn flow(
+    paid: Paid,
+    tx: &mut Connection,
+    State(books): State<Books>,
+    attempt: Attempt,
+) -> HandlerResult {
+    books.work(tx, &paid, attempt).await
+}
+
+/// The record is the lock's row: its key is unique, so that a duplicate beside this run waits until that one has committed.
+#[idempotent(key = "order", topic = "example-lock-table", transactional, backoff = "1s")]
+async fn under_the_record(
     paid: Paid,
     tx: &mut Connection,
     State(books): State<Books>,

@@ -221,15 +221,14 @@ pub(crate) async fn an_open_transaction_holds_up_no_lease_of_another_key<B: Bank
         for claimed in store.claim(&leased).await? {
             assert!(matches!(claimed, Ok(Claim::Claimed { .. })), "{claimed:?}");
         }
-        let renewals = leased.iter().cloned().map(|ClaimRequest { key, token, lease, retention, .. }| {
+        let to_renew = leased.iter().cloned().map(|ClaimRequest { key, token, lease, retention, .. }| {
             RenewRequest { key, token, lease, retention }
         });
-        let releases = leased.iter().cloned().map(|ClaimRequest { key, token, retention, .. }| {
+        let to_release = leased.iter().cloned().map(|ClaimRequest { key, token, retention, .. }| {
             ReleaseRequest { key, token, retention, attempts: Attempts::Keep }
         });
-        let renewed = store.renew(&renewals.collect::<Vec<_>>()).await?;
-        let released = store.release(&releases.collect::<Vec<_>>()).await?;
-        for answer in renewed.into_iter().chain(released) {
+        let renewed = store.renew(&to_renew.collect::<Vec<_>>()).await?;
+        for answer in renewed.into_iter().chain(store.release(&to_release.collect::<Vec<_>>()).await?) {
             assert_eq!(answer?, Answer::Done);
         }
         Ok(())
