@@ -1,7 +1,7 @@
 //! What idem reaches over each SQL store, beside what the database itself reaches with the same statements.
 //!
 //! `cargo bench -p idem-core --features postgres,mysql,sqlite --bench sql`; names of parts behind `--` run those alone, and
-//! `large`, which takes twenty minutes and six gigabytes of disk, runs only when it is named.
+//! `large`, which takes some minutes and six gigabytes of disk, runs only when it is named.
 //!
 //! PostgreSQL and MariaDB are the servers that `IDEM_TEST_POSTGRES_URL` and `IDEM_TEST_MYSQL_URL` name; one that is not
 //! named is left out. On the same server, in turn:
@@ -12,9 +12,11 @@
 //! - `transactions`: a handler that writes two rows in one transaction with its record, through the engine; and the same
 //!   statements by `pgbench -M prepared`. PostgreSQL alone.
 //! - `tier`: known duplicates, answered by PostgreSQL, and by a cache in memory in front of it.
+//! - `bytes`: what a key costs on the disk, and in the log that the database writes.
 //! - `large`: how long a claim of 32 fresh keys takes among ten thousand completed records and among ten million, also while
 //!   a purge runs; for keys that grow, and for random ones.
 
+mod bytes;
 mod large;
 mod lease;
 mod pgbench;
@@ -54,6 +56,9 @@ async fn main() -> anyhow::Result<()> {
         if wanted("tier") {
             tier::run(url).await?;
         }
+    }
+    if wanted("bytes") {
+        bytes::run(postgres.as_deref(), mysql.as_deref()).await?;
     }
     if named("large") {
         large::run(postgres.as_deref(), mysql.as_deref()).await?;
