@@ -136,6 +136,10 @@ impl Gate {
         let Some(permit) = self.permit().await else {
             return Admission::Decided(Settled::leave());
         };
+        self.run_without_dedup(attempt, permit)
+    }
+
+    fn run_without_dedup(&self, attempt: u32, permit: OwnedSemaphorePermit) -> Admission {
         let flight = Arc::new(Flight::new(None, None));
         self.watch(&flight);
         Admission::Run(Claimed {
@@ -303,17 +307,7 @@ impl Gate {
             Some(Mismatch::Run) => {
                 let attempt = leader.redeliveries + 1;
                 leader.abandon();
-                let flight = Arc::new(Flight::new(None, None));
-                self.watch(&flight);
-                Admission::Run(Claimed {
-                    gate: self.clone(),
-                    leader: None,
-                    flight,
-                    attempt,
-                    permit,
-                    transaction: None,
-                    member: None,
-                })
+                self.run_without_dedup(attempt, permit)
             }
         }
     }
@@ -351,17 +345,7 @@ impl Gate {
                 // The claim may have been stored all the same: it is given back when the store answers again.
                 let attempt = leader.redeliveries + 1;
                 drop(leader);
-                let flight = Arc::new(Flight::new(None, None));
-                self.watch(&flight);
-                Judged::Admitted(Admission::Run(Claimed {
-                    gate: self.clone(),
-                    leader: None,
-                    flight,
-                    attempt,
-                    permit,
-                    transaction: None,
-                    member: None,
-                }))
+                Judged::Admitted(self.run_without_dedup(attempt, permit))
             }
             StoreFailure::Retry => {
                 leader.is_claimed = false;

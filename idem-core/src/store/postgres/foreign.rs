@@ -24,9 +24,10 @@ use crate::store::{
 /// How often a key is asked again that somebody else changes in between, and how often what is left open is ended.
 const MOST_ROUNDS: usize = 20;
 
+/// What the handler's statements wait for is kept beside, and is set again by the claim itself.
 const BOUND_WAIT: &str =
-    "SELECT convert_to(set_config('lock_timeout', convert_from($1::bytea, 'UTF8'), true), 'UTF8') AS value";
-const UNBOUND_WAIT: &str = "SET LOCAL lock_timeout TO DEFAULT";
+    "SELECT convert_to(set_config('idem.lock_timeout', current_setting('lock_timeout'), true)
+    || set_config('lock_timeout', convert_from($1::bytea, 'UTF8'), true), 'UTF8') AS value";
 /// A row while the transaction that idem has written in is open.
 const IS_OPEN: &str = "SELECT ''::bytea AS value WHERE txid_current_if_assigned() IS NOT NULL";
 /// One name is enough: a savepoint hides an older one of its name until it is released.
@@ -237,7 +238,6 @@ impl<D: PostgresDriver> Open<D> {
             let packed = self.query(&setting.statements.claim, &parameters).await?;
             let found = packed.map(|packed| Found::unpack(entry.key.clone(), &packed)).transpose()?;
             if let Some(answer) = request.answer(found) {
-                self.query(UNBOUND_WAIT, &[]).await?;
                 return Ok(Some(answer));
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use idem_core::engine::{Commit, Engine};
 use idem_core::store::{Answer, Claim, ClaimRequest, CompleteRequest, DriverResult, PostgresDriver, Store};
 use idem_core::{Fingerprint, Outcome, PostgresStore, Settings, StoreError, Token};
 use sqlx::pool::PoolConnection;
@@ -123,8 +124,29 @@ impl Bank for Foreign {
 super::transaction_tests!(Foreign);
 
 #[tokio::test]
+async fn claims_together_with_a_taken_key_are_a_conflict() {
+    rules::claims_together_with_a_taken_key_are_a_conflict::<Foreign>().await;
+}
+
+#[tokio::test]
 async fn a_wait_for_another_claim_is_bounded() {
     rules::a_wait_for_another_claim_is_bounded::<Foreign>().await;
+}
+
+#[tokio::test]
+async fn a_handler_waits_for_locks_as_its_driver_says() {
+    let bank = <Foreign as Bank>::open().await;
+    let stranger = Stranger { pool: bank.pool(), begin: "BEGIN; SET LOCAL lock_timeout = '7s'" };
+    let store = bank.connect(stranger, Duration::from_secs(2)).await.unwrap();
+    let settings = Settings::new().resolve().unwrap();
+    let gate = Engine::new(store).transactional_gate("pay", settings, Commit::Each, None).unwrap();
+    let mut seen = String::new();
+    let done = handle::<Foreign>(&gate, job("1"), async |on: &mut Depth| {
+        seen = sqlx::query_scalar("SHOW lock_timeout").fetch_one(&mut *on.connection).await?;
+        Ok(())
+    });
+    assert_eq!(done.await.outcome, Outcome::Completed);
+    assert_eq!(seen, "7s");
 }
 
 async fn pay(gate: &idem_core::Gate) -> idem_core::Decision {

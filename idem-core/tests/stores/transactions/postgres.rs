@@ -50,6 +50,11 @@ async fn an_open_transaction_holds_up_no_lease_of_another_key() {
 }
 
 #[tokio::test]
+async fn claims_together_with_a_taken_key_are_a_conflict() {
+    rules::claims_together_with_a_taken_key_are_a_conflict::<Postgres>().await;
+}
+
+#[tokio::test]
 async fn a_wait_for_another_claim_is_bounded() {
     rules::a_wait_for_another_claim_is_bounded::<Postgres>().await;
 }

@@ -237,6 +237,19 @@ pub(crate) async fn an_open_transaction_holds_up_no_lease_of_another_key<B: Bank
     assert_eq!((done.outcome, done.attempt), (Outcome::Completed, 1), "{done:?}");
 }
 
+/// No handler is to begin behind a key that somebody else works on.
+pub(crate) async fn claims_together_with_a_taken_key_are_a_conflict<B: Bank>() {
+    let bank = B::open().await;
+    let [first, second] = [bank.store(SECOND).await, bank.store(SECOND).await];
+    let mut one = first.transactions().unwrap().begin().await.unwrap();
+    assert!(matches!(one.claim(&lease("2")).await.unwrap(), Claim::Claimed { .. }));
+    let mut two = second.transactions().unwrap().begin().await.unwrap();
+    let error = two.claim_all(&["1", "2", "3"].map(lease)).await.unwrap_err();
+    assert!(error.is_conflict(), "{error:?}");
+    two.rollback().await;
+    one.rollback().await;
+}
+
 pub(crate) async fn a_wait_for_another_claim_is_bounded<B: Bank>() {
     let bank = B::open().await;
     let first = gate(&bank, settings()).await;

@@ -5,3 +5,8 @@ SELECT int8send(done) || int8send(version) || int8send(state) || int8send(fence)
     || int4send(coalesce(length(fingerprint), -1)) || coalesce(fingerprint, '')
     || int4send(coalesce(length(reply), -1)) || coalesce(reply, '') AS value
 FROM found
+-- As `claimed.sql`, once all are claimed.
+WHERE (
+    SELECT set_config('lock_timeout', coalesce(nullif(current_setting('idem.lock_timeout', true), ''), '0'), true)
+    FROM (SELECT count(*) FROM found) AS all_claimed
+) IS NOT NULL
