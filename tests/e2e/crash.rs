@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use idem_core::store::Store as _;
 use idem_core::{IdempotencyKey, Namespace, RecordKey, RedisStore, State};
 use idem_rocketmq::embedded::{Bench, EmbeddedBroker, Outgoing};
@@ -147,16 +148,19 @@ impl Scene {
     }
 
     /// What the dead process has begun, and has not recorded as completed or said that it failed.
+    ///
+    /// All records are read at one time: when the leases have ended, another process completes them.
     async fn in_flight(&self, process: u32) -> BTreeSet<String> {
-        let mut in_flight = BTreeSet::new();
-        for (key, runs) in self.ledger().runs() {
-            let Some(last) = runs.iter().rfind(|run| run.process == process) else { continue };
-            if last.end == End::Open || (last.end == End::Done && !self.is_completed(&self.store, &key).await)
-            {
-                in_flight.insert(key);
-            }
-        }
-        in_flight
+        let ended = self.ledger().runs().into_iter().filter_map(|(key, runs)| {
+            let last = runs.iter().rfind(|run| run.process == process)?;
+            Some((key, last.end))
+        });
+        let unrecorded = ended.map(|(key, end)| async move {
+            let is_open =
+                end == End::Open || (end == End::Done && !self.is_completed(&self.store, &key).await);
+            is_open.then_some(key)
+        });
+        join_all(unrecorded).await.into_iter().flatten().collect()
     }
 
     /// What has run, and is not completed by what the dead store has on its disk.
