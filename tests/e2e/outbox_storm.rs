@@ -121,7 +121,7 @@ async fn steps<O: TypedOutbox>(bench: &Bench, database: &Database, outbox: O, st
 
 /// The steps in their order, and those of an answer to the broker.
 const STEPS: [&str; 8] = ["prepared", "begun", "worked", "committed", "told", "noted", "asked", "decided"];
-/// What happens where the broker does not ask in time.
+/// What happens where the broker does not ask in time. The last one leaves something for the clerk.
 const SWEPT: [&str; 5] = ["committed", "due", "sent again", "noted again", "committed"];
 
 #[tokio::test(flavor = "multi_thread")]
