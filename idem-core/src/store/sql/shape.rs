@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use super::names::Names;
 
-/// 1, 2, 4, .. 1024 rows.
-const SHAPES: usize = 11;
+/// The sizes that are kept. Most batches are of one listener call or of a few, which have 32 messages each: so these fit, and
+/// nothing is filled up that the database would have to write for nothing.
+const SIZES: [usize; 15] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 512, 1_024];
 const MARK: &str = "/*each*/";
 
 /// One statement in a few sizes, each of which is prepared once for a connection.
@@ -17,7 +18,7 @@ const MARK: &str = "/*each*/";
 /// with the same token.
 pub(in crate::store) struct Shapes {
     template: String,
-    texts: [OnceLock<SqlStr>; SHAPES],
+    texts: [OnceLock<SqlStr>; SIZES.len()],
 }
 
 impl Shapes {
@@ -31,9 +32,9 @@ impl Shapes {
         &self,
         batch: &'a [T],
     ) -> (SqlStr, impl Iterator<Item = &'a T> + use<'a, T>) {
-        let size = batch.len().max(1).next_power_of_two();
+        let place = SIZES.partition_point(|size| *size < batch.len());
+        let size = SIZES.get(place).copied().unwrap_or_else(|| batch.len().next_power_of_two());
         let text = || AssertSqlSafe(rows(&self.template, size)).into_sql_str();
-        let place = size.trailing_zeros() as usize;
         let statement = self.texts.get(place).map_or_else(text, |kept| kept.get_or_init(text).clone());
         (statement, batch.iter().chain(batch.last().into_iter().cycle()).take(size))
     }
@@ -73,6 +74,7 @@ mod tests {
         let four = "SELECT ? FROM (VALUES (?, ?), (?, ?), (?, ?), (?, ?)) LIMIT 1";
         assert_eq!(fit(&[1, 2, 3]), (four.to_owned(), vec![1, 2, 3, 3]));
         assert_eq!(fit(&[1, 2, 3, 4]).1, [1, 2, 3, 4]);
-        assert_eq!(fit(&[0; 2_000]).1.len(), 2_048);
+        let sizes = [0, 33, 96, 97, 257, 1_024, 2_000].map(|length| fit(&vec![0; length]).1.len());
+        assert_eq!(sizes, [0, 64, 96, 128, 512, 1_024, 2_048]);
     }
 }
