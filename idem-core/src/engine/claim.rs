@@ -141,7 +141,7 @@ impl Gate {
 
     fn run_without_dedup(&self, attempt: u32, permit: OwnedSemaphorePermit) -> Admission {
         let flight = Arc::new(Flight::new(None, None));
-        self.watch(&flight);
+        self.watch(&flight, self.0.engine.clock.now());
         Admission::Run(Claimed {
             gate: self.clone(),
             leader: None,
@@ -231,14 +231,14 @@ impl Gate {
     ) -> Judged {
         match answer {
             Ok(Claim::Claimed { fence, attempt }) => {
-                let deadline = self.local_deadline(sent);
-                if self.0.engine.clock.now() >= deadline {
+                let (now, deadline) = (self.0.engine.clock.now(), self.local_deadline(sent));
+                if now >= deadline {
                     // Invariant 4: no handler starts when the claim's reply came later than the local deadline
                     // (`invariant_4_a_late_claim_does_not_start_a_handler`). The same token claims again.
                     return Judged::Again(Again { leader, permit: Some(permit), after: Duration::ZERO });
                 }
                 leader.flight.claimed(fence, deadline);
-                Judged::Admitted(self.claimed(leader, permit, attempt, None))
+                Judged::Admitted(self.claimed(leader, permit, attempt, None, now))
             }
             Ok(Claim::Completed { fingerprint, .. }) => Judged::Admitted(self.known(
                 leader,
@@ -265,8 +265,9 @@ impl Gate {
         permit: OwnedSemaphorePermit,
         attempt: u32,
         transaction: Option<OpenTransaction>,
+        now: Duration,
     ) -> Admission {
-        self.watch(&leader.flight);
+        self.watch(&leader.flight, now);
         if attempt > self.0.policy.max_attempts {
             let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
                 .attempt(attempt - 1)
@@ -386,10 +387,9 @@ impl Gate {
         sent + super::watch::safe_part(self.0.policy.lease)
     }
 
-    pub(super) fn watch(&self, flight: &Arc<Flight>) {
-        let engine = &self.0.engine;
-        flight.start(engine.clock.now());
-        engine.watch.add(flight, &self.0.policy);
+    pub(super) fn watch(&self, flight: &Arc<Flight>, now: Duration) {
+        flight.start(now);
+        self.0.engine.watch.add(flight, &self.0.policy, now);
     }
 }
 

@@ -5,12 +5,13 @@
 //! so that a store has work while its answers travel; single requests do not start those, because a store does
 //! many keys at once for little more than one.
 
+use std::future::Future;
 use std::slice;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use metrics::Histogram;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -117,16 +118,21 @@ impl<O: Operation> Lane<O> {
     }
 
     /// As [`call`](Self::call), for one request.
-    pub(crate) async fn call_one(&self, request: O::Request) -> (Duration, Result<O::Answer, StoreError>) {
-        let mut replies = match self.0.store.locality() {
-            Locality::InProcess => {
-                let sent = self.0.clock.now();
-                Replies { sent, answers: self.0.ask(slice::from_ref(&request)).await }
-            }
-            Locality::Remote => self.queued(vec![request]).await,
+    // No async function: it would have room for both ways in one, and each message has one of these.
+    pub(crate) fn call_one(
+        &self,
+        request: O::Request,
+    ) -> impl Future<Output = (Duration, Result<O::Answer, StoreError>)> + Send {
+        let only = |Replies { sent, mut answers }: Replies<O::Answer>| {
+            (sent, answers.pop().unwrap_or_else(|| Err(no_answer())))
         };
-        let answer = replies.answers.pop().unwrap_or_else(|| Err(no_answer()));
-        (replies.sent, answer)
+        match self.0.store.locality() {
+            Locality::InProcess => Either::Left(async move {
+                let sent = self.0.clock.now();
+                only(Replies { sent, answers: self.0.ask(slice::from_ref(&request)).await })
+            }),
+            Locality::Remote => Either::Right(self.queued(vec![request]).map(only)),
+        }
     }
 
     async fn queued(&self, requests: Vec<O::Request>) -> Replies<O::Answer> {

@@ -39,7 +39,7 @@ use crate::store::Store;
 
 pub use self::claim::{Admission, Claimed, Permits};
 pub use self::enter::{Entry, Follower, Leader};
-pub use self::run::Finished;
+pub use self::run::{Begun, Finished};
 pub use self::settle::{Held, Settled};
 pub use self::together::Commit;
 pub use self::transaction::{LentTransaction, OpenTransaction};

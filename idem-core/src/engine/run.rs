@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-
+use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
@@ -27,6 +27,15 @@ pub struct Finished {
     pub(super) leader: Option<Leader>,
     pub(super) attempt: u32,
     pub(super) result: Ran,
+}
+
+/// How far a run came at once.
+pub enum Begun {
+    /// Its handler is over.
+    Over(Finished),
+    /// It is to be polled on, wherever its handler shall run. Dropping it cancels the handler and gives the key back
+    /// without counting an attempt.
+    Going(BoxFuture<'static, Finished>),
 }
 
 /// How a run ended.
@@ -62,6 +71,37 @@ impl Claimed {
         Attempt::new(self.attempt, self.gate.policy().max_attempts)
     }
 
+    /// Begins to run the handler, and polls it once, here: a handler that waits for nothing is over then, and nothing was
+    /// made to drive it. Else as [`run`](Self::run).
+    pub fn begin<F>(self, work: impl FnOnce(Lease, Attempt) -> F + Send + 'static) -> Begun
+    where
+        F: Future<Output = HandlerResult> + Unpin + Send + 'static,
+    {
+        if self.transaction.is_some() || self.member.is_some() {
+            return Begun::polled(self.run(work).boxed());
+        }
+        let now = self.gate.0.engine.clock.now();
+        if let Some(stop) = overdue(&self.flight, now) {
+            return Begun::Over(self.over(Ran::Stopped(stop)));
+        }
+        self.flight.start(now);
+        let (lease, attempt) = (self.lease(), self.attempt());
+        let running = Running::begin(&self.gate);
+        let polled = catch_unwind(AssertUnwindSafe(move || {
+            let mut work = work(lease, attempt);
+            (&mut work).now_or_never().ok_or(work)
+        }));
+        drop(running);
+        match polled {
+            Ok(Ok(result)) => {
+                let ran = self.returned(result);
+                Begun::Over(self.over(ran))
+            }
+            Ok(Err(work)) => Begun::Going(self.run(|_, _| work).boxed()),
+            Err(_panic) => Begun::Over(self.over(Ran::Panicked)),
+        }
+    }
+
     /// Runs the handler until it returns, panics, takes too long, or loses its lease. It is polled where this
     /// future is polled; the time-out and the lease are watched on idem's own runtime.
     ///
@@ -72,6 +112,7 @@ impl Claimed {
         F: Future<Output = HandlerResult>,
     {
         let (lease, attempt) = (self.lease(), self.attempt());
+        // What only a transaction needs is boxed, so that every other run's future has no room for it.
         let result = {
             // Pinned here, so that the handler's future has one place, whichever way it is polled.
             let driven = pin!(self.drive(|| work(lease, attempt)));
@@ -79,7 +120,7 @@ impl Claimed {
                 None => Some(driven.await),
                 Some(member) => {
                     let record = self.leader.as_ref().and_then(|leader| self.gate.complete_request(leader));
-                    member.run(driven, record).await
+                    Box::pin(member.run(driven, record)).await
                 }
             }
         };
@@ -89,7 +130,7 @@ impl Claimed {
         let result = match (&mut leader, transaction, member, result) {
             (Some(leader), _, Some(member), result) => gate.end_together(leader, member, result).await,
             (Some(leader), Some(transaction), None, Some(result)) => {
-                Some(gate.end(leader, &transaction, result).await)
+                Some(Box::pin(gate.end(leader, &transaction, result)).await)
             }
             (.., result) => result,
         };
@@ -112,14 +153,7 @@ impl Claimed {
         let work = AssertUnwindSafe(async move { work().await }).catch_unwind();
         tokio::select! {
             biased;
-            result = work => match result {
-                Ok(Ok(())) => Ran::Ok,
-                Ok(Err(error)) if self.gate.is_conflict(&error) => self.undone(&error),
-                Ok(Err(error)) => {
-                    Ran::Err { disposition: error.disposition(), text: error.to_string().into() }
-                }
-                Err(_panic) => Ran::Panicked,
-            },
+            result = work => result.map_or(Ran::Panicked, |result| self.returned(result)),
             stop = flight.stopped() => Ran::Stopped(stop),
             () = engine.stop.cancelled() => Ran::Shutdown,
         }
@@ -127,12 +161,35 @@ impl Claimed {
 }
 
 impl Claimed {
+    fn returned(&self, result: HandlerResult) -> Ran {
+        match result {
+            Ok(()) => Ran::Ok,
+            Err(error) if self.gate.is_conflict(&error) => self.undone(&error),
+            Err(error) => Ran::Err { disposition: error.disposition(), text: error.to_string().into() },
+        }
+    }
+
+    /// The run is over, and was not in a transaction.
+    fn over(self, result: Ran) -> Finished {
+        let Self { gate, leader, flight, attempt, .. } = self;
+        gate.0.engine.watch.remove(&flight);
+        flight.rest();
+        Finished { gate, leader, attempt, result }
+    }
+
     /// The database gave way to another transaction: the message is run again, and that costs no attempt.
     fn undone(&self, error: &HandlerError) -> Ran {
         let redeliveries = self.leader.as_ref().map_or(0, |leader| leader.redeliveries);
         let delay = self.gate.conflict_delay(Duration::ZERO, redeliveries);
         let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
         Ran::Decided(decision.because(error.to_string()))
+    }
+}
+
+impl Begun {
+    /// A run that was polled once.
+    pub fn polled(mut run: BoxFuture<'static, Finished>) -> Self {
+        (&mut run).now_or_never().map_or(Self::Going(run), Self::Over)
     }
 }
 
@@ -174,6 +231,15 @@ fn overdue(flight: &Flight, now: std::time::Duration) -> Option<Stop> {
         flight.halt(Stop::Lost);
     }
     flight.stop()
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Over(finished) => finished.fmt(f),
+            Self::Going(_) => f.write_str("Going"),
+        }
+    }
 }
 
 impl fmt::Debug for Finished {

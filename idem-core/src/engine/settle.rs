@@ -248,7 +248,7 @@ impl Finished {
         match self.leader.take() {
             None => Settled::of(decision),
             Some(leader) if is_held => {
-                self.gate.watch(&leader.flight);
+                self.gate.watch(&leader.flight, self.gate.0.engine.clock.now());
                 Settled { decision, held: Some(Held::new(leader)) }
             }
             Some(leader) if is_open => {

@@ -185,7 +185,8 @@ impl Gate {
                 // Nobody else sees the claim before it is completed, so that no lease runs.
                 leader.flight.claimed(fence, Duration::MAX);
                 let transaction = Some(OpenTransaction::new(open));
-                Judged::Admitted(self.claimed(leader, permit, attempt, transaction))
+                let now = self.0.engine.clock.now();
+                Judged::Admitted(self.claimed(leader, permit, attempt, transaction, now))
             }
             Ok(Some((Some(open), Claim::Claimed { .. }))) => {
                 // Its dead letter holds the key under a lease.

@@ -74,9 +74,9 @@ impl Watch {
     }
 
     /// Looks after a flight from now on.
-    pub(crate) fn add(&self, flight: &Arc<Flight>, policy: &Policy) {
+    pub(crate) fn add(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
         let watched = Watched {
-            next_renewal: self.clock.now() + policy.lease / 3,
+            next_renewal: now + policy.lease / 3,
             lease: policy.lease,
             retention: policy.retention,
             timeout: policy.timeout,

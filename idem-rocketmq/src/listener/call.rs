@@ -70,6 +70,8 @@ struct Call<'a> {
     sources: &'a [&'a MessageExt],
     messages: Vec<Message>,
     events: FuturesUnordered<BoxFuture<'a, Event>>,
+    /// Runs whose handlers are over. They report by themselves.
+    settling: FuturesUnordered<BoxFuture<'static, ()>>,
     shared: Arc<Shared>,
     /// Messages that wait for the end of a delay, with those that follow them.
     parked: usize,
@@ -85,6 +87,7 @@ impl Bridge {
             sources,
             messages: Vec::with_capacity(sources.len()),
             events: FuturesUnordered::new(),
+            settling: FuturesUnordered::new(),
             shared: Arc::new(Shared::new(sources.len(), sender)),
             parked: 0,
             is_left: false,
@@ -95,6 +98,7 @@ impl Bridge {
                 biased;
                 Some(report) = reports.recv() => call.reported(report),
                 Some(event) = call.events.next(), if !call.events.is_empty() => call.happened(event),
+                Some(()) = call.settling.next(), if !call.settling.is_empty() => {}
             }
         }
         call.answer(queue)
@@ -241,14 +245,14 @@ impl Call<'_> {
                 let runs =
                     admissions.into_iter().filter_map(|(place, admission)| self.admitted(place, admission));
                 let runs = runs.collect();
-                run::start(self.bridge, runs);
+                self.settling.extend(run::start(self.bridge, runs));
                 if let Some(waiting) = rest {
                     self.events.push(Box::pin(waiting.claim(self.bridge)));
                 }
             }
             Event::Admitted(place, admission) => {
                 let runs = self.admitted(place, admission).into_iter().collect();
-                run::start(self.bridge, runs);
+                self.settling.extend(run::start(self.bridge, runs));
             }
             Event::Deferred(waiting) => {
                 for (place, leader) in waiting.places.into_iter().zip(waiting.leaders) {
@@ -310,7 +314,7 @@ impl Call<'_> {
         let hash = message.hash();
         let states = self.bridge.dispatch.states.clone();
         let reporter = Reporter::new(place, self.shared.clone(), self.mode() == Mode::Orderly);
-        Some(Start { claimed, run, handler, delivery, hash, states, reporter })
+        Some(Start { claimed, run, handler, delivery, hash, states, span: None, reporter })
     }
 
     /// A message is decided: it is reported, and tried again in place, or the broker is told where it must be.

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use idem_core::Verdict;
-use idem_core::engine::{Admission, Claimed, Settled};
+use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled};
+use idem_core::{Attempt, HandlerResult, Lease, Verdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::instrument::Instrumented;
+use tracing::{Instrument as _, Span};
 
 use super::dispatch::Handler;
 use super::{Bridge, crowd};
@@ -58,56 +59,111 @@ impl Shared {
     }
 }
 
-/// Starts runs of one handler.
+/// Starts runs of one handler. What is left of those whose handlers are over and for which only the store is waited:
+/// they report by themselves.
 ///
-/// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where they wait
-/// for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
+/// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where their handlers
+/// wait for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
 /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
-pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) {
-    let user = &bridge.user;
-    let _entered = user.enter();
-    let mut later: Vec<OnUser> = Vec::new();
-    let later_on = |run| OnUser { run, gone: Some(bridge.user_is_gone.clone()) };
-    let begun = Instant::now();
-    let mut last = begun;
-    for (handler, mut run) in futures(runs) {
-        let is_user_gone = bridge.user_is_gone.is_cancelled();
-        if is_user_gone || handler.pace.blocks() || last - begun > crowd::BLOCKING {
-            later.push(later_on(run));
-            continue;
-        }
-        if (&mut run).now_or_never().is_none() {
-            later.push(later_on(run));
-        }
-        let now = Instant::now();
-        handler.pace.polled(now - last);
-        last = now;
-    }
-    if later.is_empty() {
-        return;
-    }
-    // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
-    // up, finish a quick handler and fall asleep again.
-    user.spawn(async move {
-        for run in later {
-            tokio::spawn(run);
-        }
-    });
-}
-
-/// What is to be polled for runs of one handler: each by itself, or a batch's all together, which have one call.
-fn futures(runs: Vec<Start>) -> Vec<(Arc<Handler>, BoxFuture<'static, ()>)> {
+pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Vec<BoxFuture<'static, ()>> {
     let Some(handler) = runs.first().map(|first| first.handler.clone()) else { return Vec::new() };
+    let mut begun = Begin::new(bridge, &handler);
     match handler.route.handler().gather() {
-        None => runs.into_iter().map(|run| (handler.clone(), run.finish().boxed())).collect(),
+        None => runs.into_iter().for_each(|run| begun.begin(run)),
         Some(seat) => {
             let span = handler.batch_span(runs[0].delivery.group(), runs.len());
             handler.meter.batch(runs.len());
-            let seated = runs.into_iter().map(|start| Start { run: seat(start.run), ..start });
-            let all = join_all(seated.map(Start::finish)).map(drop).instrument(span).boxed();
+            for run in runs {
+                begun.begin(Start { run: seat(run.run), span: Some(span.clone()), ..run });
+            }
+            // The call begins when every run has its seat.
             drop(seat);
-            vec![(handler, all)]
+            begun.again();
         }
+    }
+    begun.end()
+}
+
+/// The beginning of runs of one handler.
+struct Begin<'a> {
+    bridge: &'a Bridge,
+    handler: &'a Handler,
+    /// When the first one began, and when the last one waited or was over.
+    first: Instant,
+    last: Instant,
+    /// Those that wait.
+    going: Vec<(BoxFuture<'static, Finished>, Rest)>,
+    /// Those that were not begun here.
+    later: Vec<BoxFuture<'static, ()>>,
+    settling: Vec<BoxFuture<'static, ()>>,
+}
+
+impl<'a> Begin<'a> {
+    fn new(bridge: &'a Bridge, handler: &'a Handler) -> Self {
+        let now = Instant::now();
+        let (going, later, settling) = (Vec::new(), Vec::new(), Vec::new());
+        Self { bridge, handler, first: now, last: now, going, later, settling }
+    }
+
+    fn begin(&mut self, run: Start) {
+        let is_user_gone = self.bridge.user_is_gone.is_cancelled();
+        if is_user_gone || self.handler.pace.blocks() || self.last - self.first > crowd::BLOCKING {
+            self.later.push(run.finish().boxed());
+            return;
+        }
+        let (begun, rest) = {
+            let _entered = self.bridge.user.enter();
+            run.begin(self.last)
+        };
+        self.begun(begun, rest);
+    }
+
+    /// Polls those that wait once more.
+    fn again(&mut self) {
+        for (run, rest) in std::mem::take(&mut self.going) {
+            let begun = {
+                let _entered = self.bridge.user.enter();
+                Begun::polled(run)
+            };
+            self.begun(begun, rest);
+        }
+    }
+
+    fn begun(&mut self, begun: Begun, rest: Rest) {
+        let now = Instant::now();
+        self.handler.pace.polled(now - self.last);
+        self.last = now;
+        match begun {
+            Begun::Going(run) => self.going.push((run, rest)),
+            Begun::Over(finished) => {
+                let mut settling = rest.settle(finished, now).boxed();
+                if (&mut settling).now_or_never().is_none() {
+                    self.settling.push(settling);
+                }
+            }
+        }
+    }
+
+    /// What waits for its handler goes on in tasks of the user's runtime; the runs of a batch, which have one call, in one.
+    fn end(self) -> Vec<BoxFuture<'static, ()>> {
+        let going = self.going.into_iter().map(|(run, rest)| rest.finish(run).boxed());
+        let mut later: Vec<_> = self.later.into_iter().chain(going).collect();
+        if later.is_empty() {
+            return self.settling;
+        }
+        if self.handler.route.batch().is_some() {
+            later = vec![join_all(later).map(drop).boxed()];
+        }
+        let on_user = |run| OnUser { run, gone: Some(self.bridge.user_is_gone.clone()) };
+        let later: Vec<_> = later.into_iter().map(on_user).collect();
+        // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
+        // up, finish a quick handler and fall asleep again.
+        self.bridge.user.spawn(async move {
+            for run in later {
+                tokio::spawn(run);
+            }
+        });
+        self.settling
     }
 }
 
@@ -146,22 +202,61 @@ pub(super) struct Start {
     pub(super) delivery: Arc<Delivery>,
     pub(super) hash: Option<u64>,
     pub(super) states: Arc<States>,
+    /// Of the batch that it is in.
+    pub(super) span: Option<Span>,
     pub(super) reporter: Reporter,
 }
 
+/// What follows when a run's handler is over.
+struct Rest {
+    handler: Arc<Handler>,
+    delivery: Arc<Delivery>,
+    hash: Option<u64>,
+    reporter: Reporter,
+    begun: Instant,
+}
+
 impl Start {
-    /// Runs the handler, and settles as soon as it is done: no neighbour holds a completion back.
+    /// Begins the handler here.
+    fn begin(self, now: Instant) -> (Begun, Rest) {
+        let (claimed, work, rest) = self.parts(now);
+        (claimed.begin(work), rest)
+    }
+
+    /// Begins the handler where this is polled first.
     async fn finish(self) {
-        let Self { claimed, run, handler, delivery, hash, states, reporter } = self;
-        let begun = Instant::now();
+        let (claimed, work, rest) = self.parts(Instant::now());
+        rest.finish(claimed.run(work).boxed()).await;
+    }
+
+    fn parts(
+        self,
+        begun: Instant,
+    ) -> (Claimed, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
+        let Self { claimed, run, handler, delivery, hash, states, span, reporter } = self;
         let transaction = claimed.transaction();
-        let work = |lease, attempt| {
-            let span = handler.span(&delivery, attempt, hash);
-            let delivery = delivery.clone();
+        let rest = Rest { handler: handler.clone(), delivery: delivery.clone(), hash, reporter, begun };
+        let work = move |lease, attempt| {
+            let span = span.unwrap_or_else(|| handler.span(&delivery, attempt, hash));
             run.call(CallContext { delivery, states, lease, attempt, transaction }).instrument(span)
         };
-        let finished = claimed.run(work).await;
-        handler.meter.ran(begun.elapsed());
+        (claimed, work, rest)
+    }
+}
+
+/// A handler's call.
+type Running = Instrumented<BoxFuture<'static, HandlerResult>>;
+
+impl Rest {
+    async fn finish(self, run: BoxFuture<'static, Finished>) {
+        let finished = run.await;
+        self.settle(finished, Instant::now()).await;
+    }
+
+    /// Settles as soon as the run is over: no neighbour holds a completion back.
+    async fn settle(self, finished: Finished, now: Instant) {
+        let Self { handler, delivery, hash, reporter, begun } = self;
+        handler.meter.ran(now - begun);
         handler.pace.run_ended();
         let finished = match finished.again() {
             Ok(admission) => return reporter.again(admission),

@@ -1,5 +1,6 @@
 //! The engine's guarantees, each under a name. Time is paused where nothing needs a real clock.
 
+mod begun;
 mod faulty;
 mod guarantees;
 mod leases;
