@@ -1,18 +1,16 @@
-//! Broadcasting, on the embedded broker and on Apache RocketMQ in Java.
+//! Broadcasting, on both brokers.
 
 use std::time::{Duration, Instant};
 
-use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
-use crate::both::{Place, on_both};
 use crate::kit::{self, Order, Runs, SOON};
+use crate::place::{Place, on_both};
 
 async fn send(place: &Place, numbers: std::ops::Range<usize>) {
-    let messages: Vec<Outgoing> = numbers.map(|number| kit::order(&place.topic, number)).collect();
-    for message in messages {
-        place.bench.producer().send(message).await.unwrap();
+    for number in numbers {
+        place.send(place.order(number)).await;
     }
 }
 
@@ -23,14 +21,13 @@ async fn start(
     from: ConsumeFrom,
     route: Route,
 ) -> RunningConsumer {
-    let consumer = Consumer::builder(&place.group).name_server(place.bench.name_server());
-    let consumer = consumer.instance_name(place.instance(name)).consume_from(from);
-    consumer.store(store.clone()).handlers([route.broadcast()]).start().await.unwrap()
+    let member = place.member(store, [route.broadcast()]).instance_name(place.instance(name));
+    member.consume_from(from).start().await.unwrap()
 }
 
 on_both! {
     /// With one store, whose records are each instance's own.
-    async fn every_instance_handles_every_message_once(place of 4) {
+    async fn every_instance_handles_every_message_once(place: Plain of 4) {
         let store = MemoryStore::new();
         send(&place, 0..20).await;
         let (one, two) = (Runs::default(), Runs::default());
@@ -47,7 +44,7 @@ on_both! {
     }
 
     /// From the last offset, in queues of which some have never had a message.
-    async fn what_came_while_an_instance_was_down_is_neither_skipped_nor_repeated(place of 4) {
+    async fn what_came_while_an_instance_was_down_is_neither_skipped_nor_repeated(place: Plain of 4) {
         let (store, runs) = (MemoryStore::new(), Runs::default());
         send(&place, 0..4).await;
         let route = || kit::counting(&place.topic, &runs);
@@ -65,7 +62,7 @@ on_both! {
     }
 
     /// It is still there after a restart, with the attempt that it had.
-    async fn a_shutdown_does_not_wait_for_the_next_attempt(place of 4) {
+    async fn a_shutdown_does_not_wait_for_the_next_attempt(place: Plain of 4) {
         send(&place, 0..1).await;
         let (store, attempts) = (MemoryStore::new(), Runs::default());
         let route = |fails: bool| {
@@ -87,7 +84,7 @@ on_both! {
         assert_eq!((attempts.of("1"), attempts.of("2")), (1, 1));
     }
 
-    async fn a_failed_message_is_tried_again_in_the_process_and_then_a_dead_letter(place of 4) {
+    async fn a_failed_message_is_tried_again_in_the_process_and_then_a_dead_letter(place: Plain of 4) {
         send(&place, 0..10).await;
         let (runs, seen) = (Runs::default(), Runs::default());
         let route = {
@@ -111,8 +108,8 @@ on_both! {
         kit::until("a dead letter", SOON, async || !place.dead_letters().await.is_empty()).await;
         consumer.shutdown().await;
         let letters = place.dead_letters().await;
-        let note = |name| letters[0].property(name).unwrap_or("none").to_owned();
-        assert_eq!((note("IDEM_KEY"), note("IDEM_ATTEMPTS"), note("IDEM_REASON")), ("7".into(), "4".into(), "never".into()));
+        let notes = ["IDEM_KEY", "IDEM_ATTEMPTS", "IDEM_REASON"].map(|name| kit::note(&letters[0], name));
+        assert_eq!(notes, ["7", "4", "never"]);
         assert_eq!((runs.of("3"), runs.of("7"), letters.len()), (3, 4, 1));
         assert_eq!(seen.keys(), 10, "the same messages, and no copies");
     }

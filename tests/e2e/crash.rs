@@ -6,23 +6,21 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use idem_core::store::Store as _;
 use idem_core::{IdempotencyKey, Namespace, RecordKey, RedisStore, State};
-use idem_rocketmq::embedded::{Bench, EmbeddedBroker, Outgoing};
+use idem_rocketmq::embedded::Outgoing;
 
 use crate::kit::until;
-use crate::process::{End, Ledger, Place, Redis, Runs, Worker, done, ran_twice};
+use crate::place::Place;
+use crate::process::{Crew, End, Ledger, Redis, Runs, Worker, done, ran_twice, work};
 
 const ORDERS: usize = 2_000;
 /// The workers' lease.
 const LEASE: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_mins(2);
 
+/// One worker of two ends without a word, and another one takes its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_repeats_only_what_it_had_in_flight() {
-    a_worker_is_killed(Scene::start().await).await;
-}
-
-/// One worker of two ends without a word, and another one takes its place.
-pub(crate) async fn a_worker_is_killed(mut scene: Scene) {
+    let mut scene = Scene::at(Place::plain(8).await).await;
     scene.work_until_halfway().await;
     let victim = scene.first.id();
     scene.first.kill();
@@ -35,13 +33,10 @@ pub(crate) async fn a_worker_is_killed(mut scene: Scene) {
     assert!(surprising.is_empty(), "ran twice without having been in flight: {surprising:?}");
 }
 
+/// One worker of two is told to end, and another one takes its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_shut_down_repeats_nothing() {
-    a_worker_is_shut_down(Scene::start().await).await;
-}
-
-/// One worker of two is told to end, and another one takes its place.
-pub(crate) async fn a_worker_is_shut_down(mut scene: Scene) {
+    let mut scene = Scene::at(Place::levels(8).await).await;
     scene.work_until_halfway().await;
     let stopped = scene.first.id();
     scene.first.terminate().await;
@@ -57,7 +52,7 @@ pub(crate) async fn a_worker_is_shut_down(mut scene: Scene) {
 /// What the promise excepts, and nothing else: a member that could not record a completion before its lease ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_store_repeats_only_what_was_not_recorded() {
-    let mut scene = Scene::start().await;
+    let mut scene = Scene::at(Place::plain(8).await).await;
     scene.work_until_halfway().await;
     scene.redis.kill();
     tokio::time::sleep(LEASE).await;
@@ -73,50 +68,39 @@ async fn an_outage_of_the_store_repeats_only_what_was_not_recorded() {
     assert!(surprising.is_empty(), "ran twice although it had been recorded: {surprising:?}");
 }
 
-/// A broker, a Redis and two workers.
-pub(crate) struct Scene {
+/// A place, a Redis and two workers.
+struct Scene {
     // Workers end first.
     first: Worker,
     second: Worker,
-    place: Place,
+    crew: Crew,
     keys: BTreeSet<String>,
     begun: Instant,
     store: RedisStore,
     redis: Redis,
-    broker: Bench,
-    _host: Option<EmbeddedBroker>,
+    place: Place,
 }
 
 impl Scene {
-    async fn start() -> Self {
-        let levels = "1s 3s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s";
-        let broker = EmbeddedBroker::builder().topic("orders", 8).message_delay_levels(levels);
-        let host = broker.start().await.unwrap();
-        Self::at(host.bench(), Some(host), "orders", "warehouse").await
-    }
-
     /// Each worker has run something then.
-    pub(crate) async fn at(broker: Bench, host: Option<EmbeddedBroker>, topic: &str, group: &str) -> Self {
+    async fn at(place: Place) -> Self {
         let redis = Redis::start().await;
-        let ledger = Ledger::new();
-        let (name_server, topic, group) =
-            (broker.name_server().to_owned(), topic.to_owned(), group.to_owned());
-        let place = Place { name_server, topic, redis: redis.url(), group, ledger };
+        let crew = Crew::of(&place, &redis);
         let store = RedisStore::connect(redis.url()).await.unwrap();
-        let (first, second) = (Worker::start(&place, "first", 2), Worker::start(&place, "second", 2));
+        let (first, second) = (Worker::start(&crew, "first", 2), Worker::start(&crew, "second", 2));
         let (keys, begun) = (BTreeSet::new(), Instant::now());
-        let mut scene = Self { first, second, place, keys, begun, store, redis, broker, _host: host };
+        let mut scene = Self { first, second, crew, keys, begun, store, redis, place };
         scene.warm_up().await;
         scene.begun = Instant::now();
         scene
     }
 
     fn worker(&self, instance: &str) -> Worker {
-        Worker::start(&self.place, instance, 2)
+        Worker::start(&self.crew, instance, 2)
     }
 
     fn ledger(&self) -> &Ledger {
-        &self.place.ledger
+        &self.crew.ledger
     }
 
     /// Sends orders until both workers have their queues.
@@ -129,7 +113,7 @@ impl Scene {
             }
             assert!(Instant::now() < deadline, "one worker gets nothing: {processes:?}");
             let key = format!("early-{number}");
-            self.broker.producer().send(self.message(&key, number)).await.unwrap();
+            self.place.send(self.message(&key, number)).await;
             self.keys.insert(key);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -140,7 +124,7 @@ impl Scene {
         let messages = self.messages();
         println!("{ORDERS} orders in {} messages", messages.len());
         self.keys.extend((0..ORDERS).map(key));
-        self.broker.producer().send_all(messages).await.unwrap();
+        self.place.send_all(messages).await;
         let (first, early) = (self.first.id(), self.keys.len() - ORDERS);
         let half =
             |runs: &Runs| done(runs) > early + ORDERS / 2 && runs.values().any(|runs| open_in(runs, first));
@@ -181,7 +165,7 @@ impl Scene {
     async fn finish(&mut self) -> Runs {
         let expected = self.keys.len();
         self.ledger().until("all keys done", LONG, |runs| done(runs) == expected).await;
-        until("nothing left to deliver", LONG, || async { self.left().await == 0 }).await;
+        until("nothing left to deliver", LONG, || async { self.place.left().await == 0 }).await;
         let took = self.begun.elapsed();
         self.first.terminate().await;
         self.second.terminate().await;
@@ -195,34 +179,9 @@ impl Scene {
         for key in &self.keys {
             assert!(self.is_completed(&self.store, key).await, "{key} is done and not recorded");
         }
-        assert_eq!(self.broker.read_all(&format!("%DLQ%{}", self.place.group)).await.unwrap(), []);
-        assert_eq!(self.left().await, 0);
+        assert_eq!(self.place.dead_letters().await, []);
+        assert_eq!(self.place.left().await, 0);
         runs
-    }
-
-    /// Messages that the group has not acked, also those that a delay still hides from it.
-    ///
-    /// A message goes from its topic to the delay and from there to the retry topic, so the questions are asked in
-    /// an order in which none can slip through between two of them.
-    async fn left(&self) -> u64 {
-        let group = &self.place.group;
-        let retries = format!("%RETRY%{group}");
-        let delivered = self.broker.read_all(&retries).await.unwrap().len();
-        let orders = self.broker.backlog(group, &self.place.topic).await.unwrap();
-        let again = self.broker.backlog(group, &retries).await.unwrap();
-        let delayed = self.delayed(&retries).await;
-        let hidden = delayed.checked_sub(delivered).expect("what is delivered again was delayed");
-        orders + again + u64::try_from(hidden).unwrap()
-    }
-
-    /// All that was ever delayed by level or by timer on its way to a topic.
-    async fn delayed(&self, topic: &str) -> usize {
-        let mut count = 0;
-        for delays in ["SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"] {
-            let delayed = self.broker.read_all(delays).await.unwrap();
-            count += delayed.iter().filter(|message| message.property("REAL_TOPIC") == Some(topic)).count();
-        }
-        count
     }
 
     async fn is_completed(&self, store: &RedisStore, key: &str) -> bool {
@@ -255,8 +214,7 @@ impl Scene {
     fn message(&self, key: &str, number: usize) -> Outgoing {
         let millis = 20 + number * 13 % 40;
         let fails = [1, 0, 0, 2, 0, 0, 1, 0, 0, 0, 0][number % 11];
-        let body = format!(r#"{{"id":"{key}","millis":{millis},"fails":{fails},"blocks":false}}"#);
-        Outgoing::new(&self.place.topic, body)
+        work(&self.place.topic, key, millis, fails, false)
     }
 }
 

@@ -10,6 +10,7 @@ use idem_rocketmq::prelude::*;
 use idem_rocketmq::{Error, Store};
 
 use crate::kit::{self, Order, Runs, SOON};
+use crate::place::{Kind, Place};
 use crate::servers::{self, variable};
 
 fn builder(
@@ -156,10 +157,9 @@ async fn filters_that_a_subscription_cannot_hold_are_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_on_an_embedded_broker_is_told() {
-    let broker = kit::broker("orders", 1).await;
+    let place = Place::embedded(Kind::Plain, 1).await;
     let filtered = route("pay").filter("amount > 100");
-    refused(builder(broker.name_server(), "campaign", [filtered]), expect![[r#"
+    refused(builder(place.name_server(), "campaign", [filtered]), expect![[r#"
         the handler `pay` has a filter, which the embedded broker cannot work out: use tags there, or a broker of Apache RocketMQ
     "#]]).await;
-    broker.shutdown().await;
 }

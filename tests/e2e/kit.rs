@@ -19,11 +19,14 @@ use tracing_subscriber::registry::LookupSpan;
 /// comes 30 s later.
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
+/// Between two looks: a look at a broker costs something, too.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Waits until `seen` says so, or fails after `deadline` with `what` was waited for.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, deadline: Duration, seen: impl Fn() -> F) {
     let waiting = async {
         while !seen().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     };
     assert!(tokio::time::timeout(deadline, waiting).await.is_ok(), "not within {deadline:?}: {what}");
@@ -43,7 +46,7 @@ pub(crate) async fn until_equal(
             return;
         }
         assert!(begun.elapsed() < deadline, "not within {deadline:?}: {what}: {now} instead of {wanted}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -59,6 +62,16 @@ pub(crate) fn order(topic: &str, id: impl std::fmt::Display) -> Outgoing {
 
 pub(crate) fn orders(topic: &str, count: usize) -> Vec<Outgoing> {
     (0..count).map(|number| order(topic, number)).collect()
+}
+
+/// What idem has written to a copy.
+pub(crate) fn note<'m>(message: &'m StoredMessage, name: &str) -> &'m str {
+    message.property(name).unwrap_or("none")
+}
+
+/// Why idem has sent a copy: the outcome, the failed attempts and the reason.
+pub(crate) fn why(message: &StoredMessage) -> (&str, &str, &str) {
+    (note(message, "IDEM_OUTCOME"), note(message, "IDEM_ATTEMPTS"), note(message, "IDEM_REASON"))
 }
 
 /// How often a handler ran, by key. Cloning shares it.
@@ -156,6 +169,11 @@ pub(crate) async fn retries(broker: &EmbeddedBroker, group: &str) -> Vec<StoredM
 /// The messages of a topic that the group has not acked, when its offsets are stored.
 pub(crate) async fn backlog(broker: &EmbeddedBroker, group: &str, topic: &str) -> u64 {
     broker.backlog(group, topic).await.unwrap()
+}
+
+/// A retry comes after a second: brokers have no shorter delay.
+pub(crate) fn secondly() -> Backoff {
+    Backoff::fixed(Duration::from_secs(1))
 }
 
 /// An event of idem's.

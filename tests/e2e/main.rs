@@ -1,10 +1,11 @@
 //! Whole consumers against real brokers and real stores.
 
 mod access;
+mod bad_deploys;
 mod batches;
-mod both;
 mod broadcast;
 mod crash;
+mod dead_letters;
 mod filters;
 mod input;
 mod java;
@@ -14,6 +15,8 @@ mod orderly;
 mod outage;
 mod outbox;
 mod outbox_storm;
+mod outcomes;
+mod place;
 mod process;
 mod producer;
 mod servers;

@@ -1,15 +1,14 @@
-//! Orderly consumption, on the embedded broker and on Apache RocketMQ in Java.
+//! Orderly consumption, on both brokers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use idem_rocketmq::consumer::Builder;
+use idem_rocketmq::UNLIMITED;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Store, UNLIMITED};
 
-use crate::both::{Place, on_both};
 use crate::kit::{self, SOON};
+use crate::place::{Place, on_both};
 
 /// One step of a buyer's orders.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,7 +20,7 @@ struct Step {
 
 /// Sends the steps of all buyers in turn, each buyer's into one queue.
 async fn send(place: &Place, buyers: usize, steps: usize) {
-    let producer = Producer::builder("orderly").name_server(place.bench.name_server()).start().await.unwrap();
+    let producer = Producer::builder("orderly").name_server(place.name_server()).start().await.unwrap();
     for number in 0..steps {
         for buyer in 0..buyers {
             let step = Step { id: format!("{buyer}-{number}"), buyer, number };
@@ -30,11 +29,6 @@ async fn send(place: &Place, buyers: usize, steps: usize) {
         }
     }
     producer.shutdown().await;
-}
-
-fn consumer(place: &Place, store: &MemoryStore, route: Route) -> Builder<Arc<dyn Store>> {
-    let consumer = Consumer::builder(&place.group).name_server(place.bench.name_server());
-    consumer.store(store.clone()).handlers([route])
 }
 
 /// What happened, in its order.
@@ -111,11 +105,11 @@ fn always_ok(_: &str, _: usize) -> HandlerResult {
 }
 
 on_both! {
-    async fn a_queue_is_handled_in_its_order_one_by_one(place of 4) {
+    async fn a_queue_is_handled_in_its_order_one_by_one(place: Plain of 4) {
         send(&place, 8, 12).await;
         let log = Log::default();
         let route = log.handler(&place.topic, Duration::from_millis(3), always_ok).key(|step| step.id.clone()).orderly();
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         let runs = log.until(96).await;
         place.until_acked().await;
         running.shutdown().await;
@@ -126,13 +120,13 @@ on_both! {
         assert_eq!(place.duplicates(), 0);
     }
 
-    async fn a_failed_message_is_not_overtaken_and_its_neighbours_are_not_run_again(place of 1) {
+    async fn a_failed_message_is_not_overtaken_and_its_neighbours_are_not_run_again(place: Plain of 1) {
         send(&place, 1, 10).await;
         let log = Log::default();
         let fails = |id: &str, run: usize| if id == "0-3" && run < 3 { Err("not yet".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::ZERO, fails).key(|step| step.id.clone()).orderly();
         let route = route.backoff(Backoff::fixed(Duration::from_millis(300)));
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         let runs = log.until(12).await;
         place.until_acked().await;
         running.shutdown().await;
@@ -145,13 +139,13 @@ on_both! {
         assert!(place.dead_letters().await.is_empty());
     }
 
-    async fn an_exhausted_message_is_one_dead_letter_and_the_queue_goes_on(place of 1) {
+    async fn an_exhausted_message_is_one_dead_letter_and_the_queue_goes_on(place: Plain of 1) {
         send(&place, 1, 5).await;
         let log = Log::default();
         let fails = |id: &str, _| if id == "0-1" { Err("never".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::ZERO, fails).key(|step| step.id.clone()).orderly();
         let route = route.max_attempts(3).backoff(Backoff::fixed(Duration::from_millis(50)));
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         log.until_ended("0-4").await;
         place.until_acked().await;
         running.shutdown().await;
@@ -162,13 +156,13 @@ on_both! {
     }
 
     /// Without a bound of attempts a message blocks its queue, and only its queue.
-    async fn a_message_may_block_its_queue_until_it_succeeds(place of 4) {
+    async fn a_message_may_block_its_queue_until_it_succeeds(place: Plain of 4) {
         send(&place, 8, 3).await;
         let log = Log::default();
         let fails = |id: &str, run: usize| if id == "0-0" && run < 20 { Err("not yet".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::ZERO, fails).key(|step| step.id.clone()).orderly();
         let route = route.max_attempts(UNLIMITED).backoff(Backoff::fixed(Duration::from_millis(100)));
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         log.until(24 + 19).await;
         place.until_acked().await;
         running.shutdown().await;
@@ -177,13 +171,13 @@ on_both! {
         assert!(ended_before > 6, "other queues went on: {ended_before}");
     }
 
-    async fn with_order_by_keys_of_one_queue_run_side_by_side_each_in_its_order(place of 1) {
+    async fn with_order_by_keys_of_one_queue_run_side_by_side_each_in_its_order(place: Plain of 1) {
         send(&place, 8, 4).await;
         let log = Log::default();
         let fails = |id: &str, run: usize| if id == "3-1" && run < 3 { Err("not yet".into()) } else { Ok(()) };
         let route = log.handler(&place.topic, Duration::from_millis(100), fails).order_by(|step| step.buyer);
         let route = route.key(|step| step.id.clone()).backoff(Backoff::fixed(Duration::from_millis(200)));
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         let runs = log.until(34).await;
         place.until_acked().await;
         running.shutdown().await;
@@ -197,7 +191,7 @@ on_both! {
         assert_eq!(place.duplicates(), 0);
     }
 
-    async fn a_time_out_breaks_no_order(place of 1) {
+    async fn a_time_out_breaks_no_order(place: Plain of 1) {
         send(&place, 2, 3).await;
         let log = Log::default();
         let seen = log.clone();
@@ -217,7 +211,7 @@ on_both! {
         });
         let route = route.key(|step| step.id.clone()).orderly().timeout(Duration::from_secs(1));
         let route = route.backoff(Backoff::fixed(Duration::from_millis(100)));
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         let runs = log.until(7).await;
         place.until_acked().await;
         running.shutdown().await;
@@ -226,14 +220,14 @@ on_both! {
         assert_eq!(ids, ["0-0", "0-0", "1-0", "0-1", "1-1", "0-2", "1-2"]);
     }
 
-    async fn an_undecodable_message_is_a_dead_letter_and_breaks_no_order(place of 1) {
-        let producer = Producer::builder("orderly").name_server(place.bench.name_server()).start().await.unwrap();
+    async fn an_undecodable_message_is_a_dead_letter_and_breaks_no_order(place: Plain of 1) {
+        let producer = Producer::builder("orderly").name_server(place.name_server()).start().await.unwrap();
         send(&place, 1, 2).await;
         producer.send(&OutgoingMessage::new(&place.topic, "bad", "no json")).await.unwrap();
         send(&place, 1, 3).await;
         let log = Log::default();
         let route = log.handler(&place.topic, Duration::ZERO, always_ok).key(|step| step.id.clone()).orderly();
-        let running = consumer(&place, &MemoryStore::new(), route).start().await.unwrap();
+        let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
         log.until_ended("0-2").await;
         place.until_acked().await;
         running.shutdown().await;
@@ -244,17 +238,17 @@ on_both! {
     }
 
     /// What was not settled before a clean shutdown comes in its order to the next start.
-    async fn a_shutdown_in_the_middle_keeps_the_order(place of 2) {
+    async fn a_shutdown_in_the_middle_keeps_the_order(place: Plain of 2) {
         send(&place, 4, 20).await;
         let (log, store) = (Log::default(), MemoryStore::new());
         let route = || {
             let handler = log.handler(&place.topic, Duration::from_millis(20), always_ok);
             handler.order_by(|step| step.buyer).key(|step| step.id.clone())
         };
-        let first = consumer(&place, &store, route()).start().await.unwrap();
+        let first = place.member(&store, [route()]).start().await.unwrap();
         kit::until("half of it", SOON, async || log.runs().len() > 30).await;
         first.shutdown().await;
-        let second = consumer(&place, &store, route()).start().await.unwrap();
+        let second = place.member(&store, [route()]).start().await.unwrap();
         kit::until("all of it", SOON * 2, async || log.runs().iter().filter(|run| run.ended.is_some()).count() == 80).await;
         place.until_acked().await;
         second.shutdown().await;

@@ -5,17 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::RunningConsumer;
-use idem_rocketmq::embedded::{EmbeddedBroker, Outgoing, Producer};
+use idem_rocketmq::embedded::{self, Outgoing};
 use idem_rocketmq::prelude::*;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::kit::until;
-use crate::process::{self, End, Place, Redis, Worker};
+use crate::kit::{note, until};
+use crate::place::{Place, confirmed};
+use crate::process::{self, Crew, End, Redis, Worker};
 
-const GROUP: &str = "billing";
-const RETRIES: &str = "%RETRY%billing";
-const DELAYED: &str = "SCHEDULE_TOPIC_XXXX";
 const LONG: Duration = Duration::from_mins(1);
 const LEASE: Duration = Duration::from_secs(3);
 const SHORT: Duration = Duration::from_millis(20);
@@ -81,8 +79,8 @@ async fn a_store_that_comes_and_goes_is_held() {
 async fn handlers_that_outlive_their_lease_in_an_outage_are_cancelled_and_run_again() {
     const KEYS: usize = 40;
     let scene = Scene::start(2 * LEASE).await;
-    let messages = (0..KEYS).map(message).collect();
-    scene.broker.producer().send_all(messages).await.unwrap();
+    scene.place.send_all((0..KEYS).map(|number| message(&scene.place.topic, number)).collect()).await;
+    let sent = scene.place.stored().await;
     // The handler takes 32 at once.
     until("handlers at work", LONG, || async { scene.ledger.count(Step::Begin) == 32 }).await;
     scene.redis.pause();
@@ -90,13 +88,14 @@ async fn handlers_that_outlive_their_lease_in_an_outage_are_cancelled_and_run_ag
     until("all are cancelled", LONG, || async { scene.ledger.count(Step::Dropped) == 32 }).await;
     println!("cancelled {:.1?} after the store went away, with a lease of {LEASE:?}", paused.elapsed());
     while paused.elapsed() < 3 * LEASE {
-        scene.nothing_is_acked_that_was_not_done(KEYS).await;
+        scene.nothing_is_acked_that_was_not_done(sent).await;
+        tokio::time::sleep(SHORT).await;
     }
     assert_eq!(scene.ledger.count(Step::Begin), 32, "a handler began while the store was away");
     assert_eq!(scene.ledger.count(Step::Done), 0);
     scene.redis.go_on();
     until("all keys done", LONG, || async { scene.ledger.count(Step::Done) == KEYS }).await;
-    until("no backlog", LONG, || async { backlog(&scene.broker).await == 0 }).await;
+    until("no backlog", LONG, || async { scene.place.left().await == 0 }).await;
     let steps = scene.ledger.steps();
     for (key, steps) in &steps {
         assert!(
@@ -113,68 +112,48 @@ async fn handlers_that_outlive_their_lease_in_an_outage_are_cancelled_and_run_ag
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_blocks_every_thread_keeps_its_lease() {
-    let broker = broker().await;
-    let redis = Redis::start().await;
-    let (name_server, redis_url) = (broker.name_server().to_owned(), redis.url());
-    let (topic, group, ledger) = ("orders".to_owned(), GROUP.to_owned(), process::Ledger::new());
-    let place = Place { name_server, topic, redis: redis_url, group, ledger };
-    let mut first = Worker::start(&place, "first", 2);
+    let (place, redis) = (Place::plain(8).await, Redis::start().await);
+    let crew = Crew::of(&place, &redis);
+    let mut first = Worker::start(&crew, "first", 2);
     // As many as the process has threads for handlers.
     let blocking = ["blocking-0", "blocking-1"];
-    let order = |key: &str, blocks: bool| {
-        let body = format!(r#"{{"id":"{key}","millis":1,"fails":0,"blocks":{blocks}}}"#);
-        Outgoing::new("orders", body)
-    };
+    let order = |key: &str| process::work(&place.topic, key, 1, 0, true);
     for key in blocking {
-        broker.producer().send(order(key, true)).await.unwrap();
+        place.send(order(key)).await;
     }
-    place.ledger.until("both threads blocked", LONG, |runs| runs.len() == 2).await;
+    crew.ledger.until("both threads blocked", LONG, |runs| runs.len() == 2).await;
     let blocked = Instant::now();
-    let mut second = Worker::start(&place, "second", 2);
+    let mut second = Worker::start(&crew, "second", 2);
     // Duplicates go to all queues in turn, so that some come to the second worker.
     let conflicts = async || {
-        let retries = broker.read_all(RETRIES).await.unwrap();
-        let keys = retries.iter().filter(|copy| copy.property("IDEM_OUTCOME") == Some("in_progress"));
-        keys.filter_map(|copy| copy.property("IDEM_KEY").map(str::to_owned)).collect::<BTreeSet<_>>()
+        let retries = place.retries().await;
+        let conflicts = retries.iter().filter(|copy| note(copy, "IDEM_OUTCOME") == "in_progress");
+        conflicts.map(|copy| note(copy, "IDEM_KEY").to_owned()).collect::<BTreeSet<_>>()
     };
     let mut duplicates = 0;
     while blocked.elapsed() < 4 * LEASE || conflicts().await.len() < blocking.len() {
         assert!(blocked.elapsed() < LONG, "the second worker gets no duplicate");
         for key in blocking {
-            broker.producer().send(order(key, true)).await.unwrap();
+            place.send(order(key)).await;
             duplicates += 1;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let runs = place.ledger.runs();
+    let runs = crew.ledger.runs();
     println!(
         "both threads blocked for {:.1?} with a lease of {LEASE:?}; {duplicates} duplicates, {} runs",
         blocked.elapsed(),
         runs.values().flatten().count()
     );
     assert!(runs.values().all(|runs| runs.len() == 1 && runs[0].process == first.id()), "{runs:?}");
-    place.ledger.go();
-    place.ledger.until("both done", LONG, |runs| process::done(runs) == 2).await;
-    until("no backlog", LONG, || async { backlog(&broker).await == 0 }).await;
+    crew.ledger.go();
+    crew.ledger.until("both done", LONG, |runs| process::done(runs) == 2).await;
+    until("no backlog", LONG, || async { place.left().await == 0 }).await;
     first.terminate().await;
     second.terminate().await;
-    for (key, runs) in place.ledger.runs() {
+    for (key, runs) in crew.ledger.runs() {
         assert!(runs.len() == 1 && runs[0].end == End::Done, "{key}: {runs:?}");
     }
-}
-
-async fn broker() -> EmbeddedBroker {
-    let levels = "1s 3s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s 5s";
-    EmbeddedBroker::builder().topic("orders", 8).message_delay_levels(levels).start().await.unwrap()
-}
-
-/// What the group has not acked, and what is on its way to it.
-async fn backlog(broker: &EmbeddedBroker) -> u64 {
-    let delivered = broker.read_all(RETRIES).await.unwrap().len();
-    let orders = broker.backlog(GROUP, "orders").await.unwrap();
-    let retries = broker.backlog(GROUP, RETRIES).await.unwrap();
-    let delayed = broker.read_all(DELAYED).await.unwrap().len();
-    orders + retries + u64::try_from(delayed - delivered).unwrap()
 }
 
 #[derive(Deserialize)]
@@ -182,8 +161,8 @@ struct Order {
     order_id: String,
 }
 
-fn message(number: usize) -> Outgoing {
-    Outgoing::new("orders", format!(r#"{{"order_id":"order-{number}"}}"#))
+fn message(topic: &str, number: usize) -> Outgoing {
+    Outgoing::new(topic, format!(r#"{{"order_id":"order-{number}"}}"#))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +212,6 @@ impl Drop for Running {
 #[derive(Clone, Copy)]
 struct Work(Duration);
 
-#[idempotent(key = "order_id", topic = "orders", lease = "3s", concurrency = 32)]
 async fn work(order: Order, State(ledger): State<Ledger>, State(work): State<Work>, attempt: Attempt) {
     ledger.note(&order.order_id, Step::Begin, attempt);
     let mut running = Running { ledger, key: order.order_id, attempt, end: Step::Dropped };
@@ -241,27 +219,27 @@ async fn work(order: Order, State(ledger): State<Ledger>, State(work): State<Wor
     running.end = Step::Done;
 }
 
-/// One consumer in this process, a broker and a Redis.
+/// One consumer in this process, a place and a Redis.
 struct Scene {
     consumer: RunningConsumer,
     ledger: Ledger,
     redis: Redis,
-    broker: EmbeddedBroker,
+    place: Place,
 }
 
 impl Scene {
     async fn start(work_for: Duration) -> Self {
-        let broker = broker().await;
-        let redis = Redis::start().await;
+        let (place, redis) = (Place::plain(8).await, Redis::start().await);
         let ledger = Ledger::default();
-        let consumer = Consumer::builder(GROUP)
-            .name_server(broker.name_server())
+        let route = handler(&place.topic, work).key(|order| order.order_id.clone());
+        let consumer = place
+            .consumer()
             .store(RedisStore::connect(redis.url()).await.unwrap())
             .state(ledger.clone())
             .state(Work(work_for))
-            .handlers(handlers![work]);
+            .handlers([route.lease(LEASE).concurrency(32)]);
         let consumer = consumer.start().await.unwrap();
-        Self { consumer, ledger, redis, broker }
+        Self { consumer, ledger, redis, place }
     }
 
     async fn until_done(&self, count: usize) {
@@ -277,17 +255,17 @@ impl Scene {
         tokio::time::sleep(outage.saturating_sub(begun.elapsed())).await;
         assert_eq!(self.ledger.count(Step::Begin), before, "a handler began while the store was away");
         assert_eq!(self.ledger.count(Step::Done), before, "a run was cut short");
-        let held = self.broker.backlog(GROUP, "orders").await.unwrap();
+        let held = self.place.backlog().await;
         println!("{:.1?} without the store: {before} keys done, {held} messages held", begun.elapsed());
         assert!(held > 0, "nothing was sent meanwhile");
         self.nothing_was_sent_back().await;
     }
 
     async fn nothing_was_sent_back(&self) {
-        for topic in [RETRIES, DELAYED, "%DLQ%billing"] {
-            let copies = self.broker.read_all(topic).await.unwrap();
-            let why: Vec<_> = copies.iter().map(|copy| copy.property("IDEM_OUTCOME")).collect();
-            assert!(why.is_empty(), "{topic}: {why:?}");
+        let (retries, letters) = (self.place.retries().await, self.place.dead_letters().await);
+        for copies in [retries, self.place.delayed().await, letters] {
+            let why: Vec<_> = copies.iter().map(|copy| note(copy, "IDEM_OUTCOME")).collect();
+            assert!(why.is_empty(), "{why:?}");
         }
     }
 
@@ -303,7 +281,7 @@ impl Scene {
             "{keys} keys, {messages} messages: goes on after {first:.1?}, all done after {:.1?}",
             back.elapsed()
         );
-        until("no backlog", LONG, || async { backlog(&self.broker).await == 0 }).await;
+        until("no backlog", LONG, || async { self.place.left().await == 0 }).await;
         let steps = self.ledger.steps();
         assert_eq!(steps.len(), keys);
         for (key, steps) in steps {
@@ -315,19 +293,18 @@ impl Scene {
 
     /// Invariant 5, seen from outside: what the group has acked is done, or the broker has a copy of it.
     async fn nothing_is_acked_that_was_not_done(&self, sent: usize) {
-        let left = usize::try_from(self.broker.backlog(GROUP, "orders").await.unwrap()).unwrap();
-        let copies = self.broker.read_all(DELAYED).await.unwrap().len();
+        let left = usize::try_from(self.place.backlog().await).unwrap();
+        let copies = self.place.delayed().await.len();
         let done = self.ledger.count(Step::Done);
         assert!(sent - left <= done + copies, "{} acked, {done} done, {copies} copies", sent - left);
     }
 
     fn load(&self) -> Load {
-        Load::start(self.broker.producer())
+        Load::start(self.place.bench.producer(), self.place.topic.clone())
     }
 
     async fn end(self) {
         self.consumer.shutdown().await;
-        self.broker.shutdown().await;
     }
 }
 
@@ -341,19 +318,20 @@ struct Load {
 }
 
 impl Load {
-    fn start(producer: Producer) -> Self {
+    fn start(producer: embedded::Producer, topic: String) -> Self {
         let (stop, mut stopped) = oneshot::channel();
         let sending = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(250));
             let (mut keys, mut messages) = (BURST, BURST);
-            producer.send_all((0..BURST).map(message).collect()).await.unwrap();
+            let message = |number| message(&topic, number);
+            confirmed(&producer, (0..BURST).map(message).collect()).await;
             while stopped.try_recv().is_err() {
                 ticks.tick().await;
                 let mut batch: Vec<Outgoing> = (keys..keys + 12).map(message).collect();
                 // Some of this batch and some of the one before, which went to another queue.
                 batch.extend([keys, keys + 1, keys.saturating_sub(2), keys.saturating_sub(1)].map(message));
                 (keys, messages) = (keys + 12, messages + batch.len());
-                producer.send_all(batch).await.unwrap();
+                confirmed(&producer, batch).await;
             }
             (keys, messages)
         });

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use idem_rocketmq::embedded::Outgoing;
 use tempfile::TempDir;
 
 use crate::kit::until;
+use crate::place::Place;
 
 /// A process that is killed with this value, also one that stands still.
 struct Process {
@@ -179,34 +181,48 @@ fn free_port() -> u16 {
 }
 
 /// What all workers of a test share.
-pub(crate) struct Place {
-    pub(crate) name_server: String,
-    pub(crate) topic: String,
-    pub(crate) redis: String,
-    pub(crate) group: String,
+pub(crate) struct Crew {
+    name_server: String,
+    topic: String,
+    group: String,
+    redis: String,
     pub(crate) ledger: Ledger,
+}
+
+impl Crew {
+    pub(crate) fn of(place: &Place, redis: &Redis) -> Self {
+        let (name_server, topic, group) =
+            (place.name_server().to_owned(), place.topic.clone(), place.group.clone());
+        Self { name_server, topic, group, redis: redis.url(), ledger: Ledger::new() }
+    }
+}
+
+/// What a worker is to do with an order.
+pub(crate) fn work(topic: &str, key: &str, millis: usize, fails: u32, blocks: bool) -> Outgoing {
+    let body = format!(r#"{{"id":"{key}","millis":{millis},"fails":{fails},"blocks":{blocks}}}"#);
+    Outgoing::new(topic, body)
 }
 
 /// An `idem-worker`: see `tests/worker/main.rs`.
 pub(crate) struct Worker(Process);
 
 impl Worker {
-    pub(crate) fn start(place: &Place, instance: &str, threads: usize) -> Self {
-        Self::with(place, instance, threads, &[])
+    pub(crate) fn start(crew: &Crew, instance: &str, threads: usize) -> Self {
+        Self::with(crew, instance, threads, &[])
     }
 
     /// One that keeps the order of keys that begin alike.
-    pub(crate) fn orderly(place: &Place, instance: &str, threads: usize) -> Self {
-        Self::with(place, instance, threads, &["orderly"])
+    pub(crate) fn orderly(crew: &Crew, instance: &str, threads: usize) -> Self {
+        Self::with(crew, instance, threads, &["orderly"])
     }
 
-    fn with(place: &Place, instance: &str, threads: usize, rest: &[&str]) -> Self {
-        let ledger = place.ledger.path().display().to_string();
+    fn with(crew: &Crew, instance: &str, threads: usize, rest: &[&str]) -> Self {
+        let ledger = crew.ledger.path().display().to_string();
         let threads = threads.to_string();
         let mut arguments =
-            vec![&*place.name_server, &place.topic, &place.redis, &place.group, instance, &ledger, &threads];
+            vec![&*crew.name_server, &crew.topic, &crew.redis, &crew.group, instance, &ledger, &threads];
         arguments.extend(rest);
-        Self::run(&arguments, &place.ledger.log(instance))
+        Self::run(&arguments, &crew.ledger.log(instance))
     }
 
     /// With these arguments; what it logs is added to a file.
@@ -269,7 +285,7 @@ pub(crate) enum End {
 pub(crate) type Runs = BTreeMap<String, Vec<Run>>;
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 

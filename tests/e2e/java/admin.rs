@@ -2,8 +2,8 @@
 
 use idem_rocketmq::prelude::*;
 
-use super::Java;
-use crate::kit::{self, SOON};
+use crate::kit::SOON;
+use crate::place::Place;
 use crate::servers::{self, Server};
 
 /// What `mqadmin` says; it takes a second or two.
@@ -60,24 +60,23 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mqadmin_shows_messages_subscription_lag_and_dead_letters() {
-    let java = Java::plain("admin", 2).await;
-    let (group, topic) = (java.group.as_str(), java.topic.as_str());
+    let place = Place::plain(2).await;
+    let (group, topic) = (place.group.as_str(), place.topic.as_str());
     let log = super::Log::default();
     let route = log.handler(topic, |id, _| match id {
         "bad" => HandlerResult::Err(Reject::new("a negative amount").into()),
         _ => Ok(()),
     });
-    let consumer = java.member(&MemoryStore::new(), route.tag("PAID")).start().await.unwrap();
-    let producer = Producer::builder(format!("{group}-p")).name_server(java.bench.name_server());
-    let producer = producer.start().await.unwrap();
+    let consumer = place.member(&MemoryStore::new(), [route.tag("PAID")]).start().await.unwrap();
+    let producer = place.sender().start().await.unwrap();
     let send = async |id: &str| {
         let order = OutgoingMessage::new(topic, id, format!(r#"{{"id":"{id}"}}"#)).tag("PAID");
         producer.send(&order.property("colour", "blue")).await.unwrap();
     };
     send("order-7").await;
     send("bad").await;
-    kit::until_equal("dead letters", 1, SOON, async || java.dead_letters().await.len()).await;
-    java.until_acked().await;
+    place.until_dead_letters(1).await;
+    place.until_acked().await;
 
     // By the message's key, which is idem's idempotency key; the broker writes its index a moment later.
     let found = until_said(&["queryMsgByKey", "-t", topic, "-k", "order-7"], "@K@order-7@").await;
@@ -97,7 +96,7 @@ async fn mqadmin_shows_messages_subscription_lag_and_dead_letters() {
     }
     assert_eq!(lag(group, topic).await, Lag { stored: 5, acked: 2, open: 3 });
     consumer.resume().await;
-    java.until_acked().await;
+    place.until_acked().await;
     assert_eq!(lag(group, topic).await, Lag { stored: 5, acked: 5, open: 0 });
 
     let dead = format!("%DLQ%{group}");

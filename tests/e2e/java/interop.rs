@@ -7,8 +7,10 @@ use std::time::SystemTime;
 
 use idem_rocketmq::prelude::*;
 
-use super::{Java, secs, variable};
+use super::secs;
 use crate::kit::{self, Order, SOON};
+use crate::place::Place;
+use crate::servers::variable;
 
 /// A consumer in Java, which ends with this value.
 struct JavaConsumer {
@@ -18,9 +20,9 @@ struct JavaConsumer {
 
 impl JavaConsumer {
     /// `address` stands first in its client id.
-    async fn start(java: &Java, tags: &str, address: &str) -> Self {
+    async fn start(place: &Place, tags: &str, address: &str) -> Self {
         let mut command = Command::new(variable("IDEM_TEST_JAVA_CLIENT"));
-        command.args(["consume", &java.group, &java.topic, tags, address]);
+        command.args(["consume", &place.group, &place.topic, tags, address]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = Arc::<Mutex<Vec<String>>>::default();
         let (lines, seen) = (BufReader::new(child.stdout.take().unwrap()).lines(), said.clone());
@@ -55,30 +57,30 @@ impl Drop for JavaConsumer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_java_producer_sends_is_understood() {
-    let java = Java::plain("from_java", 2).await;
+    let place = Place::plain(2).await;
     let seen = Arc::<Mutex<Vec<(String, Arc<Delivery>, SystemTime)>>>::default();
     let log = seen.clone();
-    let route = handler(&java.topic, move |order: Order, delivery: Arc<Delivery>| {
+    let route = handler(&place.topic, move |order: Order, delivery: Arc<Delivery>| {
         log.lock().unwrap().push((order.id, delivery, SystemTime::now()));
         async {}
     });
     let route = route.key_from(KeySource::MessageKeys).tag("PAID");
-    let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
+    let consumer = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
     let mut command = Command::new(variable("IDEM_TEST_JAVA_CLIENT"));
     let sent = tokio::task::spawn_blocking({
-        let topic = java.topic.clone();
+        let topic = place.topic.clone();
         move || command.args(["send", &topic]).status()
     });
     assert!(sent.await.unwrap().unwrap().success());
     kit::until_equal("messages", 5, SOON, async || seen.lock().unwrap().len()).await;
-    java.until_acked().await;
+    place.until_acked().await;
     consumer.shutdown().await;
 
     let seen = seen.lock().unwrap();
     for (id, delivery, _) in seen.iter() {
         assert_eq!(delivery.keys(), Some(&*format!("{id} order")));
         assert_eq!((delivery.tag(), delivery.property("colour")), (Some("PAID"), Some("blue")));
-        assert_eq!((delivery.topic(), delivery.reconsume_times()), (&*java.topic, 0));
+        assert_eq!((delivery.topic(), delivery.reconsume_times()), (&*place.topic, 0));
     }
     let mut ids: Vec<_> = seen.iter().map(|(id, ..)| id.as_str()).collect();
     ids.sort_unstable();
@@ -90,13 +92,15 @@ async fn what_a_java_producer_sends_is_understood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_idems_producer_sends_a_java_consumer_understands() {
-    let java = Java::plain("to_java", 2).await;
-    let consumer = JavaConsumer::start(&java, "PAID", "127.0.0.1").await;
-    let producer = Producer::builder(format!("{}-p", java.group)).name_server(java.bench.name_server());
-    let producer = producer.start().await.unwrap();
+    let place = Place::plain(2).await;
+    let consumer = JavaConsumer::start(&place, "PAID", "127.0.0.1").await;
+    let producer = place.sender().start().await.unwrap();
     let order = |id: &str| {
         let body = format!(r#"{{"id":"{id}"}}"#);
-        OutgoingMessage::new(&*java.topic, id, body).tag("PAID").lookup_key("more").property("colour", "blue")
+        OutgoingMessage::new(&*place.topic, id, body)
+            .tag("PAID")
+            .lookup_key("more")
+            .property("colour", "blue")
     };
     producer.send(&order("one")).await.unwrap();
     producer.send_after(&order("later"), secs(2)).await.unwrap();
@@ -107,7 +111,7 @@ async fn what_idems_producer_sends_a_java_consumer_understands() {
     rows.sort();
     let wanted = ["batch-0", "batch-1", "later", "one"].map(|id| {
         let (keys, body) = (format!("{id} more"), format!(r#"{{"id":"{id}"}}"#));
-        [java.topic.as_str(), "PAID", &keys, "blue", "0", &body].map(str::to_owned).to_vec()
+        [place.topic.as_str(), "PAID", &keys, "blue", "0", &body].map(str::to_owned).to_vec()
     });
     assert_eq!(rows, wanted);
     producer.shutdown().await;
@@ -117,11 +121,11 @@ async fn what_idems_producer_sends_a_java_consumer_understands() {
 /// and come again by the one queue of the group's retry topic, which the first member in the order of addresses has.
 async fn shared_group(name: &str, address: &str) -> (usize, usize) {
     const ORDERS: usize = 60;
-    let java = Java::plain(name, 4).await;
-    let other = JavaConsumer::start(&java, "PAID", address).await;
+    let place = Place::plain(4).await;
+    let other = JavaConsumer::start(&place, "PAID", address).await;
     let (done, failed) = <(Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>)>::default();
     let (dones, fails) = (done.clone(), failed.clone());
-    let route = handler(&java.topic, move |order: Order, delivery: Arc<Delivery>| {
+    let route = handler(&place.topic, move |order: Order, delivery: Arc<Delivery>| {
         let fails_now = delivery.reconsume_times() == 0 && order.id.starts_with("twice");
         if fails_now { &fails } else { &dones }.lock().unwrap().push(order.id);
         async move { if fails_now { Err("once more") } else { Ok(()) } }
@@ -129,17 +133,17 @@ async fn shared_group(name: &str, address: &str) -> (usize, usize) {
     let route = route.key(|order| order.id.clone()).backoff(Backoff::fixed(secs(1)));
     // The broker knows a member that gets messages; right behind its start it may not have been told.
     let probe = async || {
-        java.bench.producer().send(kit::order(&java.topic, "probe").tag("PAID")).await.unwrap();
+        place.send(place.order("probe").tag("PAID")).await;
     };
     let known = async || {
         probe().await;
         !other.rows("done").is_empty()
     };
     kit::until("the Java consumer gets messages", 2 * SOON, known).await;
-    let untagged = java.member(&MemoryStore::new(), kit::counting(&java.topic, &kit::Runs::default()));
+    let untagged = place.member(&MemoryStore::new(), [kit::counting(&place.topic, &kit::Runs::default())]);
     let error = untagged.start().await.unwrap_err();
     assert!(error.to_string().contains("with the tag PAID"), "{error}");
-    let consumer = java.member(&MemoryStore::new(), route.tag("PAID")).start().await.unwrap();
+    let consumer = place.member(&MemoryStore::new(), [route.tag("PAID")]).start().await.unwrap();
     // Both have queues by then.
     let halves = async || {
         probe().await;
@@ -149,14 +153,14 @@ async fn shared_group(name: &str, address: &str) -> (usize, usize) {
 
     for number in 0..ORDERS {
         let id = if number % 2 == 0 { format!("twice-{number}") } else { format!("once-{number}") };
-        java.bench.producer().send(kit::order(&java.topic, id).tag("PAID")).await.unwrap();
+        place.send(place.order(id).tag("PAID")).await;
     }
     let handled = || {
         let all = [done.lock().unwrap().clone(), other.ids("done")].concat();
         all.into_iter().filter(|id| id != "probe").collect::<std::collections::BTreeSet<_>>()
     };
     kit::until_equal("orders", ORDERS, 2 * SOON, async || handled().len()).await;
-    java.until_acked().await;
+    place.until_acked().await;
     let (failed, failed_there) = (failed.lock().unwrap().clone(), other.ids("failed"));
     println!("{name}: {} orders failed here, {} in Java", failed.len(), failed_there.len());
     assert_eq!(failed.len() + failed_there.len(), ORDERS / 2, "each failed once");

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use idem_rocketmq::prelude::*;
 
-use super::{Java, secs};
-use crate::process::{self, End, Ledger, Place, Redis, Run, Worker, ran_twice};
+use super::secs;
+use crate::place::Place;
+use crate::process::{self, Crew, End, Redis, Run, Worker, ran_twice};
 
 const BUYERS: usize = 160;
 const STEPS: usize = 125;
@@ -18,11 +19,10 @@ const LONG: Duration = secs(240);
 const LEASE: Duration = secs(3);
 
 /// The steps of all buyers, each buyer's one after the other.
-async fn send(java: &Java) {
-    let starting = Producer::builder("ordered").name_server(java.bench.name_server());
-    let producer = starting.start().await.unwrap();
+async fn send(place: &Place) {
+    let producer = place.sender().start().await.unwrap();
     let senders = (0..SENDERS).map(|sender| {
-        let (producer, topic) = (producer.clone(), java.topic.clone());
+        let (producer, topic) = (producer.clone(), place.topic.clone());
         tokio::spawn(async move {
             for step in 0..STEPS {
                 for buyer in (sender..BUYERS).step_by(SENDERS) {
@@ -64,17 +64,15 @@ fn assert_order(lines: &[(String, Run)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_of_each_key_holds_while_members_come_go_and_stand_still() {
-    let java = Java::plain("ordered", 8).await;
+    let place = Place::plain(8).await;
     let redis = Redis::start().await;
-    let (name_server, topic) = (java.bench.name_server().to_owned(), java.topic.clone());
-    let place =
-        Place { name_server, topic, redis: redis.url(), group: java.group.clone(), ledger: Ledger::new() };
-    let worker = |name: &str| Worker::orderly(&place, name, 2);
+    let crew = Crew::of(&place, &redis);
+    let worker = |name: &str| Worker::orderly(&crew, name, 2);
     let sent = BUYERS * STEPS;
     let until_done = async |part: usize| {
         let (begun, wanted) = (Instant::now(), sent / 8 * part);
         loop {
-            let done = process::done(&place.ledger.runs());
+            let done = process::done(&crew.ledger.runs());
             if done >= wanted {
                 return begun.elapsed();
             }
@@ -83,7 +81,7 @@ async fn the_order_of_each_key_holds_while_members_come_go_and_stand_still() {
         }
     };
     let (mut first, mut second) = (worker("first"), worker("second"));
-    let sending = send(&java);
+    let sending = send(&place);
     let members = async {
         until_done(1).await;
         let third = worker("third");
@@ -108,10 +106,10 @@ async fn the_order_of_each_key_holds_while_members_come_go_and_stand_still() {
         "{sent} steps of {BUYERS} buyers took {:.1?}, {after:.1?} of it after a member was killed",
         begun.elapsed()
     );
-    java.until_acked().await;
+    place.until_acked().await;
     second.terminate().await;
     third.terminate().await;
-    let runs = place.ledger.runs();
+    let runs = crew.ledger.runs();
     let repeated: Vec<_> = runs.iter().filter(|(_, runs)| ran_twice(runs)).collect();
     println!("keys that ran twice: {}", repeated.len());
     for (key, runs) in &repeated {
@@ -119,6 +117,6 @@ async fn the_order_of_each_key_holds_while_members_come_go_and_stand_still() {
     }
     assert!(repeated.len() <= 2 * 8, "{repeated:?}");
     assert_eq!(runs.len(), sent);
-    assert!(java.dead_letters().await.is_empty());
-    assert_order(&place.ledger.lines());
+    assert!(place.dead_letters().await.is_empty());
+    assert_order(&crew.ledger.lines());
 }

@@ -15,8 +15,9 @@ use idem_rocketmq::prelude::*;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::{Java, Log, note, secs};
-use crate::kit::{self, Runs};
+use super::{Log, secs};
+use crate::kit::{self, Runs, note};
+use crate::place::Place;
 
 const LONG: Duration = secs(120);
 
@@ -113,13 +114,13 @@ const BACKLOG: usize = 4_000;
 /// A backlog and more orders, an outage, and all orders are handled once.
 async fn under_load(name: &str, outage: impl AsyncFn(&Servers)) {
     let servers = Servers::start().await;
-    let java = Java::at(servers.name_server(), name, 1).await;
+    let place = Place::at(servers.name_server(), 1).await;
     let (begun, ended) = (Runs::default(), Runs::default());
-    let backlog = (0..BACKLOG).map(|number| kit::order(&java.topic, format!("backlog-{number}")));
-    java.send_all(backlog.collect()).await;
-    let route = kit::sleeping(&java.topic, &begun, &ended, Duration::from_millis(10)).concurrency(4);
-    let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
-    let load = Load::start(&java.bench, &java.topic);
+    let backlog = (0..BACKLOG).map(|number| place.order(format!("backlog-{number}")));
+    place.send_all(backlog.collect()).await;
+    let route = kit::sleeping(&place.topic, &begun, &ended, Duration::from_millis(10)).concurrency(4);
+    let consumer = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
+    let load = Load::start(&place.bench, &place.topic);
     kit::until("there is load", LONG, async || ended.total() > 300).await;
     outage(&servers).await;
     let (back, left) = (Instant::now(), BACKLOG.saturating_sub(ended.total()));
@@ -134,10 +135,10 @@ async fn under_load(name: &str, outage: impl AsyncFn(&Servers)) {
     let sent = BACKLOG + load.end().await;
     kit::until_equal("keys", sent, LONG, async || ended.keys()).await;
     println!("{name}: {sent} orders, all handled {:.1?} after all was up again", back.elapsed());
-    java.until_acked().await;
+    place.until_acked().await;
     consumer.shutdown().await;
     assert_eq!(begun.repeated(), Vec::<String>::new());
-    assert!(java.dead_letters().await.is_empty());
+    assert!(place.dead_letters().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,11 +167,11 @@ async fn a_name_server_that_is_killed_and_comes_back_loses_and_repeats_nothing()
 async fn what_is_to_be_sent_back_while_the_broker_is_away_is_sent_when_it_is_back() {
     const ORDERS: usize = 60;
     let servers = Servers::start().await;
-    let java = Java::at(servers.name_server(), "away", 4).await;
+    let place = Place::at(servers.name_server(), 4).await;
     let (log, is_away) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let seen = is_away.clone();
     let noted = log.clone();
-    let route = handler(&java.topic, move |order: kit::Order, attempt: Attempt| {
+    let route = handler(&place.topic, move |order: kit::Order, attempt: Attempt| {
         let run = super::Run { id: order.id.clone(), attempt: attempt.number(), at: Instant::now() };
         noted.0.lock().unwrap().push(run);
         let is_away = seen.clone();
@@ -186,12 +187,12 @@ async fn what_is_to_be_sent_back_while_the_broker_is_away_is_sent_when_it_is_bac
         }
     });
     let route = route.key(|order| order.id.clone());
-    let consumer = java.member(&MemoryStore::new(), route).start().await.unwrap();
-    java.send_all(kit::orders(&java.topic, ORDERS)).await;
+    let consumer = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
+    place.send_all(place.orders(ORDERS)).await;
     log.until(ORDERS, LONG).await;
     servers.call("kill", "broker-plain").await;
     is_away.store(true, Ordering::Relaxed);
-    let failed = || kit::counted("idem_send_failures_total", &[("group", &java.group)]);
+    let failed = || kit::counted("idem_send_failures_total", &[("group", &place.group)]);
     kit::until("sending back fails", LONG, async || failed() >= 20).await;
     servers.call("restart", "broker-plain").await;
     let back = Instant::now();
@@ -200,20 +201,20 @@ async fn what_is_to_be_sent_back_while_the_broker_is_away_is_sent_when_it_is_bac
         runs.filter(move |(id, at)| (id % 3, *at) == (kind, attempt)).count()
     };
     kit::until_equal("second attempts", ORDERS / 3, LONG, async || of(1, 2)).await;
-    let dead = format!("%DLQ%{}", java.group);
+    let dead = format!("%DLQ%{}", place.group);
     let bodies = async || {
-        let letters = java.bench.read_all(&dead).await.unwrap_or_default();
+        let letters = place.bench.read_all(&dead).await.unwrap_or_default();
         letters.into_iter().map(|letter| letter.body).collect::<BTreeSet<_>>()
     };
     kit::until_equal("dead letters", ORDERS / 3, LONG, async || bodies().await.len()).await;
     println!("away: all was sent back and tried again {:.1?} after the broker was up again", back.elapsed());
-    java.until_acked().await;
+    place.until_acked().await;
     consumer.shutdown().await;
     let runs = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)].map(|(kind, attempt)| of(kind, attempt));
     assert_eq!(runs, [ORDERS / 3, ORDERS / 3, 0, ORDERS / 3, 0], "{:?}", log.runs());
     // A rejected order is given back when its dead letter is confirmed: what the broker delivers again, because the
     // queue was handed out anew meanwhile, is rejected again.
-    let letters = java.dead_letters().await;
+    let letters = place.dead_letters().await;
     println!("away: {} rejected orders have {} dead letters", ORDERS / 3, letters.len());
     assert!(letters.iter().all(|letter| note(letter, "IDEM_REASON") == "a negative amount"));
 }
@@ -259,14 +260,13 @@ impl Sends {
 async fn what_a_killed_broker_confirmed_is_there_and_what_was_not_sent_is_not() {
     const SENDERS: usize = 8;
     let servers = Servers::start().await;
-    let java = Java::at(servers.name_server(), "sends", 4).await;
-    let producer = Producer::builder("sends-p").name_server(servers.name_server());
+    let place = Place::at(servers.name_server(), 4).await;
     // Short, so that sends end during the outage.
-    let producer = producer.send_timeout(secs(3)).start().await.unwrap();
+    let producer = place.sender().send_timeout(secs(3)).start().await.unwrap();
     let sends = Arc::new(Sends::default());
     let sending: Vec<_> = (0..SENDERS)
         .map(|_| {
-            let (sends, producer, topic) = (sends.clone(), producer.clone(), java.topic.clone());
+            let (sends, producer, topic) = (sends.clone(), producer.clone(), place.topic.clone());
             tokio::spawn(async move { sends.go_on(&producer, &topic).await })
         })
         .collect();
@@ -287,7 +287,7 @@ async fn what_a_killed_broker_confirmed_is_there_and_what_was_not_sent_is_not() 
     }
     producer.shutdown().await;
 
-    let stored = java.bench.read_all(&java.topic).await.unwrap();
+    let stored = place.bench.read_all(&place.topic).await.unwrap();
     let stored: BTreeSet<usize> =
         stored.iter().map(|message| note(message, "KEYS").parse().unwrap()).collect();
     let (confirmed, maybe, not_sent) =
