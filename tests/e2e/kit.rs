@@ -5,10 +5,8 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
-use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::embedded::{EmbeddedBroker, EmbeddedBrokerBuilder, Outgoing, StoredMessage};
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Store, consumer::NoStoreYet};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -140,35 +138,6 @@ pub(crate) fn quick_retries() -> EmbeddedBrokerBuilder {
 pub(crate) async fn broker(topic: &str, queues: u32) -> EmbeddedBroker {
     seeing();
     quick_retries().topic(topic, queues).start().await.unwrap()
-}
-
-/// A consumer of a broker.
-pub(crate) fn consumer(broker: &EmbeddedBroker, group: &str) -> Builder<NoStoreYet> {
-    seeing();
-    Consumer::builder(group).name_server(broker.name_server())
-}
-
-/// A consumer of a broker with its store and handlers.
-pub(crate) fn member(
-    broker: &EmbeddedBroker,
-    group: &str,
-    store: &MemoryStore,
-    routes: impl IntoIterator<Item = Route>,
-) -> Builder<Arc<dyn Store>> {
-    consumer(broker, group).store(store.clone()).handlers(routes)
-}
-
-pub(crate) async fn dead_letters(broker: &EmbeddedBroker, group: &str) -> Vec<StoredMessage> {
-    broker.read_all(&format!("%DLQ%{group}")).await.unwrap()
-}
-
-pub(crate) async fn retries(broker: &EmbeddedBroker, group: &str) -> Vec<StoredMessage> {
-    broker.read_all(&format!("%RETRY%{group}")).await.unwrap()
-}
-
-/// The messages of a topic that the group has not acked, when its offsets are stored.
-pub(crate) async fn backlog(broker: &EmbeddedBroker, group: &str, topic: &str) -> u64 {
-    broker.backlog(group, topic).await.unwrap()
 }
 
 /// A retry comes after a second: brokers have no shorter delay.

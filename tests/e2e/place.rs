@@ -1,7 +1,7 @@
 //! Where a test has its messages: a broker, with a topic and a group that no other test and no other run has.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::consumer::{Builder, NoStoreYet};
@@ -230,6 +230,17 @@ pub(crate) async fn confirmed(producer: &embedded::Producer, messages: Vec<Outgo
         while let Err(error) = producer.send_all(batch.to_vec()).await {
             assert!(begun.elapsed() < SOON, "{error}");
         }
+    }
+}
+
+/// A topic for attributes, which take constants: its name is one that no other run has used.
+#[derive(Clone, Copy)]
+pub(crate) struct OfThisRun(pub(crate) &'static str);
+
+impl From<OfThisRun> for String {
+    fn from(topic: OfThisRun) -> Self {
+        static RUN: LazyLock<String> = LazyLock::new(|| servers::unique("run"));
+        format!("{}_{}", topic.0, *RUN)
     }
 }
 

@@ -4,81 +4,79 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
 
 use crate::kit::{self, Order, Runs, SOON};
+use crate::place::Place;
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Waits until a handler is done with all orders, which it has had once.
+async fn until_done_once(place: &Place, orders: usize, begun: &Runs, ended: &Runs, deadline: Duration) {
+    ended.until_total(orders, deadline).await;
+    place.until_acked().await;
+    assert_eq!((begun.total(), begun.keys()), (orders, orders));
+    assert!(place.retries().await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_longer_than_its_lease_and_the_clients_patience_runs_once() {
-    let broker = kit::broker("orders", 4).await;
+    let place = Place::plain(4).await;
     let (begun, ended) = (Runs::default(), Runs::default());
-    let slow = kit::sleeping("orders", &begun, &ended, secs(40));
-    let consumer = kit::member(&broker, "long", &MemoryStore::new(), [slow]).start().await.unwrap();
-    broker.producer().send_all(kit::orders("orders", 8)).await.unwrap();
+    let slow = kit::sleeping(&place.topic, &begun, &ended, secs(40));
+    let consumer = place.member(&MemoryStore::new(), [slow]).start().await.unwrap();
+    place.send_all(place.orders(8)).await;
 
-    ended.until_total(8, secs(75)).await;
+    until_done_once(&place, 8, &begun, &ended, secs(75)).await;
     consumer.shutdown().await;
-    assert_eq!((begun.total(), begun.keys()), (8, 8));
-    assert!(kit::retries(&broker, "long").await.is_empty());
-    assert_eq!(kit::backlog(&broker, "long", "orders").await, 0);
-    broker.shutdown().await;
 }
 
 /// The client's own lane for listeners would send messages back that no listener has seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_of_slow_messages_is_not_sent_back() {
-    let broker = kit::broker("orders", 4).await;
+    let place = Place::plain(4).await;
     let (begun, ended) = (Runs::default(), Runs::default());
-    let slow = kit::sleeping("orders", &begun, &ended, secs(1)).concurrency(10);
-    let consumer = kit::member(&broker, "backlog", &MemoryStore::new(), [slow]).start().await.unwrap();
-    for order in kit::orders("orders", 100) {
-        broker.producer().send(order).await.unwrap();
+    let slow = kit::sleeping(&place.topic, &begun, &ended, secs(1)).concurrency(10);
+    let consumer = place.member(&MemoryStore::new(), [slow]).start().await.unwrap();
+    for order in place.orders(100) {
+        place.send(order).await;
     }
 
-    ended.until_total(100, secs(60)).await;
+    until_done_once(&place, 100, &begun, &ended, SOON).await;
     consumer.shutdown().await;
-    assert_eq!((begun.total(), begun.keys()), (100, 100));
-    assert!(kit::retries(&broker, "backlog").await.is_empty());
-    assert_eq!(kit::backlog(&broker, "backlog", "orders").await, 0);
-    broker.shutdown().await;
 }
 
-/// Sends what `slow` and `quick` take, waits until all quick ones are done, and says how many slow ones are.
+/// Sends what `slow` and `quick` take, waits until all quick ones are done, and looks at how many slow ones are.
 async fn quick_beside_slow(
-    broker: EmbeddedBroker,
-    group: &str,
+    place: &Place,
     slow: Route,
     quick: Route,
     runs: (&Runs, &Runs),
     quick_count: usize,
-    send: impl AsyncFnOnce(&EmbeddedBroker),
+    send: impl AsyncFnOnce(),
 ) {
-    let store = MemoryStore::new();
-    let member = kit::member(&broker, group, &store, [slow.concurrency(64), quick]);
+    let member = place.member(&MemoryStore::new(), [slow.concurrency(64), quick]);
     let consumer = member.shutdown_timeout(Duration::ZERO).start().await.unwrap();
-    send(&broker).await;
+    send().await;
     let begun = Instant::now();
     runs.1.until_total(quick_count, SOON).await;
     let (took, slow_done) = (begun.elapsed(), runs.0.total());
     consumer.shutdown().await;
-    broker.shutdown().await;
     assert!(slow_done < 600, "{slow_done} slow messages were done before the quick ones, in {took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handler_does_not_starve_one_of_another_topic() {
-    let broker = kit::quick_retries().topic("slow", 4).topic("quick", 4).start().await.unwrap();
+    let place = Place::plain(4).await;
+    let other = place.another_topic(4).await;
     let (begun, ended, quick) = (Runs::default(), Runs::default(), Runs::default());
-    let routes = (kit::sleeping("slow", &begun, &ended, secs(5)), kit::counting("quick", &quick));
-    quick_beside_slow(broker, "two-topics", routes.0, routes.1, (&ended, &quick), 500, async |broker| {
-        broker.producer().send_all(kit::orders("slow", 3_000)).await.unwrap();
+    let slow = kit::sleeping(&place.topic, &begun, &ended, secs(5));
+    quick_beside_slow(&place, slow, kit::counting(&other, &quick), (&ended, &quick), 500, async || {
+        place.send_all(place.orders(3_000)).await;
         kit::until("the slow handler is full", SOON, async || begun.total() >= 64).await;
-        broker.producer().send_all(kit::orders("quick", 500)).await.unwrap();
+        place.send_all(kit::orders(&other, 500)).await;
     })
     .await;
 }
@@ -88,14 +86,15 @@ async fn a_slow_handler_does_not_starve_one_of_another_topic() {
 /// give theirs up, and their messages come again later.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handler_whose_messages_come_one_by_one_starves_no_other() {
-    let broker = kit::quick_retries().topic("slow", 4).topic("quick", 4).start().await.unwrap();
+    let place = Place::plain(4).await;
+    let other = place.another_topic(4).await;
     let (begun, ended, quick) = (Runs::default(), Runs::default(), Runs::default());
-    let routes = (kit::sleeping("slow", &begun, &ended, secs(30)), kit::counting("quick", &quick));
-    quick_beside_slow(broker, "trickle", routes.0, routes.1, (&ended, &quick), 500, async |broker| {
-        for order in kit::orders("slow", 600) {
-            broker.producer().send(order).await.unwrap();
+    let slow = kit::sleeping(&place.topic, &begun, &ended, secs(30));
+    quick_beside_slow(&place, slow, kit::counting(&other, &quick), (&ended, &quick), 500, async || {
+        for order in place.orders(600) {
+            place.send(order).await;
         }
-        broker.producer().send_all(kit::orders("quick", 500)).await.unwrap();
+        place.send_all(kit::orders(&other, 500)).await;
     })
     .await;
 }
@@ -104,25 +103,25 @@ async fn a_slow_handler_whose_messages_come_one_by_one_starves_no_other() {
 /// message that lies further back waits until the slow ones in front of it are done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handler_does_not_starve_one_of_its_own_topic_within_what_the_client_pulls_ahead() {
-    let broker = kit::quick_retries().topic("mixed", 4).start().await.unwrap();
+    let place = Place::plain(4).await;
     let (begun, ended, quick) = (Runs::default(), Runs::default(), Runs::default());
-    let slow = kit::sleeping("mixed", &begun, &ended, secs(5)).tag("SLOW");
-    let quick_route = kit::counting("mixed", &quick).tag("QUICK");
-    quick_beside_slow(broker, "one-topic", slow, quick_route, (&ended, &quick), 300, async |broker| {
-        let mixed = kit::orders("mixed", 2_100).into_iter().enumerate();
-        let mixed = mixed.map(|(place, order)| order.tag(if place % 7 == 0 { "QUICK" } else { "SLOW" }));
-        broker.producer().send_all(mixed.collect()).await.unwrap();
+    let slow = kit::sleeping(&place.topic, &begun, &ended, secs(5)).tag("SLOW");
+    let quick_route = kit::counting(&place.topic, &quick).tag("QUICK");
+    quick_beside_slow(&place, slow, quick_route, (&ended, &quick), 300, async || {
+        let mixed = place.orders(2_100).into_iter().enumerate();
+        let mixed = mixed.map(|(at, order)| order.tag(if at % 7 == 0 { "QUICK" } else { "SLOW" }));
+        place.send_all(mixed.collect()).await;
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_failure_in_a_batch_is_the_only_message_that_comes_again_after_its_own_delay() {
-    let broker = EmbeddedBroker::builder().topic("orders", 1).start().await.unwrap();
-    broker.producer().send_all(kit::orders("orders", 32)).await.unwrap();
+    let place = Place::plain(1).await;
+    place.send_all(place.orders(32)).await;
     let runs: Arc<Mutex<Vec<(String, u32, Instant)>>> = Arc::default();
     let seen = runs.clone();
-    let route = handler("orders", move |order: Order, attempt: Attempt| {
+    let route = handler(&place.topic, move |order: Order, attempt: Attempt| {
         seen.lock().unwrap().push((order.id.clone(), attempt.number(), Instant::now()));
         async move {
             if order.id == "17" && attempt.number() == 1 {
@@ -132,7 +131,7 @@ async fn one_failure_in_a_batch_is_the_only_message_that_comes_again_after_its_o
         }
     })
     .key(|order| order.id.clone());
-    let consumer = kit::member(&broker, "one-of-32", &MemoryStore::new(), [route]).start().await.unwrap();
+    let consumer = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
 
     kit::until_equal("runs", 33, SOON, async || runs.lock().unwrap().len()).await;
     consumer.shutdown().await;
@@ -141,20 +140,19 @@ async fn one_failure_in_a_batch_is_the_only_message_that_comes_again_after_its_o
     assert_eq!((of_17.len(), of_17[1].1), (2, 2));
     let pause = of_17[1].2 - of_17[0].2;
     assert!(pause >= secs(5) && pause < secs(9), "{pause:?}");
-    assert_eq!(kit::retries(&broker, "one-of-32").await.len(), 1);
-    assert_eq!(kit::backlog(&broker, "one-of-32", "orders").await, 0);
-    broker.shutdown().await;
+    assert_eq!(place.retries().await.len(), 1);
+    assert_eq!(place.backlog().await, 0);
 }
 
 /// Both messages are of one call, and begin on its thread.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_blocks_its_thread_holds_no_completion_back() {
-    let broker = kit::broker("blocked", 1).await;
-    broker.producer().send_all(kit::orders("blocked", 2)).await.unwrap();
+    let place = Place::plain(1).await;
+    place.send_all(place.orders(2)).await;
     let (blocks, released) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let route = {
         let (blocks, released) = (blocks.clone(), released.clone());
-        handler("blocked", move |order: Order| {
+        handler(&place.topic, move |order: Order| {
             let (blocks, released) = (blocks.clone(), released.clone());
             async move {
                 let begun = Instant::now();
@@ -166,12 +164,11 @@ async fn a_run_that_blocks_its_thread_holds_no_completion_back() {
         })
     };
     let route = route.key(|order| order.id.clone());
-    let consumer = kit::member(&broker, "blocked", &MemoryStore::new(), [route]).start().await.unwrap();
+    let consumer = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
     kit::until("one blocks", SOON, async || blocks.load(Ordering::SeqCst)).await;
-    let completed = || kit::counted("idem_messages_total", &[("group", "blocked"), ("outcome", "completed")]);
+    let completed = || place.counted("completed");
     kit::until("the other one is completed", SOON / 3, async || completed() == 1).await;
     released.store(true, Ordering::SeqCst);
     kit::until("both are completed", SOON, async || completed() == 2).await;
     consumer.shutdown().await;
-    broker.shutdown().await;
 }

@@ -2,19 +2,17 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use std::future::Future as _;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::{Credentials, Error, InProgress, Store};
 
-use crate::kit::{self, Order, Runs, SOON};
+use crate::kit::Order;
 
 /// One that would start, but for what a test breaks.
 fn builder(group: &str, routes: impl IntoIterator<Item = Route>) -> Builder<Arc<dyn Store>> {
@@ -417,134 +415,4 @@ fn a_start_outside_of_a_tokio_runtime_is_told() {
     "#]].assert_eq(&text);
     let mut run = pin!(builder("g", [pay()]).run());
     assert_eq!(told(run.as_mut().poll(&mut context)), text);
-}
-
-async fn unreachable(address: &str) -> String {
-    let begun = Instant::now();
-    let builder = Consumer::builder("g").name_server(address).store(MemoryStore::new()).handlers([pay()]);
-    builder.check().unwrap();
-    let error = builder.start().await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!(error.is_unreachable() && !error.is_misconfiguration(), "{error}");
-    format!("{error}\n").replace(address, "ADDRESS")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_server_out_of_reach_is_told_within_three_seconds() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
-    expect![[r#"
-        cannot reach the name server ADDRESS (Connection refused (os error 111)); check that it runs, that the address is its own and that no firewall is between
-    "#]].assert_eq(&unreachable(&address).await);
-}
-
-/// What the system says of it differs between machines.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_does_not_resolve_is_told_within_three_seconds() {
-    let text = unreachable("no-such-host.invalid:9876").await;
-    let (before, rest) = text.split_once('(').unwrap();
-    let (_, after) = rest.rsplit_once(')').unwrap();
-    expect![[r#"
-        cannot reach the name server ADDRESS (..); check that it runs, that the address is its own and that no firewall is between
-    "#]].assert_eq(&format!("{before}(..){after}"));
-}
-
-/// Something listens there that says nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_server_that_never_answers_is_told_within_three_seconds() {
-    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = mute.local_addr().unwrap().to_string();
-    expect![[r#"
-        cannot reach the name server ADDRESS (no answer within 2.5s); check that it runs, that the address is its own and that no firewall is between
-    "#]].assert_eq(&unreachable(&address).await);
-}
-
-/// The address of another service, such as Redis.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_no_name_server_is_told() {
-    let other = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = other.local_addr().unwrap().to_string();
-    let answering = std::thread::spawn(move || {
-        let (mut stream, _) = other.accept().unwrap();
-        stream.write_all(b"-ERR unknown command\r\n").unwrap();
-        let _ = stream.read(&mut [0; 1024]);
-    });
-    expect![[r#"
-        cannot reach the name server ADDRESS (what answers there is no RocketMQ name server); check that it runs, that the address is its own and that no firewall is between
-    "#]].assert_eq(&unreachable(&address).await);
-    answering.join().unwrap();
-}
-
-/// Answers each request with the route of a 4.9 name server, as it came from 4.9.7.
-fn old_name_server(listener: &TcpListener) {
-    const ROUTE: &str = r#"{"brokerDatas":[{"brokerAddrs":{0:"127.0.0.1:10911"},"brokerName":"a","cluster":"c"}],"filterServerTable":{},"queueDatas":[{"brokerName":"a","perm":6,"readQueueNums":4,"topicSysFlag":0,"writeQueueNums":4}]}"#;
-    let (mut stream, _) = listener.accept().unwrap();
-    let mut length = [0; 4];
-    while stream.read_exact(&mut length).is_ok() {
-        stream.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize]).unwrap();
-        let header = br#"{"code":0,"flag":1,"language":"JAVA","opaque":0,"serializeTypeCurrentRPC":"JSON","version":401}"#;
-        let [whole, part] =
-            [4 + header.len() + ROUTE.len(), header.len()].map(|n| u32::try_from(n).unwrap().to_be_bytes());
-        stream.write_all(&[&whole[..], &part, header, ROUTE.as_bytes()].concat()).unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_server_of_an_old_release_is_told() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let answering = std::thread::spawn(move || old_name_server(&listener));
-    let builder = Consumer::builder("g").name_server(&address).store(MemoryStore::new()).handlers([pay()]);
-    let error = builder.start().await.unwrap_err();
-    expect![[r#"
-        the name server ADDRESS is older than RocketMQ 5.0.0, and its routes cannot be read: RocketMQ 5.0.0 or later is needed, for the name servers and the brokers
-    "#]].assert_eq(&format!("{error}\n").replace(&address, "ADDRESS"));
-    assert!(error.is_misconfiguration() && !error.is_unreachable());
-    answering.join().unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_consumers_of_one_group_in_one_process_share_its_messages() {
-    let broker = kit::broker("orders", 8).await;
-    let store = MemoryStore::new();
-    let (first, second) = (Runs::default(), Runs::default());
-    let one = kit::member(&broker, "twins", &store, [kit::counting("orders", &first)]).start().await.unwrap();
-    let two =
-        kit::member(&broker, "twins", &store, [kit::counting("orders", &second)]).start().await.unwrap();
-    let sent = std::cell::Cell::new(0);
-    kit::until("both get messages", SOON, async || {
-        let batch = (0..64).map(|number| kit::order("orders", sent.get() + number)).collect();
-        broker.producer().send_all(batch).await.unwrap();
-        sent.set(sent.get() + 64);
-        first.total() > 0 && second.total() > 0
-    })
-    .await;
-    kit::until_equal("runs", sent.get(), SOON, async || first.total() + second.total()).await;
-    one.shutdown().await;
-    two.shutdown().await;
-    assert_eq!(first.keys() + second.keys(), sent.get());
-    broker.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn two_consumers_of_one_group_with_one_instance_name_are_told() {
-    let broker = kit::broker("orders", 4).await;
-    let (store, runs) = (MemoryStore::new(), Runs::default());
-    let member = || kit::member(&broker, "named", &store, [kit::counting("orders", &runs)]);
-    let first = member().instance_name("one").start().await.unwrap();
-    let error = member().instance_name("one").start().await.unwrap_err();
-    expect![[r#"
-        the consumer group `named` already has a consumer named `one` in this process: the brokers would take both for one, and half of the messages would stay; give each its own `.instance_name(..)`, or none, or shut the first one down before
-    "#]].assert_eq(&format!("{error}\n"));
-    assert!(error.is_misconfiguration());
-
-    let other = member().instance_name("two").start().await.unwrap();
-    first.shutdown().await;
-    let again = member().instance_name("one").start().await.unwrap();
-    broker.producer().send_all(kit::orders("orders", 100)).await.unwrap();
-    runs.until_total(100, SOON).await;
-    again.shutdown().await;
-    other.shutdown().await;
-    broker.shutdown().await;
 }

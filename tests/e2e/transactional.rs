@@ -68,8 +68,12 @@ impl Shop {
     }
 }
 
-pub(crate) fn paid(id: &str, fails: u32) -> Delivery {
-    Delivery::builder("paid").body(format!(r#"{{"id":"{id}","fails":{fails}}}"#)).build()
+fn paid(id: &str, fails: u32) -> Delivery {
+    paid_on("paid", id, fails)
+}
+
+pub(crate) fn paid_on(topic: impl Into<String>, id: &str, fails: u32) -> Delivery {
+    Delivery::builder(topic).body(format!(r#"{{"id":"{id}","fails":{fails}}}"#)).build()
 }
 
 #[tokio::test]

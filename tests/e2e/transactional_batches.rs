@@ -1,16 +1,22 @@
 //! Messages that commit together with their records, through the whole glue.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use idem_rocketmq::Decision;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::testing::{Outcome, Verdict};
-use idem_rocketmq::{Backoff, Decision};
 use sqlx::SqliteConnection;
 
-use crate::kit::{self, SOON};
-use crate::transactional::{Paid, Shop, paid};
+use crate::kit::{self, SOON, note};
+use crate::place::{OfThisRun, Place};
+use crate::transactional::{Paid, Shop, paid_on};
+
+const PAID: OfThisRun = OfThisRun("paid");
+
+fn paid(id: &str, fails: u32) -> Delivery {
+    paid_on(PAID, id, fails)
+}
 
 /// The keys of each call. Cloning shares it.
 #[derive(Clone, Default)]
@@ -31,7 +37,7 @@ async fn insert(tx: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> 
     sqlx::query("INSERT INTO payments (id) VALUES (?)").bind(id).execute(tx).await.map(drop)
 }
 
-#[idempotent(key = "id", topic = "paid", batch, transactional, max_attempts = 2)]
+#[idempotent(key = "id", topic = PAID, batch, transactional, max_attempts = 2)]
 async fn pay_all(
     payments: Vec<Paid>,
     tx: &mut SqliteConnection,
@@ -47,7 +53,7 @@ async fn pay_all(
     Ok(())
 }
 
-#[idempotent(key = "id", topic = "paid", transactional, group_commit, max_attempts = 2)]
+#[idempotent(key = "id", topic = PAID, transactional, group_commit, max_attempts = 2)]
 async fn pay_each(paid: Paid, tx: &mut SqliteConnection, State(calls): State<Calls>) -> HandlerResult {
     calls.note([&paid]);
     insert(tx, &paid.id).await?;
@@ -96,33 +102,30 @@ async fn what_commits_together_is_paid_once_and_the_bad_ones_alone_are_dead_lett
     const KEYS: usize = 60;
     /// All but two.
     const GOOD: u32 = 58;
-    for (group, routes) in [("tx-batch", handlers![pay_all]), ("tx-group", handlers![pay_each])] {
+    let mut place = Place::plain(1).await;
+    place.topic = PAID.into();
+    place.bench.create_topic(&place.topic, 2).await.unwrap();
+    let order = |number: usize| {
+        let fails = u32::from(number % 30 == 7);
+        Outgoing::new(&place.topic, format!(r#"{{"id":"{number}","fails":{fails}}}"#))
+    };
+    let twice = (0..KEYS).flat_map(|number| [order(number), order(number)]);
+    place.send_all(twice.collect()).await;
+    for (group, routes) in [("batch", handlers![pay_all]), ("group", handlers![pay_each])] {
+        place.group = crate::servers::unique(group);
         let (shop, calls) = (Shop::open().await, Calls::default());
-        let broker = kit::broker("paid", 2).await;
-        let order = |number: usize| {
-            let fails = u32::from(number % 30 == 7);
-            Outgoing::new("paid", format!(r#"{{"id":"{number}","fails":{fails}}}"#))
-        };
-        let twice = (0..KEYS).flat_map(|number| [order(number), order(number)]);
-        broker.producer().send_all(twice.collect()).await.unwrap();
-        let routes = routes.into_iter().map(|route| route.backoff(Backoff::fixed(Duration::from_secs(1))));
-        let consumer = kit::consumer(&broker, group).store(shop.store().await).state(calls.clone());
+        let routes = routes.into_iter().map(|route| route.backoff(kit::secondly()));
+        let consumer = place.consumer().store(shop.store().await).state(calls.clone());
         let consumer = consumer.handlers(routes).start().await.unwrap();
 
-        kit::until_equal("dead letters", 4, SOON, async || kit::dead_letters(&broker, group).await.len())
-            .await;
+        let letters = place.until_dead_letters(4).await;
         kit::until("all are paid", SOON, async || shop.payments().await >= i64::from(GOOD)).await;
-        kit::until("all are acked", SOON, async || kit::backlog(&broker, group, "paid").await == 0).await;
+        place.until_acked().await;
         consumer.shutdown().await;
         assert_eq!(shop.payments().await, i64::from(GOOD), "{group}");
-        let letters = kit::dead_letters(&broker, group).await;
-        let mut keys: Vec<_> = letters.iter().filter_map(|letter| letter.property("IDEM_KEY")).collect();
+        let mut keys: Vec<_> = letters.iter().map(|letter| note(letter, "IDEM_KEY")).collect();
         keys.sort_unstable();
         assert_eq!(keys, ["37", "37", "7", "7"], "{group}");
-        assert_eq!(
-            kit::counted("idem_messages_total", &[("group", group), ("outcome", "completed")]),
-            u64::from(GOOD)
-        );
-        broker.shutdown().await;
+        assert_eq!(place.counted("completed"), u64::from(GOOD), "{group}");
     }
 }
