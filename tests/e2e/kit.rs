@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
-use idem_rocketmq::embedded::{EmbeddedBroker, EmbeddedBrokerBuilder, Outgoing, StoredMessage};
+use idem_rocketmq::embedded::{Outgoing, StoredMessage};
 use idem_rocketmq::prelude::*;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tracing::field::{Field, Visit};
@@ -130,16 +130,6 @@ pub(crate) fn sleeping(topic: &str, begun: &Runs, ended: &Runs, time: Duration) 
     .named("sleep")
 }
 
-/// A broker whose delay levels are all one second, so that every retry comes soon.
-pub(crate) fn quick_retries() -> EmbeddedBrokerBuilder {
-    EmbeddedBroker::builder().message_delay_levels(["1s"; 18].join(" "))
-}
-
-pub(crate) async fn broker(topic: &str, queues: u32) -> EmbeddedBroker {
-    seeing();
-    quick_retries().topic(topic, queues).start().await.unwrap()
-}
-
 /// A retry comes after a second: brokers have no shorter delay.
 pub(crate) fn secondly() -> Backoff {
     Backoff::fixed(Duration::from_secs(1))
@@ -175,14 +165,6 @@ struct Seen {
 
 static SEEN: LazyLock<Seen> = LazyLock::new(Seen::default);
 static SNAPSHOTS: OnceLock<Snapshotter> = OnceLock::new();
-
-/// The name server of Apache RocketMQ in Java.
-pub(crate) fn java() -> String {
-    seeing();
-    std::env::var("IDEM_TEST_ROCKETMQ").expect(
-        "IDEM_TEST_ROCKETMQ is not set: start the server with `scripts/services start DIR rocketmq` and read DIR/env",
-    )
-}
 
 /// Records events and metrics of the whole process. The tests share them, each under groups of its own.
 pub(crate) fn seeing() {

@@ -4,17 +4,18 @@
 //! `IDEM_TEST_KILLS=100` kills more often than the suite has time for.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use idem_rocketmq::embedded::Bench;
 use idem_rocketmq::outbox::{Begun, Outbox, OutboxMessage, TransactionId, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::Executor as _;
 
 use crate::kit::{self, until};
+use crate::place::Place;
 use crate::process::Worker;
-use crate::servers::{prepare, unique, variable};
+use crate::servers::prepare;
 use crate::transfers::{Database, kills};
 
 const DEADLINE: Duration = Duration::from_mins(3);
@@ -39,21 +40,35 @@ async fn unconfirmed(database: &Database) -> i64 {
     database.number("SELECT count(*) FROM idem_outbox WHERE state = 1").await
 }
 
-async fn sent(bench: &Bench, topic: &str) -> Vec<String> {
-    let messages = bench.read_all(topic).await.unwrap_or_default();
+async fn sent(place: &Place) -> Vec<String> {
+    let messages = place.bench.read_all(&place.topic).await.unwrap_or_default();
     messages.iter().map(|message| message.property("KEYS").unwrap_or_default().to_owned()).collect()
 }
 
 /// A member that answers and sweeps, and sells nothing.
-async fn clerk<O: TypedOutbox>(bench: &Bench, group: &str, outbox: O) -> Producer<O> {
-    Producer::builder(group).name_server(bench.name_server()).outbox(outbox).start().await.unwrap()
+async fn clerk<O: TypedOutbox>(place: &Place, outbox: O) -> Producer<O> {
+    Producer::builder(&place.group).name_server(place.name_server()).outbox(outbox).start().await.unwrap()
+}
+
+/// How many seconds pass before the broker asks for an order that nobody has announced.
+const AS_IT_COMES: &str = "0";
+
+/// A member that sells, and dies at this step of the protocol.
+fn seller(
+    place: &Place,
+    database: &Database,
+    name: &str,
+    step: &str,
+    asked_after: &str,
+    log: &Path,
+) -> Worker {
+    let (url, group) = (&database.url, &place.group);
+    Worker::run(&["orders", place.name_server(), &place.topic, url, group, name, step, asked_after], log)
 }
 
 /// Workers that sell are killed at random moments; some kill themselves in the middle of a transaction.
-async fn storm<O: TypedOutbox>(bench: &Bench, database: &Database, outbox: O) {
-    kit::seeing();
-    let (topic, group) = (unique("orders"), unique("shop"));
-    bench.create_topic(&topic, 4).await.unwrap();
+async fn storm<O: TypedOutbox>(database: &Database, outbox: O) {
+    let place = Place::levels(4).await;
     create_orders(database).await;
     let logs = tempfile::tempdir().unwrap();
     let log = logs.path().join("log");
@@ -61,25 +76,24 @@ async fn storm<O: TypedOutbox>(bench: &Bench, database: &Database, outbox: O) {
     for turn in 0..kills() {
         let before = orders().await;
         let name = format!("seller-{turn}");
-        let arguments = ["orders", bench.name_server(), &topic, &database.url, &group, &name, "any"];
-        let mut worker = Worker::run(&arguments, &log);
+        let mut worker = seller(&place, database, &name, "any", AS_IT_COMES, &log);
         // It sells, or has killed itself.
         until("an order", DEADLINE, async || orders().await > before || worker.has_ended()).await;
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..800))).await;
         worker.kill();
     }
-    let clerk = clerk(bench, &group, outbox).await;
+    let clerk = clerk(&place, outbox).await;
     until("all are confirmed", DEADLINE, async || unconfirmed(database).await == 0).await;
-    agree(bench, database, &topic).await;
+    agree(&place, database).await;
     clerk.shutdown().await;
     let log = std::fs::read_to_string(&log).unwrap_or_default();
     assert!(!log.contains("is no outbox"), "{log}");
 }
 
 /// Each order has a message, and each message its order.
-async fn agree(bench: &Bench, database: &Database, topic: &str) {
+async fn agree(place: &Place, database: &Database) {
     let orders = texts(database, "SELECT id FROM orders").await.unwrap();
-    let all = sent(bench, topic).await;
+    let all = sent(place).await;
     let distinct: BTreeSet<_> = all.iter().cloned().collect();
     let lost: Vec<_> = orders.difference(&distinct).collect();
     let invented: Vec<_> = distinct.difference(&orders).collect();
@@ -91,31 +105,29 @@ async fn agree(bench: &Bench, database: &Database, topic: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_and_messages_agree_while_sellers_are_killed_on_sqlite() {
     let database = Database::file();
-    let broker =
-        kit::quick_retries().transaction_check_interval(Duration::from_secs(1)).start().await.unwrap();
-    let outbox = SqliteOutbox::builder(&database.url).resend_after(RESEND_AFTER).sweep_every(SWEEP_EVERY);
-    storm(&broker.bench(), &database, outbox.open().await.unwrap()).await;
-    broker.shutdown().await;
+    storm(&database, sqlite(&database).await).await;
 }
 
 /// A producer is killed between any two steps of the protocol, and the next one finds what it has left behind.
-async fn steps<O: TypedOutbox>(bench: &Bench, database: &Database, outbox: O, steps: &[&str]) {
-    kit::seeing();
-    let (topic, group) = (unique("orders"), unique("shop"));
-    bench.create_topic(&topic, 4).await.unwrap();
+async fn steps<O: TypedOutbox>(
+    place: &Place,
+    database: &Database,
+    outbox: O,
+    steps: &[&str],
+    asked_after: &str,
+) {
     create_orders(database).await;
     let logs = tempfile::tempdir().unwrap();
     for step in steps {
         let log = logs.path().join(step);
-        let arguments = ["orders", bench.name_server(), &topic, &database.url, &group, step, step];
-        let worker = Worker::run(&arguments, &log);
+        let worker = seller(place, database, step, step, asked_after, &log);
         until(&format!("death when {step}"), DEADLINE, async || worker.has_ended()).await;
         let log = std::fs::read_to_string(&log).unwrap();
         assert!(log.contains(&format!("dies: {step}")), "{log}");
     }
-    let clerk = clerk(bench, &group, outbox).await;
+    let clerk = clerk(place, outbox).await;
     until("all are confirmed", DEADLINE, async || unconfirmed(database).await == 0).await;
-    agree(bench, database, &topic).await;
+    agree(place, database).await;
     clerk.shutdown().await;
 }
 
@@ -126,23 +138,21 @@ const SWEPT: [&str; 5] = ["committed", "due", "sent again", "noted again", "comm
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_and_messages_agree_after_a_kill_at_each_step_on_sqlite() {
-    for (every, steps_of) in [(Duration::from_secs(1), &STEPS[..]), (DEADLINE, &SWEPT)] {
-        let database = Database::file();
-        let broker = kit::quick_retries().transaction_check_interval(every).start().await.unwrap();
-        let outbox = SqliteOutbox::builder(&database.url).resend_after(RESEND_AFTER).sweep_every(SWEEP_EVERY);
-        steps(&broker.bench(), &database, outbox.open().await.unwrap(), steps_of).await;
-        broker.shutdown().await;
-    }
+    let database = Database::file();
+    steps(&Place::levels(4).await, &database, sqlite(&database).await, &STEPS, AS_IT_COMES).await;
+    let database = Database::file();
+    steps(&Place::plain(4).await, &database, sqlite(&database).await, &SWEPT, "600").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_and_messages_agree_after_a_kill_at_each_step_on_postgres() {
     let database = Database::serve("postgres", "IDEM_TEST_POSTGRES_URL");
-    steps(&java().await, &database, postgres(&database).await, &STEPS).await;
+    steps(&Place::levels(4).await, &database, postgres(&database).await, &STEPS, AS_IT_COMES).await;
 }
 
-async fn java() -> Bench {
-    Bench::connect(variable("IDEM_TEST_ROCKETMQ_LEVELS")).await.unwrap()
+async fn sqlite(database: &Database) -> SqliteOutbox {
+    let outbox = SqliteOutbox::builder(&database.url).resend_after(RESEND_AFTER).sweep_every(SWEEP_EVERY);
+    outbox.open().await.unwrap()
 }
 
 async fn postgres(database: &Database) -> PostgresOutbox {
@@ -160,13 +170,13 @@ async fn mariadb(database: &Database) -> MySqlOutbox {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_and_messages_agree_while_sellers_are_killed_on_postgres() {
     let database = Database::serve("postgres", "IDEM_TEST_POSTGRES_URL");
-    storm(&java().await, &database, postgres(&database).await).await;
+    storm(&database, postgres(&database).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_and_messages_agree_while_sellers_are_killed_on_mariadb() {
     let database = Database::serve("mariadb", "IDEM_TEST_MYSQL_URL");
-    storm(&java().await, &database, mariadb(&database).await).await;
+    storm(&database, mariadb(&database).await).await;
 }
 
 /// The local work of a producer that dies before it tells its broker: the order is stored, or not.
@@ -197,29 +207,27 @@ async fn die(
 /// One order of each kind: committed, and not. Nobody answers the broker before it has given up, and the database is away
 /// meanwhile, too.
 async fn outage<O: TypedOutbox>(database: &Database, outbox: O) {
-    kit::seeing();
-    let (bench, topic, group) = (java().await, unique("given-up"), unique("shop"));
-    bench.create_topic(&topic, 1).await.unwrap();
+    let place = Place::levels(1).await;
     create_orders(database).await;
     let insert = |id: &str| Some((database, format!("INSERT INTO orders VALUES ('{id}')")));
     let markers = outbox.outbox();
     for (id, insert) in [("stored", insert("stored")), ("never", None)] {
-        let transaction = die(&*markers, &topic, id, insert).await.to_string();
+        let transaction = die(&*markers, &place.topic, id, insert).await.to_string();
         let properties = [("IDEM_TRANSACTION", &*transaction), ("UNIQ_KEY", &transaction), ("KEYS", id)];
-        prepare(bench.name_server(), &topic, &group, &properties);
+        prepare(place.name_server(), &place.topic, &place.group, &properties);
     }
     database.crash();
     let given_up = async || {
-        let all = bench.read_all(GIVEN_UP).await.unwrap_or_default();
-        let ours = all.iter().filter(|message| message.property("REAL_TOPIC") == Some(&topic));
+        let all = place.bench.read_all(GIVEN_UP).await.unwrap_or_default();
+        let ours = all.iter().filter(|message| message.property("REAL_TOPIC") == Some(&place.topic));
         ours.count()
     };
     kit::until_equal("halves that the broker has given up", 2, DEADLINE, given_up).await;
-    assert!(sent(&bench, &topic).await.is_empty());
-    let clerk = clerk(&bench, &group, outbox).await;
+    assert!(sent(&place).await.is_empty());
+    let clerk = clerk(&place, outbox).await;
     until("the message", DEADLINE, async || unconfirmed(database).await == 0).await;
-    agree(&bench, database, &topic).await;
-    assert_eq!(sent(&bench, &topic).await, ["stored"]);
+    agree(&place, database).await;
+    assert_eq!(sent(&place).await, ["stored"]);
     clerk.shutdown().await;
 }
 
@@ -239,13 +247,11 @@ async fn what_the_broker_gave_up_on_is_sent_after_an_outage_on_mariadb() {
 /// tells.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_lost_during_the_commit_is_told_and_both_agree_later() {
-    kit::seeing();
     let database = Database::serve("postgres", "IDEM_TEST_POSTGRES_URL");
-    let (bench, topic, group) = (java().await, unique("lost"), unique("shop"));
-    bench.create_topic(&topic, 1).await.unwrap();
+    let place = Place::levels(1).await;
     create_orders(&database).await;
-    let shop = clerk(&bench, &group, postgres(&database).await).await;
-    let order = OutgoingMessage::new(&topic, "1", "order");
+    let shop = clerk(&place, postgres(&database).await).await;
+    let order = OutgoingMessage::new(&place.topic, "1", "order");
     let insert = async |tx: &mut sqlx::PgConnection| {
         sqlx::query("INSERT INTO orders VALUES ('1')").execute(tx).await.map(drop)
     };
@@ -261,6 +267,6 @@ async fn a_database_lost_during_the_commit_is_told_and_both_agree_later() {
     database.up();
     shop.transaction_on(&order, insert).await.unwrap();
     until("the message", DEADLINE, async || unconfirmed(&database).await == 0).await;
-    agree(&bench, &database, &topic).await;
+    agree(&place, &database).await;
     shop.shutdown().await;
 }

@@ -27,8 +27,7 @@ pub(crate) struct Place {
     pub(crate) bench: Bench,
     pub(crate) topic: String,
     pub(crate) group: String,
-    /// Lives as long as the test.
-    _broker: Option<EmbeddedBroker>,
+    broker: Option<EmbeddedBroker>,
 }
 
 impl Place {
@@ -74,7 +73,7 @@ impl Place {
 
     fn of(bench: Bench, broker: Option<EmbeddedBroker>) -> Self {
         kit::seeing();
-        Self { bench, topic: servers::unique("topic"), group: servers::unique("group"), _broker: broker }
+        Self { bench, topic: servers::unique("topic"), group: servers::unique("group"), broker }
     }
 
     async fn with_topic(self, queues: u32) -> Self {
@@ -205,6 +204,13 @@ impl Place {
 
     pub(crate) fn duplicates(&self) -> u64 {
         self.counted("duplicate")
+    }
+
+    /// Ends the broker, where it is embedded.
+    pub(crate) async fn shutdown(&self) {
+        if let Some(broker) = &self.broker {
+            broker.shutdown().await;
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _};
 use tempfile::TempDir;
 
 use crate::kit::{self, until_equal};
+use crate::place::Place;
 use crate::process::Worker;
-use crate::servers::unique;
 
 const TRANSFERS: usize = 1_000;
 const ACCOUNTS: i64 = 50;
@@ -145,13 +145,12 @@ pub(crate) fn kills() -> usize {
 /// Sends the transfers in portions, each one to three times; kills a worker after each portion, and the database now and then.
 async fn storm(database: Database) {
     database.create_tables().await;
-    let (topic, group) = (unique("transfers"), unique("bank"));
-    let broker = kit::broker(&topic, 4).await;
+    let place = Place::levels(4).await;
     let logs = tempfile::tempdir().unwrap();
     let start = |instance: usize| {
         let log = logs.path().join("log");
         let name = format!("teller-{instance}");
-        let arguments = ["transfers", broker.name_server(), &topic, &database.url, &group, &name];
+        let arguments = ["transfers", place.name_server(), &place.topic, &database.url, &place.group, &name];
         Worker::run(&arguments, &log)
     };
     let mut workers: Vec<Worker> = (0..WORKERS).map(start).collect();
@@ -160,9 +159,9 @@ async fn storm(database: Database) {
     let crashes = if database.server.is_some() { 5.min(kills / 3) } else { 0 };
     for (turn, portion) in transfers.chunks(TRANSFERS.div_ceil(kills)).enumerate() {
         let mut messages: Vec<Outgoing> =
-            portion.iter().flat_map(|transfer| copies(&topic, transfer)).collect();
+            portion.iter().flat_map(|transfer| copies(&place.topic, transfer)).collect();
         messages.shuffle(&mut rand::rng());
-        broker.producer().send_all(messages).await.unwrap();
+        place.send_all(messages).await;
         tokio::time::sleep(Duration::from_millis(rand::random_range(100..900))).await;
         if crashes > 0 && turn % (kills / crashes) == 1 {
             database.crash();
@@ -177,7 +176,7 @@ async fn storm(database: Database) {
     };
     until_equal("transfers", TRANSFERS, DEADLINE, there).await;
     // What is still to come are duplicates, which must change nothing.
-    kit::until("all is acked", DEADLINE, async || broker.backlog(&group, &topic).await.unwrap() == 0).await;
+    kit::until("nothing left to deliver", DEADLINE, async || place.left().await == 0).await;
     let mut session = database.session().await;
     let rows: i64 =
         sqlx::query_scalar("SELECT count(*) FROM transfers").fetch_one(&mut session).await.unwrap();
@@ -188,7 +187,7 @@ async fn storm(database: Database) {
     for mut worker in workers {
         worker.terminate().await;
     }
-    broker.shutdown().await;
+    assert!(place.dead_letters().await.is_empty());
 }
 
 fn copies(topic: &str, transfer: &Transfer) -> Vec<Outgoing> {

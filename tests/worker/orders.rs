@@ -1,6 +1,7 @@
-//! `idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE STEP`: orders that are stored and announced, as fast as it goes,
-//! until the process is killed. The database is a URL, or the path of a file for SQLite. The step is one of `deadly.rs`, at
-//! which the process kills itself, or `any`: at any moment of its local work, some of which fails.
+//! `idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE STEP SECONDS`: orders that are stored and announced, as fast as
+//! it goes, until the process is killed. The database is a URL, or the path of a file for SQLite. The step is one of
+//! `deadly.rs`, at which the process kills itself, or `any`: at any moment of its local work, some of which fails. For so many
+//! seconds the broker is not to ask for an order; with 0, as it is set up.
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ const CUSTOMERS: usize = 6;
 const RESEND_AFTER: Duration = Duration::from_secs(3);
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 const ANY_STEP: &str = "any";
+/// Apache's brokers ask for a message no sooner than it says (`PROPERTY_CHECK_IMMUNITY_TIME_IN_SECONDS`).
+const ASK_AFTER: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
 
 /// The same on each database; the placeholder is all that differs.
 macro_rules! shops {
@@ -46,15 +49,16 @@ shops! {
 /// One customer orders, again and again.
 macro_rules! sell {
     ($outbox:expr, $work:ident: $connection:ty, $arguments:expr) => {{
-        let [name_server, topic, _, group, instance, step] = $arguments;
+        let [name_server, topic, _, group, instance, step, seconds] = $arguments;
         let outbox = Deadly { outbox: $outbox, step: step.as_str().into() };
         let producer = start(name_server, group, instance, outbox).await?;
         let customers = (0..CUSTOMERS).map(|customer| {
-            let (producer, topic, step) = (producer.clone(), topic.clone(), step.clone());
+            let (producer, topic, step, seconds) =
+                (producer.clone(), topic.clone(), step.clone(), seconds.clone());
             tokio::spawn(async move {
                 for number in 0.. {
                     let id = format!("{}-{customer}-{number}", std::process::id());
-                    let order = OutgoingMessage::new(&topic, id.as_str(), id.clone());
+                    let order = order(&topic, &id, &seconds);
                     let work = async |tx: &mut $connection| $work(tx, id, &step).await;
                     // Whatever came of it: message and database must agree.
                     if let Err(error) = producer.transaction_on(&order, work).await {
@@ -67,6 +71,11 @@ macro_rules! sell {
             customer.await?;
         }
     }};
+}
+
+fn order(topic: &str, id: &str, ask_after: &str) -> OutgoingMessage {
+    let order = OutgoingMessage::new(topic, id, id.to_owned());
+    if ask_after == "0" { order } else { order.property(ASK_AFTER, ask_after) }
 }
 
 async fn start<O: TypedOutbox>(
@@ -82,8 +91,8 @@ async fn start<O: TypedOutbox>(
 #[tokio::main]
 pub(super) async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(2).collect();
-    let Ok(arguments) = <&[String; 6]>::try_from(&arguments[..]) else {
-        return Err("idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE STEP".into());
+    let Ok(arguments) = <&[String; 7]>::try_from(&arguments[..]) else {
+        return Err("idem-worker orders NAME_SERVER TOPIC DATABASE GROUP INSTANCE STEP SECONDS".into());
     };
     super::log();
     let database = &arguments[2];

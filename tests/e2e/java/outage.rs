@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::{Log, secs};
 use crate::kit::{self, Runs, note};
 use crate::place::Place;
+use crate::producer::a_broker_goes_away;
 
 const LONG: Duration = secs(120);
 
@@ -310,4 +311,11 @@ async fn what_a_killed_broker_confirmed_is_there_and_what_was_not_sent_is_not() 
         "said not to be sent, and stored"
     );
     assert_eq!(confirmed.len() + maybe.len() + not_sent.len(), sends.next.load(Ordering::Relaxed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_gives_an_error_that_says_so_in_time() {
+    let servers = Servers::start().await;
+    let place = Place::at(servers.name_server(), 1).await;
+    a_broker_goes_away(&place, async || servers.call("kill", "broker-plain").await).await;
 }
