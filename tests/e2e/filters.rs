@@ -10,7 +10,7 @@ use idem_rocketmq::prelude::*;
 use idem_rocketmq::{Error, Store};
 
 use crate::kit::{self, Order, Runs, SOON};
-use crate::place::{Kind, Place};
+use crate::place::{Kind, OfThisRun, Place};
 use crate::servers::{self, variable};
 
 fn builder(
@@ -37,12 +37,10 @@ const ORDERS: [(&str, &[(&str, &str)]); 6] = [
 
 /// The keys that a handler with the condition gets of [`ORDERS`].
 async fn passing(condition: &str, wanted: &[&str]) {
-    let (address, topic) = (variable("IDEM_TEST_ROCKETMQ"), servers::unique("orders"));
-    servers::send_all(&address, &topic, &ORDERS);
-    let runs = Runs::default();
-    let group = servers::unique("filtering");
-    let running =
-        builder(&address, &group, [kit::counting(&topic, &runs).filter(condition)]).start().await.unwrap();
+    let (place, runs) = (Place::plain(1).await, Runs::default());
+    servers::send_all(place.name_server(), &place.topic, &ORDERS);
+    let route = kit::counting(&place.topic, &runs).filter(condition);
+    let running = place.member(&MemoryStore::new(), [route]).start().await.unwrap();
     runs.until_total(wanted.len(), SOON).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     running.shutdown().await;
@@ -57,58 +55,39 @@ async fn a_filter_lets_pass_what_meets_it() {
     passing("TAGS IN ('DUE', 'LATE')", &["large but due"]).await;
 }
 
-mod attribute {
-    use super::*;
+const FILTERED: OfThisRun = OfThisRun("filtered");
 
-    /// Sent to by the test below.
-    const TOPIC: &str = "idem_filtered_orders";
+#[idempotent(key = "id", topic = FILTERED, filter = "amount > 100")]
+async fn count(order: Order, State(runs): State<Runs>) {
+    runs.add(&order.id);
+}
 
-    #[idempotent(key = "id", topic = TOPIC, filter = "run = 'this' AND amount > 100")]
-    async fn count(order: Order, State(runs): State<Runs>) {
-        runs.add(&order.id);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_filter_of_the_attribute_reaches_the_broker() {
-        let address = variable("IDEM_TEST_ROCKETMQ");
-        let id = servers::unique("order");
-        servers::send_all(
-            &address,
-            TOPIC,
-            &[(&id, &[("run", "this"), ("amount", "101")]), ("other", &[("run", "this"), ("amount", "99")])],
-        );
-        let runs = Runs::default();
-        let running = Consumer::builder(servers::unique("filtering"))
-            .name_server(address)
-            .store(MemoryStore::new())
-            .state(runs.clone())
-            .handlers(handlers![count])
-            .start()
-            .await
-            .unwrap();
-        kit::until("the large one", SOON, async || runs.of(&id) == 1).await;
-        assert_eq!(runs.of("other"), 0);
-        running.shutdown().await;
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_of_the_attribute_reaches_the_broker() {
+    let (place, runs) = (Place::without_topic().await, Runs::default());
+    let orders: [(&str, &[(&str, &str)]); 3] =
+        [("small", &[("amount", "99")]), ("other", &[]), ("large", &[("amount", "101")])];
+    servers::send_all(place.name_server(), &String::from(FILTERED), &orders);
+    let consumer = place.consumer().store(MemoryStore::new()).state(runs.clone());
+    let running = consumer.handlers(handlers![count]).start().await.unwrap();
+    kit::until("the large one", SOON, async || runs.of("large") == 1).await;
+    running.shutdown().await;
+    assert_eq!(runs.total(), 1, "{runs:?}");
 }
 
 /// The retry of a filtered message comes whatever the filter says, and to the same handler.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filtered_message_is_retried() {
-    let (address, topic) = (variable("IDEM_TEST_ROCKETMQ"), servers::unique("orders"));
-    servers::send_all(&address, &topic, &ORDERS);
-    let runs = Runs::default();
+    let (place, runs) = (Place::plain(1).await, Runs::default());
+    servers::send_all(place.name_server(), &place.topic, &ORDERS);
     let seen = runs.clone();
-    let failing = handler(&topic, move |order: Order| {
+    let failing = handler(&place.topic, move |order: Order| {
         seen.add(&order.id);
         let attempts = seen.of(&order.id);
         async move { if attempts == 1 { Err("once") } else { Ok(()) } }
     });
-    let failing = failing
-        .key(|order| order.id.clone())
-        .filter("TAGS = 'DUE'")
-        .backoff(Backoff::fixed(Duration::from_secs(1)));
-    let running = builder(&address, &servers::unique("filtering"), [failing]).start().await.unwrap();
+    let failing = failing.key(|order| order.id.clone()).filter("TAGS = 'DUE'").backoff(kit::secondly());
+    let running = place.member(&MemoryStore::new(), [failing]).start().await.unwrap();
     runs.until_total(2, SOON).await;
     running.shutdown().await;
     assert_eq!(runs.of("large but due"), 2, "{runs:?}");
