@@ -3,7 +3,8 @@
 //! As in a group commit, what is ready while a round trip is under way goes with the next one. Nothing waits for
 //! a batch to fill: where no round trip is under way, one starts at once. Under load a few are under way together,
 //! so that a store has work while its answers travel; single requests do not start those, because a store does
-//! many keys at once for little more than one.
+//! many keys at once for little more than one. Where a store works on several calls side by side, as databases do, they
+//! share what waits.
 
 use std::future::Future;
 use std::slice;
@@ -152,8 +153,7 @@ impl<O: Operation> Lane<O> {
         if queue.starts_a_trip() {
             queue.under_way += 1;
             drop(queue);
-            let shared = self.0.clone();
-            self.0.runtime.spawn(async move { while shared.next_round_trip().await {} });
+            self.0.clone().start_a_trip();
         }
     }
 }
@@ -169,11 +169,19 @@ fn no_answer() -> StoreError {
 }
 
 impl<O: Operation> Shared<O> {
+    fn start_a_trip(self: Arc<Self>) {
+        let shared = self.clone();
+        self.runtime.spawn(async move { while shared.next_round_trip().await {} });
+    }
+
     /// Takes what is queued and sends it. Whether there was anything.
-    async fn next_round_trip(&self) -> bool {
-        let groups = self.take();
+    async fn next_round_trip(self: &Arc<Self>) -> bool {
+        let (groups, starts_another) = self.take();
         if groups.is_empty() {
             return false;
+        }
+        if starts_another {
+            self.clone().start_a_trip();
         }
         let mut requests = Vec::with_capacity(groups.iter().map(|group| group.requests.len()).sum());
         let mut asked = Vec::with_capacity(groups.len());
@@ -191,9 +199,10 @@ impl<O: Operation> Shared<O> {
         true
     }
 
-    fn take(&self) -> Vec<Group<O>> {
-        let max = self.store.max_batch();
+    /// What the next round trip brings, and whether another one starts for what is left.
+    fn take(&self) -> (Vec<Group<O>>, bool) {
         let mut queue = self.queue.lock();
+        let max = self.store.max_batch().min(self.share(queue.waiting));
         let mut count = 0;
         let fitting = queue.groups.iter().take_while(|group| {
             count += group.requests.len();
@@ -203,7 +212,20 @@ impl<O: Operation> Shared<O> {
         let groups: Vec<Group<O>> = queue.groups.drain(..fitting).collect();
         queue.waiting -= groups.iter().map(|group| group.requests.len()).sum::<usize>();
         queue.under_way -= usize::from(groups.is_empty());
-        groups
+        let starts_another = !groups.is_empty() && queue.waiting > 0 && queue.starts_a_trip();
+        queue.under_way += usize::from(starts_another);
+        (groups, starts_another)
+    }
+
+    /// How many of the requests that wait one round trip takes: a store with several connections works on as many calls
+    /// side by side, each of which takes its time for every key.
+    fn share(&self, waiting: usize) -> usize {
+        match self.store.connections() {
+            Some(connections) if connections > 1 => {
+                waiting.div_ceil(MOST_TRIPS.min(connections as usize)).max(WORTH_A_TRIP)
+            }
+            _ => waiting,
+        }
     }
 
     /// One call of the store for each `max_batch` requests; usually one.

@@ -26,6 +26,7 @@ pub(super) struct Faulty {
     pub(super) poison: Mutex<Option<RecordKey>>,
     pub(super) batches: Mutex<Vec<(&'static str, usize)>>,
     pub(super) is_local: bool,
+    pub(super) connections: Option<u32>,
 }
 
 impl Faulty {
@@ -38,6 +39,7 @@ impl Faulty {
             poison: Mutex::default(),
             batches: Mutex::default(),
             is_local: false,
+            connections: None,
         }
     }
 
@@ -80,6 +82,10 @@ impl Store for Faulty {
 
     fn locality(&self) -> Locality {
         if self.is_local { Locality::InProcess } else { Locality::Remote }
+    }
+
+    fn connections(&self) -> Option<u32> {
+        self.connections
     }
 
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {

@@ -201,6 +201,44 @@ async fn batches_form_while_a_round_trip_is_under_way_and_nothing_waits_for_one(
     assert_eq!(store.sizes("claim"), [1, 19], "the first goes at once, the rest with the next round trip");
 }
 
+/// The sizes of the claims when 8 calls of 32 keys come while one key's claim is under way.
+async fn claims_of_a_crowd(connections: Option<u32>) -> Vec<usize> {
+    let mut store = Faulty::new();
+    store.connections = connections;
+    let store = Arc::new(store);
+    let gate = gate(&engine_over(&store), Settings { concurrency: Some(1_000), ..Settings::new() });
+    *store.claim_delay.lock() = secs(2);
+    let call = |name: usize, count: usize| {
+        let gate = gate.clone();
+        let mut leaders = VecDeque::new();
+        for i in 0..count {
+            let Entry::Leader(leader) = gate.enter(job(&format!("{name}-{i}"))) else {
+                panic!("fresh keys lead")
+            };
+            leaders.push_back(leader);
+        }
+        async move { gate.claim(&mut leaders).await.len() }
+    };
+    let mut calls = vec![tokio::spawn(call(0, 1))];
+    tokio::time::sleep(secs(1)).await;
+    calls.extend((1..9).map(|name| tokio::spawn(call(name, 32))));
+    let mut claimed = 0;
+    for call in calls {
+        claimed += call.await.unwrap();
+    }
+    assert_eq!(claimed, 257);
+    store.sizes("claim")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_is_one_batch_and_shared_where_a_store_works_on_several_calls() {
+    assert_eq!(claims_of_a_crowd(None).await, [1, 256]);
+    assert_eq!(claims_of_a_crowd(Some(1)).await, [1, 256]);
+    let shared = claims_of_a_crowd(Some(8)).await;
+    assert_eq!(shared.iter().sum::<usize>(), 257);
+    assert!(shared[1..].iter().all(|size| (32..=64).contains(size)), "{shared:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_finishes_together_costs_two_round_trips() {
     let (engine, store) = engine();
