@@ -134,10 +134,10 @@ impl Dialect for Sqlite {
     }
 
     /// The library is part of the program, so its version is right. Whether the file can be written does not show when it is
-    /// opened, because SQLite then opens it to be read; a file that somebody else writes just now can be.
+    /// opened, because SQLite then opens it to be read; a file that somebody else writes for a second can be.
     async fn check(&self, on: &mut SqliteConnection, _at: &str) -> sqlx::Result<Result<(), StoreError>> {
         let wait: i64 = query_scalar("PRAGMA busy_timeout").fetch_one(&mut *on).await?;
-        on.execute("PRAGMA busy_timeout = 0").await?;
+        on.execute("PRAGMA busy_timeout = 1000").await?;
         let written = try_to_write(on).await;
         on.execute(AssertSqlSafe(format!("PRAGMA busy_timeout = {wait}"))).await?;
         match written {
