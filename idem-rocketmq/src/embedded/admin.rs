@@ -17,6 +17,7 @@ mod code {
     pub(super) const PULL_MESSAGE: i32 = 11;
     pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
     pub(super) const UPDATE_AND_CREATE_TOPIC: i32 = 17;
+    pub(super) const GET_BROKER_RUNTIME_INFO: i32 = 28;
     pub(super) const GET_MAX_OFFSET: i32 = 30;
     pub(super) const GET_MIN_OFFSET: i32 = 31;
     pub(super) const GET_ROUTE_BY_TOPIC: i32 = 105;
@@ -86,6 +87,7 @@ impl Admin {
     }
 
     pub(super) async fn read_all(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
+        self.dispatched().await?;
         let mut messages = Vec::new();
         for queue in 0..self.queues(topic).await? {
             self.read_queue(topic, queue, &mut messages).await?;
@@ -105,6 +107,20 @@ impl Admin {
             backlog += u64::try_from(end - acked).unwrap_or(0);
         }
         Ok(backlog)
+    }
+
+    /// Waits until what was stored before this call is in its queues: a broker puts it there a moment after it has confirmed
+    /// it (`ReputMessageService` in Apache's sources).
+    async fn dispatched(&self) -> Result<(), EmbeddedError> {
+        for _ in 0..2_000 {
+            let info = self.ask(code::GET_BROKER_RUNTIME_INFO, json!({})).await?;
+            let info: Value = serde_json::from_slice(&info.body).unwrap_or_default();
+            if info["table"]["dispatchBehindBytes"] == "0" {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Err(EmbeddedError::Connection("the broker does not put what it has stored into queues".to_owned()))
     }
 
     async fn offset(&self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {

@@ -75,7 +75,8 @@ impl Bench {
         Box::pin(self.admin.create_topic(name, queues))
     }
 
-    /// Reads every message of a topic without being a consumer; no message if the topic does not exist.
+    /// Reads every message of a topic that was confirmed before, without being a consumer; no message if the topic does not
+    /// exist.
     ///
     /// # Errors
     /// The broker does not answer.

@@ -205,7 +205,8 @@ impl EmbeddedBroker {
         self.face.bench.create_topic(name, queues)
     }
 
-    /// Reads every message of a topic without being a consumer; no message if the topic does not exist.
+    /// Reads every message of a topic that was confirmed before, without being a consumer; no message if the topic does not
+    /// exist.
     ///
     /// Also for `%DLQ%group` and `%RETRY%group`. Messages come queue by queue.
     ///
