@@ -1,5 +1,8 @@
 //! Whole consumers against real brokers and real stores.
+//!
+//! Tests begin in the order of their names: the longest one is in the first module, so that the others run beside it.
 
+mod absence;
 mod access;
 mod bad_deploys;
 mod batches;
@@ -13,7 +16,6 @@ mod kit;
 mod lifecycle;
 mod members;
 mod orderly;
-mod outage;
 mod outbox;
 mod outbox_storm;
 mod outcomes;

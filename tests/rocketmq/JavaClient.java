@@ -19,7 +19,17 @@ import org.apache.rocketmq.common.message.MessageExt;
  * at its first delivery.
  */
 public class JavaClient {
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            run(arguments);
+        } catch (Exception error) {
+            // The client's threads would keep the process.
+            error.printStackTrace();
+            System.exit(1);
+        }
+    }
+
+    private static void run(String[] arguments) throws Exception {
         switch (arguments[0]) {
             case "send":
                 send(arguments[1]);

@@ -45,9 +45,9 @@ async fn a_member_that_wants_other_messages_does_not_start() {
     refused(&place, member(&place, &[], &runs), expect![[r#"
         the consumer group GROUP has live members (1) that subscribe to `TOPIC` with the tags DUE, PAID, and this one would subscribe to `TOPIC` with every tag: RocketMQ keeps one subscription for a group, and messages that only some members want would be lost. Give what is new a consumer group of its own, or stop all members before the first new one starts; where those messages are not sent yet, or no more, deploy with `.allow_differing_subscriptions()`
     "#]]).await;
-    let more = member(&place, &["PAID", "DUE"], &runs).handlers([kit::counting("refunds", &runs)]);
+    let more = member(&place, &["PAID", "DUE"], &runs).handlers([kit::counting("unpaid", &runs)]);
     refused(&place, more, expect![[r#"
-        the consumer group GROUP has live members (1) that subscribe to `TOPIC` with the tags DUE, PAID, and this one would subscribe to `TOPIC` with the tags DUE, PAID; `refunds` with every tag: RocketMQ keeps one subscription for a group, and messages that only some members want would be lost. Give what is new a consumer group of its own, or stop all members before the first new one starts; where those messages are not sent yet, or no more, deploy with `.allow_differing_subscriptions()`
+        the consumer group GROUP has live members (1) that subscribe to `TOPIC` with the tags DUE, PAID, and this one would subscribe to `TOPIC` with the tags DUE, PAID; `unpaid` with every tag: RocketMQ keeps one subscription for a group, and messages that only some members want would be lost. Give what is new a consumer group of its own, or stop all members before the first new one starts; where those messages are not sent yet, or no more, deploy with `.allow_differing_subscriptions()`
     "#]]).await;
 
     // The same in another order, and one who was told that they differ.

@@ -18,8 +18,7 @@ const LONG: Duration = Duration::from_mins(1);
 const LEASE: Duration = Duration::from_secs(3);
 const SHORT: Duration = Duration::from_millis(20);
 
-/// Both faces of an outage, one after the other: a store that hangs, and one that is not there. The longest test has a
-/// name that is early in the alphabet, so that others run beside it.
+/// Both faces of an outage, one after the other: a store that hangs, and one that is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_three_minute_outage_is_held() {
     let mut scene = Scene::start(SHORT).await;
