@@ -153,7 +153,7 @@ impl<O: Operation> Lane<O> {
         if queue.starts_a_trip() {
             queue.under_way += 1;
             drop(queue);
-            self.0.clone().start_a_trip();
+            self.0.start_a_trip();
         }
     }
 }
@@ -169,7 +169,7 @@ fn no_answer() -> StoreError {
 }
 
 impl<O: Operation> Shared<O> {
-    fn start_a_trip(self: Arc<Self>) {
+    fn start_a_trip(self: &Arc<Self>) {
         let shared = self.clone();
         self.runtime.spawn(async move { while shared.next_round_trip().await {} });
     }
@@ -181,7 +181,7 @@ impl<O: Operation> Shared<O> {
             return false;
         }
         if starts_another {
-            self.clone().start_a_trip();
+            self.start_a_trip();
         }
         let mut requests = Vec::with_capacity(groups.iter().map(|group| group.requests.len()).sum());
         let mut asked = Vec::with_capacity(groups.len());

@@ -114,13 +114,17 @@ impl Admin {
     async fn dispatched(&self) -> Result<(), EmbeddedError> {
         for _ in 0..2_000 {
             let info = self.ask(code::GET_BROKER_RUNTIME_INFO, json!({})).await?;
+            if info.code != SUCCESS {
+                return accepted("tell of itself", info);
+            }
             let info: Value = serde_json::from_slice(&info.body).unwrap_or_default();
             if info["table"]["dispatchBehindBytes"] == "0" {
                 return Ok(());
             }
             sleep(Duration::from_millis(5)).await;
         }
-        Err(EmbeddedError::Connection("the broker does not put what it has stored into queues".to_owned()))
+        let late = "has not put all that it stored into queues within 10 s: look whether it is overloaded or its disk is full";
+        Err(EmbeddedError::Connection(format!("the broker {} {late}", self.broker)))
     }
 
     async fn offset(&self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {
