@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use idem_core::engine::{Admission, Engine, Entry, Gate};
+use idem_core::engine::{Admission, Engine, Gate};
 use idem_core::store::{ClaimRequest, CompleteRequest};
 use idem_core::{
     Clock, Fence, IdempotencyKey, Job, MemoryStore, Namespace, RecordKey, Settings, Store, Token,
@@ -134,10 +134,8 @@ async fn handle(gate: &Gate, namespace: &Namespace, round: usize, batch: usize) 
     let mut leaders: VecDeque<_> = (0..BATCH)
         .map(|i| {
             let key = key(namespace, round, batch * BATCH + i);
-            match gate.enter(Job { key, fingerprint: None, redeliveries: 0 }) {
-                Entry::Leader(leader) => leader,
-                Entry::Follower(_) => unreachable!("fresh keys lead"),
-            }
+            let job = Job { key, fingerprint: None, redeliveries: 0 };
+            gate.enter(job).into_leader().expect("fresh keys lead")
         })
         .collect();
     let mut finished = Vec::with_capacity(BATCH);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use idem_core::engine::{Admission, Engine, Entry, Gate};
+use idem_core::engine::{Admission, Engine, Gate};
 use idem_core::{IdempotencyKey, Job, Namespace, RecordKey, RedisStore, Settings, Token};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
@@ -206,14 +206,8 @@ async fn gate(server: &Server) -> anyhow::Result<Gate> {
 }
 
 async fn handle(gate: &Gate, round: usize, batch: usize) -> anyhow::Result<()> {
-    let enter = |i| match gate.enter(Job {
-        key: key(round, batch * BATCH + i),
-        fingerprint: None,
-        redeliveries: 0,
-    }) {
-        Entry::Leader(leader) => leader,
-        Entry::Follower(_) => unreachable!("fresh keys lead"),
-    };
+    let job = |i| Job { key: key(round, batch * BATCH + i), fingerprint: None, redeliveries: 0 };
+    let enter = |i| gate.enter(job(i)).into_leader().expect("fresh keys lead");
     let mut leaders = (0..BATCH).map(enter).collect();
     let mut finished = Vec::with_capacity(BATCH);
     for admission in gate.claim(&mut leaders).await {

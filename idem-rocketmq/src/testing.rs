@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -87,12 +88,10 @@ impl TestConsumer {
             };
             let (gate, prepared) = (&handler.gate, handler.prepare(&delivery));
             let mut message = Message { place, delivery, run: None, hash: None };
-            match prepared.entry {
+            let admission = match prepared.entry {
                 Entry::Unfit { what, reason, run } => {
                     message.run = run;
-                    let admission = gate.unfit(what, reason, message.delivery.reconsume_times() + 1);
-                    let decided = async move { vec![self.decide(handler, message, admission.await).await] };
-                    work.push(decided.boxed());
+                    gate.unfit(what, reason, message.delivery.reconsume_times() + 1).boxed()
                 }
                 Entry::Ready { job, run } => {
                     gate.fit();
@@ -103,16 +102,14 @@ impl TestConsumer {
                             let waiting = waiting.entry(index).or_default();
                             waiting.messages.push_back(message);
                             waiting.leaders.push_back(leader);
+                            continue;
                         }
-                        engine::Entry::Follower(follower) => {
-                            let admission = follower.admit();
-                            let decided =
-                                async move { vec![self.decide(handler, message, admission.await).await] };
-                            work.push(decided.boxed());
-                        }
+                        engine::Entry::Follower(follower) => follower.admit().boxed(),
+                        engine::Entry::Decided(settled) => ready(Admission::Decided(settled)).boxed(),
                     }
                 }
-            }
+            };
+            work.push(async move { vec![self.decide(handler, message, admission.await).await] }.boxed());
         }
         let handlers = self.dispatch.handlers();
         work.extend(waiting.into_iter().map(|(index, waiting)| self.lead(&handlers[index], waiting).boxed()));

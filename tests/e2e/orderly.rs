@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::UNLIMITED;
+use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 
 use crate::kit::{self, SOON};
@@ -189,6 +190,25 @@ on_both! {
         let most = runs.iter().map(at_once).max().unwrap();
         assert!(most > 3, "at most {most} buyers at once");
         assert_eq!(place.duplicates(), 0);
+    }
+
+    /// Each is settled as soon as it is let in, and with it the turn of the next one comes.
+    async fn known_duplicates_of_a_queue_are_passed_over(place: Plain of 1) {
+        let (log, cache, dir) = (Log::default(), MemoryStore::new(), tempfile::tempdir().unwrap());
+        let store = TieredStore::new(cache.clone(), SqliteStore::open(dir.path().join("idem.db")).await.unwrap());
+        let route = log.handler(&place.topic, Duration::ZERO, always_ok).key(|step| step.id.clone()).orderly();
+        let running = place.member(&store.await.unwrap(), [route]).start().await.unwrap();
+        send(&place, 1, 1).await;
+        log.until_ended("0-0").await;
+        kit::until_equal("records in the cache", 1, SOON, async || cache.len()).await;
+        let again = serde_json::to_vec(&log.runs()[0].step).unwrap();
+        place.send_all((0..300).map(|_| Outgoing::new(&place.topic, again.clone())).collect()).await;
+        send(&place, 1, 2).await;
+        log.until_ended("0-1").await;
+        place.until_acked().await;
+        running.shutdown().await;
+        assert_eq!(log.runs().len(), 2, "each once");
+        assert!(place.duplicates() > 300, "{}", place.duplicates());
     }
 
     async fn a_time_out_breaks_no_order(place: Plain of 1) {

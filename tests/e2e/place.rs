@@ -104,7 +104,7 @@ impl Place {
     /// A consumer with its store and handlers.
     pub(crate) fn member(
         &self,
-        store: &MemoryStore,
+        store: &(impl idem_rocketmq::Store + Clone),
         routes: impl IntoIterator<Item = Route>,
     ) -> Builder<Arc<dyn idem_rocketmq::Store>> {
         self.consumer().store(store.clone()).handlers(routes)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use idem_core::engine::{Admission, Engine, Entry, Gate};
+use idem_core::engine::{Admission, Engine, Gate};
 use idem_core::{Job, MySqlStore, Settings, SqliteStore, Store, Token};
 use sqlx::mysql::MySqlConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -223,10 +223,7 @@ async fn engine(store: Arc<dyn Store>, round: usize) -> anyhow::Result<f64> {
 
 async fn handle(gate: &Gate, round: usize, batch: usize) -> anyhow::Result<()> {
     let job = |i| Job { key: key(round, batch * BATCH + i), fingerprint: None, redeliveries: 0 };
-    let enter = |i| match gate.enter(job(i)) {
-        Entry::Leader(leader) => leader,
-        Entry::Follower(_) => unreachable!("fresh keys lead"),
-    };
+    let enter = |i| gate.enter(job(i)).into_leader().expect("fresh keys lead");
     let mut leaders = (0..BATCH).map(enter).collect();
     let mut finished = Vec::with_capacity(BATCH);
     for admission in gate.claim(&mut leaders).await {

@@ -1,5 +1,6 @@
 //! Known duplicates, with a cache in memory and without.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,22 +62,27 @@ async fn rate(gate: &Gate, keys: &Arc<[RecordKey]>, turns: usize, wanted: Outcom
 
 async fn handle(gate: &Gate, keys: &[RecordKey], wanted: Outcome) -> anyhow::Result<()> {
     let job = |key: &RecordKey| Job { key: key.clone(), fingerprint: None, redeliveries: 0 };
-    let enter = |key| match gate.enter(job(key)) {
-        Entry::Leader(leader) => leader,
-        Entry::Follower(_) => unreachable!("a batch is worked on by one task at a time"),
-    };
-    let mut leaders = keys.iter().map(enter).collect();
-    let mut finished = Vec::new();
-    for admission in gate.claim(&mut leaders).await {
-        match admission {
-            Admission::Run(claimed) => finished.push(claimed.run(|_, _| async { Ok(()) }).await),
-            Admission::Decided(settled) => {
-                anyhow::ensure!(settled.decision.outcome == wanted, "{settled:?}");
-            }
-            Admission::Later(_) => anyhow::bail!("nobody else has the key"),
+    let (mut leaders, mut decided) = (VecDeque::new(), Vec::with_capacity(keys.len()));
+    for key in keys {
+        match gate.enter(job(key)) {
+            Entry::Leader(leader) => leaders.push_back(leader),
+            Entry::Decided(settled) => decided.push(settled),
+            Entry::Follower(_) => unreachable!("a batch is worked on by one task at a time"),
         }
     }
-    for settled in gate.settle(finished).await {
+    let mut finished = Vec::new();
+    while !leaders.is_empty() {
+        for admission in gate.claim(&mut leaders).await {
+            match admission {
+                Admission::Run(claimed) => finished.push(claimed.run(|_, _| async { Ok(()) }).await),
+                Admission::Decided(settled) => decided.push(settled),
+                Admission::Later(_) => anyhow::bail!("nobody else has the key"),
+            }
+        }
+    }
+    decided.extend(gate.settle(finished).await);
+    anyhow::ensure!(decided.len() == keys.len(), "{} of {} are decided", decided.len(), keys.len());
+    for settled in decided {
         anyhow::ensure!(settled.decision.outcome == wanted, "{settled:?}");
     }
     Ok(())

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::enter::{Leader, Mismatch};
+use super::enter::{Leader, Mismatch, duplicate};
 use super::settle::{Held, Settled};
 use super::together::{Commit, Member};
 use super::transaction::OpenTransaction;
@@ -240,12 +240,9 @@ impl Gate {
                 leader.flight.claimed(fence, deadline);
                 Judged::Admitted(self.claimed(leader, permit, attempt, None, now))
             }
-            Ok(Claim::Completed { fingerprint, .. }) => Judged::Admitted(self.known(
-                leader,
-                permit,
-                fingerprint,
-                |_| Decision::new(Verdict::Ack, Outcome::Duplicate),
-            )),
+            Ok(Claim::Completed { fingerprint, .. }) => {
+                Judged::Admitted(self.known(leader, permit, fingerprint, |_| duplicate()))
+            }
             Ok(Claim::InProgress { remaining, fingerprint }) => {
                 if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
                     patience.waited += after;

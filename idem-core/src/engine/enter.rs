@@ -9,7 +9,7 @@ use crate::key::Fingerprint;
 use crate::lease::{End, Flight};
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::FingerprintMismatch;
-use crate::store::{Attempts, ReleaseRequest};
+use crate::store::{Attempts, Claim, ReleaseRequest};
 
 /// How a message enters the engine.
 #[derive(Debug)]
@@ -18,6 +18,18 @@ pub enum Entry {
     Leader(Leader),
     /// Its key is in flight already: it waits for the first one's verdict.
     Follower(Follower),
+    /// Its key is completed, and this process [knows](crate::Store::known) it.
+    Decided(Settled),
+}
+
+impl Entry {
+    /// The leader, where the message is one.
+    pub fn into_leader(self) -> Option<Leader> {
+        match self {
+            Self::Leader(leader) => Some(leader),
+            Self::Follower(_) | Self::Decided(_) => None,
+        }
+    }
 }
 
 /// The first message of its key in this process. Dropping it gives the key back.
@@ -40,6 +52,11 @@ pub struct Follower {
 impl Gate {
     /// Lets a message in.
     pub fn enter(&self, job: Job) -> Entry {
+        if let Some(Claim::Completed { fingerprint, .. }) = self.0.engine.store.known(&job.key)
+            && self.mismatch(fingerprint, job.fingerprint).is_none()
+        {
+            return Entry::Decided(Settled::of(duplicate()));
+        }
         let new = || Flight::new(Some(job.key.clone()), job.fingerprint);
         match self.0.engine.flights.enter(&job.key, new) {
             Ok(flight) => Entry::Leader(Leader {
@@ -73,6 +90,11 @@ impl Gate {
     pub(super) fn conflict(&self, remaining: std::time::Duration, redeliveries: u32) -> Decision {
         Decision::new(Verdict::Retry(self.conflict_delay(remaining, redeliveries)), Outcome::InProgress)
     }
+}
+
+/// The decision for a message whose work is done.
+pub(super) fn duplicate() -> Decision {
+    Decision::new(Verdict::Ack, Outcome::Duplicate)
 }
 
 /// What a differing payload means.

@@ -1,8 +1,9 @@
 //! The dedup engine: claim → run → settle.
 //!
 //! A [`Gate`] is one handler's way through the engine. A message's [`Job`] [enters](Gate::enter) it, where equal
-//! keys of this process meet; the first of them is [claimed](Gate::claim) when its handler can start at once,
-//! [run](Claimed::run) under a lease that idem renews, and [settled](Gate::settle). Each step is a file.
+//! keys of this process meet and known duplicates are decided; the first of a key is [claimed](Gate::claim) when
+//! its handler can start at once, [run](Claimed::run) under a lease that idem renews, and [settled](Gate::settle).
+//! Each step is a file.
 
 mod claim;
 mod enter;

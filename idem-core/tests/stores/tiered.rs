@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use idem_core::engine::{Admission, Engine, Entry};
 use idem_core::store::conformance::Harness;
 use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Incarnation, ReleaseRequest, RenewRequest, Store,
     Transactions,
 };
-use idem_core::{Fence, MemoryStore, Record, RecordKey, RedisStore, StoreError, TieredStore};
+use idem_core::{
+    Decision, Fence, Fingerprint, FingerprintMismatch, Job, MemoryStore, Outcome, Record, RecordKey,
+    RedisStore, Settings, StoreError, TieredStore, Verdict,
+};
 use tokio::time::{Instant, sleep};
 
 use super::postgres_harness::Postgres;
@@ -189,6 +193,41 @@ async fn known_duplicates_are_not_asked_of_the_database() {
     let transactions = store.transactions().unwrap();
     assert!(matches!(transactions.known(&rival(one)).await, Some(Claim::Completed { .. })));
     assert!(transactions.known(&claims(1)[0]).await.is_none());
+}
+
+/// A slow handler holds up what it has to do, and not what is done.
+#[tokio::test]
+async fn a_known_duplicate_waits_for_no_permit() {
+    let file = Sqlite::new();
+    let database = Watched::new(file.open().await);
+    let store = TieredStore::new(MemoryStore::new(), database.clone()).await.unwrap();
+    let mut done_before = claims(2);
+    done_before[1].fingerprint = Some(Fingerprint::of(b"as it was"));
+    for one in &done_before {
+        done(&store, one).await;
+        until_cached(&store, &database, one).await;
+    }
+    let mut settings = Settings::new();
+    settings.concurrency = Some(1);
+    settings.fingerprint = Some(FingerprintMismatch::DeadLetter);
+    let gate = Engine::new(Arc::new(store)).gate("slow", settings.resolve().unwrap());
+    let enter = |request: &ClaimRequest, fingerprint| {
+        gate.enter(Job { key: request.key.clone(), fingerprint, redeliveries: 0 })
+    };
+    let slow = enter(&claims(1)[0], None).into_leader().expect("a fresh key leads");
+    let running = gate.claim(&mut [slow].into()).await;
+    assert!(matches!(running[..], [Admission::Run(_)]), "{running:?}");
+    let claims = database.claims();
+    for one in &done_before {
+        let Entry::Decided(settled) = enter(one, one.fingerprint) else { panic!("the cache has it") };
+        assert_eq!(settled.decision, Decision::new(Verdict::Ack, Outcome::Duplicate));
+    }
+    let other = Some(Fingerprint::of(b"as it is now"));
+    assert!(
+        matches!(enter(&done_before[1], other), Entry::Leader(_)),
+        "the policy for another payload decides"
+    );
+    assert_eq!(database.claims(), claims);
 }
 
 #[tokio::test]

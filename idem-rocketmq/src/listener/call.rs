@@ -1,6 +1,7 @@
 //! One listener call: its messages are spread over the handlers, and each is settled by itself.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,6 +74,8 @@ struct Call<'a> {
     /// Runs whose handlers are over. They report by themselves.
     settling: FuturesUnordered<BoxFuture<'static, ()>>,
     shared: Arc<Shared>,
+    /// Messages whose turn has come, because those before them are settled.
+    next: Vec<usize>,
     /// Messages that wait for the end of a delay, with those that follow them.
     parked: usize,
     is_left: bool,
@@ -89,6 +92,7 @@ impl Bridge {
             events: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
             shared: Arc::new(Shared::new(sources.len(), sender)),
+            next: Vec::new(),
             parked: 0,
             is_left: false,
         };
@@ -100,6 +104,7 @@ impl Bridge {
                 Some(event) = call.events.next(), if !call.events.is_empty() => call.happened(event),
                 Some(()) = call.settling.next(), if !call.settling.is_empty() => {}
             }
+            call.admit_next();
         }
         call.answer(queue)
     }
@@ -165,6 +170,15 @@ impl Call<'_> {
             self.park(place);
         }
         self.admit(first);
+        self.admit_next();
+    }
+
+    /// Lets in the messages whose turn has come: one after the other, where each is settled as soon as it is in.
+    fn admit_next(&mut self) {
+        while !self.next.is_empty() {
+            let places = mem::take(&mut self.next);
+            self.admit(places);
+        }
     }
 
     /// A message, and what its order is kept by.
@@ -220,6 +234,7 @@ impl Call<'_> {
                         engine::Entry::Follower(follower) => self
                             .events
                             .push(Box::pin(async move { Event::Admitted(place, follower.admit().await) })),
+                        engine::Entry::Decided(settled) => self.decided(place, settled),
                     }
                 }
                 Entry::Unfit { what, reason, run } => {
@@ -378,9 +393,7 @@ impl Call<'_> {
     fn settled(&mut self, place: usize) {
         self.messages[place].state = State::Settled;
         self.shared.close();
-        if let Some(next) = self.messages[place].next {
-            self.admit([next]);
-        }
+        self.next.extend(self.messages[place].next);
     }
 
     /// A message is left to the broker, and with it those that may not overtake it.

@@ -243,10 +243,7 @@ async fn a_crowd_is_one_batch_and_shared_where_a_store_works_on_several_calls() 
 async fn a_batch_that_finishes_together_costs_two_round_trips() {
     let (engine, store) = engine();
     let gate = gate(&engine, Settings::new());
-    let enter = |i: u32| match gate.enter(job(&format!("k{i}"))) {
-        Entry::Leader(leader) => leader,
-        Entry::Follower(_) => panic!("fresh keys lead"),
-    };
+    let enter = |i: u32| gate.enter(job(&format!("k{i}"))).into_leader().expect("fresh keys lead");
     let mut leaders = (0..32).map(enter).collect();
     let mut finished = Vec::new();
     for admission in gate.claim(&mut leaders).await {
@@ -263,10 +260,7 @@ async fn one_bad_key_does_not_fail_its_neighbours() {
     let (engine, store) = engine();
     let gate = gate(&engine, Settings { store_failure: Some(crate::StoreFailure::Retry), ..Settings::new() });
     *store.poison.lock() = Some(key("k5"));
-    let enter = |i: u32| match gate.enter(job(&format!("k{i}"))) {
-        Entry::Leader(leader) => leader,
-        Entry::Follower(_) => panic!("fresh keys lead"),
-    };
+    let enter = |i: u32| gate.enter(job(&format!("k{i}"))).into_leader().expect("fresh keys lead");
     let mut leaders = (0..8).map(enter).collect();
     let admissions = gate.claim(&mut leaders).await;
     let failed = |admission: &Admission| matches!(admission, Admission::Decided(s) if s.decision.outcome == Outcome::StoreFailed);

@@ -70,6 +70,7 @@ where
     F: Future<Output = HandlerResult>,
 {
     let mut admission = match gate.enter(job) {
+        Entry::Decided(settled) => return settled,
         Entry::Follower(follower) => follower.admit().await,
         Entry::Leader(leader) => {
             let mut leaders = VecDeque::from([leader]);

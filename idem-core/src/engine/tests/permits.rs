@@ -3,10 +3,8 @@
 use super::*;
 
 fn leaders(gate: &Gate, names: std::ops::Range<usize>) -> VecDeque<super::super::Leader> {
-    let enter = |name: usize| match gate.enter(job(&name.to_string())) {
-        Entry::Leader(leader) => leader,
-        Entry::Follower(_) => unreachable!("every key is asked for once"),
-    };
+    let enter =
+        |name: usize| gate.enter(job(&name.to_string())).into_leader().expect("every key is asked for once");
     names.map(enter).collect()
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -39,13 +40,21 @@ impl Cache {
         self.0.store.name()
     }
 
+    /// The completion that counts under this incarnation, where no waiting is needed to see it.
+    pub(super) fn known(&self, incarnation: Incarnation, key: &RecordKey) -> Option<Claim> {
+        if !self.is_in_memory() || self.rests() {
+            return None;
+        }
+        claim(incarnation, self.0.store.read(key).now_or_never()?.ok()??)
+    }
+
     /// The completions that count under this incarnation.
     pub(super) async fn completed(
         &self,
         incarnation: Incarnation,
         batch: &[ClaimRequest],
     ) -> Vec<Option<Claim>> {
-        if self.0.rests.load(Ordering::Acquire) {
+        if self.rests() {
             return vec![None; batch.len()];
         }
         let Ok(records) = timeout(LONGEST_WAIT, self.0.read_all(batch)).await else {
@@ -67,10 +76,10 @@ impl Cache {
     /// They live as long as their records, counted from before the database was asked; and in memory no longer than a
     /// minute.
     pub(super) fn write(&self, incarnation: Incarnation, mut batch: Vec<CompleteRequest>, asked: Instant) {
-        if self.0.rests.load(Ordering::Acquire) {
+        if self.rests() {
             return;
         }
-        let is_in_memory = self.0.store.locality() == Locality::InProcess;
+        let is_in_memory = self.is_in_memory();
         for request in &mut batch {
             let left = request.retention.saturating_sub(asked.elapsed());
             request.retention = if is_in_memory { left.min(IN_MEMORY) } else { left };
@@ -94,6 +103,14 @@ impl Cache {
 
     pub(super) async fn remove(&self, key: &RecordKey) -> Result<(), StoreError> {
         self.0.store.remove(key).await.map(drop)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        self.0.store.locality() == Locality::InProcess
+    }
+
+    fn rests(&self) -> bool {
+        self.0.rests.load(Ordering::Acquire)
     }
 }
 

@@ -122,6 +122,10 @@ impl Store for TieredStore {
         self.0.database.incarnation()
     }
 
+    fn known(&self, key: &RecordKey) -> Option<Claim> {
+        self.0.cache.known(self.0.keeper.now()?, key)
+    }
+
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
         Box::pin(self.0.claim(batch))
     }

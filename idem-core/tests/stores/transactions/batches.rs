@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, join_all};
-use idem_core::engine::{Admission, Claimed, Commit, Entry, Finished, Gate, Leader, Settled};
+use idem_core::engine::{Admission, Claimed, Commit, Finished, Gate, Leader, Settled};
 use idem_core::{Backoff, Decision, HandlerError, HandlerResult, Reject, Settings};
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -67,9 +67,8 @@ impl<B: Bank> Batches<B> {
     }
 
     pub(super) async fn claim(&self, names: &[Name]) -> Vec<Admission> {
-        let leader = |name: &Name| match self.gate.enter(job(name)) {
-            Entry::Leader(leader) => leader,
-            Entry::Follower(_) => panic!("no other message of this key is under way"),
+        let leader = |name: &Name| {
+            self.gate.enter(job(name)).into_leader().expect("no other message of this key is under way")
         };
         let mut leaders: VecDeque<Leader> = names.iter().map(leader).collect();
         let admissions = self.gate.claim(&mut leaders).await;
