@@ -14,7 +14,8 @@
 //! - `tier`: known duplicates, answered by PostgreSQL, and by a cache in memory in front of it.
 //! - `bytes`: what a key costs on the disk, and in the log that the database writes.
 //! - `large`: how long a claim of 32 fresh keys takes among ten thousand completed records and among ten million, also while
-//!   a purge runs; for keys that grow, and for random ones.
+//!   a purge runs; for keys that grow, and for random ones. On MariaDB, random ones need a buffer pool that holds the table:
+//!   `SET GLOBAL innodb_buffer_pool_size = 4294967296`.
 
 mod bytes;
 mod large;

@@ -4,7 +4,9 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::StreamExt as _;
+use futures_util::future::join;
+use futures_util::stream::FuturesUnordered;
 
 use super::Gate;
 use super::claim::hold_delay;
@@ -82,31 +84,38 @@ impl Gate {
     /// # Cancel safety
     /// What was sent to the store is sent; a run that was not settled gives its key back.
     pub async fn settle(&self, finished: Vec<Finished>) -> Vec<Settled> {
+        let mut settled: Vec<Option<Settled>> = finished.iter().map(|_| None).collect();
+        self.settle_each(finished, |place, decided| settled[place] = Some(decided)).await;
+        settled.into_iter().flatten().collect()
+    }
+
+    /// As [`settle`](Self::settle), but tells each run's place and outcome as soon as it is known: those that the store does
+    /// not answer for hold up no other.
+    ///
+    /// # Cancel safety
+    /// As that of [`settle`](Self::settle).
+    pub async fn settle_each(&self, finished: Vec<Finished>, mut tell: impl FnMut(usize, Settled)) {
         let engine = &self.0.engine;
         let completions = finished.iter().filter_map(Finished::completion).collect();
         let releases = finished.iter().filter_map(Finished::release).collect();
         let (completions, releases) =
             join(engine.completions.call(completions), engine.releases.call(releases)).await;
         let (mut completions, mut releases) = (completions.answers.into_iter(), releases.answers.into_iter());
-        let mut settled: Vec<Option<Settled>> = Vec::with_capacity(finished.len());
-        let mut later = Vec::new();
+        let mut later = FuturesUnordered::new();
         for (place, run) in finished.into_iter().enumerate() {
             let answer = match run.kind() {
                 Kind::Completes => completions.next(),
                 Kind::Releases => releases.next(),
                 Kind::Holds | Kind::Free => None,
             };
-            if let Some(decision) = run.decided_by(answer.as_ref()) {
-                settled.push(Some(run.concluded(decision)));
-            } else {
-                settled.push(None);
-                later.push(async move { (place, run.settled(answer).await) });
+            match run.decided_by(answer.as_ref()) {
+                Some(decision) => tell(place, run.concluded(decision)),
+                None => later.push(async move { (place, run.settled(answer).await) }),
             }
         }
-        for (place, decided) in join_all(later).await {
-            settled[place] = Some(decided);
+        while let Some((place, settled)) = later.next().await {
+            tell(place, settled);
         }
-        settled.into_iter().flatten().collect()
     }
 
     /// As [`settle`](Self::settle), for one run.

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use cheetah_string::CheetahString;
 use rocketmq_model::common::message::message_ext::MessageExt;
 
 use crate::delivery::Delivery;
 
 /// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared.
-pub(crate) fn delivery(message: &MessageExt, group: &str) -> Delivery {
+pub(crate) fn delivery(message: &MessageExt, group: &CheetahString) -> Delivery {
     let properties = message.properties().iter();
     Delivery {
-        group: group.into(),
+        group: group.clone(),
         topic: message.topic().clone(),
         message_id: message.msg_id().clone(),
         broker: message.broker_name().into(),
@@ -47,7 +48,7 @@ mod tests {
         let mut message =
             MessageExt { message: inner, queue_id: 3, queue_offset: 9, ..MessageExt::default() };
         message.set_msg_id("id".into());
-        let delivery = delivery(&message, "g");
+        let delivery = delivery(&message, &"g".into());
         assert_eq!(
             (delivery.topic(), delivery.tag(), delivery.keys()),
             ("orders", Some("PAID"), Some("a b"))

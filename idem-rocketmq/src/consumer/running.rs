@@ -104,7 +104,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };
-    let bridge = Arc::new(Bridge::new(setup.group.clone(), dispatch, engine, user));
+    let bridge = Arc::new(Bridge::new(setup.group.as_str().into(), dispatch, engine, user));
     let client: Arc<dyn Broker> =
         Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
     bridge.connect(&client);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -20,7 +21,7 @@ use crate::listener::{self, Broker};
 #[must_use = "the listener stops when it is dropped"]
 pub struct PlainListener(Arc<dyn Broker>);
 
-struct Each<F>(F, String);
+struct Each<F>(F, CheetahString);
 
 impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
     fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
@@ -55,7 +56,7 @@ impl EmbeddedBroker {
         each: impl Fn(&Delivery) + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<PlainListener, Error>> {
         let settings = settings(self.name_server(), group, topic, listener::THREADS, Mode::Concurrent);
-        listen(settings, Arc::new(Each(each, group.to_owned())))
+        listen(settings, Arc::new(Each(each, group.into())))
     }
 
     /// Calls `each` with every payload of a topic straight from the client, in a consumer with the settings of

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tracing::Span;
 
 use super::crowd::Pace;
+use super::over::Unsettled;
 use super::report::Meter;
 use super::span::OnSpan;
 use crate::client::{Expression, Mode};
@@ -16,12 +17,13 @@ use crate::delivery::Delivery;
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
 
-/// One handler of the consumer, with its gate, its meter and its pace.
+/// One handler of the consumer, with its gate, its meter and how it gets on.
 pub(crate) struct Handler {
     pub(crate) route: Route,
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
     pub(crate) pace: Pace,
+    pub(super) unsettled: Unsettled,
     on_span: OnSpan,
     scope: Scope,
 }
@@ -87,6 +89,7 @@ impl Dispatch {
                 gate: gate(engine, &route, policy, user),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
                 pace: Pace::default(),
+                unsettled: Unsettled::default(),
                 on_span: on_span.clone(),
                 scope: Scope::of(&route, identity),
                 route,

@@ -8,6 +8,7 @@ mod broker;
 mod call;
 mod crowd;
 pub(crate) mod dispatch;
+mod over;
 mod recall;
 mod report;
 mod run;
@@ -15,9 +16,13 @@ mod settle;
 mod span;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use cheetah_string::CheetahString;
 use idem_core::engine::Engine;
 use parking_lot::{Condvar, Mutex};
 use rocketmq_model::common::message::message_ext::MessageExt;
@@ -35,7 +40,7 @@ pub(crate) use self::span::OnSpan;
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {
-    pub(crate) group: String,
+    pub(crate) group: CheetahString,
     pub(crate) dispatch: Dispatch,
     pub(crate) engine: Engine,
     /// Where handlers run: the runtime that the consumer was started on, entered or in its tasks.
@@ -64,7 +69,7 @@ struct State {
 }
 
 impl Bridge {
-    pub(crate) fn new(group: String, dispatch: Dispatch, engine: Engine, user: Handle) -> Self {
+    pub(crate) fn new(group: CheetahString, dispatch: Dispatch, engine: Engine, user: Handle) -> Self {
         Self {
             group,
             dispatch,
@@ -82,6 +87,7 @@ impl Bridge {
     pub(crate) fn connect(self: &Arc<Self>, client: &Arc<dyn Broker>) {
         let _ = self.client.set(Arc::downgrade(client));
         crowd::watch(self);
+        over::watch(self);
     }
 
     /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.

@@ -1,5 +1,8 @@
 //! The runs of a listener call: each on the call's thread at first, then in a task of the user's runtime.
+//!
+//! Those that are over at once are settled together, so that a call of quick handlers costs the store two round trips.
 
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,7 @@ use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span};
 
 use super::dispatch::Handler;
+use super::over::Over;
 use super::{Bridge, crowd};
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
@@ -59,15 +63,15 @@ impl Shared {
     }
 }
 
-/// Starts runs of one handler. What is left of those whose handlers are over and for which only the store is waited:
-/// they report by themselves.
+/// Starts runs of one handler. What is left, if anything, of those whose handlers are over and for which only the store is
+/// waited: they report by themselves.
 ///
 /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where their handlers
 /// wait for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
 /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
-pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Vec<BoxFuture<'static, ()>> {
-    let Some(handler) = runs.first().map(|first| first.handler.clone()) else { return Vec::new() };
-    let mut begun = Begin::new(bridge, &handler);
+pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Option<BoxFuture<'static, ()>> {
+    let handler = runs.first()?.handler.clone();
+    let mut begun = Begin::new(bridge, &handler, runs.len());
     match handler.route.handler().gather() {
         None => runs.into_iter().for_each(|run| begun.begin(run)),
         Some(seat) => {
@@ -95,14 +99,13 @@ struct Begin<'a> {
     going: Vec<(BoxFuture<'static, Finished>, Rest)>,
     /// Those that were not begun here.
     later: Vec<BoxFuture<'static, ()>>,
-    settling: Vec<BoxFuture<'static, ()>>,
+    over: Arc<Over>,
 }
 
 impl<'a> Begin<'a> {
-    fn new(bridge: &'a Bridge, handler: &'a Handler) -> Self {
-        let now = Instant::now();
-        let (going, later, settling) = (Vec::new(), Vec::new(), Vec::new());
-        Self { bridge, handler, first: now, last: now, going, later, settling }
+    fn new(bridge: &'a Bridge, handler: &'a Handler, runs: usize) -> Self {
+        let (now, over) = (Instant::now(), handler.unsettled.of_call(runs));
+        Self { bridge, handler, first: now, last: now, going: Vec::new(), later: Vec::new(), over }
     }
 
     fn begin(&mut self, run: Start) {
@@ -120,7 +123,7 @@ impl<'a> Begin<'a> {
 
     /// Polls those that wait once more.
     fn again(&mut self) {
-        for (run, rest) in std::mem::take(&mut self.going) {
+        for (run, rest) in mem::take(&mut self.going) {
             let begun = {
                 let _entered = self.bridge.user.enter();
                 Begun::polled(run)
@@ -135,21 +138,19 @@ impl<'a> Begin<'a> {
         self.last = now;
         match begun {
             Begun::Going(run) => self.going.push((run, rest)),
-            Begun::Over(finished) => {
-                let mut settling = rest.settle(finished, now).boxed();
-                if (&mut settling).now_or_never().is_none() {
-                    self.settling.push(settling);
-                }
-            }
+            Begun::Over(finished) => self.over.add(rest.over(finished, now)),
         }
     }
 
     /// What waits for its handler goes on in tasks of the user's runtime; the runs of a batch, which have one call, in one.
-    fn end(self) -> Vec<BoxFuture<'static, ()>> {
+    fn end(self) -> Option<BoxFuture<'static, ()>> {
+        let (over, gate) = (self.over, self.handler.gate.clone());
+        let mut settling = async move { over.settle(&gate).await }.boxed();
+        let settling = (&mut settling).now_or_never().is_none().then_some(settling);
         let going = self.going.into_iter().map(|(run, rest)| rest.finish(run).boxed());
         let mut later: Vec<_> = self.later.into_iter().chain(going).collect();
         if later.is_empty() {
-            return self.settling;
+            return settling;
         }
         if self.handler.route.batch().is_some() {
             later = vec![join_all(later).map(drop).boxed()];
@@ -163,7 +164,7 @@ impl<'a> Begin<'a> {
                 tokio::spawn(run);
             }
         });
-        self.settling
+        settling
     }
 }
 
@@ -208,7 +209,7 @@ pub(super) struct Start {
 }
 
 /// What follows when a run's handler is over.
-struct Rest {
+pub(super) struct Rest {
     handler: Arc<Handler>,
     delivery: Arc<Delivery>,
     hash: Option<u64>,
@@ -250,19 +251,27 @@ type Running = Instrumented<BoxFuture<'static, HandlerResult>>;
 impl Rest {
     async fn finish(self, run: BoxFuture<'static, Finished>) {
         let finished = run.await;
-        self.settle(finished, Instant::now()).await;
+        if let Some((finished, rest)) = self.over(finished, Instant::now()) {
+            let settled = rest.handler.gate.settle_one(finished).await;
+            rest.settled(settled);
+        }
     }
 
-    /// Settles as soon as the run is over: no neighbour holds a completion back.
-    async fn settle(self, finished: Finished, now: Instant) {
-        let Self { handler, delivery, hash, reporter, begun } = self;
-        handler.meter.ran(now - begun);
-        handler.pace.run_ended();
-        let finished = match finished.again() {
-            Ok(admission) => return reporter.again(admission),
-            Err(finished) => finished,
-        };
-        let settled = handler.gate.settle_one(finished).await;
+    /// The handler is over. None where its transaction was undone and it is to be run again.
+    fn over(self, finished: Finished, now: Instant) -> Option<(Finished, Self)> {
+        self.handler.meter.ran(now - self.begun);
+        self.handler.pace.run_ended();
+        match finished.again() {
+            Ok(admission) => {
+                self.reporter.again(admission);
+                None
+            }
+            Err(finished) => Some((finished, self)),
+        }
+    }
+
+    pub(super) fn settled(self, settled: Settled) {
+        let Self { handler, delivery, hash, reporter, .. } = self;
         if settled.decision.verdict == Verdict::Ack {
             handler.meter.outcome(&delivery, &settled.decision, hash);
             reporter.acked();

@@ -97,10 +97,10 @@ impl Bridge {
     }
 
     fn report_untold(&self, delivery: &Delivery, error: &ClientError, failures: u32) {
-        metrics::counter!("idem_send_failures_total", "group" => self.group.clone()).increment(1);
+        metrics::counter!("idem_send_failures_total", "group" => self.group.to_string()).increment(1);
         if failures == 0 || failures.is_multiple_of(30) {
             tracing::warn!(
-                group = self.group,
+                group = &*self.group,
                 topic = delivery.topic(),
                 message_id = delivery.message_id(),
                 failures,

@@ -268,6 +268,33 @@ async fn one_bad_key_does_not_fail_its_neighbours() {
     assert_eq!(failed, [5]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_fails_holds_up_no_neighbour() {
+    let (engine, store) = engine();
+    let gate = gate(&engine, Settings::new());
+    let enter = |i: u32| gate.enter(job(&format!("k{i}"))).into_leader().expect("fresh keys lead");
+    let mut leaders = (0..8).map(enter).collect();
+    let mut finished = Vec::new();
+    for admission in gate.claim(&mut leaders).await {
+        let Admission::Run(claimed) = admission else { panic!("{admission:?}") };
+        finished.push(claimed.run(|_, _| async { Ok(()) }).await);
+    }
+    *store.poison.lock() = Some(key("k5"));
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let settling = gate.settle_each(finished, |place, settled| told.send((place, settled.decision)).unwrap());
+    let hearing = async {
+        let mut places = Vec::new();
+        for _ in 0..7 {
+            places.push(heard.recv().await.unwrap().0);
+        }
+        assert_eq!(places, [0, 1, 2, 3, 4, 6, 7]);
+        *store.poison.lock() = None;
+        let last = heard.recv().await.unwrap();
+        assert_eq!((last.0, last.1.outcome), (5, Outcome::Completed));
+    };
+    tokio::join!(settling, hearing);
+}
+
 struct CountOnDrop(Runs);
 
 impl Drop for CountOnDrop {

@@ -34,7 +34,7 @@ async fn broker() -> Arc<EmbeddedBroker> {
 }
 
 fn delivery(message: &MessageExt) -> Delivery {
-    super::delivery(message, "group")
+    super::delivery(message, &"group".into())
 }
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {

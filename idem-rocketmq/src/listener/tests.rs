@@ -1,0 +1,135 @@
+//! Listener calls without a broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use idem_core::engine::Engine;
+use idem_core::store::{
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
+};
+use idem_core::{HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey};
+use parking_lot::Mutex;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
+use rocketmq_model::common::message::message_single::Message;
+use tokio::runtime::Handle;
+
+use super::Bridge;
+use crate::client::{Answer as Told, Listener as _};
+use crate::codec::Text;
+use crate::consumer::Consumer;
+use crate::handler::{Route, handler_with};
+
+/// Stands for a store over a connection, and notes the size of each call.
+#[derive(Clone, Default)]
+struct Noting {
+    store: MemoryStore,
+    calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
+}
+
+impl Noting {
+    /// The keys of all completions.
+    fn completed(&self) -> usize {
+        let calls = self.calls.lock();
+        calls.iter().filter(|(call, _)| *call == "complete").map(|(_, keys)| keys).sum()
+    }
+}
+
+impl Store for Noting {
+    fn name(&self) -> &'static str {
+        "noting"
+    }
+
+    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
+        self.calls.lock().push(("claim", batch.len()));
+        self.store.claim(batch)
+    }
+
+    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        self.store.renew(batch)
+    }
+
+    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        self.calls.lock().push(("complete", batch.len()));
+        self.store.complete(batch)
+    }
+
+    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        self.store.release(batch)
+    }
+
+    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.store.read(key)
+    }
+
+    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.remove(key)
+    }
+}
+
+const TOPIC: &str = "orders";
+
+fn bridge(store: &Noting, route: Route) -> Bridge {
+    let builder = Consumer::builder("group").store(store.clone()).handlers([route]);
+    let (mut setup, store) = builder.into_parts();
+    let engine = Engine::new(store);
+    let dispatch = setup.dispatch(&engine, Some(&Handle::current())).unwrap();
+    Bridge::new("group".into(), dispatch, engine, Handle::current())
+}
+
+/// One call with so many messages, whose bodies are their numbers.
+fn consume(bridge: &Bridge, messages: usize) -> Told {
+    let message = |number: usize| {
+        let mut inner = Message::default();
+        inner.set_topic(TOPIC.into());
+        inner.set_body(Some(number.to_string().into()));
+        MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
+    };
+    let messages: Vec<_> = (0..messages).map(message).collect();
+    let messages: Vec<_> = messages.iter().collect();
+    bridge.consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
+}
+
+fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {
+    let route = handler_with(TOPIC, Text, move |number: String| {
+        let work = work.clone();
+        async move { work(number) }
+    });
+    route.key(|number: &String| IdempotencyKey::new(number))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_of_quick_handlers_costs_two_round_trips() {
+    let store = Noting::default();
+    let bridge = bridge(&store, route(|_| Ok(())));
+    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 32)), Told::Success);
+    assert_eq!(*store.calls.lock(), [("claim", 32), ("complete", 32)]);
+}
+
+/// A crash while it blocks would repeat them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_handler_that_blocks_holds_up_no_completion() {
+    let (store, are_complete) = (Noting::default(), Arc::new(AtomicBool::new(false)));
+    let seen = (store.clone(), are_complete.clone());
+    let bridge = Arc::new(bridge(
+        &store,
+        route(move |number| {
+            let (store, are_complete) = &seen;
+            let begun = Instant::now();
+            while number == "7" && begun.elapsed() < Duration::from_secs(20) {
+                if store.completed() == 7 {
+                    are_complete.store(true, Ordering::SeqCst);
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Ok(())
+        }),
+    ));
+    super::over::watch(&bridge);
+    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 12)), Told::Success);
+    assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
+    assert_eq!(store.completed(), 12);
+}
