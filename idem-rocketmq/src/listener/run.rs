@@ -99,6 +99,7 @@ struct Begin<'a> {
     going: Vec<(BoxFuture<'static, Finished>, Rest)>,
     /// Those that were not begun here.
     later: Vec<BoxFuture<'static, ()>>,
+    /// Those whose handlers are over.
     over: Arc<Over>,
 }
 
