@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use cheetah_string::CheetahString;
+use futures_util::future::BoxFuture;
 use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer};
 use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::RuntimeOwner;
 use rocketmq_runtime::shutdown_deadline::ShutdownDeadline;
@@ -174,30 +177,38 @@ impl Face {
         purpose: &Purpose,
     ) -> Result<Result<(), String>, ClientError> {
         let (settings, group) = (&self.settings, self.settings.full_group());
-        let copy = |by| copy::copy(message, &group, topic, purpose, (by, &settings.delay_levels));
+        let attempt = |by| {
+            let source = MessageQueue::from_parts(topic, message.broker_name(), 0);
+            self.send(copy::copy(message, &group, topic, purpose, (by, &settings.delay_levels)), source)
+        };
         let by = self.timer.choose(settings.delay_by);
-        let refusal = match self.send(copy(by)).await? {
+        let refusal = match attempt(by).await? {
             Ok(()) => return Ok(Ok(())),
             Err(refusal) => refusal,
         };
         if by == DelayBy::Level || !purpose.is_delayed() || !Timer::is_refusal(refusal.code) {
             return Ok(Err(refusal.cause));
         }
-        let sent = self.send(copy(DelayBy::Level)).await?;
+        let sent = attempt(DelayBy::Level).await?;
         if sent.is_ok() {
             self.timer.refused(&settings.group, refusal.code);
         }
         Ok(sent.map_err(|refusal| refusal.cause))
     }
 
-    async fn send(&self, copy: Message) -> Result<Result<(), Refusal>, ClientError> {
+    /// One attempt; `source` is where the message came from.
+    async fn send(&self, copy: Message, source: MessageQueue) -> Result<Result<(), Refusal>, ClientError> {
         let _permit = self.copies.acquire().await.map_err(|_| ClientError::Stopped)?;
         let (producer, probe) = (Arc::clone(&self.producer), Arc::clone(&self.probe));
         self.run(async move {
             if let Some(cause) = probe.refusal(&producer, copy.topic()).await {
                 return Err(Refusal { code: None, cause });
             }
-            let sent = match Box::pin(producer.send(copy)).await {
+            let sending = match first_queue(&producer, copy.topic(), source).await {
+                Some(queue) => Box::pin(producer.send_to_queue(copy, queue)).await,
+                None => Box::pin(producer.send(copy)).await,
+            };
+            let sent = match sending {
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => Err(Refusal { code: None, cause: "the client gave no result".to_owned() }),
                 Err(error) => Err(Refusal { code: error.broker_response_code(), cause: start::text(&error) }),
@@ -237,4 +248,26 @@ impl Face {
         }
         self.handle.spawn(Box::pin(work)).await.map_err(|_| ClientError::Stopped)
     }
+}
+
+/// The retry topic's first queue on the broker that a message came from, while the name server does not know the topic: the
+/// broker makes it for a new group and tells the name server a moment later. Until then the client would choose from the
+/// queues of the topic for auto-creation, and a broker refuses a queue that its retry topic does not have.
+fn first_queue<'a>(
+    producer: &'a DefaultMQProducer,
+    retry_topic: &'a CheetahString,
+    source: MessageQueue,
+) -> BoxFuture<'a, Option<MessageQueue>> {
+    Box::pin(async move {
+        let client = producer.default_mq_producer_impl()?.get_mq_client_factory().ok()?;
+        let is_known = |topic: &CheetahString| client.topic_route_snapshot().contains_key(topic);
+        if is_known(retry_topic) || client.update_topic_route_info_from_name_server_topic(retry_topic).await {
+            return None;
+        }
+        // Brings the broker's address, which the client has from routes alone.
+        if client.find_broker_address_in_publish(source.broker_name()).is_none() {
+            client.update_topic_route_info_from_name_server_topic(source.topic()).await;
+        }
+        Some(MessageQueue::from_parts(retry_topic.clone(), source.broker_name().clone(), 0))
+    })
 }

@@ -164,7 +164,9 @@ fn consumer(
     builder.build()
 }
 
-/// Its names are complete, so it knows of no namespace.
+/// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
+/// deliveries and its bound out of the message that it sends, so that its second attempt would bring a retry as the first
+/// one, and a dead letter back to the handler.
 fn producer(
     runtime: &Arc<ClientRuntime>,
     settings: &ClientSettings,
@@ -176,6 +178,7 @@ fn producer(
     let mut builder = DefaultMQProducer::builder(Arc::clone(runtime))
         .client_config(config)
         .producer_group(format!("idem_{}", &settings.group[..settings.group.len().min(100)]))
+        .retry_times_when_send_failed(0)
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS);
     if let Some(credentials) = &settings.credentials {

@@ -21,9 +21,13 @@ mod code {
     pub(super) const GET_MAX_OFFSET: i32 = 30;
     pub(super) const GET_MIN_OFFSET: i32 = 31;
     pub(super) const GET_ROUTE_BY_TOPIC: i32 = 105;
+    #[cfg(test)]
+    pub(super) const DELETE_TOPIC_IN_NAMESRV: i32 = 216;
+    pub(super) const GET_TOPIC_CONFIG: i32 = 351;
 }
 
 const SUCCESS: i64 = 0;
+const TOPIC_NOT_EXIST: i64 = 17;
 
 /// A message as the broker has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ impl Admin {
         let answer = self.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
         accepted("create the topic", answer)?;
         for _ in 0..3_000 {
-            if self.queues(name).await? > 0 {
+            if !route(&self.name_server, name).await?.is_null() {
                 return Ok(());
             }
             sleep(Duration::from_millis(10)).await;
@@ -157,11 +161,28 @@ impl Admin {
         }
     }
 
-    /// The topic's number of queues; 0 if the name server does not know it.
+    /// The topic's number of queues; 0 if there is none. The name server hears of a topic that the broker makes for a
+    /// message, as it does for dead letters, after the message is confirmed.
     async fn queues(&self, topic: &str) -> Result<u64, EmbeddedError> {
-        let route = route(&self.name_server, topic).await?;
-        let queues = |name| route["queueDatas"][0][name].as_u64().unwrap_or(0);
+        let answer = self.ask(code::GET_TOPIC_CONFIG, json!({ "topic": topic })).await?;
+        if answer.code == TOPIC_NOT_EXIST {
+            return Ok(0);
+        }
+        let config: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        accepted("tell of the topic", answer)?;
+        let queues = |name| config[name].as_u64().unwrap_or(0);
         Ok(queues("readQueueNums").max(queues("writeQueueNums")))
+    }
+
+    /// The name server knows the topic no more, until the broker registers it again, which it does every 30 s.
+    #[cfg(test)]
+    pub(super) async fn forget(&self, topic: &str) -> Result<(), EmbeddedError> {
+        let request = Request {
+            code: code::DELETE_TOPIC_IN_NAMESRV,
+            fields: json!({ "topic": topic }),
+            body: Vec::new(),
+        };
+        accepted("forget the topic", Connection::open(&self.name_server).await?.ask(request).await?)
     }
 
     async fn ask(&self, code: i32, fields: Value) -> Result<Response, EmbeddedError> {

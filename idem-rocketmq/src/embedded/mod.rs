@@ -205,6 +205,11 @@ impl EmbeddedBroker {
         self.face.bench.create_topic(name, queues)
     }
 
+    #[cfg(test)]
+    pub(crate) async fn forget_route(&self, topic: &str) {
+        self.face.bench.admin.forget(topic).await.unwrap();
+    }
+
     /// Reads every message of a topic that was confirmed before, without being a consumer; no message if the topic does not
     /// exist.
     ///

@@ -90,13 +90,9 @@ async fn start(settings: ClientSettings, listener: &Arc<Recorder>) -> Client {
 
 /// Waits for the condition and returns how long that took.
 async fn until(what: &str, condition: impl Fn() -> bool) -> Duration {
-    until_within(PATIENCE, what, condition).await
-}
-
-async fn until_within(patience: Duration, what: &str, condition: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < patience, "within {patience:?}: {what}");
+        assert!(start.elapsed() < PATIENCE, "within {PATIENCE:?}: {what}");
         sleep(Duration::from_millis(10)).await;
     }
     start.elapsed()

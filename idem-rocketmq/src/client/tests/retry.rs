@@ -114,6 +114,55 @@ async fn a_dead_letter_is_in_the_dead_letter_queue_with_its_properties_and_never
     client.shutdown().await;
 }
 
+/// As in the first moments of a new group, when its retry topic is on its way from the broker to the name server: a guess of
+/// its queues would be right in one of four cases.
+#[tokio::test]
+async fn a_retry_topic_that_the_name_server_does_not_know_yet_takes_copies() {
+    let broker = broker().await;
+    for topic in ["new_1", "new_2", "new_3"] {
+        let group = format!("{topic}_group");
+        broker.create_topic(topic, 4).await.unwrap();
+        broker.producer().send(Outgoing::new(topic, "body")).await.unwrap();
+        let listener = Recorder::acking();
+        let client = start(settings(&broker, &group, topic), &listener).await;
+        let first = listener.message(0).await;
+        broker.forget_route(&format!("%RETRY%{group}")).await;
+        client.retry(&first, Retry::default()).await.unwrap();
+        let second = listener.message(1).await;
+        assert_eq!(second.reconsume_times(), 1);
+        client.dead_letter(&second, one("IDEM_REASON", "it is a test")).await.unwrap();
+        assert_eq!(broker.read_all(&format!("%DLQ%{group}")).await.unwrap().len(), 1);
+        client.shutdown().await;
+    }
+}
+
+/// The client's own second attempt would have lost the count that makes it one, and say that it worked.
+#[tokio::test]
+async fn a_dead_letter_that_was_refused_before_is_one_in_the_end() {
+    let broker = broker().await;
+    broker.create_topic("shrunk", 1).await.unwrap();
+    broker.create_topic("%RETRY%shrunk_group", 4).await.unwrap();
+    let listener = Recorder::acking();
+    let client = start(settings(&broker, "shrunk_group", "shrunk"), &listener).await;
+    broker.producer().send(Outgoing::new("shrunk", "body")).await.unwrap();
+    let first = listener.message(0).await;
+    client.retry(&first, Retry::default()).await.unwrap();
+    let second = listener.message(1).await;
+    // From now on, until it asks for routes again, the client believes in three queues too many.
+    broker.create_topic("%RETRY%shrunk_group", 1).await.unwrap();
+    let mut refused = 0;
+    for letters in 1..5 {
+        while let Err(error) = client.dead_letter(&second, one("IDEM_REASON", "it is a test")).await {
+            println!("{error}");
+            refused += 1;
+            assert!(refused < 100, "{error}");
+        }
+        assert_eq!(broker.read_all("%DLQ%shrunk_group").await.unwrap().len(), letters);
+    }
+    println!("{refused} attempts were refused");
+    client.shutdown().await;
+}
+
 #[tokio::test]
 async fn the_largest_message_can_be_retried_and_dead_lettered() {
     let broker = broker().await;
