@@ -13,6 +13,7 @@ use rocketmq_client_rust::{
 };
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_observability::TelemetryHandle;
+use rocketmq_protocol::code::response_code::ResponseCode;
 use rocketmq_protocol::protocol::heartbeat::message_model::MessageModel;
 use rocketmq_runtime::RuntimeOwner;
 use rocketmq_runtime::common::time_utils::time_millis_to_human_string3;
@@ -199,7 +200,8 @@ fn consume_from(from: ConsumeFrom) -> (ConsumeFromWhere, Option<String>) {
     }
 }
 
-/// The client's error with its sources, because its own text names no cause.
+/// The client's error with its sources, because its own text names no cause; and the broker's code with its name, because the
+/// client keeps no more of an answer.
 pub(crate) fn text(error: &Cause) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -208,7 +210,10 @@ pub(crate) fn text(error: &Cause) -> String {
         source = cause.source();
     }
     if let Some(code) = error.broker_response_code() {
-        let _ = write!(text, " (response code {code})");
+        let _ = match ResponseCode::from(code) {
+            known if known.to_i32() == code => write!(text, " (response code {code}, {known:?})"),
+            _ => write!(text, " (response code {code})"),
+        };
     }
     text
 }
