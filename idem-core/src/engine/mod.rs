@@ -8,6 +8,7 @@
 mod claim;
 mod enter;
 mod flights;
+mod judge;
 mod lane;
 mod run;
 mod settle;

@@ -9,8 +9,8 @@ use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
 
 use super::Gate;
-use super::claim::hold_delay;
 use super::enter::Leader;
+use super::judge::hold_delay;
 use super::run::{Finished, Ran};
 use crate::handler_error::Disposition;
 use crate::lease::Stop;

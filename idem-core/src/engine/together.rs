@@ -15,8 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use super::Gate;
-use super::claim::{Admission, Claimed, Judged, Patience, hold_delay};
+use super::claim::{Admission, Claimed};
 use super::enter::Leader;
+use super::judge::{Judged, Patience, hold_delay};
 use super::run::Ran;
 use super::settle::Settled;
 use super::transaction::{Open, OpenTransaction, kept_nothing, record_is_gone};

@@ -16,8 +16,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Gate;
-use super::claim::{Admission, Again, Judged, Patience};
+use super::claim::Admission;
 use super::enter::Leader;
+use super::judge::{Again, Judged, Patience};
 use super::run::Ran;
 use super::together::Commit;
 use crate::handler_error::Disposition;
