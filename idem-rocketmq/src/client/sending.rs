@@ -194,11 +194,7 @@ pub(super) async fn send(
                     continue;
                 }
                 match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), Meaning::Refused) {
-                    Meaning::Refused(code) if maybe => {
-                        return Err(SendFailure::MaybeSent {
-                            cause: format!("{cause} (response code {code})"),
-                        });
-                    }
+                    Meaning::Refused(_) if maybe => return Err(SendFailure::MaybeSent { cause }),
                     Meaning::Refused(code) => return Err(SendFailure::Refused { code, cause }),
                     Meaning::MaybeSent => maybe = true,
                     Meaning::NotSent => {}
