@@ -3,13 +3,13 @@
 /// Each file is one mistake, and its error is beside it.
 #[test]
 fn a_mistake_gives_one_error_that_says_the_fix() {
-    trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
+    trybuild::TestCases::new().compile_fail("fail/*.rs");
 }
 
 /// But for a body that is only half typed, where rustc adds one of its own.
 #[test]
 fn no_mistake_gives_a_second_error() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ui/fail");
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fail");
     let mut seen = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -27,5 +27,5 @@ fn no_mistake_gives_a_second_error() {
 }
 
 /// Compiled with this file and not by trybuild, which would build the client a second time to run them.
-#[path = "ui/pass/mod.rs"]
+#[path = "pass/mod.rs"]
 mod pass;
