@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use self::builder::RedisStoreBuilder;
@@ -102,7 +103,7 @@ impl RedisStore {
         Box::pin(async move {
             let answers = on_runtime(async move { script::run(&inner.route, script, &batch).await }).await?;
             let at = &self.0.route.name;
-            let answer = |answer: redis::RedisResult<Vec<u8>>| match answer {
+            let answer = |answer: redis::RedisResult<Bytes>| match answer {
                 Ok(bytes) => read(&bytes, at),
                 Err(error) => Err(store_error(error, at)),
             };

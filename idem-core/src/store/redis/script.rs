@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
@@ -112,13 +113,13 @@ pub(super) async fn run(
     route: &Route,
     script: &Script,
     batch: &Batch,
-) -> RedisResult<Vec<RedisResult<Vec<u8>>>> {
+) -> RedisResult<Vec<RedisResult<Bytes>>> {
     let groups = split(route, batch);
     let runs = groups.iter().map(async |((group, _), places)| {
         let entries: Vec<&Entry> = places.iter().map(|&place| &batch.entries[place]).collect();
         Step { route, group: *group, script, batch }.run(&entries).await
     });
-    let mut answers: Vec<RedisResult<Vec<u8>>> = batch.entries.iter().map(|_| Ok(Vec::new())).collect();
+    let mut answers: Vec<RedisResult<Bytes>> = batch.entries.iter().map(|_| Ok(Bytes::new())).collect();
     for ((_, places), parts) in groups.iter().zip(join_all(runs).await) {
         places.iter().zip(parts).for_each(|(&place, part)| answers[place] = part);
     }
@@ -163,7 +164,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
     /// on different sides.
-    async fn run(&self, entries: &[&Entry]) -> Vec<RedisResult<Vec<u8>>> {
+    async fn run(&self, entries: &[&Entry]) -> Vec<RedisResult<Bytes>> {
         match self.ask(entries).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error)
@@ -181,7 +182,7 @@ impl Step<'_> {
     }
 
     /// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
-    async fn ask(&self, entries: &[&Entry]) -> RedisResult<Vec<Vec<u8>>> {
+    async fn ask(&self, entries: &[&Entry]) -> RedisResult<Vec<Bytes>> {
         let by_hash = self.command("EVALSHA", &self.script.hash, entries);
         let value = match self.route.query(self.group, &by_hash).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -211,12 +212,17 @@ impl Step<'_> {
     }
 }
 
-fn answers(value: Value, expected: usize) -> RedisResult<Vec<Vec<u8>>> {
+/// One answer for each key; a script says what is the same for all of them once.
+fn answers(value: Value, expected: usize) -> RedisResult<Vec<Bytes>> {
     let unexpected = || RedisError::from((ErrorKind::UnexpectedReturnType, "no answer for each key"));
-    let Value::Array(values) = value else { return Err(unexpected()) };
-    if values.len() != expected {
-        return Err(unexpected());
+    match value {
+        Value::BulkString(same) => Ok(vec![Bytes::from(same); expected]),
+        Value::Array(each) if each.len() == expected => {
+            let bytes = |value| {
+                if let Value::BulkString(bytes) = value { Ok(bytes.into()) } else { Err(unexpected()) }
+            };
+            each.into_iter().map(bytes).collect()
+        }
+        _ => Err(unexpected()),
     }
-    let bytes = |value| if let Value::BulkString(bytes) = value { Ok(bytes) } else { Err(unexpected()) };
-    values.into_iter().map(bytes).collect()
 }

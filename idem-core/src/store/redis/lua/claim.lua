@@ -55,4 +55,4 @@ for i = 1, #KEYS do
     if failed then return failed end
   end
 end
-return answers
+return together(answers)

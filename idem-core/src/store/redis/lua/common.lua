@@ -7,7 +7,7 @@
 --   39 flags | 40-55 fingerprint | 56- reply
 -- Times and fences stay below 2^53, so that Lua's doubles hold them exactly.
 --
--- An answer is one string for each key, and its first byte says what it is:
+-- An answer is one string for each key, or one string for all of them, and its first byte says what it is:
 --   N claimed | P in progress | C completed | D done | L lost
 --   X a value that is no record of this version | O no memory for a new record
 
@@ -46,3 +46,11 @@ local function store(key, value, px, done)
   return nil, result
 end
 
+-- What a script returns: mostly all keys have the same answer, which is then said once.
+local function together(answers)
+  local one = answers[1]
+  for i = 2, #answers do
+    if answers[i] ~= one then return answers end
+  end
+  return one
+end

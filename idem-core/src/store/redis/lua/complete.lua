@@ -27,8 +27,11 @@ end
 -- lease and life together. Its expiry is moved only where that is more than a hundredth too long, or too short.
 local longest = life * 10
 local function completed_in_place(key, value, anew)
-  if not value or #value < 55 or sub(value, 1, 18) ~= '\1P' .. sub(anew, 3, 18) or byte(anew, 39) > 1
-    or type(pcall('SETRANGE', key, '1', 'C')) ~= 'number' then
+  if not value or #value < 55 or byte(anew, 39) > 1 or sub(value, 3, 18) ~= sub(anew, 3, 18) then
+    return false
+  end
+  local version, state = byte(value, 1, 2)
+  if version ~= 1 or state ~= IN_PROGRESS or type(pcall('SETRANGE', key, '1', 'C')) ~= 'number' then
     return false
   end
   local left = unpack('>I8', value, 19) - now
@@ -46,4 +49,4 @@ for i = 1, #KEYS do
   if failed then return failed end
   answers[i] = answer
 end
-return answers
+return together(answers)

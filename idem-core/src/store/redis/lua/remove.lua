@@ -11,4 +11,4 @@ for i = 1, #KEYS do
     answers[i] = state or 'L'
   end
 end
-return answers
+return together(answers)

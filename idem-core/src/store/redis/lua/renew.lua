@@ -14,4 +14,4 @@ for i = 1, #KEYS do
   end
   answers[i] = answer
 end
-return answers
+return together(answers)
