@@ -15,6 +15,8 @@ use crate::measure::{Cost, Count};
 pub(crate) const ORDERLY_QUEUES: u32 = 4;
 /// What the orderly handlers take.
 const WORK: Duration = Duration::from_millis(5);
+/// Messages at once, of handlers that wait for nothing: as bare clients have as many threads as help them.
+const AT_ONCE: usize = 1_024;
 
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
@@ -151,6 +153,7 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
                 _ => handler(topic, add).key(key),
             };
             let consumer = Consumer::builder(group).name_server(name_server).state(count.clone());
+            let consumer = if one.is_ordered() { consumer } else { consumer.concurrency(AT_ONCE) };
             let consumer = match one.kind {
                 Kind::Redis | Kind::Batch => consumer.store(RedisStore::connect(redis.as_str()).await?),
                 _ => consumer.store(MemoryStore::new()),

@@ -113,6 +113,11 @@ impl Client {
         Box::pin(self.face.send_copy(message, copy::Purpose::DeadLetter(properties)))
     }
 
+    /// Lets so many listener calls be under way at once, up to the `listener_threads` that it was started with.
+    pub(crate) fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
+        Box::pin(self.face.take_threads(threads))
+    }
+
     /// Stops pulling; what was pulled already still reaches the listener.
     pub(crate) fn pause(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.face.pause())

@@ -140,6 +140,17 @@ impl Face {
         self.gate.close();
     }
 
+    pub(super) async fn take_threads(&self, threads: u32) {
+        if let Some(consumer) = self.consumer.upgrade() {
+            let taken = self.run(async move {
+                if let Some(consumer) = consumer.lock().await.default_mq_push_consumer_impl() {
+                    consumer.update_core_pool_size(threads as usize);
+                }
+            });
+            let _ = taken.await;
+        }
+    }
+
     pub(super) async fn pause(&self) {
         if let Some(consumer) = self.consumer.upgrade() {
             let _ = self.run(async move { consumer.lock().await.suspend().await }).await;

@@ -40,6 +40,8 @@ pub(crate) struct ClientSettings {
     pub(crate) tls: Option<super::Tls>,
     /// Calls of the listener at one time.
     pub(crate) listener_threads: u32,
+    /// How many of them at first, until [`Client::take_threads`](super::Client::take_threads); all where there is none.
+    pub(crate) first_threads: Option<u32>,
     /// The most messages in one call of the listener.
     pub(crate) batch_size: u32,
     /// Whether live members of the group may want other messages.
@@ -171,6 +173,7 @@ impl ClientSettings {
             tls: None,
             trace: MessageTrace::default(),
             listener_threads: DEFAULT_LISTENER_THREADS,
+            first_threads: None,
             batch_size: DEFAULT_BATCH_SIZE,
             may_differ: false,
             delay_by: super::DelayBy::default(),

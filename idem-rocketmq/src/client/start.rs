@@ -149,8 +149,9 @@ fn consumer(
             Mode::Broadcast => MessageModel::Broadcasting,
         })
         .consume_from_where(from)
-        .consume_thread_min(settings.listener_threads)
-        .consume_thread_max(settings.listener_threads)
+        .consume_thread_min(settings.first_threads.unwrap_or(settings.listener_threads))
+        // The client takes an update of the first one only below this.
+        .consume_thread_max(settings.listener_threads + 1)
         .consume_message_batch_max_size(settings.batch_size)
         .pull_batch_size(settings.batch_size.max(32))
         .max_reconsume_times(MAX_RECONSUME_TIMES)

@@ -95,11 +95,11 @@ impl Setup {
         Ok(resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?)
     }
 
-    /// Runs hold the threads of their listener calls: beyond these, a slow handler could starve another.
+    /// Runs hold the threads of their listener calls: beyond these, a slow handler could starve another, where there is one.
     pub(super) fn warn_of_too_much_at_once(&self) {
         let policies = self.routes.iter().filter_map(|route| self.policy(route).ok());
         let at_once: usize = policies.map(|policy| policy.concurrency).sum();
-        if at_once > CROWD {
+        if at_once > CROWD && self.routes.len() > 1 {
             tracing::warn!(
                 group = self.group,
                 at_once,

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::builder::Setup;
 use super::named::Named;
 use crate::Error;
-use crate::client::{Client, ClientSettings};
+use crate::client::{Client, ClientSettings, Mode};
 use crate::error::Kind;
 use crate::listener::{self, Bridge, Broker};
 
@@ -101,6 +101,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         may_differ: setup.may_differ,
         delay_by: setup.delay_by,
         delay_levels,
+        first_threads: (dispatch.mode == Mode::Concurrent).then_some(listener::FEW),
         listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };

@@ -30,6 +30,9 @@ pub(crate) trait Broker: Send + Sync {
         properties: Properties,
     ) -> BoxFuture<'a, Result<(), ClientError>>;
 
+    /// Lets so many listener calls be under way at once.
+    fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()>;
+
     /// Stops pulling.
     fn pause(&self) -> BoxFuture<'_, ()>;
 
@@ -56,6 +59,10 @@ impl Broker for Client {
         properties: Properties,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
         Client::dead_letter(self, message, properties)
+    }
+
+    fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
+        Client::take_threads(self, threads)
     }
 
     fn pause(&self) -> BoxFuture<'_, ()> {

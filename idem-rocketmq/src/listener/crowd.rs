@@ -14,10 +14,7 @@ use tokio::sync::Notify;
 
 use super::Bridge;
 use super::dispatch::Handler;
-
-/// How many listener calls there may be at once. Each holds up to 32 messages and a thread that sleeps while it
-/// waits.
-pub(crate) const THREADS: u32 = 400;
+use super::threads::THREADS;
 
 /// How many may be under way before calls that wait for slow handlers give up their threads.
 pub(crate) const CROWD: usize = THREADS as usize / 10 * 9;

@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod settle;
 mod span;
+mod threads;
 mod waiting;
 
 #[cfg(test)]
@@ -31,8 +32,10 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::broker::Broker;
-pub(crate) use self::crowd::{CROWD, THREADS};
+pub(crate) use self::crowd::CROWD;
 use self::dispatch::Dispatch;
+use self::threads::Threads;
+pub(crate) use self::threads::{FEW, THREADS};
 use crate::client::{Answer, Listener};
 
 pub(crate) use self::settle::no_handler;
@@ -48,7 +51,7 @@ pub(crate) struct Bridge {
     /// Set when the handlers' runtime went away under a message.
     pub(crate) user_is_gone: CancellationToken,
     client: OnceLock<Weak<dyn Broker>>,
-    calls: Calls,
+    calls: Arc<Calls>,
     recall: recall::Recall,
 }
 
@@ -63,6 +66,9 @@ struct Calls {
 struct State {
     /// Calls that work on messages; one that has left its messages to the broker is not among them.
     working: usize,
+    /// How many calls have ended.
+    ended: u64,
+    threads: Threads,
     is_closed: bool,
     /// Calls wait before they begin.
     is_paused: bool,
@@ -77,7 +83,7 @@ impl Bridge {
             user,
             user_is_gone: CancellationToken::new(),
             client: OnceLock::new(),
-            calls: Calls::default(),
+            calls: Arc::default(),
             recall: recall::Recall::default(),
         }
     }
@@ -120,6 +126,11 @@ impl Bridge {
         }
         state.working += 1;
         let is_crowded = state.working > CROWD;
+        let is_full = state.threads == Threads::Few && state.working >= FEW as usize;
+        if let (true, Some(client)) = (is_full, self.client.get()) {
+            state.threads = Threads::Looking;
+            idem_core::runtime::handle().spawn(threads::look(self.calls.clone(), client.clone()));
+        }
         drop(state);
         if is_crowded {
             self.relieve();
@@ -133,7 +144,11 @@ impl Bridge {
     }
 
     fn end(&self) {
-        self.calls.state.lock().working -= 1;
+        {
+            let mut state = self.calls.state.lock();
+            state.working -= 1;
+            state.ended += 1;
+        }
         self.calls.changed.notify_all();
     }
 

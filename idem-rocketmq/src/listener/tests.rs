@@ -3,7 +3,7 @@
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -18,8 +18,9 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
 use tokio::runtime::Handle;
 
-use super::Bridge;
-use crate::client::{Answer as Told, Listener as _};
+use super::broker::{Broker, Properties};
+use super::{Bridge, FEW, THREADS};
+use crate::client::{Answer as Told, ClientError, Listener as _};
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
@@ -140,4 +141,82 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), Told::Success);
     assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
     assert_eq!(store.completed(), 12);
+}
+
+/// A client that notes how many threads it is told to take.
+#[derive(Default)]
+struct Widening(AtomicU32);
+
+impl Broker for Widening {
+    fn retry<'a>(
+        &'a self,
+        _: &'a MessageExt,
+        _: Duration,
+        _: Properties,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        unreachable!("no handler fails")
+    }
+
+    fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
+        unreachable!("no handler fails")
+    }
+
+    fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
+        self.0.store(threads, Ordering::SeqCst);
+        Box::pin(async {})
+    }
+
+    fn pause(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// How many threads the client takes while as many calls as there are at first do `work` in each of their messages, until it
+/// takes more or `calls` of each thread have ended.
+async fn threads_taken(work: Duration, calls: usize) -> u32 {
+    let slow = route(move |_| {
+        std::thread::sleep(work);
+        Ok(())
+    });
+    let bridge = Arc::new(bridge(&Noting::default(), slow));
+    let widening = Arc::new(Widening::default());
+    let client: Arc<dyn Broker> = widening.clone();
+    bridge.connect(&client);
+    let threads: Vec<_> = (0..FEW as usize)
+        .map(|thread| {
+            let (bridge, widening) = (bridge.clone(), widening.clone());
+            tokio::task::spawn_blocking(move || {
+                for call in 0..calls {
+                    let first = (thread * calls + call) * 2;
+                    assert_eq!(consume(&bridge, first..first + 1), Told::Success);
+                    if widening.0.load(Ordering::SeqCst) > 0 {
+                        break;
+                    }
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.await.unwrap();
+    }
+    widening.0.load(Ordering::SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn calls_that_take_long_are_given_all_threads() {
+    assert_eq!(threads_taken(Duration::from_millis(300), 20).await, THREADS);
+}
+
+/// More of them would only wait in the processor's cache for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn quick_calls_go_on_with_few_threads() {
+    assert_eq!(threads_taken(Duration::from_millis(5), 100).await, 0);
 }
