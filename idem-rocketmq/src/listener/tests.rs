@@ -179,44 +179,31 @@ impl Broker for Widening {
     }
 }
 
-/// How many threads the client takes while as many calls as there are at first do `work` in each of their messages, until it
-/// takes more or `calls` of each thread have ended.
-async fn threads_taken(work: Duration, calls: usize) -> u32 {
-    let slow = route(move |_| {
-        std::thread::sleep(work);
-        Ok(())
-    });
-    let bridge = Arc::new(bridge(&Noting::default(), slow));
-    let widening = Arc::new(Widening::default());
-    let client: Arc<dyn Broker> = widening.clone();
-    bridge.connect(&client);
-    let threads: Vec<_> = (0..FEW as usize)
-        .map(|thread| {
-            let (bridge, widening) = (bridge.clone(), widening.clone());
-            tokio::task::spawn_blocking(move || {
-                for call in 0..calls {
-                    let first = (thread * calls + call) * 2;
-                    assert_eq!(consume(&bridge, first..first + 1), Told::Success);
-                    if widening.0.load(Ordering::SeqCst) > 0 {
-                        break;
-                    }
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.await.unwrap();
-    }
-    widening.0.load(Ordering::SeqCst)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_that_take_long_are_given_all_threads() {
-    assert_eq!(threads_taken(Duration::from_millis(300), 20).await, THREADS);
-}
-
-/// More of them would only wait in the processor's cache for each other.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn quick_calls_go_on_with_few_threads() {
-    assert_eq!(threads_taken(Duration::from_millis(5), 100).await, 0);
+    let widening = Arc::new(Widening::default());
+    let seen = widening.clone();
+    // The handlers are over when the client has taken more threads.
+    let slow = handler_with(TOPIC, Text, move |_: String| {
+        let widening = seen.clone();
+        async move {
+            while widening.0.load(Ordering::SeqCst) == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    });
+    let bridge =
+        Arc::new(bridge(&Noting::default(), slow.key(|number: &String| IdempotencyKey::new(number))));
+    let client: Arc<dyn Broker> = widening.clone();
+    bridge.connect(&client);
+    let call = |number: usize| {
+        let bridge = bridge.clone();
+        tokio::task::spawn_blocking(move || consume(&bridge, number..number + 1))
+    };
+    let calls: Vec<_> = (0..FEW as usize).map(call).collect();
+    for call in calls {
+        let told = tokio::time::timeout(Duration::from_secs(30), call).await;
+        assert_eq!(told.expect("no thread more was taken").unwrap(), Told::Success);
+    }
+    assert_eq!(widening.0.load(Ordering::SeqCst), THREADS);
 }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Broker, Calls};
+use super::{Broker, Calls, State};
 
 /// How many at first. Each call holds up to 32 messages.
 pub(crate) const FEW: u32 = 32;
@@ -31,22 +31,40 @@ pub(super) enum Threads {
 
 /// Looks until the few threads are enough again, or all are given to calls that take longer than a look.
 pub(super) async fn look(calls: Arc<Calls>, client: Weak<dyn Broker>) {
-    loop {
+    while calls.state.lock().threads == Threads::Looking {
         let ended = calls.state.lock().ended;
         tokio::time::sleep(LOOK).await;
         let Some(client) = client.upgrade() else { return };
-        {
-            let mut state = calls.state.lock();
-            if state.working < FEW as usize {
-                state.threads = Threads::Few;
-                return;
-            }
-            if state.ended - ended >= u64::from(FEW) {
-                continue;
-            }
-            state.threads = Threads::Many;
+        let threads = calls.state.lock().look(ended);
+        if threads == Threads::Many {
+            client.take_threads(THREADS).await;
         }
-        client.take_threads(THREADS).await;
-        return;
+    }
+}
+
+impl State {
+    /// Decides, when so many calls had ended at the last look.
+    fn look(&mut self, ended: u64) -> Threads {
+        self.threads = if self.working < FEW as usize {
+            Threads::Few
+        } else if self.ended - ended < u64::from(FEW) {
+            Threads::Many
+        } else {
+            Threads::Looking
+        };
+        self.threads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_threads_are_taken_where_calls_take_them_all_and_longer_than_a_look() {
+        let looked = |working, ended| State { working, ended, ..State::default() }.look(0);
+        assert!(looked(32, 32) == Threads::Looking, "each call has ended once");
+        assert!(looked(32, 31) == Threads::Many, "one has not");
+        assert!(looked(31, 0) == Threads::Few, "one thread is free");
     }
 }
