@@ -6,13 +6,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use idem_rocketmq::embedded::PlainListener;
 use idem_rocketmq::prelude::*;
 
 use crate::LONGEST;
-use crate::measure::{Cost, Count};
+use crate::bare::Bare;
+use crate::measure::Count;
 
 pub(crate) const ORDERLY_QUEUES: u32 = 4;
+/// More than there are queues: each has a thread when it needs one.
+const ORDERLY_THREADS: u32 = 20;
 /// What the orderly handlers take.
 const WORK: Duration = Duration::from_millis(5);
 /// Messages at once, of handlers that wait for nothing: as bare clients have as many threads as help them.
@@ -58,12 +60,15 @@ const fn contender(name: &'static str, row: &'static str, messages: usize, kind:
     Contender { name, row, messages, kind }
 }
 
-pub(crate) const ALL: [Contender; 10] = [
+pub(crate) const ALL: [Contender; 13] = [
+    contender("bare-4", BARE, 100_000, Kind::Bare { threads: 4 }),
     contender("bare-8", BARE, 100_000, Kind::Bare { threads: 8 }),
     contender("bare-20", BARE, 100_000, Kind::Bare { threads: 20 }),
+    contender("bare-64", BARE, 100_000, Kind::Bare { threads: 64 }),
     contender("memory", MEMORY, 100_000, Kind::Memory),
     contender("redis", REDIS, 100_000, Kind::Redis),
     contender("batch", BATCH, 100_000, Kind::Batch),
+    contender("by-hand-4", BY_HAND, 20_000, Kind::ByHand { threads: 4 }),
     contender("by-hand-8", BY_HAND, 20_000, Kind::ByHand { threads: 8 }),
     contender("by-hand-20", BY_HAND, 20_000, Kind::ByHand { threads: 20 }),
     contender("by-hand-64", BY_HAND, 20_000, Kind::ByHand { threads: 64 }),
@@ -117,33 +122,37 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
     let [name, name_server, redis, topic, group] = arguments else { bail!("not what the parent says") };
     let one = ALL.iter().find(|one| one.name == name).context("an unknown contender")?;
     let count = Count::to(one.messages);
-    let each = {
-        let count = count.clone();
-        move |payload: &Bytes| {
-            black_box(payload);
-            count.one();
-        }
-    };
-    let slow = {
-        let count = count.clone();
-        move |_: &Bytes| {
-            thread::sleep(WORK);
-            count.one();
-        }
+    let bare = |threads, each| Bare {
+        name_server: name_server.clone(),
+        group: group.clone(),
+        topic: topic.clone(),
+        threads,
+        is_orderly: one.is_ordered(),
+        each,
     };
     let cost = match one.kind {
         Kind::Bare { threads } => {
-            let listener = PlainListener::bare(name_server, group, topic, threads, each).await?;
-            finish(&count, listener.shutdown()).await?
+            let each = {
+                let count = count.clone();
+                move |payload: &Bytes| {
+                    black_box(payload);
+                    count.one();
+                }
+            };
+            bare(threads, Box::new(each)).consume(count)?
         }
         Kind::ByHand { threads } => {
-            let each = by_hand(redis, group, count.clone())?;
-            let listener = PlainListener::bare(name_server, group, topic, threads, each).await?;
-            finish(&count, listener.shutdown()).await?
+            bare(threads, Box::new(by_hand(redis, group, count.clone())?)).consume(count)?
         }
         Kind::BareOrderly => {
-            let listener = PlainListener::bare_orderly(name_server, group, topic, slow).await?;
-            finish(&count, listener.shutdown()).await?
+            let each = {
+                let count = count.clone();
+                move |_: &Bytes| {
+                    thread::sleep(WORK);
+                    count.one();
+                }
+            };
+            bare(ORDERLY_THREADS, Box::new(each)).consume(count)?
         }
         Kind::Memory | Kind::Redis | Kind::Batch | Kind::Ordered => {
             let key = |order: &Payload| IdempotencyKey::new(&order.order_id);
@@ -159,17 +168,13 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
                 _ => consumer.store(MemoryStore::new()),
             };
             let running = consumer.handlers([route]).start().await?;
-            finish(&count, running.shutdown()).await?
+            let cost = tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")?;
+            running.shutdown().await;
+            cost
         }
     };
     cost.print();
     Ok(())
-}
-
-async fn finish(count: &Count, shutdown: impl Future<Output = ()>) -> anyhow::Result<Cost> {
-    let cost = tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")?;
-    shutdown.await;
-    Ok(cost)
 }
 
 /// What is usual: a marker with `SET NX PX` before the work, and that the work is done behind it, one call each.

@@ -7,6 +7,7 @@
 //! runs from a tenth of its messages to the last one, so that joining a group is left out; CPU time and memory are its own,
 //! without the broker's and Redis's. The broker, Redis and the consumer share the machine.
 
+mod bare;
 mod contender;
 #[path = "../measure/mod.rs"]
 mod measure;
@@ -144,5 +145,5 @@ fn table(wanted: &[&Contender], costs: &[Vec<Cost>]) {
     }
 }
 
-/// For [`contender`]: nothing takes longer, also on a busy machine.
+/// Nothing takes longer, also on a busy machine.
 const LONGEST: Duration = Duration::from_mins(5);

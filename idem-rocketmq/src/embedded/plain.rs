@@ -10,7 +10,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::EmbeddedBroker;
-use crate::client::{Answer, Client, ClientSettings, Expression, Listener, Mode};
+use crate::client::{Answer, Client, ClientSettings, Expression, Listener};
 use crate::delivery::Delivery;
 use crate::error::{Error, Kind};
 use crate::listener::{self, Broker};
@@ -55,8 +55,7 @@ impl EmbeddedBroker {
         topic: &str,
         each: impl Fn(&Delivery) + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<PlainListener, Error>> {
-        let settings = settings(self.name_server(), group, topic, listener::THREADS, Mode::Concurrent);
-        listen(settings, Arc::new(Each(each, group.into())))
+        listen(self.name_server(), group, topic, Arc::new(Each(each, group.into())))
     }
 
     /// Calls `each` with every payload of a topic straight from the client, in a consumer with the settings of
@@ -68,50 +67,24 @@ impl EmbeddedBroker {
         topic: &str,
         each: impl Fn(&Bytes) + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<PlainListener, Error>> {
-        PlainListener::bare(self.name_server(), group, topic, listener::THREADS, each)
+        listen(self.name_server(), group, topic, Arc::new(Bare(each)))
     }
 }
 
-fn settings(name_server: &str, group: &str, topic: &str, threads: u32, mode: Mode) -> ClientSettings {
-    let mut settings = ClientSettings::new(group, vec![name_server.to_owned()]);
-    settings.subscriptions.push((topic.to_owned(), Expression::Tags("*".to_owned())));
-    settings.listener_threads = threads;
-    settings.mode = mode;
-    settings
-}
-
 fn listen(
-    settings: ClientSettings,
+    name_server: &str,
+    group: &str,
+    topic: &str,
     listener: Arc<dyn Listener>,
 ) -> BoxFuture<'static, Result<PlainListener, Error>> {
+    let mut settings = ClientSettings::new(group, vec![name_server.to_owned()]);
+    settings.subscriptions.push((topic.to_owned(), Expression::Tags("*".to_owned())));
+    settings.listener_threads = listener::THREADS;
     let starting = Client::start(settings, listener);
     Box::pin(async move { Ok(PlainListener(Arc::new(starting.await.map_err(Kind::Client)?))) })
 }
 
 impl PlainListener {
-    /// The client's concurrent listener on so many threads, with batches of 32: what benchmarks compare idem with.
-    #[doc(hidden)]
-    pub fn bare(
-        name_server: &str,
-        group: &str,
-        topic: &str,
-        threads: u32,
-        each: impl Fn(&Bytes) + Send + Sync + 'static,
-    ) -> BoxFuture<'static, Result<Self, Error>> {
-        listen(settings(name_server, group, topic, threads, Mode::Concurrent), Arc::new(Bare(each)))
-    }
-
-    /// The client's orderly listener.
-    #[doc(hidden)]
-    pub fn bare_orderly(
-        name_server: &str,
-        group: &str,
-        topic: &str,
-        each: impl Fn(&Bytes) + Send + Sync + 'static,
-    ) -> BoxFuture<'static, Result<Self, Error>> {
-        listen(settings(name_server, group, topic, 20, Mode::Orderly), Arc::new(Bare(each)))
-    }
-
     /// Stops it.
     pub async fn shutdown(self) {
         self.0.shutdown().await;

@@ -1,0 +1,101 @@
+//! The client alone, made and run as its own documentation shows it: what users have without idem.
+
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use rocketmq_client_rust::{
+    ClientResult, ClientRuntime, ClientRuntimeConfig, ConsumeConcurrentlyContext, ConsumeConcurrentlyStatus,
+    ConsumeOrderlyContext, ConsumeOrderlyStatus, DefaultMQPushConsumer, MQPushConsumer,
+    MessageListenerConcurrently, MessageListenerOrderly, TelemetryHandle,
+};
+use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_runtime::RuntimeOwner;
+
+use crate::LONGEST;
+use crate::measure::{Cost, Count};
+
+/// How many messages a call of the listener may bring. The client's default is one, which is a third as fast.
+const BATCH: u32 = 32;
+
+pub(crate) struct Bare {
+    pub(crate) name_server: String,
+    pub(crate) group: String,
+    pub(crate) topic: String,
+    pub(crate) threads: u32,
+    pub(crate) is_orderly: bool,
+    /// What is done with each payload.
+    pub(crate) each: Box<dyn Fn(&Bytes) + Send + Sync>,
+}
+
+struct Listener(Box<dyn Fn(&Bytes) + Send + Sync>);
+
+impl Listener {
+    fn all(&self, messages: &[&MessageExt]) {
+        for message in messages {
+            (self.0)(&message.body().unwrap_or_default());
+        }
+    }
+}
+
+impl MessageListenerConcurrently for Listener {
+    fn consume_message(
+        &self,
+        messages: &[&MessageExt],
+        _context: &ConsumeConcurrentlyContext,
+    ) -> ClientResult<ConsumeConcurrentlyStatus> {
+        self.all(messages);
+        Ok(ConsumeConcurrentlyStatus::ConsumeSuccess)
+    }
+}
+
+impl MessageListenerOrderly for Listener {
+    fn consume_message(
+        &self,
+        messages: &[&MessageExt],
+        _context: &mut ConsumeOrderlyContext,
+    ) -> ClientResult<ConsumeOrderlyStatus> {
+        self.all(messages);
+        Ok(ConsumeOrderlyStatus::Success)
+    }
+}
+
+impl Bare {
+    /// Consumes until all is counted. On a thread of its own: the client's runtime is made and ended outside of any other.
+    pub(crate) fn consume(self, count: Count) -> anyhow::Result<Cost> {
+        thread::spawn(move || self.run(&count)).join().expect("it does not panic")
+    }
+
+    fn run(self, count: &Count) -> anyhow::Result<Cost> {
+        let owner = RuntimeOwner::new()?;
+        let context = owner.root_context().component("bare");
+        let runtime =
+            ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop())?;
+        let cost = owner.block_on(async {
+            let mut consumer = DefaultMQPushConsumer::builder(Arc::clone(&runtime))
+                .consumer_group(self.group)
+                .name_server_addr(self.name_server)
+                .consume_from_where(ConsumeFromWhere::ConsumeFromFirstOffset)
+                .consume_message_batch_max_size(BATCH)
+                .consume_thread_min(self.threads)
+                .consume_thread_max(self.threads)
+                .build();
+            consumer.subscribe(self.topic, "*").await?;
+            let listener = Listener(self.each);
+            if self.is_orderly {
+                consumer.register_message_listener_orderly(listener);
+            } else {
+                consumer.register_message_listener_concurrently(listener);
+            }
+            consumer.start().await?;
+            let cost = tokio::time::timeout(LONGEST, count.measured()).await;
+            consumer.shutdown().await;
+            runtime.shutdown().await;
+            cost.context("it takes too long")
+        });
+        owner.shutdown_runtime_blocking()?;
+        cost
+    }
+}
