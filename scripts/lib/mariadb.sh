@@ -13,7 +13,7 @@ start_mariadb() {
     [[ -z ${IDEM_TEST_MYSQL_URL:-} ]] || return 0
     make_authority
     fresh mariadb
-    port=$(server_ports 1)
+    port=$(server_port)
     password=$(openssl rand -hex 12)
     [[ $(id -u) != 0 ]] || as_root=(--user=root)
     (umask 077 && mysql_users "$password" >"$home/users.sql")

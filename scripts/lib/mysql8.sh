@@ -11,7 +11,7 @@ start_mysql8() {
     make_authority
     fetch_mysql
     fresh mysql8
-    port=$(server_ports 1)
+    port=$(server_port)
     password=$(openssl rand -hex 12)
     [[ $(id -u) != 0 ]] || as_root=(--user=root)
     (umask 077 && mysql_users "$password" >"$home/users.sql")

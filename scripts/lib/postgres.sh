@@ -16,7 +16,7 @@ start_postgres() {
     [[ -z ${IDEM_TEST_POSTGRES_URL:-} ]] || return 0
     make_authority
     fresh postgres
-    port=$(server_ports 1)
+    port=$(server_port)
     programs=$(postgres_programs)
     password=$(openssl rand -hex 12)
     mapfile -t as_user < <(other_than_root)

@@ -130,7 +130,7 @@ XML
 start_name_server() {
     local name="names-$1" port options=()
     fresh "$name"
-    port=$(server_ports 1)
+    port=$(server_port)
     echo "$port" >"$dir/$name/port"
     cat >"$dir/$name/server.conf" <<CONF
 bindAddress=127.0.0.1
@@ -144,7 +144,7 @@ CONF
 start_broker() {
     local name="broker-$1" port options=()
     fresh "$name"
-    port=$(server_ports 1)
+    port=$(server_port)
     echo "$port" >"$dir/$name/port"
     broker_conf "$1" "$port" >"$dir/$name/server.conf"
     mapfile -t options < <(tls_options "$1")
