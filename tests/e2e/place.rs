@@ -138,13 +138,19 @@ impl Place {
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<StoredMessage> {
-        self.bench.read_all(&format!("%DLQ%{}", self.group)).await.unwrap()
+        self.bench.read_all(&self.dead_letter_topic()).await.unwrap()
     }
 
     /// Waits for so many.
     pub(crate) async fn until_dead_letters(&self, wanted: usize) -> Vec<StoredMessage> {
-        kit::until_equal("dead letters", wanted, SOON, async || self.dead_letters().await.len()).await;
+        let topic = self.dead_letter_topic();
+        let queued = async || self.bench.read_queued(&topic).await.unwrap().len();
+        kit::until_equal("dead letters", wanted, SOON, queued).await;
         self.dead_letters().await
+    }
+
+    pub(crate) fn dead_letter_topic(&self) -> String {
+        format!("%DLQ%{}", self.group)
     }
 
     /// What was sent to be tried again and has come.
@@ -171,26 +177,37 @@ impl Place {
     }
 
     /// Messages that the group has not acked, also those that a delay still hides from it.
-    ///
+    pub(crate) async fn left(&self) -> u64 {
+        // That something is left is seen in the queues; that nothing is takes the costly look.
+        match self.left_by(async |topic| self.bench.read_queued(topic).await.unwrap()).await {
+            0 => self.left_by(async |topic| self.bench.read_all(topic).await.unwrap()).await,
+            left => left,
+        }
+    }
+
     /// A message goes from its topic to the delay and from there to the retry topic, so the questions are asked in
     /// an order in which none can slip through between two of them. The last one is costly.
-    pub(crate) async fn left(&self) -> u64 {
+    async fn left_by(&self, read: impl AsyncFn(&str) -> Vec<StoredMessage>) -> u64 {
         let retries = self.retry_topic();
-        let delivered = self.bench.read_all(&retries).await.unwrap().len();
+        let delivered = read(&retries).await.len();
         let open = self.backlog().await + self.bench.backlog(&self.group, &retries).await.unwrap();
         if open > 0 {
             return open;
         }
-        let hidden = self.delayed().await.len().checked_sub(delivered);
+        let hidden = self.delayed_by(read).await.len().checked_sub(delivered);
         u64::try_from(hidden.expect("what is delivered again was delayed")).unwrap()
     }
 
     /// All that was ever delayed by level or by timer on its way back to the group.
     pub(crate) async fn delayed(&self) -> Vec<StoredMessage> {
+        self.delayed_by(async |topic| self.bench.read_all(topic).await.unwrap()).await
+    }
+
+    async fn delayed_by(&self, read: impl AsyncFn(&str) -> Vec<StoredMessage>) -> Vec<StoredMessage> {
         let retries = self.retry_topic();
         let mut delayed = Vec::new();
         for delays in ["SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"] {
-            let all = self.bench.read_all(delays).await.unwrap();
+            let all = read(delays).await;
             delayed
                 .extend(all.into_iter().filter(|message| message.property("REAL_TOPIC") == Some(&retries)));
         }

@@ -79,7 +79,7 @@ impl Admin {
             "topic": name, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues,
             "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false",
         });
-        let answer = self.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
+        let answer = self.broker().await?.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
         accepted("create the topic", answer)?;
         for _ in 0..3_000 {
             if !route(&self.name_server, name).await?.is_null() {
@@ -91,53 +91,88 @@ impl Admin {
     }
 
     pub(super) async fn read_all(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
-        self.dispatched().await?;
+        self.broker().await?.dispatched().await?;
+        self.read_queued(topic).await
+    }
+
+    pub(super) async fn read_queued(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
+        let mut broker = self.broker().await?;
         let mut messages = Vec::new();
-        for queue in 0..self.queues(topic).await? {
-            self.read_queue(topic, queue, &mut messages).await?;
+        for queue in 0..broker.queues(topic).await? {
+            broker.read_queue(topic, queue, &mut messages).await?;
         }
         Ok(messages)
     }
 
     pub(super) async fn backlog(&self, group: &str, topic: &str) -> Result<u64, EmbeddedError> {
+        let mut broker = self.broker().await?;
         let mut backlog = 0;
-        for queue in 0..self.queues(topic).await? {
+        for queue in 0..broker.queues(topic).await? {
             let queue = json!({ "consumerGroup": group, "topic": topic, "queueId": queue.to_string() });
-            let end = self.offset(code::GET_MAX_OFFSET, queue.clone()).await?.unwrap_or(0);
-            let acked = match self.offset(code::QUERY_CONSUMER_OFFSET, queue.clone()).await? {
+            let end = broker.offset(code::GET_MAX_OFFSET, queue.clone()).await?.unwrap_or(0);
+            let acked = match broker.offset(code::QUERY_CONSUMER_OFFSET, queue.clone()).await? {
                 Some(acked) if acked >= 0 => acked,
-                _ => self.offset(code::GET_MIN_OFFSET, queue).await?.unwrap_or(0),
+                _ => broker.offset(code::GET_MIN_OFFSET, queue).await?.unwrap_or(0),
             };
             backlog += u64::try_from(end - acked).unwrap_or(0);
         }
         Ok(backlog)
     }
 
+    /// The name server knows the topic no more, until the broker registers it again, which it does every 30 s.
+    #[cfg(test)]
+    pub(super) async fn forget(&self, topic: &str) -> Result<(), EmbeddedError> {
+        let request = Request {
+            code: code::DELETE_TOPIC_IN_NAMESRV,
+            fields: json!({ "topic": topic }),
+            body: Vec::new(),
+        };
+        accepted("forget the topic", Connection::open(&self.name_server).await?.ask(request).await?)
+    }
+
+    async fn broker(&self) -> Result<Broker<'_>, EmbeddedError> {
+        Ok(Broker { address: &self.broker, connection: Connection::open(&self.broker).await? })
+    }
+}
+
+/// A connection to the broker, for the questions of one call.
+struct Broker<'a> {
+    address: &'a str,
+    connection: Connection,
+}
+
+impl Broker<'_> {
     /// Waits until what was stored before this call is in its queues: a broker puts it there a moment after it has confirmed
     /// it (`ReputMessageService` in Apache's sources).
-    async fn dispatched(&self) -> Result<(), EmbeddedError> {
-        for _ in 0..2_000 {
+    async fn dispatched(&mut self) -> Result<(), EmbeddedError> {
+        let mut stored = None;
+        for _ in 0..500 {
+            // Some tens of milliseconds of a broker in Java, which goes through all slots of its timer for the answer.
             let info = self.ask(code::GET_BROKER_RUNTIME_INFO, json!({})).await?;
             if info.code != SUCCESS {
                 return accepted("tell of itself", info);
             }
             let info: Value = serde_json::from_slice(&info.body).unwrap_or_default();
-            if info["table"]["dispatchBehindBytes"] == "0" {
+            let number = |name| info["table"][name].as_str().and_then(|number| number.parse::<u64>().ok());
+            let (end, behind) = (number("commitLogMaxOffset"), number("dispatchBehindBytes"));
+            if let (Some(end), Some(behind)) = (end, behind)
+                && end.saturating_sub(behind) >= *stored.get_or_insert(end)
+            {
                 return Ok(());
             }
-            sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(20)).await;
         }
         let late = "has not put all that it stored into queues within 10 s: look whether it is overloaded or its disk is full";
-        Err(EmbeddedError::Connection(format!("the broker {} {late}", self.broker)))
+        Err(EmbeddedError::Connection(format!("the broker {} {late}", self.address)))
     }
 
-    async fn offset(&self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {
+    async fn offset(&mut self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {
         let answer = self.ask(code, fields).await?;
         Ok(answer.fields["offset"].as_str().and_then(|offset| offset.parse().ok()))
     }
 
     async fn read_queue(
-        &self,
+        &mut self,
         topic: &str,
         queue: u64,
         messages: &mut Vec<StoredMessage>,
@@ -163,7 +198,7 @@ impl Admin {
 
     /// The topic's number of queues; 0 if there is none. The name server hears of a topic that the broker makes for a
     /// message, as it does for dead letters, after the message is confirmed.
-    async fn queues(&self, topic: &str) -> Result<u64, EmbeddedError> {
+    async fn queues(&mut self, topic: &str) -> Result<u64, EmbeddedError> {
         let answer = self.ask(code::GET_TOPIC_CONFIG, json!({ "topic": topic })).await?;
         if answer.code == TOPIC_NOT_EXIST {
             return Ok(0);
@@ -174,19 +209,8 @@ impl Admin {
         Ok(queues("readQueueNums").max(queues("writeQueueNums")))
     }
 
-    /// The name server knows the topic no more, until the broker registers it again, which it does every 30 s.
-    #[cfg(test)]
-    pub(super) async fn forget(&self, topic: &str) -> Result<(), EmbeddedError> {
-        let request = Request {
-            code: code::DELETE_TOPIC_IN_NAMESRV,
-            fields: json!({ "topic": topic }),
-            body: Vec::new(),
-        };
-        accepted("forget the topic", Connection::open(&self.name_server).await?.ask(request).await?)
-    }
-
-    async fn ask(&self, code: i32, fields: Value) -> Result<Response, EmbeddedError> {
-        Connection::open(&self.broker).await?.ask(Request { code, fields, body: Vec::new() }).await
+    async fn ask(&mut self, code: i32, fields: Value) -> Result<Response, EmbeddedError> {
+        self.connection.ask(Request { code, fields, body: Vec::new() }).await
     }
 }
 
