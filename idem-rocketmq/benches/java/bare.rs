@@ -20,23 +20,30 @@ use crate::measure::{Cost, Count};
 /// How many messages a call of the listener may bring. The client's default is one, which is a third as fast.
 const BATCH: u32 = 32;
 
+/// What is done in a call of the listener.
+pub(crate) type Work = Box<dyn Fn(&[Bytes]) + Send + Sync>;
+
+/// The same with each payload.
+pub(crate) fn each(one: impl Fn(&Bytes) + Send + Sync + 'static) -> Work {
+    Box::new(move |payloads| payloads.iter().for_each(&one))
+}
+
 pub(crate) struct Bare {
     pub(crate) name_server: String,
     pub(crate) group: String,
     pub(crate) topic: String,
     pub(crate) threads: u32,
     pub(crate) is_orderly: bool,
-    /// What is done with each payload.
-    pub(crate) each: Box<dyn Fn(&Bytes) + Send + Sync>,
+    pub(crate) work: Work,
 }
 
-struct Listener(Box<dyn Fn(&Bytes) + Send + Sync>);
+struct Listener(Work);
 
 impl Listener {
-    fn all(&self, messages: &[&MessageExt]) {
-        for message in messages {
-            (self.0)(&message.body().unwrap_or_default());
-        }
+    fn work(&self, messages: &[&MessageExt]) {
+        let payloads: Vec<Bytes> =
+            messages.iter().map(|message| message.body().unwrap_or_default()).collect();
+        (self.0)(&payloads);
     }
 }
 
@@ -46,7 +53,7 @@ impl MessageListenerConcurrently for Listener {
         messages: &[&MessageExt],
         _context: &ConsumeConcurrentlyContext,
     ) -> ClientResult<ConsumeConcurrentlyStatus> {
-        self.all(messages);
+        self.work(messages);
         Ok(ConsumeConcurrentlyStatus::ConsumeSuccess)
     }
 }
@@ -57,7 +64,7 @@ impl MessageListenerOrderly for Listener {
         messages: &[&MessageExt],
         _context: &mut ConsumeOrderlyContext,
     ) -> ClientResult<ConsumeOrderlyStatus> {
-        self.all(messages);
+        self.work(messages);
         Ok(ConsumeOrderlyStatus::Success)
     }
 }
@@ -83,7 +90,7 @@ impl Bare {
                 .consume_thread_max(self.threads)
                 .build();
             consumer.subscribe(self.topic, "*").await?;
-            let listener = Listener(self.each);
+            let listener = Listener(self.work);
             if self.is_orderly {
                 consumer.register_message_listener_orderly(listener);
             } else {

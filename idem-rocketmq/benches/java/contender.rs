@@ -1,6 +1,5 @@
 //! The contenders, each in a process of its own.
 
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
@@ -9,12 +8,15 @@ use anyhow::{Context as _, bail};
 use idem_rocketmq::prelude::*;
 
 use crate::LONGEST;
-use crate::bare::Bare;
+use crate::bare::{Bare, each};
+use crate::by_hand;
 use crate::measure::Count;
 
 pub(crate) const ORDERLY_QUEUES: u32 = 4;
 /// More than there are queues: each has a thread when it needs one.
 const ORDERLY_THREADS: u32 = 20;
+/// As many threads as the client alone takes in most with.
+const BEST_THREADS: u32 = 8;
 /// What the orderly handlers take.
 const WORK: Duration = Duration::from_millis(5);
 /// Messages at once, of handlers that wait for nothing: as bare clients have as many threads as help them.
@@ -34,7 +36,9 @@ enum Kind {
     Memory,
     Redis,
     Batch,
+    MemoryByHand,
     ByHand { threads: u32 },
+    Pipelined { threads: u32 },
     BareOrderly,
     Ordered,
 }
@@ -43,7 +47,9 @@ const BARE: &str = "bare client";
 const MEMORY: &str = "idem, memory";
 const REDIS: &str = "idem, Redis";
 const BATCH: &str = "idem, Redis, batch handler";
+const MEMORY_BY_HAND: &str = "by hand, memory";
 const BY_HAND: &str = "by hand, Redis";
+const PIPELINED: &str = "by hand, Redis, pipelined";
 const BARE_ORDERLY: &str = "bare client, orderly, 5 ms";
 const ORDERED: &str = "idem, order_by, 5 ms";
 
@@ -60,7 +66,7 @@ const fn contender(name: &'static str, row: &'static str, messages: usize, kind:
     Contender { name, row, messages, kind }
 }
 
-pub(crate) const ALL: [Contender; 13] = [
+pub(crate) const ALL: [Contender; 16] = [
     contender("bare-4", BARE, 100_000, Kind::Bare { threads: 4 }),
     contender("bare-8", BARE, 100_000, Kind::Bare { threads: 8 }),
     contender("bare-20", BARE, 100_000, Kind::Bare { threads: 20 }),
@@ -68,10 +74,13 @@ pub(crate) const ALL: [Contender; 13] = [
     contender("memory", MEMORY, 100_000, Kind::Memory),
     contender("redis", REDIS, 100_000, Kind::Redis),
     contender("batch", BATCH, 100_000, Kind::Batch),
+    contender("memory-by-hand", MEMORY_BY_HAND, 100_000, Kind::MemoryByHand),
     contender("by-hand-4", BY_HAND, 20_000, Kind::ByHand { threads: 4 }),
     contender("by-hand-8", BY_HAND, 20_000, Kind::ByHand { threads: 8 }),
     contender("by-hand-20", BY_HAND, 20_000, Kind::ByHand { threads: 20 }),
     contender("by-hand-64", BY_HAND, 20_000, Kind::ByHand { threads: 64 }),
+    contender("pipelined-4", PIPELINED, 100_000, Kind::Pipelined { threads: 4 }),
+    contender("pipelined-8", PIPELINED, 100_000, Kind::Pipelined { threads: 8 }),
     contender("bare-orderly", BARE_ORDERLY, 2_000, Kind::BareOrderly),
     contender("ordered", ORDERED, 30_000, Kind::Ordered),
 ];
@@ -85,9 +94,9 @@ impl Contender {
 /// An order, of about 100 bytes.
 #[derive(Deserialize)]
 pub(crate) struct Payload {
-    order_id: String,
+    pub(crate) order_id: String,
     buyer_id: u64,
-    amount_cents: i64,
+    pub(crate) amount_cents: i64,
 }
 
 impl Payload {
@@ -122,37 +131,36 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
     let [name, name_server, redis, topic, group] = arguments else { bail!("not what the parent says") };
     let one = ALL.iter().find(|one| one.name == name).context("an unknown contender")?;
     let count = Count::to(one.messages);
-    let bare = |threads, each| Bare {
+    let bare = |threads, work| Bare {
         name_server: name_server.clone(),
         group: group.clone(),
         topic: topic.clone(),
         threads,
         is_orderly: one.is_ordered(),
-        each,
+        work,
     };
+    let counted = count.clone();
     let cost = match one.kind {
         Kind::Bare { threads } => {
-            let each = {
-                let count = count.clone();
-                move |payload: &Bytes| {
-                    black_box(payload);
-                    count.one();
-                }
-            };
-            bare(threads, Box::new(each)).consume(count)?
+            let work = each(move |payload| {
+                black_box(payload);
+                counted.one();
+            });
+            bare(threads, work).consume(count)?
         }
+        Kind::MemoryByHand => bare(BEST_THREADS, by_hand::in_memory(counted)).consume(count)?,
         Kind::ByHand { threads } => {
-            bare(threads, Box::new(by_hand(redis, group, count.clone())?)).consume(count)?
+            bare(threads, by_hand::in_redis(redis, group, counted)?).consume(count)?
+        }
+        Kind::Pipelined { threads } => {
+            bare(threads, by_hand::in_redis_pipelined(redis, group, counted)?).consume(count)?
         }
         Kind::BareOrderly => {
-            let each = {
-                let count = count.clone();
-                move |_: &Bytes| {
-                    thread::sleep(WORK);
-                    count.one();
-                }
-            };
-            bare(ORDERLY_THREADS, Box::new(each)).consume(count)?
+            let work = each(move |_| {
+                thread::sleep(WORK);
+                counted.one();
+            });
+            bare(ORDERLY_THREADS, work).consume(count)?
         }
         Kind::Memory | Kind::Redis | Kind::Batch | Kind::Ordered => {
             let key = |order: &Payload| IdempotencyKey::new(&order.order_id);
@@ -175,30 +183,4 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
     };
     cost.print();
     Ok(())
-}
-
-/// What is usual: a marker with `SET NX PX` before the work, and that the work is done behind it, one call each.
-fn by_hand(url: &str, group: &str, count: Count) -> anyhow::Result<impl Fn(&Bytes) + Send + Sync + 'static> {
-    thread_local! {
-        static CONNECTION: RefCell<Option<redis::Connection>> = const { RefCell::new(None) };
-    }
-    let (client, group) = (redis::Client::open(url)?, group.to_owned());
-    Ok(move |payload: &Bytes| {
-        let Ok(order) = serde_json::from_slice::<Payload>(payload) else { return };
-        let key = format!("{group}:{}", order.order_id);
-        CONNECTION.with_borrow_mut(|connection| {
-            let connection =
-                connection.get_or_insert_with(|| client.get_connection().expect("Redis is there"));
-            let mut set = redis::cmd("SET");
-            set.arg(&key).arg("consuming").arg("NX").arg("PX").arg(30_000);
-            let is_new: Option<String> = set.query(connection).expect("Redis answers");
-            if is_new.is_some() {
-                black_box(order.amount_cents);
-                count.one();
-                let done =
-                    redis::cmd("SET").arg(&key).arg("done").arg("PX").arg(345_600_000).exec(connection);
-                done.expect("Redis answers");
-            }
-        });
-    })
 }

@@ -6,8 +6,12 @@
 //! Each contender is a process of its own that reads the same topic in a group of its own, several times in turn. The clock
 //! runs from a tenth of its messages to the last one, so that joining a group is left out; CPU time and memory are its own,
 //! without the broker's and Redis's. The broker, Redis and the consumer share the machine.
+//!
+//! What is written by hand says what any deduplication costs: a map in the process, and two commands of Redis for each message,
+//! one by one as is usual or those of a listener call together.
 
 mod bare;
+mod by_hand;
 mod contender;
 #[path = "../measure/mod.rs"]
 mod measure;
