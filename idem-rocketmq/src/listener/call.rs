@@ -1,7 +1,7 @@
 //! One listener call: its messages are spread over the handlers, and each is settled by itself.
 
-use std::collections::HashMap;
-use std::mem;
+mod enter;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use idem_core::engine::{Admission, Claimed, Settled};
-use idem_core::{Decision, IdempotencyKey, Outcome, RecordKey, Verdict, engine};
+use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use super::recall::Past;
 use super::run::{self, Report, Reporter, Shared, Start};
 use super::waiting::Waiting;
 use super::{report, settle};
-use crate::client::{self, Answer, Mode};
+use crate::client::{Answer, Mode};
 use crate::delivery::Delivery;
 use crate::handler::Run;
 
@@ -143,115 +143,6 @@ impl Call<'_> {
         });
         self.bridge.recall.keep(queue, past.collect());
         Answer::Suspend(first.saturating_duration_since(Instant::now()))
-    }
-
-    /// Looks into every message, and lets in those that follow no other one.
-    fn enter(&mut self, queue: &MessageQueue) {
-        let is_orderly = self.mode() == Mode::Orderly;
-        let past = if is_orderly { self.bridge.recall.take(queue) } else { HashMap::new() };
-        let mut last: HashMap<Option<IdempotencyKey>, usize> = HashMap::new();
-        let mut first = Vec::with_capacity(self.sources.len());
-        for place in 0..self.sources.len() {
-            let past = past.get(&self.sources[place].queue_offset());
-            let (message, order) = self.message(place, past.copied());
-            let is_settled = message.state == State::Settled;
-            self.messages.push(message);
-            if is_settled {
-                self.shared.close();
-            } else if let Some(before) = is_orderly.then(|| last.insert(order, place)).flatten() {
-                self.messages[before].next = Some(place);
-            } else {
-                first.push(place);
-            }
-        }
-        let (parked, first): (Vec<_>, Vec<_>) =
-            first.into_iter().partition(|place| self.messages[*place].state != State::Open);
-        for place in parked {
-            self.park(place);
-        }
-        self.admit(first);
-        self.admit_next();
-    }
-
-    /// Lets in the messages whose turn has come: one after the other, where each is settled as soon as it is in.
-    fn admit_next(&mut self) {
-        while !self.next.is_empty() {
-            let places = mem::take(&mut self.next);
-            self.admit(places);
-        }
-    }
-
-    /// A message, and what its order is kept by.
-    fn message(&self, place: usize, past: Option<Past>) -> (Message, Option<IdempotencyKey>) {
-        let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
-        let (state, failures, tries) = match past {
-            None => (State::Open, settle::attempts(&delivery), 0),
-            Some(Past::Settled) => (State::Settled, 0, 0),
-            Some(Past::Failed { until, failures, tries }) => {
-                let state = if until > Instant::now() { State::Parked(until) } else { State::Open };
-                (state, failures, tries)
-            }
-        };
-        let handler = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
-        let handler = handler.map(|(index, handler)| (index, handler.clone()));
-        let (mut entry, mut order) = (None, None);
-        if let (Some((_, handler)), true) = (&handler, state != State::Settled) {
-            let prepared = handler.prepare(&delivery);
-            (entry, order) = (Some(prepared.entry), prepared.order);
-        }
-        let message =
-            Message { delivery, handler, entry, run: None, key: None, next: None, failures, tries, state };
-        (message, order)
-    }
-
-    /// Lets messages in; the leaders of each handler are claimed together.
-    fn admit(&mut self, places: impl IntoIterator<Item = usize>) {
-        let is_concurrent = self.mode() == Mode::Concurrent;
-        let mut waiting: HashMap<usize, Waiting> = HashMap::new();
-        for place in places {
-            let message = &mut self.messages[place];
-            let (Some((index, handler)), Some(entry)) = (message.handler.clone(), message.entry.take())
-            else {
-                self.unhandled(place);
-                continue;
-            };
-            let gate = &handler.gate;
-            match entry {
-                Entry::Ready { mut job, run } => {
-                    gate.fit();
-                    message.run = Some(run);
-                    message.key = Some(job.key.clone());
-                    if !is_concurrent {
-                        job.redeliveries = message.tries;
-                    }
-                    match gate.enter(job) {
-                        engine::Entry::Leader(leader) => {
-                            let waiting =
-                                waiting.entry(index).or_insert_with(|| Waiting::at(handler.clone()));
-                            waiting.places.push_back(place);
-                            waiting.leaders.push_back(leader);
-                        }
-                        engine::Entry::Follower(follower) => self
-                            .events
-                            .push(Box::pin(async move { Event::Admitted(place, follower.admit().await) })),
-                        engine::Entry::Decided(settled) => self.decided(place, settled),
-                    }
-                }
-                Entry::Unfit { what, reason, run } => {
-                    message.run = run;
-                    let admission = gate.unfit(what, reason, message.failures + 1);
-                    self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
-                }
-            }
-        }
-        for waiting in waiting.into_values() {
-            self.events.push(Box::pin(waiting.claim(self.bridge)));
-        }
-    }
-
-    fn unhandled(&mut self, place: usize) {
-        let decision = settle::no_handler(&self.messages[place].delivery);
-        self.decided(place, Settled { decision, held: None });
     }
 
     fn happened(&mut self, event: Event) {
