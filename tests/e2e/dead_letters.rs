@@ -72,7 +72,7 @@ on_both! {
         }
         // A message of a queue that moves may come to both, and each delivery ends as a dead letter.
         kit::until_equal("messages with a dead letter", sent, Duration::from_mins(2), async || {
-            let letters = place.bench.read_queued(&place.dead_letter_topic()).await.unwrap();
+            let letters = place.queued_dead_letters().await;
             letters.iter().filter_map(|letter| letter.property("number")).collect::<BTreeSet<_>>().len()
         })
         .await;

@@ -150,7 +150,7 @@ async fn ten_thousand_random_bodies_harm_no_good_message_among_them() {
     .await;
     runs.until_total(sent.get(), SOON).await;
     // They are counted before they are sent. Of a group that has read nothing, all of them are the backlog.
-    let letters = format!("%DLQ%{}", place.group);
+    let letters = place.dead_letter_topic();
     let stored = async || place.bench.backlog("nobody", &letters).await.unwrap();
     kit::until("each dead letter is stored", LONG, async || stored().await >= bad as u64).await;
     consumer.shutdown().await;

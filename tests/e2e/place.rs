@@ -143,10 +143,13 @@ impl Place {
 
     /// Waits for so many.
     pub(crate) async fn until_dead_letters(&self, wanted: usize) -> Vec<StoredMessage> {
-        let topic = self.dead_letter_topic();
-        let queued = async || self.bench.read_queued(&topic).await.unwrap().len();
-        kit::until_equal("dead letters", wanted, SOON, queued).await;
+        kit::until_equal("dead letters", wanted, SOON, async || self.queued_dead_letters().await.len()).await;
         self.dead_letters().await
+    }
+
+    /// Those that can be seen by now, for whoever looks again and again.
+    pub(crate) async fn queued_dead_letters(&self) -> Vec<StoredMessage> {
+        self.bench.read_queued(&self.dead_letter_topic()).await.unwrap()
     }
 
     pub(crate) fn dead_letter_topic(&self) -> String {

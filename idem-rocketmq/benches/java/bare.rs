@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use rocketmq_client_rust::{
     ClientResult, ClientRuntime, ClientRuntimeConfig, ConsumeConcurrentlyContext, ConsumeConcurrentlyStatus,
@@ -14,8 +13,8 @@ use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_runtime::RuntimeOwner;
 
-use crate::LONGEST;
 use crate::measure::{Cost, Count};
+use crate::measured;
 
 /// How many messages a call of the listener may bring. The client's default is one, which is a third as fast.
 const BATCH: u32 = 32;
@@ -97,10 +96,10 @@ impl Bare {
                 consumer.register_message_listener_concurrently(listener);
             }
             consumer.start().await?;
-            let cost = tokio::time::timeout(LONGEST, count.measured()).await;
+            let cost = measured(count).await;
             consumer.shutdown().await;
             runtime.shutdown().await;
-            cost.context("it takes too long")
+            cost
         });
         owner.shutdown_runtime_blocking()?;
         cost

@@ -1,8 +1,7 @@
 //! Listeners that deduplicate as one writes it by hand: a marker before the work and another one behind it.
 //!
-//! None of them has a lease, a token or a count of attempts: two members may run a message at once, and one that dies under a
-//! message leaves a marker that keeps it from being run. Less than they do is no deduplication, so that they say what a dearer
-//! one can reach at best.
+//! None of them has a lease, a token or a count of attempts: a message whose work fails is taken for a duplicate afterwards. They
+//! say what the least deduplication costs.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use idem_rocketmq::prelude::*;
 
-use crate::LONGEST;
 use crate::bare::{Bare, each};
 use crate::by_hand;
 use crate::measure::Count;
+use crate::measured;
 
 pub(crate) const ORDERLY_QUEUES: u32 = 4;
 /// More than there are queues: each has a thread when it needs one.
@@ -176,7 +176,7 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
                 _ => consumer.store(MemoryStore::new()),
             };
             let running = consumer.handlers([route]).start().await?;
-            let cost = tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")?;
+            let cost = measured(&count).await?;
             running.shutdown().await;
             cost
         }

@@ -24,7 +24,7 @@ use idem_rocketmq::embedded::{Bench, Outgoing};
 use idem_rocketmq::prelude::*;
 
 use crate::contender::{ALL, Contender, ORDERLY_QUEUES, Payload};
-use crate::measure::Cost;
+use crate::measure::{Cost, Count};
 
 const ROUNDS: usize = 5;
 /// What every contender of unordered messages finds in the topic.
@@ -151,3 +151,8 @@ fn table(wanted: &[&Contender], costs: &[Vec<Cost>]) {
 
 /// Nothing takes longer, also on a busy machine.
 const LONGEST: Duration = Duration::from_mins(5);
+
+/// What consuming has cost, when all is counted.
+async fn measured(count: &Count) -> anyhow::Result<Cost> {
+    tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")
+}

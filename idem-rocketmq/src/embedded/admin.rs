@@ -91,17 +91,13 @@ impl Admin {
     }
 
     pub(super) async fn read_all(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
-        self.broker().await?.dispatched().await?;
-        self.read_queued(topic).await
+        let mut broker = self.broker().await?;
+        broker.dispatched().await?;
+        broker.read_queued(topic).await
     }
 
     pub(super) async fn read_queued(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
-        let mut broker = self.broker().await?;
-        let mut messages = Vec::new();
-        for queue in 0..broker.queues(topic).await? {
-            broker.read_queue(topic, queue, &mut messages).await?;
-        }
-        Ok(messages)
+        self.broker().await?.read_queued(topic).await
     }
 
     pub(super) async fn backlog(&self, group: &str, topic: &str) -> Result<u64, EmbeddedError> {
@@ -169,6 +165,14 @@ impl Broker<'_> {
     async fn offset(&mut self, code: i32, fields: Value) -> Result<Option<i64>, EmbeddedError> {
         let answer = self.ask(code, fields).await?;
         Ok(answer.fields["offset"].as_str().and_then(|offset| offset.parse().ok()))
+    }
+
+    async fn read_queued(&mut self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
+        let mut messages = Vec::new();
+        for queue in 0..self.queues(topic).await? {
+            self.read_queue(topic, queue, &mut messages).await?;
+        }
+        Ok(messages)
     }
 
     async fn read_queue(

@@ -202,7 +202,7 @@ async fn what_is_to_be_sent_back_while_the_broker_is_away_is_sent_when_it_is_bac
         runs.filter(move |(id, at)| (id % 3, *at) == (kind, attempt)).count()
     };
     kit::until_equal("second attempts", ORDERS / 3, LONG, async || of(1, 2)).await;
-    let dead = format!("%DLQ%{}", place.group);
+    let dead = place.dead_letter_topic();
     let bodies = async || {
         let letters = place.bench.read_all(&dead).await.unwrap_or_default();
         letters.into_iter().map(|letter| letter.body).collect::<BTreeSet<_>>()
