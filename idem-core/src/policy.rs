@@ -96,7 +96,7 @@ pub enum MissingKey {
     RunWithoutDedup,
 }
 
-/// The key is known under another payload.
+/// The key is known under another payload, by the [`Fingerprint`](crate::Fingerprint) that came with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FingerprintMismatch {
     /// Payloads are not compared.

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use bytes::Bytes;
+pub use idem_core::Fingerprint;
 
 pub use self::encode::{Encode, EncodeError};
 pub use self::json::Json;
@@ -29,6 +30,15 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// The body is not what the codec expects. The error's text goes to logs and dead letters: keep the
     /// payload's content out of it.
     fn decode(&self, body: &Bytes) -> Result<T, DecodeError>;
+
+    /// A digest of what a body means, by which a handler with `fingerprint` sees that a known key comes with another payload.
+    /// It is asked for by such a handler alone, and for bodies that decode.
+    ///
+    /// As it comes, it is a digest of the bytes. A codec whose format has several ways to write one payload should give all of
+    /// them one digest; records keep it, so that it must not change between versions.
+    fn fingerprint(&self, body: &Bytes) -> Fingerprint {
+        Fingerprint::of(body)
+    }
 }
 
 /// A payload that chooses its own codec.

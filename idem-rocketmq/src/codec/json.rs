@@ -1,12 +1,14 @@
 //! JSON, and why a body is none or does not fit.
 
 use bytes::Bytes;
+use idem_core::Fingerprint;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
 use self::node::Node;
 use super::{Codec, DecodeError};
 
+mod canonical;
 mod fault;
 mod node;
 
@@ -14,6 +16,9 @@ mod node;
 ///
 /// An error names the field, also of a field (`buyer.id`, `items[3].price`), and what the payload's type expects there, but
 /// never a value of the body, nor a name that the type does not have: the key of a map is `*`.
+///
+/// Two bodies have one [fingerprint](Codec::fingerprint) where they are the same JSON: neither whitespace nor the order of an
+/// object's members counts. A number counts as it is written, so that `1` and `1.0` differ.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Json;
 
@@ -22,6 +27,14 @@ impl<T: DeserializeOwned> Codec<T> for Json {
     fn decode(&self, body: &Bytes) -> Result<T, DecodeError> {
         let body = without_mark(body);
         serde_json::from_slice(body).map_err(|error| DecodeError(why::<T>(body, &error)))
+    }
+
+    fn fingerprint(&self, body: &Bytes) -> Fingerprint {
+        let body = without_mark(body);
+        match canonical::form(body) {
+            Some(form) => Fingerprint::of(&form),
+            None => Fingerprint::of(body),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use idem_core::engine::{LentTransaction, OpenTransaction};
-use idem_core::{HandlerResult, IdempotencyKey, KeyError};
+use idem_core::{Fingerprint, HandlerResult, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, Item, gather};
 use super::{Call, CallContext, Handler, KeySource, Needs};
@@ -19,8 +19,9 @@ pub(crate) trait ErasedHandler: Send + Sync {
     /// What a call looks up.
     fn needs(&self, needs: &mut Needs);
 
-    /// Decodes the payload and takes the key; runs nothing of the handler.
-    fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError>;
+    /// Decodes the payload and takes the key; runs nothing of the handler. The payload's digest is taken where payloads are
+    /// compared.
+    fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError>;
 
     /// Whether one call of the handler is for many messages.
     fn is_batch(&self) -> bool;
@@ -35,6 +36,7 @@ pub(crate) struct Prepared {
     pub(crate) key: Result<IdempotencyKey, KeyError>,
     /// What the message's order is kept by; none for the order of its whole queue.
     pub(crate) order: Option<IdempotencyKey>,
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) run: Run,
 }
 
@@ -108,15 +110,18 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
         }
     }
 
-    fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError> {
+    fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError> {
         let payload = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))??;
         let key =
             unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
         let order = unless_panic("the function that computes what order is kept by panicked", || {
             self.order_by.as_ref().and_then(|order| order(&payload).ok())
         })?;
+        let fingerprint = unless_panic("the codec panicked over the payload's fingerprint", || {
+            compares.then(|| self.codec.fingerprint(delivery.body()))
+        })?;
         let run = self.work.run(payload, key.clone().ok());
-        Ok(Prepared { key, order, run })
+        Ok(Prepared { key, order, fingerprint, run })
     }
 
     fn is_batch(&self) -> bool {

@@ -221,3 +221,64 @@ fn types_with_code_of_their_own_leak_nothing() {
     ];
     assert_eq!(told, wanted.map(str::to_owned));
 }
+
+fn digest(body: &str) -> [u8; 16] {
+    Codec::<Order>::fingerprint(&Json, &Bytes::copy_from_slice(body.as_bytes())).to_bytes()
+}
+
+#[test]
+fn a_fingerprint_is_of_what_json_means() {
+    let one = r#"{"id":1,"buyer":{"a":[1,2.50],"b":"é\n"},"c":null}"#;
+    for same in [
+        r#"{"buyer":{"b":"é\n","a":[1,2.50]},"c":null,"id":1}"#,
+        "\u{feff} {\n\t\"id\" : 1 , \"c\":null,\r \"buyer\":{ \"a\":[ 1 , 2.50 ] ,\"b\":\"\\u00e9\\u000a\"} } ",
+    ] {
+        assert_eq!(digest(same), digest(one), "{same}");
+    }
+    let others = [
+        r#"{"id":1,"buyer":{"a":[2.50,1],"b":"é\n"},"c":null}"#,
+        r#"{"id":1,"buyer":{"a":[1,2.5],"b":"é\n"},"c":null}"#,
+        r#"{"id":1,"buyer":{"a":[1,2.50],"b":"é"},"c":null}"#,
+        r#"{"id":1,"buyer":{"a":[1,2.50],"b":"é\n"}}"#,
+        r#"{"id":"1","buyer":{"a":[1,2.50],"b":"é\n"},"c":null}"#,
+        r#"{"id":1,"buyer":{"a":[1,2.50],"b":"é\n","c":null}}"#,
+    ];
+    for other in others {
+        assert_ne!(digest(other), digest(one), "{other}");
+    }
+    // Amounts that no f64 tells apart.
+    assert_ne!(digest("12345678901234567890123"), digest("12345678901234567890124"));
+    assert_ne!(digest(r#"{"id":1,"id":2}"#), digest(r#"{"id":2,"id":1}"#));
+}
+
+#[test]
+fn a_canonical_form_is_json_by_name_without_whitespace() {
+    let form = |body: &str| canonical::form(body.as_bytes()).map(|form| String::from_utf8(form).unwrap());
+    let body =
+        r#" { "b" : [ ] , "a\u0041" : { "y" : -1.0e+5 , "x" : "\/\"\\\u20ac" } , "a" : [ true , { } ] } "#;
+    let wanted = r#"{"a":[true,{}],"aA":{"x":"/\"\\€","y":-1.0e+5},"b":[]}"#;
+    assert_eq!(form(body).as_deref(), Some(wanted));
+    assert_eq!(form(wanted).as_deref(), Some(wanted));
+    for none in
+        ["", " ", "{", "[1", "[1,", r#"{"a"}"#, r#"{"a":}"#, "[1 2]", r#""\ud800""#, r#""open"#, "1 2"]
+    {
+        assert_eq!(form(none), None, "{none}");
+    }
+    // Neither panics nor uses up the stack.
+    let deep = "[".repeat(100_000);
+    assert_eq!(form(&deep), None);
+    assert_ne!(digest(&deep), digest(&deep[1..]));
+}
+
+/// Records keep fingerprints for days: another value in a new version would make each known key a mismatch.
+#[test]
+fn fingerprints_are_the_same_in_each_version() {
+    let hex = |body| digest(body).map(|byte| format!("{byte:02x}")).concat();
+    let values = [r#"{"id":1}"#, r#"{"b":[1.50,"é\n"],"a":null}"#, "[]"].map(hex);
+    let wanted = [
+        "b740eaf9c9eebfb7273ee74bfb95edc4",
+        "a16214f041fcdb2bb8ccce6f4c824a50",
+        "39347ff402b6c53d831154110e30ac6a",
+    ];
+    assert_eq!(values, wanted);
+}

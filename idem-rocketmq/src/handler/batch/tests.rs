@@ -344,7 +344,7 @@ async fn a_message_whose_run_does_not_begin_is_not_in_the_batch() {
     let calls = Calls::default();
     let route = noting(&calls, |_| ());
     let seat = route.handler().gather().unwrap();
-    let run = |id| seat(route.handler().prepare(&Arc::new(order(id))).unwrap().run);
+    let run = |id| seat(route.handler().prepare(&Arc::new(order(id)), false).unwrap().run);
     let (first, second, third) = (run("1"), run("2"), run("3"));
     drop(seat);
     let context = |id| CallContext {
