@@ -23,7 +23,9 @@ pub use attempt::Attempt;
 pub use clock::Clock;
 pub use engine::{Engine, Gate, Job};
 pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};
-pub use key::{Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey};
+pub use key::{
+    DisplayKey, Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey,
+};
 pub use keyed::{IntoKey, Keyed};
 pub use lease::Lease;
 pub use outcome::{Decision, Outcome, Verdict};

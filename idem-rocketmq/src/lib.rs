@@ -33,9 +33,9 @@ pub use idem_core::HandlerError;
 #[doc = include_str!("docs/keys.md")]
 pub use idem_core::IdempotencyKey;
 pub use idem_core::{
-    Backoff, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey, KeyError, KeyPart,
-    Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, UNLIMITED,
-    Undecodable,
+    Backoff, DisplayKey, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey,
+    KeyError, KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token,
+    UNLIMITED, Undecodable,
 };
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, Message, idempotent};
