@@ -193,6 +193,7 @@ fn types_with_code_of_their_own_leak_nothing() {
     }
     /// JSON in JSON, whose error quotes the value.
     #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "it is decoded only")]
     struct Nested(#[serde(deserialize_with = "nested")] u8);
     fn nested<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
         let text = String::deserialize(deserializer)?;
