@@ -15,6 +15,7 @@ mod redis_harness;
 mod sentinel;
 mod server;
 mod server_rules;
+mod silence;
 mod single;
 mod sql_harness;
 mod sql_rules;

@@ -120,6 +120,9 @@ macro_rules! builder_methods {
 
         /// How long a call may take, a reconnection included: 5 s unless said otherwise. Then it fails as
         /// unavailable, and what it did is unknown until it is repeated.
+        ///
+        /// In a handler's transaction it bounds each statement of idem's, the commit among them; a claim there, which may wait as
+        /// long for another transaction, takes twice that at most.
         pub fn response_timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.settings.response_timeout = timeout;
             self

@@ -11,6 +11,7 @@ mod key;
 mod link;
 mod names;
 pub(in crate::store) mod outbox;
+mod pooled;
 mod purge;
 mod schema;
 mod shape;
@@ -65,7 +66,7 @@ impl<D: Dialect> Core<D> {
 
     pub(super) async fn batch<R: Request>(self: &Arc<Self>, batch: &[R]) -> Answers<R::Answer> {
         let (core, batch) = (Arc::clone(self), batch.to_vec());
-        on_runtime(async move { batch::run(&core.link, batch).await }).await?
+        on_runtime(async move { core.link.in_time(batch::run(&core.link, batch)).await }).await?
     }
 
     pub(super) async fn read(self: &Arc<Self>, key: &RecordKey) -> Result<Option<Record>, StoreError> {
