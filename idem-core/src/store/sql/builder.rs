@@ -8,7 +8,7 @@ use super::link::{Link, Source, Work};
 use super::names::Names;
 use super::purge::{self, Purge};
 use super::transactions::Handlers;
-use super::{Core, schema};
+use super::{Core, durability, schema};
 use crate::store::remote::on_runtime;
 use crate::store::{StoreError, Transactions};
 
@@ -64,6 +64,7 @@ impl Settings {
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
+            durability::warn(&link).await;
             let handlers = Handlers::new(self.transactions);
             let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });
             purge::start(&core, self.purge);

@@ -5,6 +5,7 @@
 mod batch;
 mod builder;
 mod dialect;
+mod durability;
 mod errors;
 mod found;
 mod key;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
+pub(super) use self::durability::Frailty;
 pub(super) use self::errors::{Meaning, meaning};
 pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
@@ -79,6 +81,10 @@ impl<D: Dialect> Core<D> {
         let core = Arc::clone(self);
         let identity = on_runtime(async move { core.link.call(&Identity).await }).await??;
         Ok(Incarnation::of(format!("{} {} {identity}", D::NAME, self.names.shown())))
+    }
+
+    pub(super) fn interruptions(&self) -> u64 {
+        self.link.interruptions()
     }
 
     pub(super) async fn new_epoch(self: &Arc<Self>) -> Result<(), StoreError> {
@@ -184,6 +190,10 @@ macro_rules! sql_store {
             ) -> ::futures_util::future::BoxFuture<'_, Result<$crate::store::Incarnation, $crate::StoreError>>
             {
                 Box::pin(self.0.incarnation())
+            }
+
+            fn interruptions(&self) -> u64 {
+                self.0.interruptions()
             }
 
             fn transactions(&self) -> Option<::std::sync::Arc<dyn $crate::store::Transactions>> {
