@@ -110,6 +110,14 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(std::future::ready(Err(error)))
     }
 
+    /// How often the store was not heard from so far: a connection broke, or a call had no answer in time. It may be in another
+    /// [life](Self::incarnation) since, which a cache in front of it asks before it answers again.
+    ///
+    /// A store that makes connections anew by itself has to count that here, because no call fails then.
+    fn interruptions(&self) -> u64 {
+        0
+    }
+
     /// How many connections the store has at most, and so how many calls it works on at once; `None` where that is no
     /// limit. Calls beyond them wait.
     fn connections(&self) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! Every store against the conformance suite, and what is each store's own.
 
 mod cluster;
+mod crashes;
 mod failures;
 mod guards;
 mod logs;
@@ -15,6 +16,8 @@ mod redis_harness;
 mod sentinel;
 mod server;
 mod server_rules;
+mod services;
+mod silence;
 mod single;
 mod sql_harness;
 mod sql_rules;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::{ends_connection, timed_out};
 use super::link::{Link, Message};
+use super::route::deadline;
 use super::slot_map::{Address, Owners, read_owners};
 use super::target::Target;
 use crate::runtime;
@@ -154,7 +155,7 @@ impl Nodes {
         let known: Vec<_> = self.map.lock().links.iter().map(|(_, link)| Arc::clone(link)).collect();
         let new_seeds = self.seeds.iter().filter(|seed| !known.iter().any(|link| Arc::ptr_eq(link, seed)));
         let links: Vec<_> = known.iter().chain(new_seeds).collect();
-        let deadline = Instant::now() + self.response_timeout;
+        let deadline = deadline(self.response_timeout);
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let ask = async |link: &Link| {

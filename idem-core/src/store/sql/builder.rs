@@ -8,7 +8,7 @@ use super::link::{Link, Source, Work};
 use super::names::Names;
 use super::purge::{self, Purge};
 use super::transactions::Handlers;
-use super::{Core, schema};
+use super::{Core, durability, schema};
 use crate::store::remote::on_runtime;
 use crate::store::{StoreError, Transactions};
 
@@ -64,6 +64,7 @@ impl Settings {
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
+            durability::warn(&link).await;
             let handlers = Handlers::new(self.transactions);
             let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });
             purge::start(&core, self.purge);
@@ -120,6 +121,9 @@ macro_rules! builder_methods {
 
         /// How long a call may take, a reconnection included: 5 s unless said otherwise. Then it fails as
         /// unavailable, and what it did is unknown until it is repeated.
+        ///
+        /// In a handler's transaction it bounds each statement of idem's, the commit among them; a claim there, which may wait as
+        /// long for another transaction, takes twice that at most.
         pub fn response_timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.settings.response_timeout = timeout;
             self
