@@ -6,6 +6,7 @@ mod absence;
 mod access;
 mod bad_deploys;
 mod batches;
+mod beginnings;
 mod broadcast;
 mod crash;
 mod dead_letters;

@@ -11,13 +11,14 @@ use crate::client::{ClientError, Levels, MessageTrace, Mode, check_addresses, ch
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
-use crate::names;
+use crate::names::{self, Given};
 
 impl Setup {
     pub(crate) fn check(&self, store: &dyn Store) -> Result<(), Error> {
         if let Some(fault) = names::group_fault(&self.group) {
             return Err(Kind::Client(ClientError::Group { group: self.group.clone(), fault }).into());
         }
+        self.check_names()?;
         if self.name_servers.is_empty() {
             return Err(Kind::NoNameServer { group: self.group.clone() }.into());
         }
@@ -38,6 +39,25 @@ impl Setup {
         check_scopes(&self.routes)?;
         self.states.check(&self.routes).map_err(Kind::MissingState)?;
         Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), Error> {
+        let given = Given {
+            group: &self.group,
+            namespace: self.namespace.as_deref(),
+            deployment: self.deployment.as_deref(),
+            instance: self.instance_name.as_deref(),
+        };
+        if let Some(fault) = given.fault(self.routes.iter().map(Route::topic)) {
+            return Err(Kind::name(&self.group, fault).into());
+        }
+        match &self.trace {
+            MessageTrace::Topic(topic) => match names::topic_fault(topic) {
+                Some(fault) => Err(Kind::Client(ClientError::Topic { topic: topic.clone(), fault }).into()),
+                None => Ok(()),
+            },
+            MessageTrace::Off | MessageTrace::On => Ok(()),
+        }
     }
 
     /// How the group consumes: as its first handler says, which all others have to say too.

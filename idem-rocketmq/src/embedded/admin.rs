@@ -74,6 +74,7 @@ impl Admin {
     }
 
     pub(super) async fn create_topic(&self, name: &str, queues: u32) -> Result<(), EmbeddedError> {
+        let wanted = u64::from(queues);
         let queues = queues.to_string();
         let fields = json!({
             "topic": name, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues,
@@ -82,12 +83,16 @@ impl Admin {
         let answer = self.broker().await?.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
         accepted("create the topic", answer)?;
         for _ in 0..3_000 {
-            if !route(&self.name_server, name).await?.is_null() {
+            let route = route(&self.name_server, name).await?;
+            let mut brokers = route["queueDatas"].as_array().into_iter().flatten();
+            if brokers.any(|queues| queues["readQueueNums"] == wanted) {
                 return Ok(());
             }
             sleep(Duration::from_millis(10)).await;
         }
-        Err(EmbeddedError::Connection(format!("the name server does not learn of topic {name}")))
+        Err(EmbeddedError::Connection(format!(
+            "the name server does not learn of topic {name} with {wanted} queues"
+        )))
     }
 
     pub(super) async fn read_all(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {
