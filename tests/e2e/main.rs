@@ -28,6 +28,7 @@ mod servers;
 mod settings;
 mod slow;
 mod startup;
+mod starve;
 mod tracing_spans;
 mod transactional;
 mod transactional_batches;

@@ -3,9 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use cheetah_string::CheetahString;
+use rocketmq_model::common::message::MessageConst;
 use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_runtime::common::time_utils::current_millis;
 
 use crate::delivery::Delivery;
+
+const JUST_BEGUN_MILLIS: u64 = 10_000;
 
 /// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared.
 pub(crate) fn delivery(message: &MessageExt, group: &CheetahString) -> Delivery {
@@ -23,6 +27,16 @@ pub(crate) fn delivery(message: &MessageExt, group: &CheetahString) -> Delivery 
         properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
         body: message.body().unwrap_or_default(),
     }
+}
+
+/// When the client began the call that this message is in, in milliseconds. None where a person had it called with one message,
+/// past its queue.
+pub(crate) fn begun(message: &MessageExt) -> Option<u64> {
+    let name = CheetahString::from_static_str(MessageConst::PROPERTY_CONSUME_START_TIMESTAMP);
+    let begun = message.properties().get(&name)?.parse().ok()?;
+    // Another client may have left its own in the message.
+    let is_now = current_millis().abs_diff(begun) < JUST_BEGUN_MILLIS;
+    is_now.then_some(begun)
 }
 
 /// RocketMQ counts milliseconds since 1970.

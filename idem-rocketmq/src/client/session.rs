@@ -1,12 +1,13 @@
 //! The thread that a client lives on, from start to end.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
-use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer};
+use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer, MQConsumerInner};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -46,6 +47,9 @@ pub(super) struct Face {
     copies: Semaphore,
     probe: Arc<Probe>,
 }
+
+/// The queues of a member, each with the time at which the client took it up, by this machine's clock in milliseconds.
+pub(crate) type Queues = HashMap<MessageQueue, u64>;
 
 /// Why a copy was not sent.
 struct Refusal {
@@ -149,6 +153,18 @@ impl Face {
             });
             let _ = taken.await;
         }
+    }
+
+    pub(super) async fn queues(&self) -> Option<Queues> {
+        let consumer = self.consumer.upgrade()?;
+        let asking = self.run(async move {
+            let consumer = consumer.lock().await.default_mq_push_consumer_impl().cloned()?;
+            let info = Box::pin(MQConsumerInner::consumer_running_info(&*consumer)).await;
+            let held = info.mq_table.into_iter().filter(|(_, info)| !info.droped);
+            // The client stamps a queue when it takes it up, and again only where queues are locked.
+            Some(held.map(|(queue, info)| (queue, info.last_lock_timestamp)).collect())
+        });
+        asking.await.ok().flatten()
     }
 
     pub(super) async fn pause(&self) {

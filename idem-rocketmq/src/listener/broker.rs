@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rocketmq_model::common::message::message_ext::MessageExt;
 
-use crate::client::{Client, ClientError, Retry};
+use crate::client::{Client, ClientError, Queues, Retry};
 
 /// Properties that a copy of a message carries beside its own.
 pub(crate) type Properties = Vec<(String, String)>;
@@ -32,6 +32,9 @@ pub(crate) trait Broker: Send + Sync {
 
     /// Lets so many listener calls be under way at once.
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()>;
+
+    /// The queues that this member has; none once it is stopped.
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>>;
 
     /// Stops pulling.
     fn pause(&self) -> BoxFuture<'_, ()>;
@@ -63,6 +66,10 @@ impl Broker for Client {
 
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
         Client::take_threads(self, threads)
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Client::queues(self)
     }
 
     fn pause(&self) -> BoxFuture<'_, ()> {

@@ -20,6 +20,7 @@ use tracing::{Instrument as _, Span};
 
 use super::dispatch::Handler;
 use super::over::Over;
+use super::seats::Asks;
 use super::{Bridge, crowd};
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
@@ -69,9 +70,9 @@ impl Shared {
 /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where their handlers
 /// wait for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
 /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
-pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Option<BoxFuture<'static, ()>> {
+pub(super) fn start(bridge: &Bridge, runs: Vec<Start>, asks: &Asks) -> Option<BoxFuture<'static, ()>> {
     let handler = runs.first()?.handler.clone();
-    let mut begun = Begin::new(bridge, &handler, runs.len());
+    let mut begun = Begin::new(bridge, &handler, runs.len(), asks.is_aside());
     match handler.route.handler().gather() {
         None => runs.into_iter().for_each(|run| begun.begin(run)),
         Some(seat) => {
@@ -92,6 +93,8 @@ pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Option<BoxFuture<'stat
 struct Begin<'a> {
     bridge: &'a Bridge,
     handler: &'a Handler,
+    /// The call has given its thread back: no handler begins on the one that it is on now.
+    is_aside: bool,
     /// When the first one began, and when the last one waited or was over.
     first: Instant,
     last: Instant,
@@ -104,14 +107,18 @@ struct Begin<'a> {
 }
 
 impl<'a> Begin<'a> {
-    fn new(bridge: &'a Bridge, handler: &'a Handler, runs: usize) -> Self {
+    fn new(bridge: &'a Bridge, handler: &'a Handler, runs: usize, is_aside: bool) -> Self {
         let (now, over) = (Instant::now(), handler.unsettled.of_call(runs));
-        Self { bridge, handler, first: now, last: now, going: Vec::new(), later: Vec::new(), over }
+        Self { bridge, handler, is_aside, first: now, last: now, going: Vec::new(), later: Vec::new(), over }
     }
 
     fn begin(&mut self, run: Start) {
         let is_user_gone = self.bridge.user_is_gone.is_cancelled();
-        if is_user_gone || self.handler.pace.blocks() || self.last - self.first > crowd::BLOCKING {
+        if self.is_aside
+            || is_user_gone
+            || self.handler.pace.blocks()
+            || self.last - self.first > crowd::BLOCKING
+        {
             self.later.push(run.finish().boxed());
             return;
         }

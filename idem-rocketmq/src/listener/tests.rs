@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 
 use super::broker::{Broker, Properties};
 use super::{Bridge, FEW, THREADS};
-use crate::client::{Answer as Told, ClientError, Listener as _};
+use crate::client::{Answer as Told, ClientError, Listener as _, Queues};
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
@@ -74,16 +74,16 @@ impl Store for Noting {
 
 const TOPIC: &str = "orders";
 
-fn bridge(store: &Noting, route: Route) -> Bridge {
+fn bridge(store: &Noting, route: Route) -> Arc<Bridge> {
     let builder = Consumer::builder("group").store(store.clone()).handlers([route]);
     let (mut setup, store) = builder.into_parts();
     let engine = Engine::new(store);
     let dispatch = setup.dispatch(&engine, Some(&Handle::current())).unwrap();
-    Bridge::new("group".into(), dispatch, engine, Handle::current())
+    Arc::new(Bridge::new("group".into(), dispatch, engine, Handle::current()))
 }
 
 /// One call with these messages, whose bodies are their numbers.
-fn consume(bridge: &Bridge, messages: Range<usize>) -> Told {
+fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> Told {
     let message = |number: usize| {
         let mut inner = Message::default();
         inner.set_topic(TOPIC.into());
@@ -92,7 +92,7 @@ fn consume(bridge: &Bridge, messages: Range<usize>) -> Told {
     };
     let messages: Vec<_> = messages.map(message).collect();
     let messages: Vec<_> = messages.iter().collect();
-    bridge.consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
+    bridge.clone().consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
 }
 
 fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {
@@ -122,7 +122,7 @@ async fn a_call_of_quick_handlers_costs_two_round_trips() {
 async fn a_handler_that_blocks_holds_up_no_completion() {
     let (store, are_complete) = (Noting::default(), Arc::new(AtomicBool::new(false)));
     let seen = (store.clone(), are_complete.clone());
-    let bridge = Arc::new(bridge(
+    let bridge = bridge(
         &store,
         route(move |number| {
             let (store, are_complete) = &seen;
@@ -136,7 +136,7 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
             }
             Ok(())
         }),
-    ));
+    );
     super::over::watch(&bridge);
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), Told::Success);
     assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
@@ -166,6 +166,10 @@ impl Broker for Widening {
         Box::pin(async {})
     }
 
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
     fn pause(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
@@ -192,8 +196,7 @@ async fn calls_that_take_long_are_given_all_threads() {
             }
         }
     });
-    let bridge =
-        Arc::new(bridge(&Noting::default(), slow.key(|number: &String| IdempotencyKey::new(number))));
+    let bridge = bridge(&Noting::default(), slow.key(|number: &String| IdempotencyKey::new(number)));
     let client: Arc<dyn Broker> = widening.clone();
     bridge.connect(&client);
     let call = |number: usize| {

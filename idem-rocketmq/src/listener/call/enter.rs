@@ -71,8 +71,18 @@ impl Call<'_> {
             let prepared = handler.prepare(&delivery);
             (entry, order) = (Some(prepared.entry), prepared.order);
         }
-        let message =
-            Message { delivery, handler, entry, run: None, key: None, next: None, failures, tries, state };
+        let message = Message {
+            delivery,
+            handler,
+            entry,
+            run: None,
+            key: None,
+            next: None,
+            is_running: false,
+            failures,
+            tries,
+            state,
+        };
         (message, order)
     }
 
