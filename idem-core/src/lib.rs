@@ -3,8 +3,11 @@
 //! This crate names no type of RocketMQ. Users of RocketMQ depend on `idem-rocketmq` alone, which re-exports
 //! what they need of it; authors of stores implement [`Store`] and run its conformance suite.
 
+// Invariant: no sum of times overflows, whatever a user says; see `clock::Later` and clippy.toml.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod attempt;
-mod clock;
+pub mod clock;
 pub mod engine;
 mod handler_error;
 mod key;

@@ -2,6 +2,8 @@
 // The client's types are so deep that proving them `Send` needs more than the default of 128. They stay inside of
 // this crate, so that users need no such line.
 #![recursion_limit = "256"]
+// Invariant: no sum of times overflows, whatever a user says; see `idem_core::clock::Later` and clippy.toml.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 // The macros' expansion names this crate, also in its own tests.
 #[cfg(test)]

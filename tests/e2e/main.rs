@@ -10,6 +10,7 @@ mod beginnings;
 mod broadcast;
 mod crash;
 mod dead_letters;
+mod extremes;
 mod filters;
 mod input;
 mod java;

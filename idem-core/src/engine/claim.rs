@@ -16,6 +16,7 @@ use super::judge::{Again, Judged, Patience};
 use super::settle::Settled;
 use super::together::{Commit, Member};
 use super::transaction::OpenTransaction;
+use crate::clock::Later as _;
 use crate::lease::Flight;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::store::{ClaimRequest, StoreError};
@@ -215,7 +216,7 @@ impl Gate {
     /// The end of a lease that was asked for at `sent`, less a margin for what the clocks of two machines and a
     /// tick of the watch may differ.
     pub(crate) fn local_deadline(&self, sent: Duration) -> Duration {
-        sent + super::watch::safe_part(self.0.policy.lease)
+        sent.later(super::watch::safe_part(self.0.policy.lease))
     }
 
     pub(super) fn watch(&self, flight: &Arc<Flight>, now: Duration) {

@@ -111,7 +111,9 @@ impl Follower {
     pub async fn admit(self) -> Admission {
         match self.gate.mismatch(self.flight.fingerprint, self.job.fingerprint) {
             Some(Mismatch::Decided(decision)) => return Admission::Decided(Settled::of(decision)),
-            Some(Mismatch::Run) => return self.gate.admit_without_dedup(self.job.redeliveries + 1).await,
+            Some(Mismatch::Run) => {
+                return self.gate.admit_without_dedup(self.job.redeliveries.saturating_add(1)).await;
+            }
             None => {}
         }
         Admission::Decided(Settled::of(self.verdict().await))

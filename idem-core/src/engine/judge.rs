@@ -60,7 +60,7 @@ impl Gate {
             }
             Ok(Claim::InProgress { remaining, fingerprint }) => {
                 if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
-                    patience.waited += after;
+                    patience.waited = patience.waited.saturating_add(after);
                     return Judged::Again(Again { leader, permit: None, after });
                 }
                 Judged::Admitted(self.known(leader, permit, fingerprint, |leader| {
@@ -118,7 +118,7 @@ impl Gate {
                 Admission::Decided(Settled::of(decision))
             }
             Some(Mismatch::Run) => {
-                let attempt = leader.redeliveries + 1;
+                let attempt = leader.redeliveries.saturating_add(1);
                 leader.abandon();
                 self.run_without_dedup(attempt, permit)
             }
@@ -156,13 +156,13 @@ impl Gate {
             }
             StoreFailure::Open => {
                 // The claim may have been stored all the same: it is given back when the store answers again.
-                let attempt = leader.redeliveries + 1;
+                let attempt = leader.redeliveries.saturating_add(1);
                 drop(leader);
                 Judged::Admitted(self.run_without_dedup(attempt, permit))
             }
             StoreFailure::Retry => {
                 leader.is_claimed = false;
-                let delay = self.0.policy.backoff.after(leader.redeliveries + 1);
+                let delay = self.0.policy.backoff.after(leader.redeliveries.saturating_add(1));
                 let decision =
                     Decision::new(Verdict::Retry(delay), Outcome::StoreFailed).because(error.to_string());
                 Judged::Admitted(Admission::Decided(Settled::of(leader.decide(decision))))

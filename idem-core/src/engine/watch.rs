@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, Renewals};
-use crate::clock::Clock;
+use crate::clock::{Clock, Later as _};
 use crate::lease::{Flight, Stop};
 use crate::policy::Policy;
 use crate::store::{Answer, RenewRequest};
@@ -76,7 +76,7 @@ impl Watch {
     /// Looks after a flight from now on.
     pub(crate) fn add(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
         let watched = Watched {
-            next_renewal: now + policy.lease / 3,
+            next_renewal: now.later(policy.lease / 3),
             lease: policy.lease,
             retention: policy.retention,
             timeout: policy.timeout,
@@ -139,7 +139,7 @@ impl Watch {
             if now >= flight.deadline() {
                 flight.halt(Stop::Lost);
             }
-            if flight.started().is_some_and(|started| now >= started + watched.timeout) {
+            if flight.started().is_some_and(|started| now >= started.later(watched.timeout)) {
                 flight.halt(Stop::TimedOut);
             }
             // Renewal runs until the handler's time-out and no longer.
@@ -148,7 +148,7 @@ impl Watch {
                 && let Some(request) = watched.renewal()
             {
                 // Asked again after a sixteenth of the lease where this one is not confirmed.
-                watched.next_renewal = now + watched.lease / 16;
+                watched.next_renewal = now.later(watched.lease / 16);
                 due.push((watched.flight.clone(), request));
             }
         }
@@ -172,12 +172,12 @@ impl Watch {
     }
 
     fn confirmed(&self, flight: &Flight, sent: Duration, lease: Duration) {
-        flight.set_deadline(sent + safe_part(lease));
+        flight.set_deadline(sent.later(safe_part(lease)));
         let slot = flight.slot.load(Ordering::Acquire);
         if let Some(watched) = self.live.lock().get_mut(slot)
             && std::ptr::eq(Arc::as_ptr(&watched.flight), flight)
         {
-            watched.next_renewal = sent + lease / 3;
+            watched.next_renewal = sent.later(lease / 3);
         }
     }
 }

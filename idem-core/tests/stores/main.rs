@@ -24,5 +24,6 @@ mod sql_rules;
 mod sqlite;
 mod sqlite_harness;
 mod tiered;
+mod times;
 mod tls;
 mod transactions;

@@ -10,12 +10,13 @@
 //! The offsets are asked from the brokers also because a broker that still has a queue's first message in memory answers a
 //! group it does not know with 0 (`ConsumerManageProcessor` of Apache's broker).
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
 use super::access::{Asked, QUERY_CONSUMER_OFFSET, SUCCESS};
 use super::offsets::Offsets;
+use super::settings::millis;
 use super::wire::{Answer, Connection};
 use super::{ClientError, ClientSettings, ConsumeFrom};
 
@@ -143,8 +144,7 @@ impl Queue<'_, '_> {
 
     async fn wanted(&mut self, last: i64) -> Result<i64, ClientError> {
         let ConsumeFrom::Timestamp(time) = self.settings.consume_from else { return Ok(last) };
-        let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let millis = i64::try_from(millis).unwrap_or(i64::MAX).to_string();
+        let millis = millis(time).to_string();
         let fields = [("topic", self.topic), ("queueId", self.id), ("timestamp", &*millis)];
         let answer = self.connection.ask(SEARCH_OFFSET_BY_TIMESTAMP, &fields, &[]).await?;
         self.offset(&answer)

@@ -41,7 +41,8 @@ pub(crate) fn begun(message: &MessageExt) -> Option<u64> {
 
 /// RocketMQ counts milliseconds since 1970.
 fn time(millis: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use idem_core::clock::Later as _;
 use rocketmq_client_rust::{
     ClientRuntime, ClientRuntimeConfig, DefaultMQProducer, LocalTransactionState, SendResult,
 };
@@ -235,7 +236,7 @@ impl Face {
     ) -> BoxFuture<'static, Result<SendResult, SendFailure>> {
         let face = Arc::clone(self);
         self.run(async move {
-            let deadline = Instant::now() + patience;
+            let deadline = Instant::now().later(patience);
             let waiting = tokio::time::timeout_at(deadline.into(), face.sends.acquire());
             let _permit = match waiting.await {
                 Ok(Ok(permit)) => permit,

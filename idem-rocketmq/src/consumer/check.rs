@@ -118,7 +118,7 @@ impl Setup {
     /// Runs hold the threads of their listener calls: beyond these, a slow handler could starve another, where there is one.
     pub(super) fn warn_of_too_much_at_once(&self) {
         let policies = self.routes.iter().filter_map(|route| self.policy(route).ok());
-        let at_once: usize = policies.map(|policy| policy.concurrency).sum();
+        let at_once = policies.fold(0_usize, |sum, policy| sum.saturating_add(policy.concurrency));
         if at_once > CROWD && self.routes.len() > 1 {
             tracing::warn!(
                 group = self.group,
@@ -135,8 +135,8 @@ impl Setup {
     pub(super) fn warn_of_a_shared_pool(&self, store: &dyn Store) {
         let Some(connections) = store.connections().filter(|_| store.shares_connections()) else { return };
         let leased = self.routes.iter().filter(|route| !route.is_transactional());
-        let at_once: usize =
-            leased.filter_map(|route| self.policy(route).ok()).map(|policy| policy.concurrency).sum();
+        let policies = leased.filter_map(|route| self.policy(route).ok());
+        let at_once = policies.fold(0_usize, |sum, policy| sum.saturating_add(policy.concurrency));
         if at_once >= usize::try_from(connections).unwrap_or(usize::MAX) {
             tracing::warn!(
                 group = self.group,

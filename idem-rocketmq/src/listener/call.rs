@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use idem_core::clock::Later as _;
 use idem_core::engine::{Admission, Claimed, Settled};
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
@@ -291,7 +292,7 @@ impl Call<'_> {
             Verdict::Retry(_) | Verdict::DeadLetter if self.is_lost => self.left(place),
             Verdict::Retry(delay) if !is_concurrent => {
                 message.tries = message.tries.saturating_add(1);
-                message.state = State::Parked(Instant::now() + delay);
+                message.state = State::Parked(Instant::now().later(delay));
                 self.park(place);
             }
             Verdict::Retry(_) | Verdict::DeadLetter => {

@@ -117,7 +117,7 @@ impl<'a> Begin<'a> {
         if self.is_aside
             || is_user_gone
             || self.handler.pace.blocks()
-            || self.last - self.first > crowd::BLOCKING
+            || self.last.saturating_duration_since(self.first) > crowd::BLOCKING
         {
             self.later.push(run.finish().boxed());
             return;
@@ -142,7 +142,7 @@ impl<'a> Begin<'a> {
 
     fn begun(&mut self, begun: Begun, rest: Rest) {
         let now = Instant::now();
-        self.handler.pace.polled(now - self.last);
+        self.handler.pace.polled(now.saturating_duration_since(self.last));
         self.last = now;
         match begun {
             Begun::Going(run) => self.going.push((run, rest)),
@@ -267,7 +267,7 @@ impl Rest {
 
     /// The handler is over. None where its transaction was undone and it is to be run again.
     fn over(self, finished: Finished, now: Instant) -> Option<(Finished, Self)> {
-        self.handler.meter.ran(now - self.begun);
+        self.handler.meter.ran(now.saturating_duration_since(self.begun));
         self.handler.pace.run_ended();
         match finished.again() {
             Ok(admission) => {

@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use idem_core::clock::{LONGEST, extremes};
 use idem_core::engine::Engine;
 use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
 };
-use idem_core::{HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey};
+use idem_core::{
+    HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Retry, UNLIMITED, Undecodable,
+};
 use parking_lot::Mutex;
+use rocketmq_model::common::message::MessageTrait as _;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -84,15 +88,19 @@ fn bridge(store: &Noting, route: Route) -> Arc<Bridge> {
 
 /// One call with these messages, whose bodies are their numbers.
 fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> Told {
-    let message = |number: usize| {
-        let mut inner = Message::default();
-        inner.set_topic(TOPIC.into());
-        inner.set_body(Some(number.to_string().into()));
-        MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
-    };
-    let messages: Vec<_> = messages.map(message).collect();
+    consume_all(bridge, &messages.map(message).collect::<Vec<_>>())
+}
+
+fn consume_all(bridge: &Arc<Bridge>, messages: &[MessageExt]) -> Told {
     let messages: Vec<_> = messages.iter().collect();
     bridge.clone().consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
+}
+
+fn message(number: usize) -> MessageExt {
+    let mut inner = Message::default();
+    inner.set_topic(TOPIC.into());
+    inner.set_body(Some(number.to_string().into()));
+    MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
 }
 
 fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {
@@ -209,4 +217,101 @@ async fn calls_that_take_long_are_given_all_threads() {
         assert_eq!(told.expect("no thread more was taken").unwrap(), Told::Success);
     }
     assert_eq!(widening.0.load(Ordering::SeqCst), THREADS);
+}
+
+/// A client that takes whatever it is told, and counts it.
+#[derive(Default)]
+struct Taking(AtomicU32);
+
+impl Taking {
+    fn one(&self) -> BoxFuture<'static, Result<(), ClientError>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Broker for Taking {
+    fn retry<'a>(
+        &'a self,
+        _: &'a MessageExt,
+        _: Duration,
+        _: Properties,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        self.one()
+    }
+
+    fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
+        self.one()
+    }
+
+    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn pause(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// A bridge with a client that takes everything.
+fn connected(store: &Noting, route: Route) -> (Arc<Bridge>, Arc<Taking>, Arc<dyn Broker>) {
+    let (bridge, taking) = (Arc::new(bridge(store, route)), Arc::new(Taking::default()));
+    let client: Arc<dyn Broker> = taking.clone();
+    bridge.connect(&client);
+    (bridge, taking, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whatever_delay_a_handler_asks_for_its_queue_goes_on() {
+    for time in extremes() {
+        let fails = move || route(move |_| Err(Retry::after(time).into())).max_attempts(UNLIMITED);
+        let (bridge, _, _client) = connected(&Noting::default(), fails().orderly());
+        // Again while the first call's delay is remembered.
+        for _ in 0..2 {
+            let told = tokio::task::block_in_place(|| consume(&bridge, 0..2));
+            let Told::Suspend(delay) = told else { panic!("{told:?} for {time:?}") };
+            let longest = time.min(LONGEST);
+            assert!(
+                delay <= longest && delay >= longest.saturating_sub(Duration::from_secs(60)),
+                "{delay:?}"
+            );
+        }
+        let (bridge, taking, _client) = connected(&Noting::default(), fails());
+        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), Told::Success);
+        assert_eq!(taking.0.load(Ordering::SeqCst), 2, "two retries");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whatever_count_a_message_carries_it_is_settled() {
+    for undecodable in [Undecodable::DeadLetter, Undecodable::Retry] {
+        let (bridge, taking, _client) =
+            connected(&Noting::default(), route(|_| Err("no".into())).undecodable(undecodable));
+        let counts = [0, 1, i32::MAX, i32::MIN, -1].into_iter().flat_map(|reconsumed| {
+            ["0", "4294967294", "4294967295", "4294967296", "-1", "many"].map(|count| (reconsumed, count))
+        });
+        let messages = counts.zip(0..).flat_map(|((reconsumed, count), number)| {
+            let numbered = |body: Vec<u8>, number: usize| {
+                let mut message = message(number);
+                message.set_body(Some(body.into()));
+                message.put_property("IDEM_ATTEMPTS".into(), count.into());
+                message.set_reconsume_times(reconsumed);
+                message
+            };
+            [numbered(number.to_string().into(), 2 * number), numbered(vec![0xff], 2 * number + 1)]
+        });
+        let messages: Vec<_> = messages.collect();
+        for some in messages.chunks(32) {
+            assert_eq!(tokio::task::block_in_place(|| consume_all(&bridge, some)), Told::Success);
+        }
+        assert_eq!(taking.0.load(Ordering::SeqCst) as usize, messages.len());
+    }
 }

@@ -1,6 +1,7 @@
 //! The engine's guarantees, each under a name. Time is paused where nothing needs a real clock.
 
 mod begun;
+mod extremes;
 mod faulty;
 mod guarantees;
 mod leases;

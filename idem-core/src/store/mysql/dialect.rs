@@ -225,7 +225,7 @@ impl Dialect for MySql {
                 .bind(request.token.to_bytes().to_vec())
                 .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
                 .bind(lease)
-                .bind(lease + micros(request.retention))
+                .bind(lease.saturating_add(micros(request.retention)))
         };
         self.claim.run(self.flavour(), on, batch, bind, &self.read).await
     }

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::link::{Link, Message};
 use super::slot::slot;
+use crate::clock::Later as _;
 
-/// A moment as long from now; in some years where that is for ever.
+/// A moment as long from now.
 pub(super) fn deadline(time: Duration) -> Instant {
-    const YEARS: Duration = Duration::from_hours(24 * 3_650);
-    Instant::now() + time.min(YEARS)
+    Instant::now().later(time)
 }
 
 /// The way to the server or servers of a store.

@@ -11,6 +11,7 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::Instant;
 
 use super::route::Route;
+use crate::clock::LONGEST;
 
 /// A script's text, and the hash by which a server that has it runs it.
 pub(super) struct Script {
@@ -96,9 +97,7 @@ impl Terms {
     }
 }
 
-/// Longer is cut to this: a script adds it to the clock, and the sum must stay exact in a double.
-const LONGEST: Duration = Duration::from_hours(24 * 36_500);
-
+/// A script adds it to the clock, and the sum must stay exact in a double.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.min(LONGEST).as_micros()).unwrap_or(u64::MAX)
 }

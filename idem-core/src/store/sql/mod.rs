@@ -36,6 +36,7 @@ use self::transactions::Handlers;
 use self::transactions::SqlTransactions;
 use super::remote::on_runtime;
 use super::{Answers, Incarnation, StoreError, Transactions};
+use crate::clock::LONGEST;
 use crate::key::RecordKey;
 use crate::record::Record;
 
@@ -103,9 +104,9 @@ impl<D: Dialect> Core<D> {
     }
 }
 
-/// A duration as the statements have it, bounded so that sums of a few do not overflow.
+/// A duration as the statements have it, bounded so that sums of a few and a clock do not overflow.
 pub(super) fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 8)
+    i64::try_from(time.min(LONGEST).as_micros()).unwrap_or(i64::MAX)
 }
 
 struct Read(Vec<u8>);

@@ -130,7 +130,8 @@ fn boot() -> &'static str {
 
 /// The host's clock: the file is used by the processes of one host.
 fn now() -> i64 {
-    micros(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Dialect for Sqlite {

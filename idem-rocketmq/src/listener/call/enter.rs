@@ -121,7 +121,7 @@ impl Call<'_> {
                 }
                 Entry::Unfit { what, reason, run } => {
                     message.run = run;
-                    let admission = gate.unfit(what, reason, message.failures + 1);
+                    let admission = gate.unfit(what, reason, message.failures.saturating_add(1));
                     self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
             }

@@ -20,6 +20,7 @@ pub(in crate::store) use self::message::Row;
 pub(in crate::store) use self::statements::Syntax;
 use self::statements::{IDS, Statements};
 use super::Core;
+use crate::clock::{OF_A_PAUSE, within};
 use crate::key::IdempotencyKey;
 use crate::outbox::{Begun, Fate, Outbox, OutboxMessage, TransactionId};
 use crate::store::StoreError;
@@ -62,14 +63,10 @@ impl Times {
     /// Refuses what would send without end, or forget too early.
     pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         let Self { resend_after, retention, sweep_every } = self;
-        for (what, time) in
-            [("resend_after", resend_after), ("retention", retention), ("sweep_every", sweep_every)]
-        {
-            if time.is_zero() {
-                return Err(StoreError::config(format!(
-                    "`{what}` of the outbox is zero: give it some seconds"
-                )));
-            }
+        let times = [("resend_after", resend_after), ("retention", retention), ("sweep_every", sweep_every)];
+        for (what, time) in times {
+            within(what, *time, OF_A_PAUSE)
+                .map_err(|error| StoreError::config(format!("the outbox's {error}")))?;
         }
         if retention < resend_after {
             return Err(StoreError::config(format!(
