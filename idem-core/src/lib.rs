@@ -15,6 +15,7 @@ mod keyed;
 mod lease;
 pub mod outbox;
 mod outcome;
+pub mod panics;
 mod policy;
 mod record;
 pub mod runtime;

@@ -144,6 +144,10 @@ pub(crate) enum Kind {
         "the runtime of the handlers went away under the consumer group `{group}`: its messages are left to the broker"
     )]
     RuntimeGone { group: String },
+    #[error(
+        "the consumer group `{group}` has stopped, because a part of idem that it relies on has panicked ({what}): its messages are left to the broker, and nothing is lost; start it again, and report the panic's message from the standard error"
+    )]
+    Panicked { group: String, what: &'static str },
 }
 
 impl Error {
@@ -152,7 +156,7 @@ impl Error {
         match &*self.0 {
             Kind::Client(error) => !error.is_retryable(),
             Kind::Outbox { source, .. } => source.is_config(),
-            Kind::Signal(_) | Kind::RuntimeGone { .. } => false,
+            Kind::Signal(_) | Kind::RuntimeGone { .. } | Kind::Panicked { .. } => false,
             _ => true,
         }
     }

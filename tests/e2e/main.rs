@@ -21,6 +21,7 @@ mod orderly;
 mod outbox;
 mod outbox_storm;
 mod outcomes;
+mod panics;
 mod place;
 mod process;
 mod producer;

@@ -52,7 +52,7 @@ pub struct Follower {
 impl Gate {
     /// Lets a message in.
     pub fn enter(&self, job: Job) -> Entry {
-        if let Some(Claim::Completed { fingerprint, .. }) = self.0.engine.store.known(&job.key)
+        if let Some(Claim::Completed { fingerprint, .. }) = self.0.engine.known(&job.key)
             && self.mismatch(fingerprint, job.fingerprint).is_none()
         {
             return Entry::Decided(Settled::of(duplicate()));

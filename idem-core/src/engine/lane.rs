@@ -19,9 +19,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
+use crate::panics::{self, Fault};
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
-    StoreError,
+    StoreError, guarded,
 };
 
 /// How many requests must wait, for each round trip that is under way, before they start one beside it: a store takes
@@ -81,6 +82,7 @@ struct Shared<O: Operation> {
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: Handle,
+    fault: Arc<Fault>,
     queue: Mutex<Queue<O>>,
     keys: OnceLock<Histogram>,
 }
@@ -99,9 +101,9 @@ struct Group<O: Operation> {
 }
 
 impl<O: Operation> Lane<O> {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle, fault: Arc<Fault>) -> Self {
         let queue = Mutex::new(Queue { groups: Vec::new(), waiting: 0, under_way: 0 });
-        Self(Arc::new(Shared { store, clock, runtime, queue, keys: OnceLock::new() }))
+        Self(Arc::new(Shared { store, clock, runtime, fault, queue, keys: OnceLock::new() }))
     }
 
     /// Sends requests with the next round trip. The answers come in the requests' order.
@@ -170,8 +172,14 @@ fn no_answer() -> StoreError {
 
 impl<O: Operation> Shared<O> {
     fn start_a_trip(self: &Arc<Self>) {
-        let shared = self.clone();
-        self.runtime.spawn(async move { while shared.next_round_trip().await {} });
+        let (shared, fault) = (self.clone(), self.fault.clone());
+        let trips = async move {
+            let trip = Trip(&shared);
+            while shared.next_round_trip().await {}
+            // What took nothing has been counted out.
+            std::mem::forget(trip);
+        };
+        self.runtime.spawn(panics::loud("lane", trips, move || fault.fail("a lane to the store")));
     }
 
     /// Takes what is queued and sends it. Whether there was anything.
@@ -246,7 +254,8 @@ impl<O: Operation> Shared<O> {
     /// fail its neighbours.
     async fn ask(&self, batch: &[O::Request]) -> Vec<Result<O::Answer, StoreError>> {
         self.keys().record(as_f64(batch.len()));
-        match O::call(&*self.store, batch).await {
+        let asked = guarded::ask(self.store.name(), || O::call(&*self.store, batch)).await;
+        match asked {
             Ok(answers) if answers.len() == batch.len() => answers,
             Ok(answers) => {
                 let text = format!("the store answered {} of {} keys", answers.len(), batch.len());
@@ -276,6 +285,21 @@ impl<O: Operation> Shared<O> {
     fn keys(&self) -> &Histogram {
         let new = || metrics::histogram!("idem_store_batch_keys", "operation" => O::NAME);
         self.keys.get_or_init(new)
+    }
+}
+
+/// Round trips that are under way. Where they end by a panic, nobody waits for one that never comes.
+struct Trip<'a, O: Operation>(&'a Shared<O>);
+
+impl<O: Operation> Drop for Trip<'_, O> {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.lock();
+        queue.under_way = queue.under_way.saturating_sub(1);
+        let left = if queue.under_way == 0 { std::mem::take(&mut queue.groups) } else { Vec::new() };
+        queue.waiting = queue.groups.iter().map(|group| group.requests.len()).sum();
+        drop(queue);
+        // Their replies say so, as their senders are gone.
+        drop(left);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +19,7 @@ use crate::attempt::Attempt;
 use crate::handler_error::{Disposition, HandlerError, HandlerResult};
 use crate::lease::{Flight, Lease, Stop};
 use crate::outcome::{Decision, Outcome, Verdict};
+use crate::panics::{self, Guarded, Panicked};
 
 /// A run that is over and has not been settled. Dropping it gives the key back.
 pub struct Finished {
@@ -78,7 +78,7 @@ impl Claimed {
         F: Future<Output = HandlerResult> + Unpin + Send + 'static,
     {
         if self.transaction.is_some() || self.member.is_some() {
-            return Begun::polled(self.run(work).boxed());
+            return Begun::polled(self.run_guarded(|lease, attempt| calling(work, lease, attempt)).boxed());
         }
         let now = self.gate.0.engine.clock.now();
         if let Some(stop) = overdue(&self.flight, now) {
@@ -87,18 +87,15 @@ impl Claimed {
         self.flight.start(now);
         let (lease, attempt) = (self.lease(), self.attempt());
         let running = Running::begin(&self.gate);
-        let polled = catch_unwind(AssertUnwindSafe(move || {
-            let mut work = work(lease, attempt);
-            (&mut work).now_or_never().ok_or(work)
-        }));
+        let mut work = calling(work, lease, attempt);
+        let polled = (&mut work).now_or_never();
         drop(running);
         match polled {
-            Ok(Ok(result)) => {
+            Some(result) => {
                 let ran = self.returned(result);
                 Begun::Over(self.over(ran))
             }
-            Ok(Err(work)) => Begun::Going(self.run(|_, _| work).boxed()),
-            Err(_panic) => Begun::Over(self.over(Ran::Panicked)),
+            None => Begun::Going(self.run_guarded(|_, _| work).boxed()),
         }
     }
 
@@ -110,6 +107,15 @@ impl Claimed {
     pub async fn run<F>(self, work: impl FnOnce(Lease, Attempt) -> F) -> Finished
     where
         F: Future<Output = HandlerResult>,
+    {
+        let boxed = |lease, attempt| Box::pin(work(lease, attempt));
+        self.run_guarded(|lease, attempt| calling(boxed, lease, attempt)).await
+    }
+
+    /// As [`run`](Self::run), for a handler whose panics are errors.
+    async fn run_guarded<F>(self, work: impl FnOnce(Lease, Attempt) -> F) -> Finished
+    where
+        F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
         let (lease, attempt) = (self.lease(), self.attempt());
         // What only a transaction needs is boxed, so that every other run's future has no room for it.
@@ -140,7 +146,7 @@ impl Claimed {
 
     async fn drive<F>(&self, work: impl FnOnce() -> F) -> Ran
     where
-        F: Future<Output = HandlerResult>,
+        F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
         // Invariant 4: no handler starts after its lease's local deadline.
@@ -150,10 +156,9 @@ impl Claimed {
         }
         flight.start(now);
         let _running = Running::begin(&self.gate);
-        let work = AssertUnwindSafe(async move { work().await }).catch_unwind();
         tokio::select! {
             biased;
-            result = work => result.map_or(Ran::Panicked, |result| self.returned(result)),
+            result = work() => self.returned(result),
             stop = flight.stopped() => Ran::Stopped(stop),
             () = engine.stop.cancelled() => Ran::Shutdown,
         }
@@ -161,12 +166,20 @@ impl Claimed {
 }
 
 impl Claimed {
-    fn returned(&self, result: HandlerResult) -> Ran {
-        match result {
-            Ok(()) => Ran::Ok,
-            Err(error) if self.gate.is_conflict(&error) => self.undone(&error),
-            Err(error) => Ran::Err { disposition: error.disposition(), text: error.to_string().into() },
-        }
+    /// The error is the user's: it may panic where it is looked into, shown or dropped.
+    fn returned(&self, result: Result<HandlerResult, Panicked>) -> Ran {
+        let error = match result {
+            Ok(Ok(())) => return Ran::Ok,
+            Ok(Err(error)) => error,
+            Err(_) => return Ran::Panicked,
+        };
+        let looked_into = panics::catch(move || {
+            if self.gate.is_conflict(&error) {
+                return self.undone(&error);
+            }
+            Ran::Err { disposition: error.disposition(), text: error.to_string().into() }
+        });
+        looked_into.unwrap_or(Ran::Panicked)
     }
 
     /// The run is over, and was not in a transaction.
@@ -184,6 +197,14 @@ impl Claimed {
         let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
         Ran::Decided(decision.because(error.to_string()))
     }
+}
+
+/// A handler's call. Its panics, and those of what makes its future, are errors; those of its `Drop` go no further.
+fn calling<F>(work: impl FnOnce(Lease, Attempt) -> F, lease: Lease, attempt: Attempt) -> Guarded<F>
+where
+    F: Future<Output = HandlerResult> + Unpin,
+{
+    panics::guard_call(|| work(lease, attempt))
 }
 
 impl Begun {

@@ -334,7 +334,7 @@ impl Finished {
         let Some(key) = self.leader.as_ref().and_then(|leader| leader.flight.key.as_ref()) else {
             return false;
         };
-        let record = self.gate.0.engine.store.read(key).await;
+        let record = self.gate.0.engine.read(key).await;
         matches!(record, Ok(Some(record)) if record.state == State::Completed)
     }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::lane::{Lane, Renewals};
 use crate::clock::{Clock, Later as _};
 use crate::lease::{Flight, Stop};
+use crate::panics::{Fault, loud};
 use crate::policy::Policy;
 use crate::store::{Answer, RenewRequest};
 
@@ -36,6 +37,7 @@ pub(crate) struct Watch {
     renewals: Lane<Renewals>,
     clock: Clock,
     runtime: Handle,
+    fault: Arc<Fault>,
     /// The time between two looks that the shortest durations need, in µs.
     tick: AtomicU64,
     /// Whether the task looks by itself; where it does not, an addition wakes it.
@@ -53,19 +55,27 @@ struct Watched {
 }
 
 impl Watch {
-    pub(crate) fn start(renewals: Lane<Renewals>, clock: Clock, runtime: &Handle) -> Arc<Self> {
+    pub(crate) fn start(
+        renewals: Lane<Renewals>,
+        clock: Clock,
+        runtime: &Handle,
+        fault: &Arc<Fault>,
+    ) -> Arc<Self> {
         let watch = Arc::new(Self {
             live: Mutex::default(),
             renewals,
             clock,
             runtime: runtime.clone(),
+            fault: fault.clone(),
             tick: AtomicU64::new(micros(LONGEST_TICK)),
             is_awake: AtomicBool::new(false),
             wake: Notify::new(),
             ended: CancellationToken::new(),
         });
         let looking = watch.clone();
-        runtime.spawn(async move { looking.ended.run_until_cancelled(looking.look_forever()).await });
+        let fault = fault.clone();
+        let looking = async move { looking.ended.run_until_cancelled(looking.look_forever()).await };
+        runtime.spawn(loud("watch", looking, move || fault.fail("the watch over leases and time-outs")));
         watch
     }
 
@@ -125,8 +135,9 @@ impl Watch {
     fn look(self: &Arc<Self>) {
         let due = self.due();
         if !due.is_empty() {
-            let watch = self.clone();
-            self.runtime.spawn(async move { watch.renew(due).await });
+            let (watch, fault) = (self.clone(), self.fault.clone());
+            let renewing = async move { watch.renew(due).await };
+            self.runtime.spawn(loud("renewal", renewing, move || fault.fail("the renewal of leases")));
         }
     }
 

@@ -7,6 +7,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub(crate) mod guarded;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "mysql")]

@@ -32,6 +32,9 @@ pub(crate) enum Answer {
 pub(crate) trait Listener: Send + Sync + 'static {
     /// Called with 1 to `batch_size` messages of one queue.
     fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
+
+    /// The client has ended by a panic: no message comes any more.
+    fn client_failed(&self) {}
 }
 
 /// The client's kind of listener around ours.

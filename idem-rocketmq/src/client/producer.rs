@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use idem_core::clock::Later as _;
+use idem_core::panics::loud;
 use rocketmq_client_rust::{
     ClientRuntime, ClientRuntimeConfig, DefaultMQProducer, LocalTransactionState, SendResult,
 };
@@ -299,11 +300,9 @@ impl Face {
                 return Err(SendFailure::Stopped);
             }
             // The runtime goes away only with the producer; what was under way may have arrived.
-            let cause = || "the producer was shut down meanwhile".to_owned();
-            handle
-                .spawn(Box::pin(work))
-                .await
-                .unwrap_or_else(|_| Err(SendFailure::MaybeSent { cause: cause() }))
+            let cause = || "the producer was shut down or failed meanwhile".to_owned();
+            let done = handle.spawn(loud("client", Box::pin(work), || {})).await;
+            done.ok().flatten().unwrap_or_else(|| Err(SendFailure::MaybeSent { cause: cause() }))
         })
     }
 }

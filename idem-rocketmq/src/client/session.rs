@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
+use idem_core::panics;
 use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer, MQConsumerInner};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -75,7 +76,18 @@ pub(super) fn spawn(
     ready: oneshot::Sender<Result<Face, ClientError>>,
 ) -> Result<Life, ClientError> {
     thread::spawn(settings.listener_threads, move |owner, stopped| match owner {
-        Ok(owner) => live_on(owner, settings, listener, ready, stopped),
+        Ok(owner) => {
+            let (gate, of_client) = (Arc::new(Gate::default()), listener.clone());
+            let lived =
+                panics::catch(|| live_on(owner, settings, listener, Arc::clone(&gate), ready, stopped));
+            if lived.is_err() {
+                panics::report("client", "the thread of the RocketMQ client has panicked: consuming stops");
+                of_client.client_failed();
+                // No listener call waits for a client that is gone.
+                gate.close();
+                gate.down();
+            }
+        }
         Err(error) => drop(ready.send(Err(error))),
     })
 }
@@ -84,10 +96,10 @@ fn live_on(
     owner: RuntimeOwner,
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
+    gate: Arc<Gate>,
     ready: oneshot::Sender<Result<Face, ClientError>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let gate = Arc::new(Gate::default());
     owner.block_on(async {
         match start::start(&owner, &settings, listener, Arc::clone(&gate)).await {
             Ok(running) => {
@@ -273,7 +285,8 @@ impl Face {
         if !self.gate.is_open() {
             return Err(ClientError::Stopped);
         }
-        self.handle.spawn(Box::pin(work)).await.map_err(|_| ClientError::Stopped)
+        let done = self.handle.spawn(panics::loud("client", Box::pin(work), || {})).await;
+        done.ok().flatten().ok_or(ClientError::Stopped)
     }
 }
 

@@ -1,7 +1,6 @@
 //! How a call gives its thread back while its messages wait, and goes on elsewhere.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{pin, thread};
@@ -10,6 +9,7 @@ use cheetah_string::CheetahString;
 use futures_util::future::{self, BoxFuture, Either};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
+use idem_core::panics;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::mpsc;
@@ -40,20 +40,16 @@ impl Lounge {
             while is_open || !under_way.is_empty() {
                 tokio::select! {
                     call = calls.recv(), if is_open => match call {
-                        Some(call) => under_way.push(AssertUnwindSafe(call).catch_unwind()),
+                        Some(call) => under_way.push(call),
                         None => is_open = false,
                     },
-                    Some(ended) = under_way.next(), if !under_way.is_empty() => {
-                        if ended.is_err() {
-                            tracing::error!("the listener panicked; its messages are left to the broker");
-                        }
-                    }
+                    Some(()) = under_way.next(), if !under_way.is_empty() => {}
                 }
             }
         };
         let thread = thread::Builder::new().name("idem-aside".to_owned()).spawn(move || {
             let _entered = idem_core::runtime::handle().enter();
-            pollster::block_on(live);
+            pollster::block_on(panics::loud("aside", live, || {}));
         });
         thread.is_ok().then_some(Self(sender))
     }
@@ -109,10 +105,13 @@ impl Ticket {
             Either::Left(answer) => self.over(answer),
             Either::Right((is_lost, call)) => {
                 self.place = Place::Aside;
-                lounge.take(Box::pin(async move {
+                let fault = self.bridge.engine.fault().clone();
+                let rest = async move {
                     let answer = call.await;
                     self.over(answer);
-                }));
+                };
+                let fail = move || fault.fail("a listener call");
+                lounge.take(panics::loud("aside", rest, fail).map(|_| ()).boxed());
                 if is_lost { Answer::Lost } else { Answer::Success }
             }
         }
@@ -178,12 +177,12 @@ impl Drop for Ticket {
 
 /// Looks after the calls of a bridge for as long as there is one.
 pub(super) fn watch(bridge: &Arc<Bridge>, client: &Arc<dyn Broker>) {
-    let (bridge, client) = (Arc::downgrade(bridge), Arc::downgrade(client));
-    idem_core::runtime::handle().spawn(async move {
+    let (weak, client) = (Arc::downgrade(bridge), Arc::downgrade(client));
+    bridge.spawn("aside", async move {
         let mut said = HashMap::new();
         for turn in 0_u32.. {
             tokio::time::sleep(LOOK).await;
-            let Some(bridge) = Weak::upgrade(&bridge) else { return };
+            let Some(bridge) = Weak::upgrade(&weak) else { return };
             bridge.say(&mut said);
             if let Some(client) = Weak::upgrade(&client) {
                 bridge.look_after(&*client, turn.is_multiple_of(LOOKS_AT_REST)).await;

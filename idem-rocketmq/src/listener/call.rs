@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use idem_core::clock::Later as _;
 use idem_core::engine::{Admission, Claimed, Settled};
+use idem_core::panics;
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -97,7 +98,16 @@ struct Call<'a> {
 
 impl Bridge {
     /// Settles the messages of one listener call.
+    ///
+    /// The user's code is guarded where it is called, so that a panic here is one of idem's own: nobody knows what became of the
+    /// messages, and the broker has them still.
     pub(super) async fn call(&self, sources: &[&MessageExt], queue: &MessageQueue, asks: &Asks) -> Answer {
+        let settled = self.settle_call(sources, queue, asks);
+        let fail = || self.engine.fault().fail("a listener call");
+        panics::loud("listener", settled, fail).await.unwrap_or(Answer::Leave)
+    }
+
+    async fn settle_call(&self, sources: &[&MessageExt], queue: &MessageQueue, asks: &Asks) -> Answer {
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
@@ -168,7 +178,7 @@ impl Call<'_> {
             State::Parked(until) => Some(until),
             _ => None,
         });
-        let soon = self.is_suspended.then(|| Instant::now() + SUSPENDED);
+        let soon = self.is_suspended.then(|| Instant::now().later(SUSPENDED));
         let Some(first) = parked.chain(soon).min() else { return Answer::Success };
         let past = self.messages.iter().zip(self.sources).filter_map(|(message, source)| {
             let past = match message.state {
@@ -223,6 +233,12 @@ impl Call<'_> {
             Report::Dropped(place) => {
                 self.messages[place].is_running = false;
                 self.bridge.user_is_gone.cancel();
+                let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
+                self.decided(place, Settled { decision, held: None });
+            }
+            Report::Panicked(place) => {
+                self.bridge.engine.fault().fail("the task of a run");
+                self.messages[place].is_running = false;
                 let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
                 self.decided(place, Settled { decision, held: None });
             }

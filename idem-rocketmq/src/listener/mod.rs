@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use cheetah_string::CheetahString;
 use idem_core::engine::Engine;
+use idem_core::panics;
 use parking_lot::{Condvar, Mutex};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -127,6 +128,12 @@ impl Bridge {
         !is_timed_out.timed_out()
     }
 
+    /// A task of idem's own, on its runtime. A panic there ends the consumer.
+    fn spawn(&self, place: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let fault = self.engine.fault().clone();
+        idem_core::runtime::handle().spawn(panics::loud(place, task, move || fault.fail(place)));
+    }
+
     fn begin(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Option<Ticket> {
         let first = messages.iter().map(|message| message.queue_offset()).min()?;
         let bytes = messages.iter().filter_map(|message| message.body()).map(|body| body.len()).sum();
@@ -151,7 +158,7 @@ impl Bridge {
         let is_full = state.threads == Threads::Few && working >= FEW as usize;
         if let (true, Some(client)) = (is_full, self.client.get()) {
             state.threads = Threads::Looking;
-            idem_core::runtime::handle().spawn(threads::look(self.calls.clone(), client.clone()));
+            self.spawn("threads", threads::look(self.calls.clone(), client.clone()));
         }
         drop(state);
         if working > CROWD {
@@ -190,6 +197,15 @@ impl Listener for Bridge {
     fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
         let Some(ticket) = self.begin(messages, queue) else { return Answer::Leave };
         let _entered = idem_core::runtime::handle().enter();
-        ticket.work(messages, queue)
+        let fault = ticket.bridge.engine.fault().clone();
+        panics::catch(|| ticket.work(messages, queue)).unwrap_or_else(|_| {
+            panics::report("listener", "a listener call has panicked; its messages are left to the broker");
+            fault.fail("a listener call");
+            Answer::Leave
+        })
+    }
+
+    fn client_failed(&self) {
+        self.engine.fault().fail("the thread of the RocketMQ client");
     }
 }

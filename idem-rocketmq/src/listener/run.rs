@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled};
+use idem_core::panics::{self, Fault};
 use idem_core::{Attempt, HandlerResult, Lease, Verdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,8 @@ pub(super) enum Report {
     Again(usize, Admission),
     /// The task was dropped: the handlers' runtime is going away.
     Dropped(usize),
+    /// The task has panicked, which is no fault of the handler's.
+    Panicked(usize),
     /// It is done, where the call has to know of each.
     Acked(usize),
     /// The last message was closed.
@@ -163,7 +166,11 @@ impl<'a> Begin<'a> {
         if self.handler.route.batch().is_some() {
             later = vec![join_all(later).map(drop).boxed()];
         }
-        let on_user = |run| OnUser { run, gone: Some(self.bridge.user_is_gone.clone()) };
+        let on_user = |run| OnUser {
+            run,
+            gone: Some(self.bridge.user_is_gone.clone()),
+            fault: self.bridge.engine.fault().clone(),
+        };
         let later: Vec<_> = later.into_iter().map(on_user).collect();
         // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
         // up, finish a quick handler and fall asleep again.
@@ -181,13 +188,19 @@ impl<'a> Begin<'a> {
 struct OnUser {
     run: BoxFuture<'static, ()>,
     gone: Option<CancellationToken>,
+    fault: Arc<Fault>,
 }
 
 impl Future for OnUser {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let done = self.run.poll_unpin(context);
+        let done = panics::catch(|| self.run.poll_unpin(context)).unwrap_or_else(|_| {
+            // The handler's own panics are caught around it.
+            panics::report("run", "what follows a run has panicked; its message is left to the broker");
+            self.fault.fail("the task of a run");
+            Poll::Ready(())
+        });
         if done.is_ready() {
             self.gone = None;
         }
@@ -328,7 +341,8 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            let _ = shared.reports.send(Report::Dropped(self.place));
+            let report = if std::thread::panicking() { Report::Panicked } else { Report::Dropped };
+            let _ = shared.reports.send(report(self.place));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Listener calls without a broker.
 
+mod panics;
+
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;

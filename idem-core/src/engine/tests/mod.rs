@@ -5,6 +5,7 @@ mod extremes;
 mod faulty;
 mod guarantees;
 mod leases;
+mod panics;
 mod permits;
 mod verdicts;
 

@@ -16,6 +16,7 @@ use super::link::{Link, Message};
 use super::route::deadline;
 use super::slot_map::{Address, Owners, read_owners};
 use super::target::Target;
+use crate::panics::loud;
 use crate::runtime;
 
 /// A slot moves once; more redirections than a few mean that the nodes disagree.
@@ -87,7 +88,8 @@ impl Cluster {
     /// Asks who has which slot now. Past the deadline that goes on for the calls to come.
     async fn refresh(&self, seen: u64, deadline: Instant) {
         let nodes = Arc::clone(&self.0);
-        let refreshing = runtime::handle().spawn(async move { nodes.refresh(seen).await });
+        let refreshing = async move { nodes.refresh(seen).await };
+        let refreshing = runtime::handle().spawn(loud("cluster", refreshing, || {}));
         // Where nobody knew better, the call's own error says more.
         let _ = timeout_at(deadline, refreshing).await;
     }

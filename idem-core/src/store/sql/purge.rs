@@ -13,6 +13,7 @@ use super::dialect::{Connection, Dialect, Purged, Reply};
 use super::link::Work;
 use super::{Core, micros};
 use crate::clock::{Later as _, OF_A_PAUSE, OutOfBounds, within};
+use crate::panics::tireless;
 use crate::record::Token;
 use crate::store::StoreError;
 
@@ -190,5 +191,6 @@ impl<D: Dialect> Work<D> for Range<'_> {
 
 /// Starts the purge of a store on idem's runtime; it ends with the store.
 pub(super) fn start<D: Dialect>(core: &Arc<Core<D>>, settings: Purge) {
-    crate::runtime::handle().spawn(run(Arc::downgrade(core), settings));
+    let core = Arc::downgrade(core);
+    crate::runtime::handle().spawn(tireless("purge", move || run(core.clone(), settings.clone())));
 }

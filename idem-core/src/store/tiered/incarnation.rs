@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::panics::tireless;
 use crate::runtime;
 use crate::store::{Store, StoreError};
 
@@ -72,7 +73,8 @@ impl Keeper {
         let inner =
             Arc::new(Inner { last: Mutex::default(), failures: AtomicU64::new(0), doubt: Notify::new() });
         inner.ask(&**database).await?;
-        runtime::handle().spawn(keep(Arc::downgrade(&inner), Arc::downgrade(database)));
+        let (weak, database) = (Arc::downgrade(&inner), Arc::downgrade(database));
+        runtime::handle().spawn(tireless("incarnation", move || keep(weak.clone(), database.clone())));
         Ok(Self(inner))
     }
 

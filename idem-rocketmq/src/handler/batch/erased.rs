@@ -3,12 +3,13 @@
 //! Each message keeps a run of its own, so that the engine claims, renews, times out and settles it by itself. What
 //! the runs wait for is one future, which the last of them drops: then the handler is cancelled.
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use idem_core::engine::{LentTransaction, OpenTransaction};
+use idem_core::panics;
 use idem_core::{HandlerResult, IdempotencyKey};
 use tokio::sync::{mpsc, oneshot};
 
@@ -59,13 +60,14 @@ async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::Un
         shared = Some((taken.states, taken.transaction));
     }
     let Some((states, transaction)) = shared else { return };
-    let work = async {
+    // Boxed, so that it can be dropped where a panic is caught.
+    let work = Box::pin(async {
         let mut lent = transaction.as_ref().and_then(OpenTransaction::lend);
         let connection = lent.as_mut().map(LentTransaction::connection);
         handler.call(Batch::new(items), BatchCall::new(&states, connection)).await
-    };
+    });
     // A panic is told by dropping the senders: each run panics for its own message.
-    if let Ok(result) = AssertUnwindSafe(work).catch_unwind().await {
+    if let Ok(result) = panics::guard(work).await {
         tell(result, results);
     }
 }
@@ -84,7 +86,7 @@ fn tell(result: BatchResult, messages: Vec<oneshot::Sender<HandlerResult>>) {
 impl<P: Send + 'static> Begin for Item<P> {
     /// A batch of one.
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        let alone = gather(self.handler.clone())(Run(self));
+        let alone = gather(self.handler.clone())(Run::new(*self));
         alone.call(context)
     }
 }
