@@ -6,6 +6,7 @@ use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 
 use super::dialect::{Connection, Dialect};
+use crate::panics::loud;
 use crate::runtime;
 
 /// One that is closed unless it is given back: with an answer outstanding it is of no use to anybody.
@@ -25,10 +26,8 @@ impl<D: Dialect> Pooled<D> {
     /// not hold up what it has answered.
     pub(super) fn give_back(mut self, longest: Duration) {
         if let Some(mut connection) = self.0.take() {
-            runtime::handle().spawn(async move {
-                let returned = timeout(longest, connection.return_to_pool());
-                let _ = returned.await;
-            });
+            let returning = async move { timeout(longest, connection.return_to_pool()).await };
+            runtime::handle().spawn(loud("connection", returning, || {}));
         }
     }
 }

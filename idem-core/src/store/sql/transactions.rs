@@ -24,6 +24,7 @@ use super::dialect::{Connection, Dialect};
 use super::errors::{Meaning, meaning, store_error, timed_out};
 use super::link::Source;
 use super::pooled::Pooled;
+use crate::panics::loud;
 use crate::runtime;
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError,
@@ -201,14 +202,15 @@ impl<D: Dialect> Open<D> {
             Held::Own(runtime, connection) => core.handlers.idle.lock().push((runtime, connection)),
             Held::Pooled(mut connection) => {
                 // In a task: what has ended in order is not held up by a server that falls silent.
-                runtime::handle().spawn(async move {
+                let resting = async move {
                     let bound = core.link.response_timeout();
                     let rested = timeout(bound, core.link.dialect.rest_handlers(connection.get())).await;
                     if matches!(rested, Ok(Ok(()))) {
                         connection.give_back(bound);
                     }
                     drop(permit);
-                });
+                };
+                runtime::handle().spawn(loud("connection", resting, || {}));
             }
         }
     }
