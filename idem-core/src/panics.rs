@@ -263,7 +263,9 @@ mod tests {
     }
 
     /// Tasks whose panics are seen otherwise than by [`loud`] or [`tireless`], and where.
-    const SEEN: [(&str, &str); 22] = [
+    const SEEN: &[(&str, &str)] = &[
+        // They do no more than to call a lane, which reports for itself.
+        ("/engine/", "runtime.spawn("),
         ("runtime.rs", "runtime.spawn(call)"),
         ("redis/builder.rs", "check::connect(&self)"),
         ("consumer/running.rs", "spawn(connect(setup"),
@@ -304,7 +306,7 @@ mod tests {
             let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
             let starts = code.lines().filter(|line| line.contains("spawn(") && !line.contains("fn spawn("));
             let is_seen = |line: &str| {
-                SEEN.iter().any(|(file, part)| name.ends_with(file) && line.contains(part))
+                SEEN.iter().any(|(file, part)| name.contains(file) && line.contains(part))
                     || ["loud(", "tireless(", "session::spawn("].iter().any(|known| line.contains(known))
             };
             found.extend(starts.filter(|line| !is_seen(line)).map(|line| format!("{name}: {}", line.trim())));

@@ -6,6 +6,7 @@ use super::super::bench::{
     expect_in_progress, release_request, renew_request,
 };
 use crate::clock::{LONGEST, extremes};
+use crate::policy::MIN_LEASE;
 use crate::record::Token;
 use crate::store::{Answer, Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 
@@ -64,10 +65,10 @@ pub async fn a_longer_life_replaces_a_shorter_one(harness: &dyn Harness) {
     expect_completed(&bench.claim(&late, Token::random(), LONG).await);
 }
 
-/// Whatever lease and retention is asked for, the store answers, and what has no end is there at the end of the test.
+/// Whatever lease and retention a policy has, the store answers, and what has no end is there at the end of the test.
 pub async fn times_without_end_and_of_no_length_are_kept(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
-    for (turn, time) in extremes().enumerate() {
+    for (turn, time) in extremes().map(|time| time.max(MIN_LEASE)).enumerate() {
         let [held, done, given_back] =
             ["held", "done", "given back"].map(|name| bench.key(&format!("{name} {turn}")));
         let token = Token::random();
