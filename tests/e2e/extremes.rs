@@ -79,6 +79,14 @@ async fn a_producer_whose_times_have_no_end_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_has_as_many_queues_as_a_client_can_keep() {
+    for queues in [0, u32::MAX] {
+        let error = EmbeddedBroker::builder().topic("orders", queues).start().await.unwrap_err();
+        assert!(error.to_string().contains(&format!("and not {queues}")), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_broker_starts_with_any_time_between_its_checks() {
     for time in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
         let broker = EmbeddedBroker::builder().transaction_check_interval(time).start().await.unwrap();

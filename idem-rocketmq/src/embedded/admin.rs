@@ -74,6 +74,12 @@ impl Admin {
     }
 
     pub(super) async fn create_topic(&self, name: &str, queues: u32) -> Result<(), EmbeddedError> {
+        /// Clients keep a value for each queue of a topic.
+        const MOST_QUEUES: u32 = 1_024;
+        if !(1..=MOST_QUEUES).contains(&queues) {
+            let remark = format!("a topic has 1 to {MOST_QUEUES} queues here, and not {queues}");
+            return Err(EmbeddedError::Refused { request: "create the topic", code: 1, remark });
+        }
         let wanted = u64::from(queues);
         let queues = queues.to_string();
         let fields = json!({

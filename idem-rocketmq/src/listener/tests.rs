@@ -303,7 +303,7 @@ async fn whatever_count_a_message_carries_it_is_settled() {
         let messages = counts.zip(0..).flat_map(|((reconsumed, count), number)| {
             let numbered = |body: Vec<u8>, number: usize| {
                 let mut message = message(number);
-                message.set_body(Some(body.into()));
+                message.set_body(body.into());
                 message.put_property("IDEM_ATTEMPTS".into(), count.into());
                 message.set_reconsume_times(reconsumed);
                 message

@@ -42,7 +42,7 @@ fn words(work: impl Fn(Word) -> HandlerResult + Clone + Send + Sync + 'static) -
 fn texts(texts: &[&str]) -> Vec<MessageExt> {
     let numbered = texts.iter().enumerate().map(|(number, text)| {
         let mut message = message(number);
-        message.set_body(Some((*text).to_owned().into()));
+        message.set_body((*text).to_owned().into());
         message
     });
     numbered.collect()
