@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::claim::Admission;
-use super::settle::Settled;
+use super::ticket::{Leader, Settled};
 use super::{Gate, Job};
 use crate::key::Fingerprint;
 use crate::lease::{End, Flight};
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::FingerprintMismatch;
-use crate::store::{Attempts, Claim, ReleaseRequest};
+use crate::store::Claim;
 
 /// How a message enters the engine.
 #[derive(Debug)]
@@ -32,16 +32,6 @@ impl Entry {
     }
 }
 
-/// The first message of its key in this process. Dropping it gives the key back.
-pub struct Leader {
-    pub(super) gate: Gate,
-    pub(super) flight: Arc<Flight>,
-    pub(super) redeliveries: u32,
-    /// Whether the store may hold a lease for this flight that nobody has given back.
-    pub(super) is_claimed: bool,
-    is_over: bool,
-}
-
 /// A message whose key is in flight in this process.
 pub struct Follower {
     gate: Gate,
@@ -59,13 +49,7 @@ impl Gate {
         }
         let new = || Flight::new(Some(job.key.clone()), job.fingerprint);
         match self.0.engine.flights.enter(&job.key, new) {
-            Ok(flight) => Entry::Leader(Leader {
-                gate: self.clone(),
-                flight,
-                redeliveries: job.redeliveries,
-                is_claimed: false,
-                is_over: false,
-            }),
+            Ok(flight) => Entry::Leader(Leader::new(self.clone(), flight, job.redeliveries)),
             Err(flight) => Entry::Follower(Follower { gate: self.clone(), flight, job }),
         }
     }
@@ -153,59 +137,6 @@ fn shared(decision: Decision) -> Decision {
         Verdict::DeadLetter | Verdict::Leave => decision.outcome,
     };
     Decision { outcome, attempt, ..decision }
-}
-
-impl Leader {
-    /// Ends the flight: whoever waits for this key takes `decision` too.
-    pub(super) fn decide(mut self, decision: Decision) -> Decision {
-        self.end(End::Decided(decision.clone()));
-        decision
-    }
-
-    /// Ends the flight without a verdict for others.
-    pub(super) fn abandon(mut self) {
-        self.end(End::Abandoned);
-    }
-
-    fn end(&mut self, end: End) {
-        self.is_over = true;
-        self.gate.0.engine.flights.leave(&self.flight);
-        self.flight.finish(end);
-    }
-
-    pub(super) fn release_request(&self, attempts: Attempts) -> Option<ReleaseRequest> {
-        Some(ReleaseRequest {
-            key: self.flight.key.clone()?,
-            token: self.flight.token,
-            retention: self.gate.policy().retention,
-            attempts,
-        })
-    }
-}
-
-/// Invariant: a dropped run leaves nothing in progress for longer than the lease
-/// (`a_dropped_run_gives_its_key_back`).
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let engine = &self.gate.0.engine;
-        engine.watch.remove(&self.flight);
-        if self.is_claimed
-            && let Some(request) = self.release_request(Attempts::Keep)
-        {
-            let releases = engine.releases.clone();
-            engine.runtime.spawn(async move { releases.call_one(request).await });
-        }
-        self.end(End::Abandoned);
-    }
-}
-
-impl std::fmt::Debug for Leader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Leader").field("key", &self.flight.key).finish_non_exhaustive()
-    }
 }
 
 impl std::fmt::Debug for Follower {

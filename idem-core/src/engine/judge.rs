@@ -6,8 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::enter::{Leader, Mismatch, duplicate};
-use super::settle::{Held, Settled};
+use super::enter::{Mismatch, duplicate};
+use super::ticket::{Held, Leader, Settled};
 use super::transaction::OpenTransaction;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{InProgress, StoreFailure};
@@ -157,7 +157,7 @@ impl Gate {
             StoreFailure::Open => {
                 // The claim may have been stored all the same: it is given back when the store answers again.
                 let attempt = leader.redeliveries.saturating_add(1);
-                drop(leader);
+                leader.abandon_now();
                 Judged::Admitted(self.run_without_dedup(attempt, permit))
             }
             StoreFailure::Retry => {

@@ -3,31 +3,21 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::enter::Leader;
+use super::ticket::{Ending, Finished, Ran};
 use super::transaction::OpenTransaction;
 use crate::attempt::Attempt;
-use crate::handler_error::{Disposition, HandlerError, HandlerResult};
+use crate::handler_error::{HandlerError, HandlerResult};
 use crate::lease::{Flight, Lease, Stop};
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::panics::{self, Guarded, Panicked};
-
-/// A run that is over and has not been settled. Dropping it gives the key back.
-pub struct Finished {
-    pub(super) gate: Gate,
-    pub(super) leader: Option<Leader>,
-    pub(super) attempt: u32,
-    pub(super) result: Ran,
-}
 
 /// How far a run came at once.
 pub enum Begun {
@@ -36,23 +26,6 @@ pub enum Begun {
     /// It is to be polled on, wherever its handler shall run. Dropping it cancels the handler and gives the key back
     /// without counting an attempt.
     Going(BoxFuture<'static, Finished>),
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(super) enum Ran {
-    Ok,
-    Err {
-        disposition: Disposition,
-        text: Arc<str>,
-    },
-    Panicked,
-    Stopped(Stop),
-    Shutdown,
-    /// The run's transaction came to this, and there is nothing to settle.
-    Decided(Decision),
-    /// The transaction that it shared was undone: it is to be run again alone, with this permit.
-    Undone(OwnedSemaphorePermit),
 }
 
 impl Claimed {
@@ -125,7 +98,8 @@ impl Claimed {
             match &self.member {
                 None => Some(driven.await),
                 Some(member) => {
-                    let record = self.leader.as_ref().and_then(|leader| self.gate.complete_request(leader));
+                    let record =
+                        self.leader.as_ref().and_then(|leader| self.gate.complete_request(&leader.flight));
                     Box::pin(member.run(driven, record)).await
                 }
             }
@@ -141,7 +115,7 @@ impl Claimed {
             (.., result) => result,
         };
         let result = result.unwrap_or_else(|| Ran::Undone(permit));
-        Finished { gate, leader, attempt, result }
+        Finished::new(gate, leader, attempt, result)
     }
 
     async fn drive<F>(&self, work: impl FnOnce() -> F) -> Ran
@@ -187,7 +161,7 @@ impl Claimed {
         let Self { gate, leader, flight, attempt, .. } = self;
         gate.0.engine.watch.remove(&flight);
         flight.rest();
-        Finished { gate, leader, attempt, result }
+        Finished::new(gate, leader, attempt, result)
     }
 
     /// The database gave way to another transaction: the message is run again, and that costs no attempt.
@@ -220,13 +194,13 @@ impl Finished {
     ///
     /// # Errors
     /// The run is to be settled.
-    pub fn again(mut self) -> Result<Admission, Self> {
-        match (self.result, self.leader.take()) {
-            (Ran::Undone(permit), Some(leader)) => {
+    pub fn again(self) -> Result<Admission, Self> {
+        match self.ending {
+            Ending::Other(Some(leader), Ran::Undone(permit)) => {
                 leader.flight.forget_stop();
                 Ok(self.gate.open_later(leader, permit))
             }
-            (result, leader) => Err(Self { leader, result, ..self }),
+            ending => Err(Self { ending, ..self }),
         }
     }
 }
@@ -260,14 +234,5 @@ impl fmt::Debug for Begun {
             Self::Over(finished) => finished.fmt(f),
             Self::Going(_) => f.write_str("Going"),
         }
-    }
-}
-
-impl fmt::Debug for Finished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finished")
-            .field("attempt", &self.attempt)
-            .field("result", &self.result)
-            .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, Renewals};
+use super::ticket::Turn;
 use crate::clock::{Clock, Later as _};
 use crate::lease::{Flight, Stop};
 use crate::panics::{Fault, loud};
@@ -133,18 +134,18 @@ impl Watch {
     }
 
     fn look(self: &Arc<Self>) {
-        let due = self.due();
+        let (due, turns) = self.due();
         if !due.is_empty() {
             let (watch, fault) = (self.clone(), self.fault.clone());
-            let renewing = async move { watch.renew(due).await };
+            let renewing = async move { watch.renew(due, turns).await };
             self.runtime.spawn(loud("renewal", renewing, move || fault.fail("the renewal of leases")));
         }
     }
 
-    /// Halts what is over, and says what is to be renewed.
-    fn due(&self) -> Vec<(Arc<Flight>, RenewRequest)> {
+    /// Halts what is over, and says what is to be renewed, in whose turns.
+    fn due(&self) -> (Vec<(Arc<Flight>, RenewRequest)>, Vec<Turn>) {
         let now = self.clock.now();
-        let mut due = Vec::new();
+        let (mut due, mut turns) = (Vec::new(), Vec::new());
         for (_, watched) in self.live.lock().iter_mut() {
             let flight = &watched.flight;
             if now >= flight.deadline() {
@@ -157,19 +158,20 @@ impl Watch {
             if flight.stop().is_none()
                 && now >= watched.next_renewal
                 && let Some(request) = watched.renewal()
+                && self.renewals.takes_turn(flight, &mut turns)
             {
                 // Asked again after a sixteenth of the lease where this one is not confirmed.
                 watched.next_renewal = now.later(watched.lease / 16);
                 due.push((watched.flight.clone(), request));
             }
         }
-        due
+        (due, turns)
     }
 
-    async fn renew(&self, due: Vec<(Arc<Flight>, RenewRequest)>) {
+    async fn renew(&self, due: Vec<(Arc<Flight>, RenewRequest)>, turns: Vec<Turn>) {
         let (flights, requests): (Vec<_>, Vec<_>) = due.into_iter().unzip();
         let leases: Vec<Duration> = requests.iter().map(|request| request.lease).collect();
-        let replies = self.renewals.call(requests).await;
+        let replies = self.renewals.call(requests, turns).await;
         for ((flight, lease), answer) in flights.iter().zip(leases).zip(replies.answers) {
             match answer {
                 Ok(Answer::Done) => self.confirmed(flight, replies.sent, lease),

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crashes;
+mod dropped;
 mod failures;
 mod guards;
 mod logs;

@@ -7,6 +7,7 @@ mod guarantees;
 mod leases;
 mod panics;
 mod permits;
+mod settlement;
 mod verdicts;
 
 use std::collections::VecDeque;

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::panics;
-use idem_core::{HandlerResult, IdempotencyKey};
+use idem_core::{HandlerResult, IdempotencyKey, Lease};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failures::ForAll;
@@ -38,7 +38,26 @@ struct Taken<P> {
     item: BatchItem<P>,
     states: Arc<States>,
     transaction: Option<OpenTransaction>,
+    result: Told,
+}
+
+/// Where a message's result goes.
+struct Told {
     result: oneshot::Sender<HandlerResult>,
+    /// Outside of a transaction the effect is there from the moment that the handler returns, and the run hears of it only
+    /// when it is polled the next time.
+    lease: Option<Lease>,
+}
+
+impl Told {
+    /// Invariant 8 (`a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears_of_it`). Nobody listens where a
+    /// message was taken out of the call.
+    fn tell(self, result: HandlerResult) {
+        if let (Ok(()), Some(lease)) = (&result, &self.lease) {
+            lease.has_returned_ok();
+        }
+        let _ = self.result.send(result);
+    }
 }
 
 /// One call of a handler, for the runs that it is given.
@@ -72,14 +91,14 @@ async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::Un
     }
 }
 
-/// Tells each message its result. Nobody listens where a message was taken out of the call.
-fn tell(result: BatchResult, messages: Vec<oneshot::Sender<HandlerResult>>) {
+/// Tells each message its result.
+fn tell(result: BatchResult, messages: Vec<Told>) {
     let results = result.and_then(|failures| failures.results(messages.len())).unwrap_or_else(|error| {
         let error = Arc::new(error);
         messages.iter().map(|_| Err(ForAll(error.clone()).into())).collect()
     });
     for (message, result) in messages.into_iter().zip(results) {
-        let _ = message.send(result);
+        message.tell(result);
     }
 }
 
@@ -96,6 +115,8 @@ impl<P: Send + 'static> Begin for Seat<P> {
         let Self { item: Item { payload, key, .. }, taken, call } = *self;
         let (result, mine) = oneshot::channel();
         let (states, transaction) = (context.states.clone(), context.transaction.clone());
+        let lease = transaction.is_none().then(|| context.lease.clone());
+        let result = Told { result, lease };
         let item = BatchItem::of(payload, key, context);
         let _ = taken.send(Taken { item, states, transaction, result });
         drop(taken);
