@@ -96,7 +96,7 @@ pub(crate) struct Flight {
     pub(crate) token: Token,
     fence: AtomicU64,
     stop: AtomicU8,
-    /// When the handler was started, in µs of the engine's clock; 0 while it does not run.
+    /// When the handler was polled first, in µs of the engine's clock; 0 before that, and when it is over.
     started: AtomicU64,
     /// The local deadline of the lease, in µs of the engine's clock.
     deadline: AtomicU64,
@@ -163,9 +163,13 @@ impl Flight {
         self.changed.notify_waiters();
     }
 
-    /// The handler is over; what follows is bounded by nothing but the store.
-    pub(crate) fn rest(&self) {
-        self.started.store(0, Ordering::Release);
+    /// The handler is over; what follows is bounded by nothing but the store. How long it ran; `None` where it was never
+    /// polled.
+    pub(crate) fn rest(&self, now: Duration) -> Option<Duration> {
+        match self.started.swap(0, Ordering::AcqRel) {
+            0 => None,
+            started => Some(now.saturating_sub(Duration::from_micros(started))),
+        }
     }
 
     pub(crate) fn started(&self) -> Option<Duration> {
@@ -182,7 +186,7 @@ impl Flight {
         }
     }
 
-    /// Another run of the same key is to begin.
+    /// Another run of the same key is to begin, or the key is held for its dead letter.
     pub(crate) fn forget_stop(&self) {
         self.stop.store(0, Ordering::Release);
     }

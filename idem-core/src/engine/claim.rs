@@ -224,8 +224,8 @@ impl Gate {
         sent.later(super::watch::safe_part(self.0.policy.lease))
     }
 
+    /// Has a lease renewed from now on, also while its handler waits for its first poll. The handler's time begins with that.
     pub(super) fn watch(&self, flight: &Arc<Flight>, now: Duration) {
-        flight.start(now);
         self.0.engine.watch.add(flight, &self.0.policy, now);
     }
 }

@@ -79,13 +79,13 @@ impl Gate {
         transaction: Option<OpenTransaction>,
         now: Duration,
     ) -> Admission {
-        self.watch(&leader.flight, now);
         if attempt > self.0.policy.max_attempts {
             let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
                 .attempt(attempt - 1)
                 .because("all attempts were used up before");
             return Admission::Decided(Settled { decision, held: Some(Held::new(leader)) });
         }
+        self.watch(&leader.flight, now);
         let flight = leader.flight.clone();
         Admission::Run(Claimed {
             gate: self.clone(),

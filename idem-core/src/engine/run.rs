@@ -53,11 +53,9 @@ impl Claimed {
         if self.transaction.is_some() || self.member.is_some() {
             return Begun::polled(self.run_guarded(|lease, attempt| calling(work, lease, attempt)).boxed());
         }
-        let now = self.gate.0.engine.clock.now();
-        if let Some(stop) = overdue(&self.flight, now) {
-            return Begun::Over(self.over(Ran::Stopped(stop)));
+        if let Err(ran) = self.start() {
+            return Begun::Over(self.over(ran));
         }
-        self.flight.start(now);
         let (lease, attempt) = (self.lease(), self.attempt());
         let running = Running::begin(&self.gate);
         let mut work = calling(work, lease, attempt);
@@ -105,8 +103,7 @@ impl Claimed {
             }
         };
         let Self { gate, mut leader, flight, attempt, permit, transaction, member } = self;
-        gate.0.engine.watch.remove(&flight);
-        flight.rest();
+        let took = flight.rest(gate.0.engine.clock.now());
         let result = match (&mut leader, transaction, member, result) {
             (Some(leader), _, Some(member), result) => gate.end_together(leader, member, result).await,
             (Some(leader), Some(transaction), None, Some(result)) => {
@@ -115,7 +112,7 @@ impl Claimed {
             (.., result) => result,
         };
         let result = result.unwrap_or_else(|| Ran::Undone(permit));
-        Finished::new(gate, leader, attempt, result)
+        Finished::new(gate, leader, &flight, attempt, took, result)
     }
 
     async fn drive<F>(&self, work: impl FnOnce() -> F) -> Ran
@@ -123,12 +120,9 @@ impl Claimed {
         F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
-        // Invariant 4: no handler starts after its lease's local deadline.
-        let now = engine.clock.now();
-        if let Some(stop) = overdue(flight, now) {
-            return Ran::Stopped(stop);
+        if let Err(ran) = self.start() {
+            return ran;
         }
-        flight.start(now);
         let _running = Running::begin(&self.gate);
         tokio::select! {
             biased;
@@ -140,6 +134,25 @@ impl Claimed {
 }
 
 impl Claimed {
+    /// Begins the handler's time, at its first poll: a run that has waited for it until its lease was over, or the engine
+    /// stopped, was none and costs nothing.
+    ///
+    /// Invariant 4: no handler starts after its lease's local deadline.
+    fn start(&self) -> Result<(), Ran> {
+        let (engine, flight) = (&self.gate.0.engine, &self.flight);
+        let (now, is_first) = (engine.clock.now(), flight.started().is_none());
+        if let Some(stop) = overdue(flight, now) {
+            return Err(Ran::Stopped(stop));
+        }
+        if is_first && engine.stop.is_cancelled() {
+            return Err(Ran::Shutdown);
+        }
+        if is_first {
+            flight.start(now);
+        }
+        Ok(())
+    }
+
     /// The error is the user's: it may panic where it is looked into, shown or dropped.
     fn returned(&self, result: Result<HandlerResult, Panicked>) -> Ran {
         let error = match result {
@@ -159,9 +172,8 @@ impl Claimed {
     /// The run is over, and was not in a transaction.
     fn over(self, result: Ran) -> Finished {
         let Self { gate, leader, flight, attempt, .. } = self;
-        gate.0.engine.watch.remove(&flight);
-        flight.rest();
-        Finished::new(gate, leader, attempt, result)
+        let took = flight.rest(gate.0.engine.clock.now());
+        Finished::new(gate, leader, &flight, attempt, took, result)
     }
 
     /// The database gave way to another transaction: the message is run again, and that costs no attempt.

@@ -219,15 +219,12 @@ async fn settle_one_here(finished: Finished) -> Settled {
 impl Finished {
     /// What is settled after the store's first answer, or after as many more as it takes.
     async fn settled(self, place: usize, first: First) -> (usize, Settled) {
-        let Self { gate, attempt, ending } = self;
-        match ending {
-            Ending::Done(done) => (place, gate.complete(done, attempt, first).await),
-            ending @ Ending::Other(..) => {
-                let run = Self { gate, attempt, ending };
-                run.released(first).await;
-                (place, run.concluded_alone())
-            }
+        if !matches!(self.ending, Ending::Done(_)) {
+            self.released(first).await;
+        } else if let Self { gate, attempt, ending: Ending::Done(done), .. } = self {
+            return (place, gate.complete(done, attempt, first).await);
         }
+        (place, self.concluded_alone())
     }
 
     async fn released(&self, first: First) {

@@ -230,14 +230,11 @@ impl Group {
         attempt: u32,
     ) -> Admission {
         leader.flight.claimed(fence, Duration::MAX);
-        let flight = leader.flight.clone();
         let now = self.gate.0.engine.clock.now();
         let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()), now);
         match admission {
             // Alone in it: a transaction as any other.
             Admission::Run(claimed) if self.members > 1 => {
-                // Its time begins with its turn.
-                flight.rest();
                 Admission::Run(Claimed { member: Some(self.member()), ..claimed })
             }
             admission => admission,

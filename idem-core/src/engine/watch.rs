@@ -53,6 +53,8 @@ struct Watched {
     retention: Duration,
     timeout: Duration,
     next_renewal: Duration,
+    /// No run is bounded by it any more: the key is held until its dead letter is stored, however long that takes.
+    is_held: bool,
 }
 
 impl Watch {
@@ -86,7 +88,27 @@ impl Watch {
 
     /// Looks after a flight from now on.
     pub(crate) fn add(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
+        self.insert(flight, policy, now, false);
+    }
+
+    /// Keeps a flight's key from now on, whatever its run came to, until it is removed or the store says that it is lost
+    /// (`a_key_is_held_until_its_dead_letter_is_stored`).
+    pub(crate) fn hold(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
+        {
+            let mut live = self.live.lock();
+            flight.forget_stop();
+            let slot = flight.slot.load(Ordering::Acquire);
+            if let Some(watched) = live.get_mut(slot).filter(|watched| Arc::ptr_eq(&watched.flight, flight)) {
+                watched.is_held = true;
+                return;
+            }
+        }
+        self.insert(flight, policy, now, true);
+    }
+
+    fn insert(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration, is_held: bool) {
         let watched = Watched {
+            is_held,
             next_renewal: now.later(policy.lease / 3),
             lease: policy.lease,
             retention: policy.retention,
@@ -148,13 +170,13 @@ impl Watch {
         let (mut due, mut turns) = (Vec::new(), Vec::new());
         for (_, watched) in self.live.lock().iter_mut() {
             let flight = &watched.flight;
-            if now >= flight.deadline() {
+            if now >= flight.deadline() && !watched.is_held {
                 flight.halt(Stop::Lost);
             }
             if flight.started().is_some_and(|started| now >= started.later(watched.timeout)) {
                 flight.halt(Stop::TimedOut);
             }
-            // Renewal runs until the handler's time-out and no longer.
+            // Renewal runs until the handler's time-out and no longer; before the handler's first poll its time does not run.
             if flight.stop().is_none()
                 && now >= watched.next_renewal
                 && let Some(request) = watched.renewal()

@@ -77,12 +77,19 @@ pub(super) fn start(bridge: &Bridge, runs: Vec<Start>, asks: &Asks) -> Option<Bo
     let handler = runs.first()?.handler.clone();
     let mut begun = Begin::new(bridge, &handler, runs.len(), asks.is_aside());
     match handler.route.handler().gather() {
-        None => runs.into_iter().for_each(|run| begun.begin(run)),
+        None => {
+            for run in runs {
+                let is_here = begun.begins_here();
+                begun.begin(run, is_here);
+            }
+        }
         Some(seat) => {
             let span = handler.batch_span(runs[0].delivery.group(), runs.len());
             handler.meter.batch(runs.len());
+            // All or none of them here: the time of those that have begun runs, and their call waits for every one.
+            let is_here = begun.begins_here();
             for run in runs {
-                begun.begin(Start { run: seat(run.run), span: Some(span.clone()), ..run });
+                begun.begin(Start { run: seat(run.run), span: Some(span.clone()), ..run }, is_here);
             }
             // The call begins when every run has its seat.
             drop(seat);
@@ -115,19 +122,23 @@ impl<'a> Begin<'a> {
         Self { bridge, handler, is_aside, first: now, last: now, going: Vec::new(), later: Vec::new(), over }
     }
 
-    fn begin(&mut self, run: Start) {
+    /// Whether the next run begins on this thread.
+    fn begins_here(&self) -> bool {
         let is_user_gone = self.bridge.user_is_gone.is_cancelled();
-        if self.is_aside
-            || is_user_gone
-            || self.handler.pace.blocks()
-            || self.last.saturating_duration_since(self.first) > crowd::BLOCKING
-        {
+        !self.is_aside
+            && !is_user_gone
+            && !self.handler.pace.blocks()
+            && self.last.saturating_duration_since(self.first) <= crowd::BLOCKING
+    }
+
+    fn begin(&mut self, run: Start, is_here: bool) {
+        if !is_here {
             self.later.push(run.finish().boxed());
             return;
         }
         let (begun, rest) = {
             let _entered = self.bridge.user.enter();
-            run.begin(self.last)
+            run.begin()
         };
         self.begun(begun, rest);
     }
@@ -149,7 +160,7 @@ impl<'a> Begin<'a> {
         self.last = now;
         match begun {
             Begun::Going(run) => self.going.push((run, rest)),
-            Begun::Over(finished) => self.over.add(rest.over(finished, now)),
+            Begun::Over(finished) => self.over.add(rest.over(finished)),
         }
     }
 
@@ -235,29 +246,25 @@ pub(super) struct Rest {
     delivery: Arc<Delivery>,
     hash: Option<u64>,
     reporter: Reporter,
-    begun: Instant,
 }
 
 impl Start {
     /// Begins the handler here.
-    fn begin(self, now: Instant) -> (Begun, Rest) {
-        let (claimed, work, rest) = self.parts(now);
+    fn begin(self) -> (Begun, Rest) {
+        let (claimed, work, rest) = self.parts();
         (claimed.begin(work), rest)
     }
 
     /// Begins the handler where this is polled first.
     async fn finish(self) {
-        let (claimed, work, rest) = self.parts(Instant::now());
+        let (claimed, work, rest) = self.parts();
         rest.finish(claimed.run(work).boxed()).await;
     }
 
-    fn parts(
-        self,
-        begun: Instant,
-    ) -> (Claimed, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
+    fn parts(self) -> (Claimed, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
         let Self { claimed, run, handler, delivery, hash, states, span, reporter } = self;
         let transaction = claimed.transaction();
-        let rest = Rest { handler: handler.clone(), delivery: delivery.clone(), hash, reporter, begun };
+        let rest = Rest { handler: handler.clone(), delivery: delivery.clone(), hash, reporter };
         let work = move |lease, attempt| {
             let span = span.unwrap_or_else(|| handler.span(&delivery, attempt, hash));
             run.call(CallContext { delivery, states, lease, attempt, transaction }).instrument(span)
@@ -272,15 +279,17 @@ type Running = Instrumented<BoxFuture<'static, HandlerResult>>;
 impl Rest {
     async fn finish(self, run: BoxFuture<'static, Finished>) {
         let finished = run.await;
-        if let Some((finished, rest)) = self.over(finished, Instant::now()) {
+        if let Some((finished, rest)) = self.over(finished) {
             let settled = rest.handler.gate.settle_one(finished).await;
             rest.settled(settled);
         }
     }
 
     /// The handler is over. None where its transaction was undone and it is to be run again.
-    fn over(self, finished: Finished, now: Instant) -> Option<(Finished, Self)> {
-        self.handler.meter.ran(now.saturating_duration_since(self.begun));
+    fn over(self, finished: Finished) -> Option<(Finished, Self)> {
+        if let Some(took) = finished.took() {
+            self.handler.meter.ran(took);
+        }
         self.handler.pace.run_ended();
         match finished.again() {
             Ok(admission) => {

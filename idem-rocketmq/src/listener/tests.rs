@@ -153,26 +153,31 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
     assert_eq!(store.completed(), 12);
 }
 
-/// A client that notes how many threads it is told to take.
+/// A client that notes how many threads it is told to take, and the copies that it is to send.
 #[derive(Default)]
-struct Widening(AtomicU32);
+struct Noted {
+    threads: AtomicU32,
+    copies: AtomicU32,
+}
 
-impl Broker for Widening {
+impl Broker for Noted {
     fn retry<'a>(
         &'a self,
         _: &'a MessageExt,
         _: Duration,
         _: Properties,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        unreachable!("no handler fails")
+        self.copies.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
     }
 
     fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
-        unreachable!("no handler fails")
+        self.copies.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
     }
 
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
-        self.0.store(threads, Ordering::SeqCst);
+        self.threads.store(threads, Ordering::SeqCst);
         Box::pin(async {})
     }
 
@@ -195,13 +200,13 @@ impl Broker for Widening {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_that_take_long_are_given_all_threads() {
-    let widening = Arc::new(Widening::default());
+    let widening = Arc::new(Noted::default());
     let seen = widening.clone();
     // The handlers are over when the client has taken more threads.
     let slow = handler_with(TOPIC, Text, move |_: String| {
         let widening = seen.clone();
         async move {
-            while widening.0.load(Ordering::SeqCst) == 0 {
+            while widening.threads.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -218,7 +223,44 @@ async fn calls_that_take_long_are_given_all_threads() {
         let told = tokio::time::timeout(Duration::from_secs(30), call).await;
         assert_eq!(told.expect("no thread more was taken").unwrap(), Told::Success);
     }
-    assert_eq!(widening.0.load(Ordering::SeqCst), THREADS);
+    assert_eq!(widening.threads.load(Ordering::SeqCst), THREADS);
+}
+
+/// Handlers that block the workers of their runtime: what waits for a worker has not begun, and its time does not run.
+async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
+    let (client, store) = (Arc::new(Noted::default()), Noting::default());
+    let route = route.timeout(Duration::from_secs(1)).max_attempts(1).concurrency(100);
+    let bridge = Arc::new(bridge(&store, route));
+    let broker: Arc<dyn Broker> = client.clone();
+    bridge.connect(&broker);
+    let calls: Vec<_> = (0..4)
+        .map(|call| {
+            let bridge = bridge.clone();
+            tokio::task::spawn_blocking(move || consume(&bridge, call * 25..(call + 1) * 25))
+        })
+        .collect();
+    for call in calls {
+        let told = tokio::time::timeout(Duration::from_secs(60), call).await;
+        assert_eq!(told.expect("a call hangs").unwrap(), Told::Success);
+    }
+    let (run, sent) = (runs.load(Ordering::SeqCst), client.copies.load(Ordering::SeqCst));
+    assert_eq!((run, sent), (100, 0), "messages that ran, and copies");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_wait_for_a_blocked_runtime_are_no_attempts() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let seen = runs.clone();
+    // Two at a time, 50 ms each: the last one is polled two and a half time-outs after it was claimed.
+    let work = move |_: String| {
+        let runs = seen.clone();
+        async move {
+            std::thread::sleep(Duration::from_millis(50));
+            runs.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let route = handler_with(TOPIC, Text, work).key(|number: &String| IdempotencyKey::new(number));
+    none_is_judged_unrun(route, runs).await;
 }
 
 /// A client that takes whatever it is told, and counts it.

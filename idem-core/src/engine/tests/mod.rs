@@ -4,10 +4,12 @@ mod begun;
 mod extremes;
 mod faulty;
 mod guarantees;
+mod held;
 mod leases;
 mod panics;
 mod permits;
 mod settlement;
+mod unpolled;
 mod verdicts;
 
 use std::collections::VecDeque;

@@ -21,6 +21,7 @@ pub struct Finished {
     pub(in crate::engine) gate: Gate,
     pub(in crate::engine) attempt: u32,
     pub(in crate::engine) ending: Ending,
+    pub(in crate::engine) took: Option<Duration>,
 }
 
 /// What is left of a run.
@@ -60,16 +61,34 @@ pub(in crate::engine) enum Kind {
 }
 
 impl Finished {
-    pub(in crate::engine) fn new(gate: Gate, leader: Option<Leader>, attempt: u32, ran: Ran) -> Self {
+    /// How long the handler ran, from its first poll; `None` where it was never polled.
+    pub fn took(&self) -> Option<Duration> {
+        self.took
+    }
+
+    pub(in crate::engine) fn new(
+        gate: Gate,
+        leader: Option<Leader>,
+        flight: &Arc<Flight>,
+        attempt: u32,
+        took: Option<Duration>,
+        ran: Ran,
+    ) -> Self {
         let ending = match (leader, ran) {
             (Some(leader), Ran::Ok) if leader.is_claimed => Ending::Done(Done::of(leader)),
             (leader, ran) => Ending::Other(leader, ran),
         };
-        let mut finished = Self { gate, attempt, ending };
-        let is_counted = finished.kind() == Kind::Releases;
+        let mut finished = Self { gate, attempt, ending, took };
+        let kind = finished.kind();
+        let Gate(gate) = &finished.gate;
+        if kind == Kind::Holds {
+            gate.engine.watch.hold(flight, &gate.policy, gate.engine.clock.now());
+        } else {
+            gate.engine.watch.remove(flight);
+        }
         if let Ending::Other(Some(leader), Ran::Err { .. } | Ran::Panicked | Ran::Stopped(Stop::TimedOut)) =
             &mut finished.ending
-            && is_counted
+            && kind == Kind::Releases
         {
             leader.attempts = Attempts::Count;
         }
@@ -144,10 +163,7 @@ impl Finished {
         match self.ending {
             Ending::Done(done) => Settled::of(done.decide(decision)),
             Ending::Other(None, _) => Settled::of(decision),
-            Ending::Other(Some(leader), _) if is_held => {
-                self.gate.watch(&leader.flight, self.gate.0.engine.clock.now());
-                Settled { decision, held: Some(Held::new(leader)) }
-            }
+            Ending::Other(Some(leader), _) if is_held => Settled { decision, held: Some(Held::new(leader)) },
             Ending::Other(Some(leader), _) if is_open => {
                 leader.abandon();
                 Settled::of(decision)

@@ -34,6 +34,8 @@ pub struct Held {
 
 impl Held {
     pub(in crate::engine) fn new(leader: Leader) -> Self {
+        let engine = &leader.gate.0.engine;
+        engine.watch.hold(&leader.flight, leader.gate.policy(), engine.clock.now());
         Self { leader: Some(leader) }
     }
 
