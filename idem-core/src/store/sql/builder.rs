@@ -66,7 +66,7 @@ impl Settings {
         source: Source<D>,
         name: String,
     ) -> Result<Arc<Core<D>>, StoreError> {
-        on_runtime(Box::pin(async move {
+        on_runtime(async move {
             self.check()?;
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
@@ -76,7 +76,7 @@ impl Settings {
             let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });
             purge::start(&core, self.purge);
             Ok(core)
-        }))
+        })
         .await?
     }
 
@@ -87,12 +87,12 @@ impl Settings {
         source: Source<D>,
         name: String,
     ) -> Result<(), StoreError> {
-        on_runtime(Box::pin(async move {
+        on_runtime(async move {
             self.check()?;
             let link = Link::new(dialect, name, source, 1, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::migrate(&link).await
-        }))
+        })
         .await?
     }
 }
