@@ -82,8 +82,7 @@ async fn a_slow_handler_does_not_starve_one_of_another_topic() {
 }
 
 /// Messages that come one by one make listener calls of one message each, and each call holds one of the client's
-/// threads until its message is settled. A consumer has 400 of them: beyond 360, calls that wait for the slow handler
-/// give theirs up, and their messages come again later.
+/// threads until its message is settled, or until threads are short and it is set aside.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handler_whose_messages_come_one_by_one_starves_no_other() {
     let place = Place::plain(4).await;

@@ -48,7 +48,7 @@ pub(crate) use reach::check_syntax as check_addresses;
 pub(crate) use runtime::own_runtime;
 pub(crate) use sending::{Placed, SendFailure, place};
 pub(crate) use session::Queues;
-pub(crate) use settings::{ClientSettings, Expression, Mode, check_credentials};
+pub(crate) use settings::{ClientSettings, Expression, Mode, SPAN, check_credentials};
 pub use settings::{ConsumeFrom, Credentials, MessageTrace};
 #[cfg(feature = "embedded")]
 pub(crate) use start::text;

@@ -15,6 +15,13 @@ pub(crate) const DEFAULT_LISTENER_THREADS: u32 = 256;
 /// Messages in one call of the listener.
 pub(crate) const DEFAULT_BATCH_SIZE: u32 = 32;
 
+/// The client pulls no more of a queue while more offsets than this lie between the first and the last message of the listener
+/// calls that have not returned.
+pub(crate) const SPAN: u32 = 2_000;
+
+/// Nor while the bodies of such messages weigh more, in MiB.
+pub(super) const QUEUE_MIB: u32 = 16;
+
 /// What a [`Client`](super::Client) needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientSettings {

@@ -22,6 +22,7 @@ use super::gate::Gate;
 use super::listener::Adapter;
 use super::offsets::{self, Offsets};
 use super::session::Running;
+use super::settings::{QUEUE_MIB, SPAN};
 use super::tls::LoadedTls;
 use super::{
     ClientError, ClientSettings, Credentials, Expression, Listener, MessageTrace, Mode, Tls, access, begin,
@@ -162,6 +163,8 @@ fn consumer(
         .consume_thread_max(settings.listener_threads + 1)
         .consume_message_batch_max_size(settings.batch_size)
         .pull_batch_size(settings.batch_size.max(32))
+        .consume_concurrently_max_span(SPAN)
+        .pull_threshold_size_for_queue(QUEUE_MIB)
         .max_reconsume_times(MAX_RECONSUME_TIMES)
         .consume_timeout(CONSUME_TIMEOUT)
         .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS);

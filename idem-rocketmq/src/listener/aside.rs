@@ -219,13 +219,8 @@ impl Bridge {
     /// Says of which topics messages were set aside.
     fn say(&self, said: &mut HashMap<CheetahString, Instant>) {
         let aside = self.calls.state.lock().seats.aside();
-        let gauge = |topic: &CheetahString, messages: usize| {
-            let labels = [("group", self.group.to_string()), ("topic", topic.to_string())];
-            #[allow(clippy::cast_precision_loss)]
-            metrics::gauge!("idem_messages_set_aside", &labels).set(messages as f64);
-        };
         for (topic, messages) in &aside {
-            gauge(topic, *messages);
+            self.gauge(topic, *messages);
             if said.insert(topic.clone(), Instant::now()).is_none() {
                 tracing::warn!(
                     group = &*self.group,
@@ -238,7 +233,7 @@ impl Bridge {
             }
         }
         said.retain(|topic, last| {
-            gauge(topic, aside.get(topic).copied().unwrap_or_default());
+            self.gauge(topic, aside.get(topic).copied().unwrap_or_default());
             let is_over = last.elapsed() > CALM;
             if is_over {
                 tracing::info!(
@@ -250,5 +245,11 @@ impl Bridge {
             }
             !is_over
         });
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a process holds far fewer than 2^52 messages")]
+    fn gauge(&self, topic: &CheetahString, messages: usize) {
+        let labels = [("group", self.group.to_string()), ("topic", topic.to_string())];
+        metrics::gauge!("idem_messages_set_aside", &labels).set(messages as f64);
     }
 }

@@ -1,8 +1,8 @@
-//! When a call gives up its thread, so that a slow handler starves no other.
+//! When a call sends its messages back, so that a slow handler starves no other.
 //!
-//! A call holds a thread until all of its messages are settled. Where a slow handler's messages trickle in, they
-//! come to hold nearly all threads, and another handler's messages get none. Then calls that wait for the slow one
-//! send their messages back. A crowd alone is no reason: after an outage of the store all threads may be taken too,
+//! Calls that wait give their threads back (`aside.rs`), but the first and the last one of a queue do not. Where hundreds of
+//! queues wait for a slow handler, those hold nearly all threads, and another handler's messages get none. Then calls that wait
+//! for the slow one send their messages back. A crowd alone is no reason: after an outage of the store all threads may be taken too,
 //! by messages whose turn comes within moments.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

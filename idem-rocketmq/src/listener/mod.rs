@@ -135,7 +135,8 @@ impl Bridge {
     }
 
     fn begin(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Option<Ticket> {
-        let first = messages.iter().map(|message| message.queue_offset()).min()?;
+        let offsets = || messages.iter().map(|message| message.queue_offset());
+        let (first, last) = (offsets().min()?, offsets().max()?);
         let bytes = messages.iter().filter_map(|message| message.body()).map(|body| body.len()).sum();
         let stamp = client::begun(messages[0]);
         let calls = self.calls.clone();
@@ -151,7 +152,7 @@ impl Bridge {
             state.lounge = Lounge::open();
         }
         let lounge = state.lounge.clone().filter(|_| can_move);
-        let seat = Seat::new(queue.clone(), (first, messages.len(), bytes), stamp);
+        let seat = Seat::new(queue.clone(), (first, last), (messages.len(), bytes), stamp);
         let asks = seat.asks();
         let id = state.seats.take(seat);
         let working = state.seats.on_threads();

@@ -1,8 +1,10 @@
 //! Which listener calls are on the client's threads, and which have given theirs back while their messages wait.
 //!
 //! The client moves a queue's offset up to the first message whose call has not returned. So all calls of a queue but the first
-//! one may return before their messages are settled: the first one stays on its thread until all of them are. It also bounds what
-//! a process takes in: the client pulls no more of a queue when 2,000 offsets lie behind the first message.
+//! one may return before their messages are settled: the first one stays on its thread until all of them are.
+//!
+//! What a process takes in is bounded by the last one, which stays too: the client pulls no more of a queue while [`SPAN`] offsets
+//! lie between the first and the last message of the calls that have not returned.
 //!
 //! All of this holds for one time that the client has the queue. When it loses the queue and gets it back, the messages come anew,
 //! and a call from before stands for nothing.
@@ -16,7 +18,7 @@ use cheetah_string::CheetahString;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::Notify;
 
-use crate::client::Queues;
+use crate::client::{Queues, SPAN};
 
 /// While so many calls are on threads, none gives its thread back.
 pub(super) const ENOUGH: usize = 64;
@@ -24,8 +26,8 @@ pub(super) const ENOUGH: usize = 64;
 /// A call that takes longer waits for something.
 const LONG: Duration = Duration::from_millis(500);
 
-/// What the bodies of a queue that were set aside may weigh together. The client bounds those of calls on threads.
-const HEAVY: usize = 64 << 20;
+/// What the bodies of a queue that were set aside may weigh together. Those of calls on threads the client bounds.
+const HEAVY: usize = 80 << 20;
 
 /// The client pulls half a second after it has taken a queue up. A call that began earlier is from before.
 const FIRST_CALL_MILLIS: u64 = 250;
@@ -33,8 +35,9 @@ const FIRST_CALL_MILLIS: u64 = 250;
 /// A listener call.
 pub(super) struct Seat {
     queue: MessageQueue,
-    /// The offset of its first message.
+    /// The offsets of its first and last message.
     first: i64,
+    last: i64,
     messages: usize,
     bytes: usize,
     /// When the client began it, in milliseconds; none where it is of no queue.
@@ -97,11 +100,23 @@ struct Aside {
 impl Seat {
     pub(super) fn new(
         queue: MessageQueue,
-        (first, messages, bytes): (i64, usize, usize),
+        (first, last): (i64, i64),
+        (messages, bytes): (usize, usize),
         stamp: Option<u64>,
     ) -> Self {
         let asks = Arc::default();
-        Self { queue, first, messages, bytes, stamp, begun: Instant::now(), of: None, is_lost: false, asks }
+        Self {
+            queue,
+            first,
+            last,
+            messages,
+            bytes,
+            stamp,
+            begun: Instant::now(),
+            of: None,
+            is_lost: false,
+            asks,
+        }
     }
 
     pub(super) fn asks(&self) -> Arc<Asks> {
@@ -197,8 +212,10 @@ impl Seats {
     /// Sets a call aside, if it may return now. Whether its queue is lost.
     pub(super) fn set_aside(&mut self, id: u64) -> Option<bool> {
         let seat = self.threads.get(&id)?;
-        let is_covered =
-            || self.threads.values().any(|other| other.is_beside(seat) && other.first < seat.first);
+        let is_covered = || {
+            let first = self.threads.values().filter(|other| other.is_beside(seat)).map(|other| other.first);
+            first.min().is_some_and(|first| first < seat.first && seat.last - first <= i64::from(SPAN))
+        };
         let weight = self.aside.get(&seat.queue).map_or(0, |aside| aside.bytes);
         let is_light = weight.saturating_add(seat.bytes) <= HEAVY;
         if !(seat.is_lost || is_light && is_covered()) {
@@ -286,7 +303,7 @@ mod tests {
     /// A call of one message that began a second after `taken_up`.
     fn call(seats: &mut Seats, first: i64, taken_up: u64) -> u64 {
         let stamp = Some(taken_up + 1_000);
-        let id = seats.take(Seat::new(queue(0), (first, 1, 10), stamp));
+        let id = seats.take(Seat::new(queue(0), (first, first), (1, 10), stamp));
         seats.look(&queues(taken_up), seats.next());
         id
     }
@@ -333,7 +350,7 @@ mod tests {
         let mut seats = Seats::default();
         call(&mut seats, 10, TAKEN_UP);
         for stamp in [None, Some(TAKEN_UP - 1), Some(TAKEN_UP + FIRST_CALL_MILLIS - 1)] {
-            let other = seats.take(Seat::new(queue(0), (20, 1, 10), stamp));
+            let other = seats.take(Seat::new(queue(0), (20, 20), (1, 10), stamp));
             seats.look(&queues(TAKEN_UP), seats.next());
             assert_eq!(seats.set_aside(other), None, "{stamp:?}");
         }
@@ -344,9 +361,20 @@ mod tests {
         let mut seats = Seats::default();
         let before = seats.next();
         let stamp = Some(TAKEN_UP + 1_000);
-        let call = seats.take(Seat::new(queue(0), (10, 1, 10), stamp));
+        let call = seats.take(Seat::new(queue(0), (10, 10), (1, 10), stamp));
         seats.look(&Queues::new(), before);
         assert!(!seats.over(call));
+    }
+
+    /// The client sees its offset, and pulls no more.
+    #[test]
+    fn a_call_that_is_far_behind_the_first_one_is_not_set_aside() {
+        let mut seats = Seats::default();
+        let span = i64::from(SPAN);
+        let [first, near, far] = [10, 10 + span, 11 + span].map(|offset| call(&mut seats, offset, TAKEN_UP));
+        assert_eq!([near, far].map(|call| seats.set_aside(call)), [Some(false), None]);
+        seats.over(first);
+        assert_eq!(seats.stay(far), Stay::No);
     }
 
     #[test]
@@ -354,7 +382,7 @@ mod tests {
         let mut seats = Seats::default();
         call(&mut seats, 0, TAKEN_UP);
         let stamp = Some(TAKEN_UP + 1_000);
-        let heavy = [1, 2].map(|first| seats.take(Seat::new(queue(0), (first, 1, HEAVY), stamp)));
+        let heavy = [1, 2].map(|first| seats.take(Seat::new(queue(0), (first, first), (1, HEAVY), stamp)));
         seats.look(&queues(TAKEN_UP), seats.next());
         assert_eq!(heavy.map(|call| seats.set_aside(call)), [Some(false), None]);
         seats.over_aside((&queue(0), 1, heavy[0]), false);

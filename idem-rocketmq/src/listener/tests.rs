@@ -1,5 +1,6 @@
 //! Listener calls without a broker.
 
+mod aside;
 mod panics;
 
 use std::mem;
@@ -18,10 +19,11 @@ use idem_core::{
     HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Retry, UNLIMITED, Undecodable,
 };
 use parking_lot::Mutex;
-use rocketmq_model::common::message::MessageTrait as _;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
+use rocketmq_model::common::message::{MessageConst, MessageTrait as _};
+use rocketmq_runtime::common::time_utils::current_millis;
 use tokio::runtime::Handle;
 
 use super::broker::{Broker, Properties};
@@ -95,13 +97,19 @@ fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> Told {
 
 fn consume_all(bridge: &Arc<Bridge>, messages: &[MessageExt]) -> Told {
     let messages: Vec<_> = messages.iter().collect();
-    bridge.clone().consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
+    bridge.clone().consume(&messages, &queue())
+}
+
+fn queue() -> MessageQueue {
+    MessageQueue::from_parts(TOPIC, "broker", 0)
 }
 
 fn message(number: usize) -> MessageExt {
     let mut inner = Message::default();
     inner.set_topic(TOPIC.into());
     inner.set_body(Some(number.to_string().into()));
+    let begun = (MessageConst::PROPERTY_CONSUME_START_TIMESTAMP.into(), current_millis().to_string().into());
+    inner.set_properties([begun].into_iter().collect());
     MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
 }
 
@@ -158,6 +166,7 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
 struct Noted {
     threads: AtomicU32,
     copies: AtomicU32,
+    queues: Option<Queues>,
 }
 
 impl Broker for Noted {
@@ -182,7 +191,7 @@ impl Broker for Noted {
     }
 
     fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { None })
+        Box::pin(async { self.queues.clone() })
     }
 
     fn pause(&self) -> BoxFuture<'_, ()> {
@@ -230,7 +239,7 @@ async fn calls_that_take_long_are_given_all_threads() {
 async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
     let (client, store) = (Arc::new(Noted::default()), Noting::default());
     let route = route.timeout(Duration::from_secs(1)).max_attempts(1).concurrency(100);
-    let bridge = Arc::new(bridge(&store, route));
+    let bridge = bridge(&store, route);
     let broker: Arc<dyn Broker> = client.clone();
     bridge.connect(&broker);
     let calls: Vec<_> = (0..4)

@@ -69,7 +69,7 @@ mod tests {
             let mut state = State { ended, ..State::default() };
             for call in 0..working {
                 let queue = MessageQueue::from_parts("orders", "broker", 0);
-                state.seats.take(Seat::new(queue, (call, 1, 1), None));
+                state.seats.take(Seat::new(queue, (call, call), (1, 1), None));
             }
             state.look(0)
         };
