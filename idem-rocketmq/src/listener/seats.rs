@@ -237,8 +237,8 @@ impl Seats {
         let Some(aside) = self.aside.get(&seat.queue) else { return Stay::No };
         let mut behind = aside.calls.range((seat.first, u64::MAX)..).map(|(_, seat)| seat);
         let Some(next) = behind.find(|other| other.is_beside(seat)) else { return Stay::No };
-        let others = self.threads.iter().filter(|(other, _)| **other != id).map(|(_, other)| other);
-        let is_covered = others.into_iter().any(|other| other.is_beside(seat) && other.first < next.first);
+        let mut others = self.threads.iter().filter(|(other, _)| **other != id).map(|(_, other)| other);
+        let is_covered = others.any(|other| other.is_beside(seat) && other.first < next.first);
         if is_covered {
             Stay::No
         } else if aside.is_left {
