@@ -288,6 +288,10 @@ impl Broker for Taking {
         self.one()
     }
 
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
     fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
@@ -307,7 +311,7 @@ impl Broker for Taking {
 
 /// A bridge with a client that takes everything.
 fn connected(store: &Noting, route: Route) -> (Arc<Bridge>, Arc<Taking>, Arc<dyn Broker>) {
-    let (bridge, taking) = (Arc::new(bridge(store, route)), Arc::new(Taking::default()));
+    let (bridge, taking) = (bridge(store, route), Arc::new(Taking::default()));
     let client: Arc<dyn Broker> = taking.clone();
     bridge.connect(&client);
     (bridge, taking, client)

@@ -86,6 +86,10 @@ impl Broker for Panicking {
         panic!("on purpose")
     }
 
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
     fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
@@ -105,7 +109,7 @@ impl Broker for Panicking {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_panic_of_idems_own_in_a_listener_call_ends_the_consumer() {
-    let bridge = Arc::new(bridge(&Noting::default(), route(|_| Err("no".into()))));
+    let bridge = bridge(&Noting::default(), route(|_| Err("no".into())));
     let client: Arc<dyn Broker> = Arc::new(Panicking);
     bridge.connect(&client);
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), Told::Leave);
