@@ -264,8 +264,9 @@ mod tests {
 
     /// Tasks whose panics are seen otherwise than by [`loud`] or [`tireless`], and where.
     const SEEN: &[(&str, &str)] = &[
-        // They do no more than to call a lane, which reports for itself.
-        ("/engine/", "runtime.spawn("),
+        // A panic here ends the engine.
+        ("/engine/", "engine.spawn("),
+        ("/engine/ticket/", ".spawn(async move {"),
         ("runtime.rs", "runtime.spawn(call)"),
         ("redis/builder.rs", "check::connect(&self)"),
         ("consumer/running.rs", "spawn(connect(setup"),

@@ -20,7 +20,7 @@ async fn a_consumer_whose_times_and_numbers_have_no_end_works() {
     let another = place.another_topic(1).await;
     let endless = |topic: &str| {
         let route = kit::counting(topic, &runs).timeout(Duration::MAX).retention(Duration::MAX);
-        route.concurrency(usize::MAX).max_attempts(UNLIMITED).lease(Duration::from_millis(100))
+        route.concurrency(usize::MAX).max_attempts(idem_core::UNLIMITED).lease(Duration::from_millis(100))
     };
     let routes = [endless(&place.topic), endless(&another).named("another")];
     let member = place.member(&MemoryStore::new(), routes).shutdown_timeout(Duration::MAX);

@@ -92,6 +92,7 @@ pub(super) fn spawn(
     })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it lives as long as the client")]
 fn live_on(
     owner: RuntimeOwner,
     settings: ClientSettings,

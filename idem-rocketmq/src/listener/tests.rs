@@ -297,6 +297,10 @@ impl Broker for Taking {
         self.one()
     }
 
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
     fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

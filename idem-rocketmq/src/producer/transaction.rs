@@ -242,7 +242,7 @@ fn ask(
         let _ = answer.send(state);
     });
     // The runtime may be blocked or gone.
-    let state = answered.recv_timeout(CHECK_TIME + Duration::from_secs(1));
+    let state = answered.recv_timeout(CHECK_TIME.saturating_add(Duration::from_secs(1)));
     task.abort();
     state.unwrap_or_else(|_| Err("the runtime of the check-back gives no answer".to_owned()))
 }

@@ -41,8 +41,8 @@ impl Worker {
         inner: Weak<Inner>,
     ) -> Self {
         let outbox = markers.outbox;
-        let (noted, told) = (Arc::clone(&outbox), Arc::new(tokio::sync::Mutex::new(told)));
-        let notes = tireless("outbox notes", move || note(Arc::clone(&noted), Arc::clone(&told)));
+        let (kept, told) = (Arc::clone(&outbox), Arc::new(tokio::sync::Mutex::new(told)));
+        let notes = tireless("outbox notes", move || note(Arc::clone(&kept), Arc::clone(&told)));
         let notes = runtime::handle().spawn(notes);
         let swept = Arc::clone(&outbox);
         let sweep = tireless("outbox sweep", move || Sweeper::new(Arc::clone(&swept), inner.clone()).run());
