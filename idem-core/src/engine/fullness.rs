@@ -28,22 +28,18 @@ impl Fullness {
     /// The store has refused a record at this moment. Said at the first time.
     pub(crate) fn refused(&self, store: &str, error: &StoreError, now: Duration) {
         let mut times = self.times.lock();
-        match &mut *times {
-            Some(times) => {
-                times.last = now;
-                times.refusals = times.refusals.saturating_add(1);
-            }
-            None => {
-                *times = Some(Times { first: now, last: now, refusals: 1 });
-                self.is_full.store(true, Ordering::Relaxed);
-                tracing::error!(
-                    store,
-                    %error,
-                    "the store is full since now: no new key is handled until there is room, and its messages wait; this is said \
-                     once"
-                );
-            }
+        if let Some(times) = &mut *times {
+            times.last = now;
+            times.refusals = times.refusals.saturating_add(1);
+            return;
         }
+        *times = Some(Times { first: now, last: now, refusals: 1 });
+        self.is_full.store(true, Ordering::Relaxed);
+        tracing::error!(
+            store,
+            %error,
+            "the store is full since now: no new key is handled until there is room, and its messages wait; this is said once"
+        );
     }
 
     /// The store has taken a record at this moment. Said when it has refused none for a while.

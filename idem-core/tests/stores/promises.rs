@@ -67,8 +67,10 @@ struct Half {
 
 impl Half {
     fn new(locality: Locality) -> Self {
-        let (hangs, reads, asked, written) = Default::default();
-        Self { records: MemoryStore::new(), locality, hangs, reads, asked, written }
+        let records = MemoryStore::new();
+        let (hangs, written) = (Arc::default(), Arc::default());
+        let (reads, asked) = (Arc::default(), Arc::default());
+        Self { records, locality, hangs, reads, asked, written }
     }
 
     fn hang(&self, hangs: bool) {
@@ -137,7 +139,7 @@ async fn what_is_cached_lives_as_long_as_its_record_and_a_minute_in_memory() {
         done(&store, &one).await;
         until("it is cached", async || !cache.written.lock().is_empty()).await;
         let life = cache.written.lock()[0];
-        assert!(life <= longest && life > longest - 5 * SECOND, "{life:?}");
+        assert!(life <= longest && life + 5 * SECOND > longest, "{life:?}");
     }
 }
 

@@ -167,10 +167,10 @@ impl Shard {
     }
 
     fn find_completed(&mut self, expires: Duration, hash: u64) -> Option<OccupiedEntry<'_, Box<Slot>>> {
-        let is_it = |slot: &Box<Slot>| {
+        let found = self.table.find_entry(hash, |slot| {
             slot.hash == hash && slot.expires == expires && slot.record.state == State::Completed
-        };
-        self.table.find_entry(hash, is_it).ok()
+        });
+        found.ok()
     }
 
     /// Takes a record out.

@@ -153,6 +153,7 @@ impl Meaning {
 }
 
 /// The error of one call to the server or servers named `at`.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn store_error(error: RedisError, at: &str) -> StoreError {
     Meaning::of(&error).error(at).with_source(Cause::of(&error))
 }

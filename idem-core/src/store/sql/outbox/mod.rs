@@ -220,14 +220,13 @@ impl<D: OutboxDialect> SqlOutbox<D> {
         let (desk, step) = (Arc::clone(&self.0), step(Arc::clone(&self.0)));
         Box::pin(async move { on_runtime(async move { desk.core.link.in_time(step).await }).await? })
     }
+}
 
-    /// A step that may wait for another transaction, and bounds that itself.
-    fn run_and_wait<T: Send + 'static>(
-        &self,
-        step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Step<'_, T> {
-        Box::pin(async move { on_runtime(step).await? })
-    }
+/// A step that may wait for another transaction, and bounds that itself.
+fn run_and_wait<'a, T: Send + 'static>(
+    step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Step<'a, T> {
+    Box::pin(async move { on_runtime(step).await? })
 }
 
 type Step<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -244,12 +243,12 @@ impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
 
     fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Step<'a, Begun> {
         let (message, key) = (message.clone(), message.record_key(key));
-        self.run_and_wait(transaction::begin(Arc::clone(&self.0), message, key))
+        run_and_wait(transaction::begin(Arc::clone(&self.0), message, key))
     }
 
     fn decide(&self, id: TransactionId) -> Step<'_, Fate> {
         let desk = Arc::clone(&self.0);
-        self.run_and_wait(async move { desk.decide(id).await })
+        run_and_wait(async move { desk.decide(id).await })
     }
 
     fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Step<'a, ()> {
