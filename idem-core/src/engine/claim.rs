@@ -207,7 +207,10 @@ impl Gate {
 
     /// Says that the store does not answer, at the first failure and at every thirtieth after it.
     pub(super) fn report_unanswered(&self, what: &str, error: &StoreError, failures: u32) {
-        if failures == 0 || failures.is_multiple_of(30) {
+        if error.is_full() {
+            let engine = &self.0.engine;
+            engine.fullness.refused(engine.store.name(), error, engine.clock.now());
+        } else if failures == 0 || failures.is_multiple_of(30) {
             tracing::warn!(
                 handler = &*self.0.name,
                 store = self.0.engine.store.name(),

@@ -79,6 +79,7 @@ impl Gate {
         transaction: Option<OpenTransaction>,
         now: Duration,
     ) -> Admission {
+        self.0.engine.fullness.took(self.0.engine.store.name(), now);
         if attempt > self.0.policy.max_attempts {
             let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
                 .attempt(attempt - 1)

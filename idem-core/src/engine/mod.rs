@@ -8,6 +8,7 @@
 mod claim;
 mod enter;
 mod flights;
+mod fullness;
 mod judge;
 mod lane;
 mod run;
@@ -32,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::flights::Flights;
+use self::fullness::Fullness;
 use self::lane::{Claims, Completions, Lane, Releases, Renewals};
 use self::transaction::Transacts;
 use self::unfit::Tolerance;
@@ -66,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) completions: Lane<Completions>,
     pub(crate) releases: Lane<Releases>,
     pub(crate) flights: Flights,
+    pub(crate) fullness: Fullness,
     pub(crate) watch: Arc<Watch>,
     /// No key is claimed any more.
     pub(crate) closing: CancellationToken,
@@ -90,6 +93,7 @@ impl Engine {
             completions: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             releases: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             flights: Flights::default(),
+            fullness: Fullness::default(),
             watch: Watch::start(renewals, clock, &runtime, &fault),
             closing,
             stop,

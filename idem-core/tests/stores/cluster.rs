@@ -69,6 +69,23 @@ async fn own_cluster() -> Vec<Server> {
     servers
 }
 
+/// One master of three refuses what the others do.
+#[tokio::test]
+async fn each_master_is_probed() {
+    let servers = own_cluster().await;
+    let urls = || servers.iter().map(Server::url);
+    RedisStore::cluster(urls()).connect().await.unwrap();
+    let mut connection = servers[1].client().get_multiplexed_async_connection().await.unwrap();
+    let mut limit = redis::cmd("CONFIG");
+    limit.arg("SET").arg("maxmemory").arg(1).exec_async(&mut connection).await.unwrap();
+    assert!(RedisStore::cluster(urls()).connect().await.unwrap_err().is_full());
+    for server in &servers {
+        let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+        let left: i64 = redis::cmd("DBSIZE").query_async(&mut connection).await.unwrap();
+        assert_eq!(left, 0);
+    }
+}
+
 #[tokio::test]
 async fn a_dead_node_fails_only_its_own_keys_and_is_found_again() {
     let mut servers = own_cluster().await;
@@ -130,12 +147,14 @@ async fn a_slot_is_followed_while_it_moves_and_afterwards() {
     let (to, slot) = ((from + 1) % 3, slot.to_string());
     let () = cluster_command(&servers[to], &["SETSLOT", &slot, "IMPORTING", &ids[from]]).await;
     let () = cluster_command(&servers[from], &["SETSLOT", &slot, "MIGRATING", &ids[to]]).await;
+    let calls = |server: &Server| server.calls().get("set").copied().unwrap_or_default();
+    let before = [calls(&servers[from]), calls(&servers[to])];
     let moving = claims(3);
     for answer in store.claim(&moving).await.unwrap() {
         assert!(matches!(answer.unwrap(), Claim::Claimed { .. }));
     }
-    let calls = |server: &Server| server.calls().get("set").copied().unwrap_or_default();
-    assert_eq!((calls(&servers[from]), calls(&servers[to])), (0, 3), "the keys are at the new owner");
+    let after = [calls(&servers[from]), calls(&servers[to])];
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [0, 3], "the keys are at the new owner");
     for node in [to, from] {
         let () = cluster_command(&servers[node], &["SETSLOT", &slot, "NODE", &ids[to]]).await;
     }

@@ -56,6 +56,14 @@ async fn forgotten_keys_are_done_again(
     let kept = postgres.number("SELECT count(*) FROM {table} WHERE state = 2").await;
     let kept = usize::try_from(kept).unwrap();
     assert!(kept < keys.len(), "the server has lost nothing, so this shows nothing");
+    // What the cache knows of this life counts again.
+    until("the cache is trusted", async || {
+        let one = claims(1).remove(0);
+        done(store, &one).await;
+        sleep(Duration::from_millis(50)).await;
+        store.known(&one.key).is_some()
+    })
+    .await;
     let keys = tokio::sync::Mutex::new(&mut keys);
     until("what was forgotten is done again", async || {
         let mut keys = keys.lock().await;

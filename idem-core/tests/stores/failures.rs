@@ -58,9 +58,83 @@ async fn what_is_no_url_is_a_setting_and_not_shown() {
 
 #[tokio::test]
 async fn a_user_without_the_right_to_run_scripts_is_a_setting() {
-    let server = Server::start(&["--user", "poor", "on", ">pw", "~*", "+info", "+ping", "+client"]);
+    // What each of them lacks: all scripts, new scripts, writing in scripts, and the keys.
+    let users: [&[&str]; 4] = [
+        &["~*", "+info", "+ping", "+client"],
+        &["~*", "+@all", "-eval"],
+        &["~*", "+info", "+get", "+mget", "+eval", "+evalsha", "+time"],
+        &["~other:*", "+@all"],
+    ];
+    for rights in users {
+        let user = [&["--user", "poor", "on", ">pw"], rights].concat();
+        let server = Server::start(&user);
+        let error = refused(server.url_with("poor:pw@", "")).await;
+        assert!(error.is_config() && error.to_string().contains("+evalsha"), "{rights:?}: {error:?}");
+    }
+}
+
+/// The rights that the error's text advises are enough.
+#[tokio::test]
+async fn a_user_with_the_rights_that_are_advised_is_let_in() {
+    let advised =
+        "~idem:* +eval +evalsha +get +mget +set +setrange +del +pexpire +time +cluster|slots +info +ping";
+    let user: Vec<_> = ["--user", "poor", "on", ">pw"].into_iter().chain(advised.split(' ')).collect();
+    let server = Server::start(&user);
     let store = RedisStore::connect(server.url_with("poor:pw@", "")).await.unwrap();
-    assert!(store.claim(&claims(2)).await.unwrap_err().is_config());
+    for answer in store.claim(&claims(3)).await.unwrap() {
+        answer.unwrap();
+    }
+    let error = RedisStore::builder(server.url_with("poor:pw@", "")).key_prefix("shop:").connect().await;
+    assert!(error.unwrap_err().to_string().contains(advised));
+}
+
+#[tokio::test]
+async fn a_command_that_was_renamed_is_a_setting() {
+    for command in ["EVAL", "EVALSHA", "SET", "GET"] {
+        let server = Server::start(&["--rename-command", command, ""]);
+        let error = refused(server.url()).await;
+        assert!(error.is_config() && error.to_string().contains("rename-command"), "{command}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_a_setting() {
+    let master = Server::start(&[]);
+    let replica = Server::start(&["--replicaof", &format!("127.0.0.1 {}", master.port())]);
+    let error = refused(replica.url()).await;
+    assert!(error.is_config() && error.to_string().contains("replica"), "{error:?}");
+    let blind = Server::start(&[
+        "--replicaof",
+        &format!("127.0.0.1 {}", master.port()),
+        "--user",
+        "blind",
+        "on",
+        ">pw",
+        "~*",
+        "+@all",
+        "-info",
+    ]);
+    let error = refused(blind.url_with("blind:pw@", "")).await;
+    assert!(error.to_string().contains("replica"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_told_at_the_start() {
+    let lonely = Server::start(&["--min-replicas-to-write", "1"]);
+    let error = refused(lonely.url()).await;
+    assert!(error.is_unavailable() && error.to_string().contains("min-replicas-to-write"), "{error:?}");
+    let full = Server::start(&["--maxmemory", "1"]);
+    let error = refused(full.url()).await;
+    assert!(error.is_full() && error.to_string().contains("maxmemory"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_probe_leaves_nothing_behind() {
+    let server = Server::start(&[]);
+    RedisStore::connect(server.url()).await.unwrap();
+    let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+    let left: i64 = redis::cmd("DBSIZE").query_async(&mut connection).await.unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

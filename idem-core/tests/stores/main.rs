@@ -12,6 +12,7 @@ mod mysql_harness;
 mod outbox;
 mod postgres;
 mod postgres_harness;
+mod promises;
 mod proxy;
 mod redis_harness;
 mod sentinel;

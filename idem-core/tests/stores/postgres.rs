@@ -171,12 +171,26 @@ async fn a_user_without_rights_is_told_which_it_needs() {
     harness.execute(&format!("GRANT SELECT ON {{meta}} TO {user}")).await;
     let url = harness.url_with(Some(&format!("{user}:hunter2")), None);
     let poor = PostgresStore::builder(url).schema(&harness.schema).purge(Purge::off());
+    // Each right is tried at the start.
+    for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+        let error = poor.clone().connect().await.unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("grant SELECT"), "before {right}: {error:?}");
+        assert!(!format!("{poor:?} {error:?}").contains("hunter"));
+        harness.execute(&format!("GRANT {right} ON {{table}} TO {user}")).await;
+    }
+    // One that may not delete leaves its key, for a minute.
+    let before = harness.number("SELECT count(*) FROM {table}").await;
     let store = poor.clone().connect().await.unwrap();
-    let error = store.claim(&claims(2)).await.unwrap_err();
-    assert!(error.is_config() && error.to_string().contains("grant SELECT"), "{error:?}");
-    assert!(!format!("{poor:?} {store:?} {error:?}").contains("hunter"));
-    harness.execute(&format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {{table}} TO {user}")).await;
+    assert_eq!(
+        harness.number("SELECT count(*) FROM {table}").await,
+        before,
+        "the probe leaves nothing behind"
+    );
+    assert!(!format!("{store:?}").contains("hunter"));
     assert_eq!(claimed(&store, &claims(2)).await, 2);
+    // The purge changes the second table.
+    let error = poor.clone().purge(Purge::default()).connect().await.unwrap_err();
+    assert!(error.is_config() && error.to_string().contains("grant SELECT"), "{error:?}");
     let wrong = harness.url_with(Some(&format!("{user}:hunter3")), None);
     let error = PostgresStore::connect(wrong).await.unwrap_err();
     assert!(error.is_config() && !format!("{error:?}").contains("hunter"), "{error:?}");

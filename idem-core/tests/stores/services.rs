@@ -12,9 +12,12 @@ pub(crate) struct Services {
 
 impl Services {
     pub(crate) fn start(name: &str) -> Self {
-        let services = Self { dir: tempfile::tempdir().unwrap() };
-        services.run("start", name);
-        services
+        // A port that was free may be another test's a moment later.
+        let started = (0..3).find_map(|_| {
+            let services = Self { dir: tempfile::tempdir().unwrap() };
+            services.try_to("start", name).is_ok().then_some(services)
+        });
+        started.unwrap_or_else(|| panic!("scripts/services does not start {name}"))
     }
 
     /// A variable that the servers' start has set.
@@ -37,6 +40,10 @@ impl Services {
     }
 
     fn run(&self, command: &str, name: &str) {
+        self.try_to(command, name).unwrap_or_else(|said| panic!("scripts/services {command} {name}: {said}"));
+    }
+
+    fn try_to(&self, command: &str, name: &str) -> Result<(), String> {
         let mut script = Command::new(script());
         script.arg(command).arg(self.path()).arg(name);
         // What the environment names already would not be started.
@@ -44,8 +51,8 @@ impl Services {
             script.env_remove(variable);
         }
         let output = script.output().expect("scripts/services cannot be run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "scripts/services {command} {name}: {said}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
     }
 }
 

@@ -160,19 +160,16 @@ async fn every_step_of_an_outbox_is_over_in_time<S: Lined>() {
         let open = begin(&outbox, &announced, step).await;
         proxy.set(Line::Mute);
         outbox_step(step, &outbox, id).await;
-        match step {
-            "commit" => {
-                silent(step, BOUND, open.commit()).await;
-                proxy.set(Line::Open);
-                // It may have been made or not, and whoever asks afterwards decides that for good.
-                let fate = patient.decide(announced.id).await.unwrap();
-                assert_eq!(patient.decide(announced.id).await.unwrap(), fate);
-            }
-            _ => {
-                in_time("rollback", BOUND, open.rollback()).await;
-                proxy.set(Line::Open);
-                assert_eq!(patient.decide(announced.id).await.unwrap(), Fate::RolledBack, "{step}");
-            }
+        if step == "commit" {
+            silent(step, BOUND, open.commit()).await;
+            proxy.set(Line::Open);
+            // It may have been made or not, and whoever asks afterwards decides that for good.
+            let fate = patient.decide(announced.id).await.unwrap();
+            assert_eq!(patient.decide(announced.id).await.unwrap(), fate);
+        } else {
+            in_time("rollback", BOUND, open.rollback()).await;
+            proxy.set(Line::Open);
+            assert_eq!(patient.decide(announced.id).await.unwrap(), Fate::RolledBack, "{step}");
         }
     }
 }

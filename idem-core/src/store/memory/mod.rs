@@ -22,7 +22,6 @@ use crate::key::RecordKey;
 use crate::record::Record;
 
 const SHARDS: usize = 64;
-const DEFAULT_CAPACITY: usize = 1_000_000;
 
 /// Keeps records in this process.
 ///
@@ -30,9 +29,14 @@ const DEFAULT_CAPACITY: usize = 1_000_000;
 /// process ends, so a duplicate that comes after a restart runs again, and two processes do not see each other.
 /// In between there is nothing that a crash could leave behind: the records go with the process.
 ///
-/// It is bounded. A store that is full of records which are still valid answers [`StoreError::is_full`]; it
-/// never forgets one of them to make room. Expired records are dropped as a side effect of other operations, a
-/// few at a time. Clones share the same records.
+/// It takes as much memory as it needs. A record takes about 300 bytes and twice its key's length, and lives for the retention:
+/// **new keys per second × retention in seconds × 350 bytes**. With the default retention of four days, one key a second makes 120 MB,
+/// ten make 1.2 GB, and a hundred make 12 GB: shorten the retention, give it a [`capacity`](MemoryStoreBuilder::capacity), or take
+/// another store. Expired records are dropped as a side effect of other operations, a few at a time. Clones share the same
+/// records.
+///
+/// With a capacity, a store that is full of records which are still valid answers [`StoreError::is_full`]. It forgets none of them
+/// to make room, unless [`forget_oldest_completed`](MemoryStoreBuilder::forget_oldest_completed) says so.
 ///
 /// Leases and retention run on the [`Clock`], fence numbers come from the wall clock.
 ///
@@ -48,19 +52,20 @@ pub struct MemoryStore(Arc<Inner>);
 struct Inner {
     shards: Box<[Mutex<Shard>]>,
     records: AtomicUsize,
-    capacity: usize,
+    capacity: Option<usize>,
+    forgets: bool,
     clock: Clock,
 }
 
 impl MemoryStore {
-    /// A store for up to a million records, on the clock that goes on while the machine sleeps.
+    /// A store for as many records as there is memory for, on the clock that goes on while the machine sleeps.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
     /// A store with settings of its own.
     pub fn builder() -> MemoryStoreBuilder {
-        MemoryStoreBuilder { capacity: DEFAULT_CAPACITY, clock: Clock::boot() }
+        MemoryStoreBuilder { capacity: None, forgets: false, clock: Clock::boot() }
     }
 
     /// How many records it holds, those included that have expired and were not dropped yet.
@@ -80,9 +85,7 @@ impl MemoryStore {
 
     /// The shard of a key, with a few expired records dropped.
     fn shard(&self, hash: u64, now: Now) -> MutexGuard<'_, Shard> {
-        // The table inside of a shard uses the low and the very highest bits, so the shard takes others.
-        let index = usize::try_from(hash >> 48).unwrap_or_default() % SHARDS;
-        let mut shard = self.0.shards[index].lock();
+        let mut shard = self.0.shards[shard_of(hash)].lock();
         self.forget(shard.purge(now.clock, shard::PURGE_PER_OPERATION));
         shard
     }
@@ -101,12 +104,34 @@ impl MemoryStore {
         for shard in &self.0.shards {
             self.forget(shard.lock().purge(now.clock, usize::MAX));
         }
-        operation(&mut self.shard(hash, now), Room(&self.0)).ok_or_else(|| {
-            let capacity = self.0.capacity;
-            StoreError::full(format!(
-                "the memory store is full: all of its {capacity} records are still valid; raise its capacity or shorten the retention"
-            ))
-        })
+        loop {
+            if let Some(answer) = operation(&mut self.shard(hash, now), Room(&self.0)) {
+                return Ok(answer);
+            }
+            if !self.forget_oldest() {
+                return Err(self.full());
+            }
+        }
+    }
+
+    /// Takes out the completed record whose retention ends first, where the user has said so. Whether there was one.
+    fn forget_oldest(&self) -> bool {
+        if !self.0.forgets {
+            return false;
+        }
+        let oldest = |shard: &&Mutex<Shard>| shard.lock().oldest_completed().unwrap_or(Duration::MAX);
+        let forgot =
+            self.0.shards.iter().min_by_key(oldest).is_some_and(|shard| shard.lock().forget_oldest());
+        self.forget(usize::from(forgot));
+        forgot
+    }
+
+    fn full(&self) -> StoreError {
+        let capacity = self.0.capacity.unwrap_or(usize::MAX);
+        StoreError::full(format!(
+            "the memory store is full: all of its {capacity} records are still valid, so that nothing new is handled; raise its \
+             `capacity`, shorten the retention, or let it `forget_oldest_completed`"
+        ))
     }
 
     fn forget(&self, records: usize) {
@@ -121,7 +146,8 @@ struct Room<'a>(&'a Inner);
 
 impl Room<'_> {
     fn take(&self) -> bool {
-        let one_more = |records| (records < self.0.capacity).then_some(records + 1);
+        let one_more =
+            |records| self.0.capacity.is_none_or(|capacity| records < capacity).then_some(records + 1);
         self.0.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 }
@@ -134,8 +160,8 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (records, capacity) = (self.len(), self.0.capacity);
-        f.debug_struct("MemoryStore").field("records", &records).field("capacity", &capacity).finish()
+        let (records, capacity) = (self.len(), &self.0.capacity);
+        f.debug_struct("MemoryStore").field("records", &records).field("capacity", capacity).finish()
     }
 }
 
@@ -143,17 +169,26 @@ impl fmt::Debug for MemoryStore {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MemoryStoreBuilder {
-    capacity: usize,
+    capacity: Option<usize>,
+    forgets: bool,
     clock: Clock,
 }
 
 impl MemoryStoreBuilder {
-    /// How many records it may hold: a million unless said otherwise.
+    /// How many records it may hold: as many as there is memory for, unless said otherwise.
     ///
-    /// A record takes about 300 bytes and its key. The retention decides how many there are: messages per
-    /// second times the retention in seconds.
+    /// The retention decides how many there are: new keys per second times the retention in seconds. When it is full nothing new is
+    /// handled until a record expires; the log says so once, at `ERROR`, and once when there is room again.
     pub fn capacity(mut self, records: usize) -> Self {
-        self.capacity = records;
+        self.capacity = Some(records);
+        self
+    }
+
+    /// Makes room in a full store by forgetting the completed record whose retention would end first, the oldest mostly: **a
+    /// duplicate of it runs again.** For work that may be repeated rather than stand still. What is in progress, and
+    /// what has failed attempts, is kept.
+    pub fn forget_oldest_completed(mut self) -> Self {
+        self.forgets = true;
         self
     }
 
@@ -169,6 +204,7 @@ impl MemoryStoreBuilder {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             records: AtomicUsize::new(0),
             capacity: self.capacity,
+            forgets: self.forgets,
             clock: self.clock,
         }))
     }
@@ -208,8 +244,14 @@ impl Store for MemoryStore {
         let now = self.now();
         let answer = |request: &CompleteRequest| {
             let hash = request.key.hash64();
+            let forgets = self.0.forgets;
             self.with_room(hash, now, |shard, room| {
-                rules::complete(shard.place(hash, &request.key, now.clock), request, now, || room.take())
+                let place = shard.place(hash, &request.key, now.clock);
+                let answer = rules::complete(place, request, now, || room.take());
+                if forgets && answer == Some(Answer::Done) {
+                    shard.completed(hash, &request.key);
+                }
+                answer
             })
         };
         Box::pin(ready(Ok(batch.iter().map(answer).collect())))
@@ -237,6 +279,11 @@ impl Store for MemoryStore {
         self.forget(usize::from(removed.is_some()));
         Box::pin(ready(Ok(removed.is_some_and(|slot| slot.expires > now.clock))))
     }
+}
+
+/// The table inside of a shard uses the low and the very highest bits, so the shard takes others.
+fn shard_of(hash: u64) -> usize {
+    usize::try_from(hash >> 48).unwrap_or_default() % SHARDS
 }
 
 fn micros(duration: Duration) -> u64 {

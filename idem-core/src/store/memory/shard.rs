@@ -1,14 +1,14 @@
 //! One shard: a table of records, and a heap that finds the expired ones.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use hashbrown::hash_table::{Entry, OccupiedEntry};
 
 use crate::key::RecordKey;
-use crate::record::Record;
+use crate::record::{Record, State};
 
 /// How many entries of the heap one operation looks at: with more than one, purging outpaces claiming.
 pub(super) const PURGE_PER_OPERATION: usize = 2;
@@ -42,6 +42,9 @@ pub(super) struct Shard {
     /// Boxed, so that a table that grows moves pointers only.
     table: HashTable<Box<Slot>>,
     heap: Heap,
+    /// What was completed, in that order, where the oldest may be forgotten: when its life ends, which does not change any more,
+    /// and its hash. An entry without such a slot is stale.
+    done: VecDeque<(Duration, u64)>,
 }
 
 /// What is under a key. One search of the table serves the whole operation.
@@ -130,6 +133,44 @@ impl Shard {
     pub(super) fn read(&self, hash: u64, key: &RecordKey, now: Duration) -> Option<&Record> {
         let slot = self.table.find(hash, |slot| slot.key == *key)?;
         (slot.expires > now).then_some(&slot.record)
+    }
+
+    /// When the life of what was completed first ends.
+    pub(super) fn oldest_completed(&mut self) -> Option<Duration> {
+        while let Some(&(expires, hash)) = self.done.front() {
+            if self.find_completed(expires, hash).is_some() {
+                return Some(expires);
+            }
+            self.done.pop_front();
+        }
+        None
+    }
+
+    /// Notes that a key is completed, so that it can be forgotten when it is the oldest.
+    pub(super) fn completed(&mut self, hash: u64, key: &RecordKey) {
+        // What is stale goes, so that this is no longer than the table for long.
+        self.oldest_completed();
+        if let Some(slot) = self.table.find(hash, |slot| slot.key == *key) {
+            self.done.push_back((slot.expires, hash));
+        }
+    }
+
+    /// Takes out what was completed first. Whether there was anything.
+    pub(super) fn forget_oldest(&mut self) -> bool {
+        while let Some((expires, hash)) = self.done.pop_front() {
+            if let Some(entry) = self.find_completed(expires, hash) {
+                entry.remove();
+                return true;
+            }
+        }
+        false
+    }
+
+    fn find_completed(&mut self, expires: Duration, hash: u64) -> Option<OccupiedEntry<'_, Box<Slot>>> {
+        let found = self.table.find_entry(hash, |slot| {
+            slot.hash == hash && slot.expires == expires && slot.record.state == State::Completed
+        });
+        found.ok()
     }
 
     /// Takes a record out.

@@ -8,8 +8,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool};
 use super::MySqlStore;
 use super::check::Flavour;
 use super::dialect::MySql;
-use crate::store::StoreError;
 use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::{StoreError, probe};
 
 /// Settings of a [`MySqlStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
@@ -109,19 +109,22 @@ impl MySqlStoreBuilder {
         settings.migrate(dialect, source, name).await
     }
 
-    /// Connects, and checks that server and tables are fit to be a store.
+    /// Connects, and checks that server and tables are fit to be a store: a key of its own is claimed, renewed, completed, released
+    /// and removed there.
     ///
     /// # Errors
     /// [`StoreError::is_unavailable`] within 3 s where no server answers;
     /// [`StoreError::is_config`] where the URL or a name is not valid, user or password are wrong, the database does not
-    /// exist, the server is older than MySQL 8 or MariaDB 10.6 or read-only, or the tables are missing, older or newer than this
+    /// exist, the server is older than MySQL 8 or MariaDB 10.6 or read-only, the user may not work with the tables, or the tables are missing, older or newer than this
     /// version needs them.
     ///
     /// # Cancel safety
     /// Dropping the future gives the connections up.
     pub async fn connect(self) -> Result<MySqlStore, StoreError> {
         let (settings, dialect, source, name) = self.parts()?;
-        Ok(MySqlStore(settings.open(dialect, source, name).await?))
+        let store = MySqlStore(settings.open(dialect, source, name).await?);
+        probe::probe(&store).await?;
+        Ok(store)
     }
 
     pub(in crate::store) fn dialect(&self) -> MySql {

@@ -10,8 +10,8 @@ use super::PostgresStore;
 use super::dialect::Postgres;
 use super::driver::PostgresDriver;
 use super::foreign::{self, AnyDriver};
-use crate::store::StoreError;
 use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::{StoreError, probe};
 
 /// Settings of a [`PostgresStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
@@ -112,12 +112,13 @@ impl PostgresStoreBuilder {
         settings.migrate(dialect, source, name).await
     }
 
-    /// Connects, and checks that server and tables are fit to be a store.
+    /// Connects, and checks that server and tables are fit to be a store: a key of its own is claimed, renewed, completed, released
+    /// and removed there.
     ///
     /// # Errors
     /// [`StoreError::is_unavailable`] within 3 s where no server answers;
     /// [`StoreError::is_config`] where the URL or a name is not valid, user or password are wrong, the database does not
-    /// exist, the server is older than PostgreSQL 12 or read-only, the tables are missing, older or newer than this
+    /// exist, the server is older than PostgreSQL 12 or read-only, the user may not work with the tables, the tables are missing, older or newer than this
     /// version needs them, or a [`driver`](Self::driver) leads elsewhere.
     ///
     /// # Cancel safety
@@ -132,7 +133,9 @@ impl PostgresStoreBuilder {
         if let Some(foreign) = foreign {
             foreign::probe(&*foreign, &core).await?;
         }
-        Ok(PostgresStore(core))
+        let store = PostgresStore(core);
+        probe::probe(&store).await?;
+        Ok(store)
     }
 
     pub(in crate::store) fn dialect(&self) -> Postgres {

@@ -11,14 +11,13 @@ use tokio::time::timeout;
 
 use super::dialect::{CLAIM_FOUND, FINISH, Postgres, of_one_key};
 use super::driver::{DriverResult, PostgresDriver};
-use crate::key::{IdempotencyKey, Namespace, RecordKey};
 use crate::record::Token;
 use crate::runtime;
 use crate::store::remote::on_runtime;
 use crate::store::sql::{Core, Entry, Found, Names, Request as _, micros};
 use crate::store::{
     Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError, Transaction,
-    Transactions,
+    Transactions, probe as probes,
 };
 
 /// How often a key is asked again that somebody else changes in between, and how often what is left open is ended.
@@ -131,10 +130,8 @@ pub(super) async fn probe(
     driver: &dyn ForeignTransactions,
     store: &Arc<Core<Postgres>>,
 ) -> Result<(), StoreError> {
-    let key = IdempotencyKey::new(format!("{:032x}", rand::random::<u128>()));
-    let key = key.map_err(|_| StoreError::config("a random key is none"))?;
     let leased = ClaimRequest {
-        key: RecordKey::new(Namespace::new(["idem", "probe"]), key),
+        key: probes::key()?,
         token: Token::random(),
         lease: Duration::from_mins(1),
         retention: Duration::from_mins(1),

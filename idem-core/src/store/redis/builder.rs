@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check;
+use super::probe;
 use super::target::{Login, Tls, Topology};
 use super::{Inner, RedisStore};
 use crate::clock::{OF_A_SERVER, within};
@@ -86,12 +87,15 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects, and checks that the server is fit to be a store.
+    /// Connects, and checks that the server is fit to be a store: a key of its own is claimed, renewed, completed, released and
+    /// removed there, on each master of a cluster.
     ///
     /// # Errors
-    /// [`StoreError::is_unavailable`] within 3 s where no server answers;
+    /// [`StoreError::is_unavailable`] within 3 s where no server answers, and where it cannot write just now;
     /// [`StoreError::is_config`] where a URL is not valid, the password is wrong, the database does not exist,
-    /// the server is older than Redis 6.2, or is a cluster's where it should not be or the other way round.
+    /// the server is older than Redis 6.2, is a read-only replica, or is a cluster's where it should not be or the other way round,
+    /// or where its user may not run idem's commands on keys with the prefix; [`StoreError::is_full`] where it has no memory.
+    /// The text says what is missing. Nodes of a cluster that do not answer are no error while another one does.
     ///
     /// # Cancel safety
     /// Dropping the future gives the connection up.
@@ -105,7 +109,9 @@ impl RedisStoreBuilder {
         let connected = runtime::handle().spawn(async move { check::connect(&self).await });
         let cut_off = |error| StoreError::unavailable("connecting to Redis was cut off").with_source(error);
         let route = connected.await.map_err(cut_off)??;
-        Ok(RedisStore(Arc::new(Inner { route, prefix })))
+        let store = RedisStore(Arc::new(Inner { route, prefix }));
+        probe::probe(&store).await?;
+        Ok(store)
     }
 }
 

@@ -78,15 +78,18 @@ fn provide_crypto() {
 
 async fn connect_and_check(target: &Target, cluster: bool) -> Result<MultiplexedConnection, StoreError> {
     let name = target.name();
-    let mut connection = target.connect().await.map_err(|error| store_error(error, &name))?;
-    check(&mut connection, cluster, &name).await?;
-    Ok(connection)
+    let checking = async {
+        let mut connection = target.connect().await.map_err(|error| store_error(error, &name))?;
+        check(&mut connection, cluster, &name).await?;
+        Ok(connection)
+    };
+    // Also of a server that lets idem in and falls silent then.
+    timeout(CONNECT_TIMEOUT, checking).await.unwrap_or_else(|_| Err(store_error(timed_out(), &name)))
 }
 
 async fn check(connection: &mut MultiplexedConnection, cluster: bool, name: &str) -> Result<(), StoreError> {
     let info = redis::cmd("INFO");
-    let asked = timeout(CONNECT_TIMEOUT, connection.req_packed_command(&info));
-    let answer = asked.await.unwrap_or_else(|_| Err(timed_out())).and_then(Value::extract_error);
+    let answer = connection.req_packed_command(&info).await.and_then(Value::extract_error);
     match answer.and_then(text) {
         Ok(info) => check_info(&info, cluster, name),
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
@@ -107,6 +110,7 @@ fn text(value: Value) -> RedisResult<String> {
 fn check_info(info: &str, cluster: bool, name: &str) -> Result<(), StoreError> {
     check_version(info, name)?;
     check_topology(info, cluster, name)?;
+    check_role(info, cluster, name)?;
     if let Some(policy) = field(info, "maxmemory_policy").filter(|policy| *policy != "noeviction") {
         tracing::warn!(
             redis = name,
@@ -154,6 +158,17 @@ fn check_topology(info: &str, cluster: bool, name: &str) -> Result<(), StoreErro
     }
 }
 
+/// Of a cluster's nodes, the replicas lead to the masters; of a server alone nobody does.
+fn check_role(info: &str, cluster: bool, name: &str) -> Result<(), StoreError> {
+    if cluster || field(info, "role") != Some("slave") {
+        return Ok(());
+    }
+    Err(StoreError::config(format!(
+        "Redis at {name} is a replica, which is read-only or loses what is written to it: connect to its master, or by \
+         `RedisStore::sentinel`"
+    )))
+}
+
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
@@ -173,6 +188,13 @@ mod tests {
             let error = check_version(bad, "host:1").unwrap_err();
             assert!(error.is_config() && error.to_string().contains("host:1"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_replica_is_no_store_of_its_own() {
+        assert!(check_role("role:master\r\n", false, "a").is_ok());
+        assert!(check_role("role:slave\r\n", true, "a").is_ok());
+        assert!(check_role("role:slave\r\n", false, "a").unwrap_err().is_config());
     }
 
     #[test]

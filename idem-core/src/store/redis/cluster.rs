@@ -85,6 +85,15 @@ impl Cluster {
         Err(lost("the cluster's nodes redirect in circles"))
     }
 
+    /// The node that has a slot, as far as is known, and how many nodes have some.
+    pub(super) fn owner(&self, slot: usize) -> Option<Address> {
+        self.0.map.lock().owners.of(slot).cloned()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.map.lock().owners.addresses().len()
+    }
+
     /// Asks who has which slot now. Past the deadline that goes on for the calls to come.
     async fn refresh(&self, seen: u64, deadline: Instant) {
         let nodes = Arc::clone(&self.0);

@@ -1,53 +1,166 @@
 //! What Redis' errors mean to idem.
 
-use std::io;
+use std::{fmt, io};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::StoreError;
 
-/// Codes after which asking again may help: the server is starting, failing over, or cannot write just now.
-const PASSING: [&str; 10] = [
-    "LOADING",
-    "READONLY",
-    "CLUSTERDOWN",
-    "MASTERDOWN",
-    "TRYAGAIN",
-    "MISCONF",
-    "NOREPLICAS",
-    "BUSY",
-    "MOVED",
-    "max number of clients",
-];
-/// Codes that only a change of the settings ends.
-const SETTINGS: [&str; 6] = [
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
-    "invalid password",
-    "DB index is out of range",
-    "SELECT is not allowed",
+/// What the server's words mean, in this order. A script on Redis 6 has the code inside of its error's text.
+const WORDS: [(&str, Meaning); 25] = [
+    ("unknown command", Meaning::Command),
+    ("Unknown Redis command", Meaning::Command),
+    ("NOAUTH", Meaning::Login),
+    ("WRONGPASS", Meaning::Login),
+    ("invalid password", Meaning::Login),
+    ("DB index is out of range", Meaning::Database),
+    ("SELECT is not allowed", Meaning::Database),
+    ("NOPERM", Meaning::Rights),
+    ("can't run this command", Meaning::Rights),
+    ("can't access at least one of the keys", Meaning::Rights),
+    ("READONLY", Meaning::ReadOnly),
+    ("MISCONF", Meaning::Disk),
+    ("NOREPLICAS", Meaning::Replicas),
+    ("LOADING", Meaning::Loading),
+    ("CLUSTERDOWN", Meaning::ClusterDown),
+    ("MASTERDOWN", Meaning::MasterDown),
+    ("BUSY", Meaning::Busy),
+    ("max number of clients", Meaning::Clients),
+    ("OOM", Meaning::Memory),
+    ("TRYAGAIN", Meaning::Moving),
+    ("MOVED", Meaning::Moving),
+    ("ASK", Meaning::Moving),
+    ("certificate", Meaning::Certificate),
+    ("InvalidContentType", Meaning::Certificate),
+    ("HandshakeFailure", Meaning::Certificate),
 ];
 
-/// The error of one call to the server or servers named `at`.
-pub(super) fn store_error(error: RedisError, at: &str) -> StoreError {
-    let translated = match meaning(&error) {
-        Meaning::Unreachable => StoreError::unavailable(format!("Redis at {at} is out of reach")),
-        Meaning::Late => StoreError::unavailable(format!("Redis at {at} did not answer in time")),
-        Meaning::Passing => StoreError::unavailable(format!("Redis at {at} cannot answer just now")),
-        Meaning::Settings => StoreError::config(format!(
-            "Redis at {at} does not let idem in: check password, user, permissions and database"
-        )),
-        Meaning::Certificate => StoreError::config(format!(
-            "TLS to Redis at {at} failed: check the scheme, the server's certificate and `root_certificates`"
-        )),
-        Meaning::Memory => full(at),
-        Meaning::Url => {
-            StoreError::config(format!("the URL or the TLS settings for Redis at {at} are not valid"))
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Unreachable,
+    Late,
+    Command,
+    Login,
+    Database,
+    Rights,
+    ReadOnly,
+    Disk,
+    Replicas,
+    Loading,
+    ClusterDown,
+    MasterDown,
+    Busy,
+    Clients,
+    Moving,
+    Certificate,
+    Memory,
+    Url,
+    Statement,
+}
+
+impl Meaning {
+    pub(super) fn of(error: &RedisError) -> Self {
+        let text = text(error);
+        let said = WORDS.iter().find(|(word, _)| text.contains(word)).map(|(_, meaning)| *meaning);
+        match error.kind() {
+            ErrorKind::Io if error.is_timeout() => Self::Late,
+            ErrorKind::Io => said.filter(|said| *said == Self::Certificate).unwrap_or(Self::Unreachable),
+            ErrorKind::InvalidClientConfig => Self::Url,
+            ErrorKind::Server(ServerErrorKind::NoPerm) => Self::Rights,
+            ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::ReadOnly,
+            ErrorKind::Server(ServerErrorKind::BusyLoading) => Self::Loading,
+            ErrorKind::Server(ServerErrorKind::ClusterDown) => Self::ClusterDown,
+            ErrorKind::Server(ServerErrorKind::MasterDown) => Self::MasterDown,
+            ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask | ServerErrorKind::TryAgain) => {
+                Self::Moving
+            }
+            kind => said.unwrap_or(match kind {
+                ErrorKind::AuthenticationFailed => Self::Login,
+                ErrorKind::Parse
+                | ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::MasterNameNotFoundBySentinel => Self::Unreachable,
+                _ => Self::Statement,
+            }),
         }
-        Meaning::Statement => StoreError::statement(format!("Redis at {at} refused idem's script")),
-    };
-    translated.with_source(error)
+    }
+
+    /// What is wrong, and what to do.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Unreachable => "is out of reach",
+            Self::Late => "did not answer in time",
+            Self::Command => {
+                "does not know a command that idem runs: give it its name back where it was renamed or switched off \
+                 (`rename-command`). idem runs EVAL, EVALSHA, GET, MGET, SET, SETRANGE, DEL, \
+                 PEXPIRE and TIME, and CLUSTER SLOTS on a cluster"
+            }
+            Self::Login => "does not let idem in: check user and password",
+            Self::Database => {
+                "does not have the database of the URL: check its number; a cluster has 0 alone"
+            }
+            Self::Rights => {
+                "does not let its user do what idem does: it needs EVAL, EVALSHA, GET, MGET, SET, SETRANGE, DEL, PEXPIRE and TIME, \
+                 and CLUSTER SLOTS on a cluster, on all keys that begin with the store's prefix; such as `ACL SETUSER name \
+                 ~idem:* +eval +evalsha +get +mget +set +setrange +del +pexpire +time +cluster|slots +info +ping`"
+            }
+            Self::ReadOnly => {
+                "is a read-only replica: connect to the master, by its address or by `RedisStore::sentinel`"
+            }
+            Self::Disk => {
+                "takes no writes, because it cannot save to its disk (MISCONF): its own log says why; make room there"
+            }
+            Self::Replicas => {
+                "takes no writes, because too few of its replicas are connected (`min-replicas-to-write`)"
+            }
+            Self::Loading => "is loading its data from the disk, and answers when it has",
+            Self::ClusterDown => "says that its cluster is down: a node with some of the slots is missing",
+            Self::MasterDown => "is a replica that has lost its master",
+            Self::Busy => "is busy with somebody's script",
+            Self::Clients => "has as many clients as it takes (`maxclients`)",
+            Self::Moving => "is moving the key's slot to another node",
+            Self::Certificate => {
+                "failed at TLS: check the scheme, the server's certificate and `root_certificates`"
+            }
+            Self::Memory => {
+                "has reached its maxmemory and, rightly, does not evict: give it more, or shorten the retention"
+            }
+            Self::Url => "cannot be connected to: the URL or the TLS settings are not valid",
+            Self::Statement => "refused idem's script",
+        }
+    }
+
+    fn error(self, at: &str) -> StoreError {
+        let text = format!("Redis at {at} {}", self.text());
+        match self {
+            Self::Command | Self::Login | Self::Database | Self::Rights | Self::Certificate | Self::Url => {
+                StoreError::config(text)
+            }
+            Self::Memory => StoreError::full(text),
+            Self::Statement => StoreError::statement(text),
+            Self::Unreachable
+            | Self::Late
+            | Self::ReadOnly
+            | Self::Disk
+            | Self::Replicas
+            | Self::Loading
+            | Self::ClusterDown
+            | Self::MasterDown
+            | Self::Busy
+            | Self::Clients
+            | Self::Moving => StoreError::unavailable(text),
+        }
+    }
+}
+
+/// The error of one call to the server or servers named `at`.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+pub(super) fn store_error(error: RedisError, at: &str) -> StoreError {
+    Meaning::of(&error).error(at).with_source(Cause::of(&error))
+}
+
+/// A server that has no memory for another record.
+pub(super) fn full(at: &str) -> StoreError {
+    Meaning::Memory.error(at)
 }
 
 /// A call that had no answer in time.
@@ -55,16 +168,9 @@ pub(super) fn timed_out() -> RedisError {
     io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into()
 }
 
-/// A server that has no memory for another record.
-pub(super) fn full(at: &str) -> StoreError {
-    StoreError::full(format!(
-        "Redis at {at} has reached its maxmemory and, rightly, does not evict: give it more, or shorten the retention"
-    ))
-}
-
 /// Whether the connection is of no more use: it is broken, or leads to a server that is no master any more.
 pub(super) fn ends_connection(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.is_timeout() || text(error).contains("READONLY")
+    error.is_unrecoverable_error() || error.is_timeout() || Meaning::of(error) == Meaning::ReadOnly
 }
 
 /// Whether a connection that had been made was closed by the other end.
@@ -72,49 +178,74 @@ pub(super) fn broke_off(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal()
 }
 
-enum Meaning {
-    Unreachable,
-    Late,
-    Passing,
-    Settings,
-    Certificate,
-    Memory,
-    Url,
-    Statement,
-}
+/// The server's own words, without what may be a key: of a command that it does not know it quotes the arguments.
+#[derive(Debug)]
+struct Cause(String);
 
-fn meaning(error: &RedisError) -> Meaning {
-    let text = text(error);
-    let says = |codes: &[&str]| codes.iter().any(|code| text.contains(code));
-    match error.kind() {
-        ErrorKind::Io if error.is_timeout() => Meaning::Late,
-        ErrorKind::Io if says(&["certificate", "InvalidContentType", "HandshakeFailure"]) => {
-            Meaning::Certificate
-        }
-        ErrorKind::InvalidClientConfig => Meaning::Url,
-        ErrorKind::Server(ServerErrorKind::NoPerm) => Meaning::Settings,
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::Moved
-            | ServerErrorKind::Ask
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ReadOnly,
-        ) => Meaning::Passing,
-        _ if says(&SETTINGS) => Meaning::Settings,
-        _ if says(&["OOM"]) => Meaning::Memory,
-        _ if says(&PASSING) => Meaning::Passing,
-        ErrorKind::AuthenticationFailed => Meaning::Settings,
-        ErrorKind::Io
-        | ErrorKind::Parse
-        | ErrorKind::ClusterConnectionNotFound
-        | ErrorKind::MasterNameNotFoundBySentinel => Meaning::Unreachable,
-        _ => Meaning::Statement,
+impl Cause {
+    fn of(error: &RedisError) -> Self {
+        Self(text(error))
     }
 }
 
-/// Code and detail: an error that a script raised has its code inside of the text on Redis 6.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Cause {}
+
+/// Code and detail, up to the arguments that a server quotes.
 fn text(error: &RedisError) -> String {
-    error.to_string()
+    let text = error.to_string();
+    match text.find("with args beginning with") {
+        Some(end) => text[..end].trim_end_matches([' ', ',']).to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(reply: &str) -> StoreError {
+        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes());
+        store_error(value.and_then(redis::Value::extract_error).unwrap_err(), "host:1")
+    }
+
+    /// As Redis 6.2 and 7 say it.
+    #[test]
+    fn each_refusal_says_what_is_missing() {
+        for (reply, says) in [
+            ("ERR unknown command 'EVAL', with args beginning with: 'OOM' '1' 'idem:secret' ", "renamed"),
+            ("ERR Unknown Redis command called from script script: f_0, on @user_script:1.", "renamed"),
+            ("NOPERM this user has no permissions to run the 'evalsha' command", "ACL SETUSER"),
+            ("NOPERM this user has no permissions to access one of the keys used as arguments", "prefix"),
+            ("ERR The user executing the script can't run this command or subcommand", "ACL SETUSER"),
+            ("WRONGPASS invalid username-password pair or user is disabled.", "user and password"),
+            ("NOAUTH Authentication required.", "user and password"),
+            ("ERR DB index is out of range", "number"),
+        ] {
+            let error = of(reply);
+            assert!(error.is_config() && error.to_string().contains(says), "{reply}: {error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+        for (reply, says) in [
+            ("READONLY You can't write against a read only replica.", "read-only replica"),
+            ("ERR Error running script (call to f_0): @user_script:1: -READONLY You can't write", "replica"),
+            ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable", "MISCONF"),
+            ("NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+            ("LOADING Redis is loading the dataset in memory", "loading"),
+            ("CLUSTERDOWN The cluster is down", "cluster is down"),
+            ("CLUSTERDOWN Hash slot not served", "cluster is down"),
+            ("BUSY Redis is busy running a script.", "busy"),
+            ("ERR max number of clients reached", "maxclients"),
+        ] {
+            let error = of(reply);
+            assert!(error.is_unavailable() && error.to_string().contains(says), "{reply}: {error}");
+        }
+        assert!(of("OOM command not allowed when used memory > 'maxmemory'.").is_full());
+        assert!(of("ERR something else").is_statement());
+    }
 }

@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod errors;
 mod link;
+mod probe;
 mod route;
 mod script;
 mod slot;

@@ -130,6 +130,14 @@ pub(super) async fn run(
     }
 }
 
+/// Sends the script's text, whether the server knows its hash or not.
+pub(super) async fn run_text(route: &Route, script: &Script, batch: &Batch) -> RedisResult<()> {
+    let (Some(entry), deadline) = (batch.entries.first(), route.deadline()) else { return Ok(()) };
+    let group = route.group(batch.key(entry));
+    let step = Step { route, group, script, batch, deadline };
+    route.query(group, &step.command("EVAL", script.text, &[entry]), deadline).await.map(drop)
+}
+
 /// The places of the entries that one step takes, by their slot and terms; in the batch's order.
 type Groups = Vec<((usize, Terms), Vec<usize>)>;
 

@@ -71,6 +71,9 @@ impl Settings {
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
+            if self.purge.is_on() && !D::IS_FILE {
+                purge::probe(&link).await?;
+            }
             durability::warn(&link).await;
             let handlers = Handlers::new(self.transactions);
             let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });

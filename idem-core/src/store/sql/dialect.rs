@@ -31,6 +31,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// For people.
     const TITLE: &'static str;
+    /// Whether it is a file of this host, without users and rights.
+    const IS_FILE: bool = false;
     /// Prepares a fresh session of idem's own.
     fn prepare(&self, on: &mut Connection<Self>) -> impl Reply<()>;
 

@@ -134,7 +134,8 @@ impl<D: Dialect> Link<D> {
         time: Duration,
         work: &W,
     ) -> Result<W::Output, StoreError> {
-        self.within(time, self.repeat(work)).await
+        // Boxed, because what calls this would be as large as all of its steps.
+        self.within(time, Box::pin(self.repeat(work))).await
     }
 
     /// Waits for the server, and no longer than this. Every wait for a database goes through here.

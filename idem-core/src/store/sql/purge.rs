@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::dialect::{Connection, Dialect, Purged, Reply};
-use super::link::Work;
+use super::link::{Link, Work};
 use super::{Core, micros};
 use crate::clock::{Later as _, OF_A_PAUSE, OutOfBounds, within};
 use crate::panics::tireless;
@@ -31,8 +31,8 @@ const AFTER_ERROR: Duration = Duration::from_secs(5);
 /// How expired records are deleted from a SQL store.
 ///
 /// An expired record counts as absent whether it was deleted or not, so this is about disk space only. One member at a
-/// time purges. It walks over the table in ranges of the primary key and deletes what has expired in each, one short
-/// statement a range, and rests four times as long as the range took.
+/// time purges; where it dies, another one goes on within two minutes. It walks over the table in ranges of the primary key and
+/// deletes what has expired in each, one short statement a range, and rests four times as long as the range took, 5 ms at least.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purge {
     every: Duration,
@@ -53,6 +53,10 @@ impl Purge {
         Self { on: false, ..Self::default() }
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// How long after the beginning of a walk over the table the next one begins, at the earliest: ten minutes unless
     /// said otherwise. Less than a millisecond is an error when the store connects.
     #[must_use]
@@ -71,6 +75,12 @@ impl Purge {
         self.rows = rows.max(1);
         self
     }
+}
+
+/// Tries whether the user may take the lead: for no time, so that nobody is kept from it.
+pub(super) async fn probe<D: Dialect>(link: &Link<D>) -> Result<(), StoreError> {
+    let holder = Token::random().to_bytes();
+    link.call(&Lead { holder: &holder, lease: Duration::ZERO, position: None }).await.map(drop)
 }
 
 /// Purges until the store is dropped.
@@ -131,7 +141,7 @@ impl<D: Dialect> Purger<D> {
                     return Ok(self.not_leading());
                 }
             }
-            sleep(begun.elapsed().saturating_mul(PAUSE).max(SHORTEST_PAUSE)).await;
+            sleep(pause(begun.elapsed())).await;
         }
         tracing::debug!(store = D::NAME, deleted, "walked over all records");
         // Until the next walk is due, so that no other member begins one before.
@@ -160,6 +170,11 @@ impl<D: Dialect> Purger<D> {
         }
         true
     }
+}
+
+/// The rest behind a range that took so long.
+fn pause(took: Duration) -> Duration {
+    took.saturating_mul(PAUSE).max(SHORTEST_PAUSE)
 }
 
 pub(super) struct Lead<'a> {
@@ -193,4 +208,20 @@ impl<D: Dialect> Work<D> for Range<'_> {
 pub(super) fn start<D: Dialect>(core: &Arc<Core<D>>, settings: Purge) {
     let core = Arc::downgrade(core);
     crate::runtime::handle().spawn(tireless("purge", move || run(core.clone(), settings.clone())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers that the documentation of the stores says.
+    #[test]
+    fn a_purge_is_as_it_is_documented() {
+        let default = Purge::default();
+        assert_eq!((default.every, default.rows, default.on), (Duration::from_mins(10), 1_000, true));
+        assert_eq!(pause(Duration::from_millis(7)), Duration::from_millis(28));
+        assert_eq!(pause(Duration::ZERO), Duration::from_millis(5));
+        // The lease that a dead purger leaves, and the longest pause between two looks at it.
+        assert!(LEASE.saturating_add(LEASE.min(default.every)) <= Duration::from_mins(2));
+    }
 }

@@ -138,6 +138,7 @@ impl Dialect for Sqlite {
     type Db = sqlx::Sqlite;
     const NAME: &'static str = "sqlite";
     const TITLE: &'static str = "SQLite";
+    const IS_FILE: bool = true;
 
     /// All of a session's settings are in its options.
     async fn prepare(&self, _on: &mut SqliteConnection) -> sqlx::Result<()> {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::clock::Clock;
 use crate::panics::tireless;
 use crate::runtime;
 use crate::store::{Store, StoreError};
@@ -18,8 +19,8 @@ const EVERY: Duration = Duration::from_millis(500);
 /// How long its word counts.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Tells the lives of a database apart: another server, another line of its history after a failover or a restore, or an epoch
-/// that an operator has begun. What was completed in one life may be unknown to the next.
+/// Tells the lives of a database apart: another server, another start of it, another line of its history after a failover or a
+/// restore, or an epoch that an operator has begun. What was completed in one life may be unknown to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incarnation([u8; 16]);
 
@@ -51,7 +52,7 @@ impl Inner {
     }
 
     async fn ask(&self, database: &dyn Store) -> Result<(), StoreError> {
-        let (asked, trouble) = (Instant::now(), self.trouble(database.interruptions()));
+        let (asked, trouble) = (Clock::boot().now(), self.trouble(database.interruptions()));
         let answer = database.incarnation().await;
         let word = |incarnation: &Incarnation| Word { incarnation: *incarnation, asked, trouble };
         *self.last.lock() = answer.as_ref().ok().map(word);
@@ -63,7 +64,8 @@ impl Inner {
 #[derive(Clone, Copy)]
 struct Word {
     incarnation: Incarnation,
-    asked: Instant,
+    /// By the clock that goes on while the machine sleeps: the database may have died meanwhile.
+    asked: Duration,
     /// How often it had failed until then.
     trouble: (u64, u64),
 }
@@ -88,7 +90,7 @@ impl Keeper {
             self.0.doubt.notify_one();
             return None;
         }
-        (word.asked.elapsed() < FRESH).then_some(word.incarnation)
+        (Clock::boot().now().saturating_sub(word.asked) < FRESH).then_some(word.incarnation)
     }
 
     /// The database failed, and may be another one when it is back.

@@ -120,6 +120,7 @@ macro_rules! outbox_tests {
             tables_that_do_not_fit_are_errors_that_say_what_to_do
             names_and_times_that_are_refused
             long_keys_and_large_messages_are_kept
+            a_probe_leaves_nothing_behind
         }
     };
     ($shop:ty: $($rule:ident)*) => {$(

@@ -8,6 +8,8 @@ use idem_core::{PostgresOutbox, StoreError};
 
 use super::{Options, Shop, begin, connection, message, open, with_options};
 use crate::postgres_harness::Postgres;
+use crate::server_rules::Server as _;
+use crate::sql_harness::unique_name;
 use crate::transactions::Bank as _;
 
 fn builder(shop: &Postgres) -> PostgresOutboxBuilder {
@@ -72,4 +74,21 @@ async fn a_pool_of_the_programs_own_serves_too() {
     let outbox = builder.connect().await.unwrap().outbox();
     super::pay::<Postgres>(&outbox, "1").await;
     assert_eq!(shop.paid().await, 1);
+}
+
+#[tokio::test]
+async fn a_user_without_rights_is_told_at_the_start() {
+    let (shop, _outbox) = open::<Postgres>(Options::default()).await;
+    let user = unique_name();
+    let sql = format!("CREATE USER {user} PASSWORD 'pw'; GRANT USAGE ON SCHEMA {} TO {user}", shop.schema);
+    shop.execute(&sql).await;
+    let poor = shop.at(shop.url_with(Some(&format!("{user}:pw")), None));
+    let mut rights = vec![("SELECT", "idem_outbox_meta"), ("UPDATE", "idem_outbox_meta")];
+    rights.extend(["SELECT", "INSERT", "UPDATE", "DELETE"].map(|right| (right, "idem_outbox")));
+    for (right, table) in rights {
+        let error = poor.outbox(Options::default()).await.err().unwrap();
+        assert!(error.is_config(), "before {right} on {table}: {error:?}");
+        shop.execute(&format!("GRANT {right} ON {}.{table} TO {user}", shop.schema)).await;
+    }
+    poor.outbox(Options::default()).await.unwrap();
 }

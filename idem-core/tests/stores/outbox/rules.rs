@@ -236,3 +236,8 @@ pub(crate) async fn long_keys_and_large_messages_are_kept<S: Shop>() {
     assert!(matches!(outbox.begin(&message(), &key(&long)).await.unwrap(), Begun::KeyCommitted));
     assert!(due(&outbox).await == [large], "a large message has changed");
 }
+
+pub(crate) async fn a_probe_leaves_nothing_behind<S: Shop>() {
+    let (shop, _outbox) = open::<S>(Options::default()).await;
+    assert_eq!(shop.count("SELECT count(*) FROM idem_outbox").await, 0);
+}

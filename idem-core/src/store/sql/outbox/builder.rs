@@ -80,7 +80,10 @@ macro_rules! outbox_builder {
                 settings.migrate(dialect.of_outbox(), source, name).await
             }
 
-            #[doc = concat!("Connects to ", $title, ", and checks that server and tables are fit.")]
+            #[doc = concat!(
+                "Connects to ", $title, ", and checks that server and tables are fit: a marker is written, changed and deleted in a \
+                 transaction that is rolled back."
+            )]
             ///
             /// # Errors
             /// [`StoreError::is_unavailable`] within 3 s where no server answers; [`StoreError::is_config`] where the URL, a name or
@@ -90,7 +93,9 @@ macro_rules! outbox_builder {
                 self.times.check()?;
                 let (settings, dialect, source, name) = self.store.parts()?;
                 let core = settings.open(dialect.of_outbox(), source, name).await?;
-                Ok($outbox(::std::sync::Arc::new($crate::store::sql::outbox::Desk::new(core, self.times))))
+                let desk = ::std::sync::Arc::new($crate::store::sql::outbox::Desk::new(core, self.times));
+                $crate::store::sql::outbox::probe(&desk).await?;
+                Ok($outbox(desk))
             }
         }
     };

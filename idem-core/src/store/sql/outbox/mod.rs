@@ -23,8 +23,9 @@ use super::Core;
 use crate::clock::{OF_A_PAUSE, within};
 use crate::key::IdempotencyKey;
 use crate::outbox::{Begun, Fate, Outbox, OutboxMessage, TransactionId};
-use crate::store::StoreError;
+use crate::record::Token;
 use crate::store::remote::on_runtime;
+use crate::store::{StoreError, probe};
 
 /// How markers are stored that others see; the SQL files have the same numbers.
 const COMMITTED: i64 = 1;
@@ -173,6 +174,25 @@ impl<D: OutboxDialect> Desk<D> {
     }
 }
 
+/// Refuses a database in which the outbox cannot do what it does. A file has no rights, and its other writers would be waited
+/// for.
+pub(in crate::store) fn probe<D: OutboxDialect>(desk: &Arc<Desk<D>>) -> Step<'static, ()> {
+    if D::IS_FILE {
+        return Box::pin(std::future::ready(Ok(())));
+    }
+    let desk = Arc::clone(desk);
+    probe::patiently(move || {
+        let desk = Arc::clone(&desk);
+        Box::pin(async move {
+            let probed = async {
+                transaction::probe(&desk).await?;
+                desk.lead(Token::random().to_bytes(), Duration::ZERO).await.map(drop)
+            };
+            desk.core.link.in_time(probed).await
+        })
+    })
+}
+
 /// The ids fill their places in the statement; the last one is there more than once.
 fn with_ids(mut values: Vec<Value>, ids: impl Iterator<Item = Value>) -> Vec<Value> {
     let (before, mut last) = (values.len(), None);
@@ -200,14 +220,13 @@ impl<D: OutboxDialect> SqlOutbox<D> {
         let (desk, step) = (Arc::clone(&self.0), step(Arc::clone(&self.0)));
         Box::pin(async move { on_runtime(async move { desk.core.link.in_time(step).await }).await? })
     }
+}
 
-    /// A step that may wait for another transaction, and bounds that itself.
-    fn run_and_wait<T: Send + 'static>(
-        &self,
-        step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Step<'_, T> {
-        Box::pin(async move { on_runtime(step).await? })
-    }
+/// A step that may wait for another transaction, and bounds that itself.
+fn run_and_wait<'a, T: Send + 'static>(
+    step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Step<'a, T> {
+    Box::pin(async move { on_runtime(step).await? })
 }
 
 type Step<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -224,12 +243,12 @@ impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
 
     fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Step<'a, Begun> {
         let (message, key) = (message.clone(), message.record_key(key));
-        self.run_and_wait(transaction::begin(Arc::clone(&self.0), message, key))
+        run_and_wait(transaction::begin(Arc::clone(&self.0), message, key))
     }
 
     fn decide(&self, id: TransactionId) -> Step<'_, Fate> {
         let desk = Arc::clone(&self.0);
-        self.run_and_wait(async move { desk.decide(id).await })
+        run_and_wait(async move { desk.decide(id).await })
     }
 
     fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Step<'a, ()> {
@@ -255,5 +274,22 @@ impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
 
     fn sweep_every(&self) -> Duration {
         self.0.times.sweep_every
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers that the outbox's page says.
+    #[test]
+    fn an_outbox_keeps_the_times_of_its_page() {
+        let Times { resend_after, retention, sweep_every } = Times::default();
+        assert_eq!(resend_after, Duration::from_mins(2));
+        assert_eq!(retention, Duration::from_hours(4 * 24));
+        assert_eq!(sweep_every, Duration::from_secs(10));
+        // As long as a consumer of idem remembers, and longer than a broker asks.
+        assert_eq!(retention, crate::Policy::default().retention);
+        assert!(retention > BROKERS_ASK);
     }
 }

@@ -3,16 +3,17 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sqlx::error::ErrorKind;
 
 use super::dialect::{OutboxDialect, Value};
-use super::{Desk, message};
+use super::{Desk, message, with_ids};
 use crate::key::RecordKey;
 use crate::outbox::{Begun, LocalTransaction, OutboxMessage, TransactionId};
 use crate::store::remote::on_runtime;
 use crate::store::sql::transactions::Open;
-use crate::store::{StoreError, Transaction as _};
+use crate::store::{StoreError, Transaction as _, probe};
 
 pub(super) async fn begin<D: OutboxDialect>(
     desk: Arc<Desk<D>>,
@@ -51,6 +52,33 @@ async fn insert<D: OutboxDialect>(
         Some(_) => Begun::RolledBack,
         None => Begun::KeyCommitted,
     })
+}
+
+/// Does with a marker of its own what is done with others, and takes it all back.
+pub(super) async fn probe<D: OutboxDialect>(desk: &Desk<D>) -> Result<(), StoreError> {
+    let mut open = Open::begin(Arc::clone(&desk.core)).await?;
+    let id = TransactionId::random();
+    let (topic, body) = ("idem.probe".to_owned(), Bytes::new());
+    let (tag, lookup_keys, order_by, properties) = (None, None, None, Vec::new());
+    let message = OutboxMessage { id, topic, tag, lookup_keys, order_by, properties, body };
+    let mut marker = message::values(&message, &probe::key()?);
+    marker.push(Value::time(desk.times.retention));
+    let later = || vec![Value::time(desk.times.resend_after), Value::id(id)];
+    let (retention, ids) = (Value::time(desk.times.retention), std::iter::once(Value::id(id)));
+    let statements = &desk.statements;
+    let steps = [
+        (&statements.insert, marker),
+        (&statements.finish, later()),
+        (&statements.postpone, later()),
+        (&statements.sent, with_ids(vec![retention], ids.clone())),
+        (&statements.delete, with_ids(Vec::new(), ids)),
+    ];
+    for (statement, values) in steps {
+        let done = D::execute(open.session(), statement, &values).await;
+        done.map_err(|error| open.error(error))?;
+    }
+    Box::new(open).rollback().await;
+    Ok(())
 }
 
 struct Marked<D: OutboxDialect> {

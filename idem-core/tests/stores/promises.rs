@@ -1,0 +1,190 @@
+//! Numbers that the stores' pages promise and no other test asks for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, pending, ready};
+use idem_core::store::{
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Incarnation, Locality, Purge, ReleaseRequest,
+    RenewRequest, Store,
+};
+use idem_core::{MemoryStore, Record, RecordKey, RedisStore, StoreError, TieredStore};
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::postgres_harness::Postgres;
+use super::proxy::{Line, Proxy};
+use super::server::Server;
+use super::single::claims;
+use super::tiered::{claim, done, until};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Five seconds in a database, two in Redis.
+#[tokio::test]
+async fn a_call_takes_as_long_by_default_as_is_documented() {
+    let server = Server::start(&[]);
+    let redis = RedisStore::connect(server.url()).await.unwrap();
+    server.pause();
+    let start = Instant::now();
+    assert!(redis.claim(&claims(1)).await.unwrap_err().is_unavailable());
+    assert!((2 * SECOND..4 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+    server.go_on();
+
+    let postgres = Postgres::new().await;
+    let proxy = Proxy::before(&postgres.url).await;
+    let builder = idem_core::PostgresStore::builder(proxy.url(&postgres.url)).schema(&postgres.schema);
+    let store = builder.purge(Purge::off()).connect().await.unwrap();
+    proxy.set(Line::Mute);
+    let start = Instant::now();
+    assert!(store.claim(&claims(1)).await.unwrap_err().is_unavailable());
+    assert!((5 * SECOND..8 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+/// A server that lets a client in and says nothing more.
+#[tokio::test]
+async fn a_redis_that_falls_silent_while_it_is_connected_to_is_given_up_in_three_seconds() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::before(&server.url()).await;
+    // The handshake's answer comes late, and INFO's would, too.
+    proxy.set(Line::Late(2 * SECOND));
+    let start = Instant::now();
+    assert!(RedisStore::connect(proxy.url(&server.url())).await.unwrap_err().is_unavailable());
+    assert!(start.elapsed() < 4 * SECOND, "{:?}", start.elapsed());
+}
+
+/// A store that is both halves of a tier, as a test wants it.
+#[derive(Clone)]
+struct Half {
+    records: MemoryStore,
+    locality: Locality,
+    hangs: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
+    written: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Half {
+    fn new(locality: Locality) -> Self {
+        let records = MemoryStore::new();
+        let (hangs, written) = (Arc::default(), Arc::default());
+        let (reads, asked) = (Arc::default(), Arc::default());
+        Self { records, locality, hangs, reads, asked, written }
+    }
+
+    fn hang(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::SeqCst);
+    }
+
+    /// The answer, unless it hangs.
+    fn say<'a, T: Send + 'a>(&self, answer: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+        if self.hangs.load(Ordering::SeqCst) { Box::pin(pending()) } else { answer }
+    }
+}
+
+impl Store for Half {
+    fn name(&self) -> &'static str {
+        "half"
+    }
+
+    fn locality(&self) -> Locality {
+        self.locality
+    }
+
+    fn incarnation(&self) -> BoxFuture<'_, Result<Incarnation, StoreError>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.say(Box::pin(ready(Ok(Incarnation::of("one")))))
+    }
+
+    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
+        self.records.claim(batch)
+    }
+
+    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        self.records.renew(batch)
+    }
+
+    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        self.written.lock().extend(batch.iter().map(|request| request.retention));
+        self.say(self.records.complete(batch))
+    }
+
+    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
+        self.records.release(batch)
+    }
+
+    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.say(self.records.read(key))
+    }
+
+    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.records.remove(key)
+    }
+}
+
+async fn tiers(locality: Locality) -> (TieredStore, Half, Half) {
+    let (cache, database) = (Half::new(locality), Half::new(Locality::Remote));
+    let store = TieredStore::new(cache.clone(), database.clone()).await.unwrap();
+    (store, cache, database)
+}
+
+#[tokio::test]
+async fn what_is_cached_lives_as_long_as_its_record_and_a_minute_in_memory() {
+    for (locality, longest) in [(Locality::InProcess, 60 * SECOND), (Locality::Remote, 900 * SECOND)] {
+        let (store, cache, _) = tiers(locality).await;
+        let mut one = claims(1).remove(0);
+        one.retention = 900 * SECOND;
+        done(&store, &one).await;
+        until("it is cached", async || !cache.written.lock().is_empty()).await;
+        let life = cache.written.lock()[0];
+        assert!(life <= longest && life + 5 * SECOND > longest, "{life:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_cache_costs_a_tenth_of_a_second_and_is_then_left_alone_for_a_second() {
+    let (store, cache, _) = tiers(Locality::Remote).await;
+    let one = claims(1).remove(0);
+    done(&store, &one).await;
+    until("it is cached", async || !cache.written.lock().is_empty()).await;
+    cache.hang(true);
+    let start = Instant::now();
+    assert!(matches!(claim(&store, &one).await, Claim::Completed { .. }));
+    let first = start.elapsed();
+    assert!((SECOND / 10..SECOND).contains(&first), "{first:?}");
+    let reads = cache.reads.load(Ordering::SeqCst);
+    while start.elapsed() < SECOND {
+        claim(&store, &one).await;
+        sleep(SECOND / 50).await;
+    }
+    assert_eq!(cache.reads.load(Ordering::SeqCst), reads, "it is left alone");
+    cache.hang(false);
+    until("it is asked again", async || {
+        claim(&store, &one).await;
+        cache.reads.load(Ordering::SeqCst) > reads
+    })
+    .await;
+    // Nothing waits for what is written.
+    cache.hang(true);
+    let start = Instant::now();
+    done(&store, &claims(1)[0]).await;
+    assert!(start.elapsed() < SECOND / 2, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_database_is_asked_twice_a_second_and_its_word_counts_for_two() {
+    let (store, _, database) = tiers(Locality::InProcess).await;
+    let one = claims(1).remove(0);
+    done(&store, &one).await;
+    until("it is cached", async || store.known(&one.key).is_some()).await;
+    let before = database.asked.load(Ordering::SeqCst);
+    sleep(4 * SECOND).await;
+    let asked = database.asked.load(Ordering::SeqCst) - before;
+    assert!((4..=9).contains(&asked), "{asked} times in four seconds");
+    database.hang(true);
+    let start = Instant::now();
+    until("the word is too old", async || store.known(&one.key).is_none()).await;
+    assert!((SECOND..3 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
