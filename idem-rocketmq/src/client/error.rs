@@ -65,6 +65,21 @@ pub(crate) enum ClientError {
     )]
     Forbidden { group: String, address: String, what: &'static str, name: String },
     #[error(
+        "the broker {address} has no consumer group {group} and makes none by itself: create it first, as with \
+         `mqadmin updateSubGroup -g {group} -c CLUSTER`"
+    )]
+    NoGroup { group: String, address: String },
+    #[error(
+        "the broker {address} does not let the consumer group {group} read topic {topic} ({cause}): allow it, with `mqadmin \
+         updateTopicPerm -p 6` for the topic, `mqadmin updateSubGroup -s true` for the group or `brokerPermission=6` for the broker"
+    )]
+    Unreadable { group: String, address: String, topic: String, cause: String },
+    #[error(
+        "the broker {address} does not let the consumer group {group} consume by broadcasting: allow it, with `mqadmin \
+         updateSubGroup -g {group} -d true`, or give the handlers a group of their own"
+    )]
+    NoBroadcast { group: String, address: String },
+    #[error(
         "the {what} {address} shows a certificate that is not trusted ({cause}): give the authority that signed it with \
          `Tls::new().root_certificates_file(..)`, and check that the address is the right one"
     )]

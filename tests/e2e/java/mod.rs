@@ -8,6 +8,7 @@ mod interop;
 mod ordered;
 mod outage;
 mod plain;
+mod refused;
 mod soak;
 mod workers;
 
