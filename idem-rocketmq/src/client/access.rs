@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::reach::{Broker, Brokers};
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Expression, Mode, begin, members};
+use super::{ClientError, ClientSettings, Expression, Mode, begin, members, order};
 
 const PULL_MESSAGE: i32 = 11;
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
-const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
+pub(super) const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 const CHECK_CLIENT_CONFIG: i32 = 46;
 /// Brokers before 5.0 do not know it.
 const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
@@ -93,7 +93,12 @@ impl Asking<'_> {
         if is_refused(&listed) {
             return Err(self.refused("consumer group", &group));
         }
+        let live = order::ids(&listed);
         members::check(self.settings, &mut connection).await?;
+        if !live.is_empty() {
+            let another = Connection::open(Server::Broker, self.address, tls, signer).await;
+            order::check(self.settings, another, &live).await?;
+        }
         for (topic, _) in &self.broker.topics {
             let fields = [("consumerGroup", &*group), ("topic", topic), ("queueId", "0")];
             if is_refused(&connection.ask(QUERY_CONSUMER_OFFSET, &fields, &[]).await?) {
@@ -105,6 +110,9 @@ impl Asking<'_> {
         }
         if self.settings.mode == Mode::Broadcast {
             self.may_broadcast(&mut connection, &group).await?;
+        }
+        if live.is_empty() {
+            order::until_unlocked(self.settings, self.broker, &mut connection).await?;
         }
         Ok(connection)
     }

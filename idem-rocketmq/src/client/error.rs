@@ -135,6 +135,17 @@ pub(crate) enum ClientError {
          {ours}: the members of a group share its messages in one way, so give this one another consumer group"
     )]
     MessageModel { group: String, members: usize, model: String, ours: String },
+    #[error(
+        "the consumer group {group} has live members ({members}) that consume {theirs}, and this one would consume {ours}: brokers \
+         take retries for dead letters while a member consumes in order. Stop all members before the first new one starts, or \
+         give this one another consumer group"
+    )]
+    Order { group: String, members: usize, theirs: &'static str, ours: &'static str },
+    #[error(
+        "the broker {address} has queues of the consumer group {group} locked for a member that consumes in order, although it knows \
+         of none, and would take retries for dead letters: find that member and stop it, or give this one another consumer group"
+    )]
+    Locked { group: String, address: String },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
     #[error("cannot start the producer group {group}; the client said: {cause}")]

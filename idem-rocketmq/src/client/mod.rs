@@ -18,6 +18,7 @@ mod listener;
 mod members;
 mod message;
 mod offsets;
+mod order;
 mod outgoing;
 mod probe;
 mod producer;

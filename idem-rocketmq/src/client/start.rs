@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use super::gate::Gate;
 use super::listener::Adapter;
 use super::offsets::{self, Offsets};
+use super::order::{self, Beside};
 use super::session::Running;
 use super::tls::LoadedTls;
 use super::{
@@ -53,9 +54,9 @@ pub(super) async fn start(
     listener: Arc<dyn Listener>,
     gate: Arc<Gate>,
 ) -> Result<Running, ClientError> {
-    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
-    let config = client_config(settings, tls.as_ref());
-    ask_the_servers(settings, &config, tls.as_ref()).await?;
+    let tls = settings.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    let config = client_config(settings, tls.as_deref());
+    let brokers = ask_the_servers(settings, &config, tls.as_deref()).await?;
     let failed = |error: Cause| ClientError::Start { group: settings.group.clone(), cause: text(&error) };
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
@@ -78,27 +79,31 @@ pub(super) async fn start(
     crate::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
-    let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls })
+    let mut chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
+    let beside = Beside::default();
+    chores.extend(order::watch(settings, tls.clone(), brokers, Arc::clone(&beside)));
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls, beside })
 }
 
-/// What the client would start over in silence, and where it is to begin.
+/// What the client would start over in silence, and where it is to begin. Gives the addresses of the brokers.
 async fn ask_the_servers(
     settings: &ClientSettings,
     config: &ClientConfig,
     tls: Option<&LoadedTls>,
-) -> Result<(), ClientError> {
+) -> Result<Vec<String>, ClientError> {
     let topics: Vec<_> =
         settings.subscriptions.iter().map(|(topic, _)| settings.in_namespace(topic)).collect();
     let brokers = reach::check(&settings.name_servers, tls, &topics).await?;
     let signer = settings.credentials.as_ref().map(Credentials::hook);
     let mut asked = access::check(settings, tls, signer.as_ref(), &brokers).await?;
-    if settings.mode != Mode::Broadcast {
-        return begin::prepare(settings, &mut asked, None).await;
+    if settings.mode == Mode::Broadcast {
+        let mut own = Offsets::read(settings, config)?;
+        begin::prepare(settings, &mut asked, Some(&mut own)).await?;
+        own.write(settings)?;
+    } else {
+        begin::prepare(settings, &mut asked, None).await?;
     }
-    let mut own = Offsets::read(settings, config)?;
-    begin::prepare(settings, &mut asked, Some(&mut own)).await?;
-    own.write(settings)
+    Ok(brokers.into_keys().collect())
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {

@@ -5,6 +5,7 @@ mod admin;
 mod delays;
 mod deploys;
 mod interop;
+mod mixed;
 mod ordered;
 mod outage;
 mod plain;
