@@ -14,6 +14,7 @@ mod delay;
 mod ending;
 mod error;
 mod gate;
+mod hook;
 mod listener;
 mod members;
 mod message;

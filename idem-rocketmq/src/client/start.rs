@@ -19,6 +19,7 @@ use rocketmq_runtime::RuntimeOwner;
 use tokio::sync::Mutex;
 
 use super::gate::Gate;
+use super::hook::Hook;
 use super::listener::Adapter;
 use super::offsets::{self, Offsets};
 use super::order::{self, Beside};
@@ -153,7 +154,7 @@ fn consumer(
     settings: &ClientSettings,
     config: ClientConfig,
 ) -> DefaultMQPushConsumer {
-    let mut builder = DefaultMQPushConsumer::builder(Arc::clone(runtime))
+    DefaultMQPushConsumer::builder(Arc::clone(runtime))
         .client_config(config)
         .consumer_group(settings.group.clone())
         .message_model(match settings.mode {
@@ -169,11 +170,9 @@ fn consumer(
         .pull_batch_size(settings.batch_size.max(32))
         .max_reconsume_times(MAX_RECONSUME_TIMES)
         .consume_timeout(CONSUME_TIMEOUT)
-        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS);
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Some(Arc::new(credentials.hook())));
-    }
-    builder.build()
+        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS)
+        .rpc_hook(Some(Arc::new(Hook { signer: settings.credentials.as_ref().map(Credentials::hook) })))
+        .build()
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
