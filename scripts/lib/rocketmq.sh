@@ -116,7 +116,7 @@ java_server() {
 # All goes to the server's `log`. RocketMQ 5.0 reads the file at a place of its own, and does not start without it.
 logging() {
     local conf="$dir/$1/conf"
-    mkdir "$conf"
+    mkdir -p "$conf"
     cat >"$conf/logback.xml" <<'XML'
 <configuration>
   <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
@@ -193,7 +193,11 @@ CONF
     case $1 in
         acl) acl_conf ;;
         # They wait for nothing in the tests, and a timer keeps a broker busy.
-        tls | mtls | oldest) echo "timerWheelEnable=false" ;;
+        tls | mtls) echo "timerWheelEnable=false" ;;
+        oldest)
+            echo "timerWheelEnable=false"
+            first_acl_conf
+            ;;
         levels)
             echo "timerWheelEnable=false"
             echo "messageDelayLevel=1s 1s 2s 2s 3s 3s 4s 4s 5s 5s 6s 6s 7s 7s 8s 8s 9s 10s"
@@ -270,6 +274,33 @@ authorizationEnabled=true
 authorizationProvider=$provider.authorization.provider.DefaultAuthorizationProvider
 authorizationMetadataProvider=$provider.authorization.provider.LocalAuthorizationMetadataProvider
 CONF
+}
+
+# ACL 1.0, which releases before 5.3 have, with an administrator and a user who may take part in every group and read no
+# topic; and consumer groups that only the administrator makes. A later line wins over an earlier one.
+first_acl_conf() {
+    local conf="$dir/broker-oldest/conf" home="$dir/mqadmin/home-oldest/conf" tests restricted
+    tests=$(openssl rand -hex 12)
+    restricted=$(openssl rand -hex 12)
+    mkdir -p "$conf" "$home"
+    cat >"$conf/plain_acl.yml" <<YML
+accounts:
+  - accessKey: $TEST_USER-oldest
+    secretKey: "$tests"
+    admin: true
+  - accessKey: $RESTRICTED_USER-oldest
+    secretKey: "$restricted"
+    admin: false
+    defaultTopicPerm: DENY
+    defaultGroupPerm: SUB
+YML
+    printf 'accessKey: %s\nsecretKey: "%s"\n' "$TEST_USER-oldest" "$tests" >"$home/tools.yml"
+    export_variable IDEM_TEST_ROCKETMQ_OLDEST_TESTS_ACCESS_KEY "$TEST_USER-oldest"
+    export_variable IDEM_TEST_ROCKETMQ_OLDEST_TESTS_SECRET_KEY "$tests"
+    export_variable IDEM_TEST_ROCKETMQ_OLDEST_RESTRICTED_ACCESS_KEY "$RESTRICTED_USER-oldest"
+    export_variable IDEM_TEST_ROCKETMQ_OLDEST_RESTRICTED_SECRET_KEY "$restricted"
+    echo "aclEnable=true"
+    echo "autoCreateSubscriptionGroup=false"
 }
 
 # new_secret USER: makes it, keeps it for the administrator's commands and for the tests, and prints it.

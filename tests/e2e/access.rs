@@ -248,12 +248,18 @@ async fn a_certificate_of_the_servers_own_making_is_told() {
     "#]]).await;
 }
 
-/// The oldest release that the README promises.
+/// The oldest release that the README promises, with the access control of its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_release_works() {
-    let (address, topic) = (variable("IDEM_TEST_ROCKETMQ_OLDEST"), servers::unique("orders"));
-    servers::send_all(&address, &topic, &[("1", &[])]);
-    consumes(&address, &topic, |builder| builder).await;
+    let (topic, group, runs) = (servers::unique("orders"), servers::unique("group"), Runs::default());
+    servers::send(servers::Server::Oldest, &topic, "1");
+    servers::admin(servers::Server::Oldest, &["updateSubGroup", "-c", "idem", "-g", &group]);
+    let (key, secret) = servers::oldest_user("TESTS");
+    let consumer = Consumer::builder(&group).name_server(variable("IDEM_TEST_ROCKETMQ_OLDEST"));
+    let consumer = consumer.credentials(Credentials::new(key, secret)).store(MemoryStore::new());
+    let running = consumer.handlers([kit::counting(&topic, &runs)]).start().await.unwrap();
+    runs.until_total(1, SOON).await;
+    running.shutdown().await;
 }
 
 /// A producer sends an order, which a consumer gets.

@@ -35,3 +35,4 @@ mod tracing_spans;
 mod transactional;
 mod transactional_batches;
 mod transfers;
+mod two_brokers;

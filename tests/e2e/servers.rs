@@ -15,6 +15,7 @@ pub(crate) enum Server {
     Acl,
     Tls,
     Mtls,
+    Oldest,
 }
 
 /// What the environment says; a test without its server fails, so that none is skipped in silence.
@@ -42,6 +43,11 @@ pub(crate) fn admin(server: Server, arguments: &[&str]) -> String {
     command(server, arguments).unwrap_or_else(|text| panic!("mqadmin {}: {text}", arguments[0]))
 }
 
+/// What `mqadmin` says, also where it fails.
+pub(crate) fn try_admin(server: Server, arguments: &[&str]) -> Result<String, String> {
+    command(server, arguments)
+}
+
 fn command(server: Server, arguments: &[&str]) -> Result<String, String> {
     let variable = match server {
         Server::Plain => variable("IDEM_TEST_MQADMIN"),
@@ -49,6 +55,7 @@ fn command(server: Server, arguments: &[&str]) -> Result<String, String> {
         Server::Acl => variable("IDEM_TEST_MQADMIN_ACL"),
         Server::Tls => variable("IDEM_TEST_MQADMIN_TLS"),
         Server::Mtls => variable("IDEM_TEST_MQADMIN_MTLS"),
+        Server::Oldest => variable("IDEM_TEST_MQADMIN_OLDEST"),
     };
     let output = Command::new(variable).args(arguments).output().unwrap();
     let text =
@@ -65,6 +72,12 @@ pub(crate) fn send(server: Server, topic: &str, id: &str) {
         output.is_ok_and(|text| text.contains("SEND_OK"))
     });
     assert!(sent, "mqadmin could not send");
+}
+
+/// The access key and the secret key of a user of the oldest release.
+pub(crate) fn oldest_user(name: &str) -> (String, String) {
+    let part = |part: &str| variable(&format!("IDEM_TEST_ROCKETMQ_OLDEST_{name}_{part}_KEY"));
+    (part("ACCESS"), part("SECRET"))
 }
 
 /// How many messages a topic has had; none while it does not exist.
@@ -163,12 +176,62 @@ impl Member {
     }
 }
 
+/// A member that consumes in order and says so when it is asked, and has queue 0 of its topic locked; it consumes nothing.
+pub(crate) struct OrderlyMember {
+    connection: TcpStream,
+}
+
+impl OrderlyMember {
+    pub(crate) fn join(name_server: &str, group: &str, topic: &str) -> Self {
+        let Member { _connection: connection } = Member::join(name_server, group, "CLUSTERING", topic, "*");
+        lock(name_server, group, topic);
+        let mut answering = connection.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let info = br#"{"mqTable":{},"properties":{"PROP_CONSUMEORDERLY":"true"}}"#;
+            while let Some((request, _)) = try_read(&mut answering) {
+                if request["code"] == 307 {
+                    let header = json!({
+                        "code": 0, "language": "JAVA", "version": 493, "opaque": request["opaque"], "flag": 1,
+                        "serializeTypeCurrentRPC": "JSON",
+                    });
+                    answering.write_all(&frame(&header, info)).unwrap();
+                }
+            }
+        });
+        Self { connection }
+    }
+}
+
+impl Drop for OrderlyMember {
+    fn drop(&mut self) {
+        let _ = self.connection.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Locks queue 0 of the topic for a member that is not seen again, as one that is killed leaves it.
+pub(crate) fn lock(name_server: &str, group: &str, topic: &str) {
+    let (name, mut broker) = named_broker(name_server);
+    let body = json!({
+        "consumerGroup": group, "clientId": unique("127.0.0.1@killed"), "onlyThisBroker": true,
+        "mqSet": [{ "topic": topic, "brokerName": name, "queueId": 0 }],
+    });
+    let locked = ask(&mut broker, 41, &json!({}), body.to_string().as_bytes());
+    let locked: Value = serde_json::from_slice(&locked).unwrap();
+    assert_eq!(locked["lockOKMQSet"].as_array().map(Vec::len), Some(1), "{locked}");
+}
+
 /// A connection to the one broker of a name server.
 fn broker(name_server: &str) -> TcpStream {
+    named_broker(name_server).1
+}
+
+fn named_broker(name_server: &str) -> (String, TcpStream) {
     let fields = json!({ "topic": "TBW102", "acceptStandardJsonOnly": "true" });
     let route = ask(&mut connect(name_server), 105, &fields, b"");
     let route: Value = serde_json::from_slice(&route).unwrap();
-    connect(route["brokerDatas"][0]["brokerAddrs"]["0"].as_str().unwrap())
+    let broker = &route["brokerDatas"][0];
+    let name = broker["brokerName"].as_str().unwrap().to_owned();
+    (name, connect(broker["brokerAddrs"]["0"].as_str().unwrap()))
 }
 
 fn connect(address: &str) -> TcpStream {
@@ -185,10 +248,7 @@ fn answer(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> (Va
         "code": code, "language": "JAVA", "version": 493, "opaque": 0, "flag": 0,
         "serializeTypeCurrentRPC": "JSON", "extFields": fields,
     });
-    let header = header.to_string().into_bytes();
-    let bytes = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
-    let frame = [&bytes(4 + header.len() + body.len())[..], &bytes(header.len()), &header, body].concat();
-    stream.write_all(&frame).unwrap();
+    stream.write_all(&frame(&header, body)).unwrap();
     let (mut header, mut body) = read(stream);
     // A broker tells its members of each other, also before it answers.
     while header["flag"].as_u64().unwrap() & 1 == 0 {
@@ -198,12 +258,22 @@ fn answer(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> (Va
     (header, body)
 }
 
+fn frame(header: &Value, body: &[u8]) -> Vec<u8> {
+    let header = header.to_string().into_bytes();
+    let bytes = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
+    [&bytes(4 + header.len() + body.len())[..], &bytes(header.len()), &header, body].concat()
+}
+
 fn read(stream: &mut TcpStream) -> (Value, Vec<u8>) {
+    try_read(stream).expect("the server closed the connection")
+}
+
+fn try_read(stream: &mut TcpStream) -> Option<(Value, Vec<u8>)> {
     let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
+    stream.read_exact(&mut length).ok()?;
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut frame).unwrap();
+    stream.read_exact(&mut frame).ok()?;
     let header = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize & 0x00FF_FFFF;
     let body = frame.split_off(4 + header);
-    (serde_json::from_slice(&frame[4..]).unwrap(), body)
+    Some((serde_json::from_slice(&frame[4..]).unwrap(), body))
 }

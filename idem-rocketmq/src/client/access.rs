@@ -2,24 +2,33 @@
 //!
 //! Name servers ask nobody who he is; brokers do. One that refuses a consumer tells the client with every request,
 //! and the client goes on asking without a word. So each broker is asked once before the start: first something that
-//! needs no right beside being known, then for the group, then for each topic. A refusal thus tells what is missing.
+//! needs no right beside being known, then for the group, then for each topic. A refusal thus tells what is missing. At last
+//! it is asked for messages, as the client will do: that alone shows a group that does not exist and one that may not read.
 
 use futures_util::future::join_all;
 use rocketmq_client_rust::AclClientRPCHook;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::reach::{Broker, Brokers};
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Expression, members};
+use super::{ClientError, ClientSettings, Expression, Mode, begin, members, order};
 
+const PULL_MESSAGE: i32 = 11;
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
-const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
+pub(super) const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 const CHECK_CLIENT_CONFIG: i32 = 46;
+/// Brokers before 5.0 do not know it.
+const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
 
 pub(super) const SUCCESS: i64 = 0;
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
+/// What brokers up to 5.2 say, whose access control is ACL 1.0, with the exception's name in the remark.
+const SYSTEM_ERROR: i64 = 1;
+const SUBSCRIPTION_GROUP_NOT_EXIST: i64 = 26;
+/// `PULL_NOT_FOUND`, `PULL_RETRY_IMMEDIATELY`, `PULL_OFFSET_MOVED`: there is no message, and no fault.
+const NO_MESSAGE: [i64; 3] = [19, 20, 21];
 
 /// The brokers that were asked.
 pub(super) struct Asked<'a> {
@@ -36,7 +45,7 @@ pub(super) async fn check<'a>(
     brokers: &'a Brokers,
 ) -> Result<Asked<'a>, ClientError> {
     let asked = brokers.iter().map(|(address, broker)| {
-        let asking = Asking { settings, address, topics: &broker.topics };
+        let asking = Asking { settings, address, broker };
         asking.ask(tls, signer)
     });
     let (mut there, mut away) = (Vec::new(), Vec::new());
@@ -57,7 +66,7 @@ pub(super) async fn check<'a>(
 struct Asking<'a> {
     settings: &'a ClientSettings,
     address: &'a str,
-    topics: &'a [(String, u64)],
+    broker: &'a Broker,
 }
 
 impl Asking<'_> {
@@ -68,7 +77,7 @@ impl Asking<'_> {
     ) -> Result<Connection<'a>, ClientError> {
         let mut connection = Connection::open(Server::Broker, self.address, tls, signer).await?;
         let group = self.settings.full_group();
-        for (topic, _) in self.topics {
+        for (topic, _) in &self.broker.topics {
             let expression = self.expression(topic);
             let answer =
                 connection.ask(CHECK_CLIENT_CONFIG, &[], &subscription(&group, topic, expression)).await?;
@@ -80,17 +89,99 @@ impl Asking<'_> {
             }
         }
         let of_group = [("consumerGroup", &*group)];
-        if is_refused(&connection.ask(GET_CONSUMER_LIST_BY_GROUP, &of_group, &[]).await?) {
+        let listed = connection.ask(GET_CONSUMER_LIST_BY_GROUP, &of_group, &[]).await?;
+        if is_refused(&listed) {
             return Err(self.refused("consumer group", &group));
         }
+        let live = order::ids(&listed);
         members::check(self.settings, &mut connection).await?;
-        for (topic, _) in self.topics {
+        if !live.is_empty() {
+            let another = Connection::open(Server::Broker, self.address, tls, signer).await;
+            order::check(self.settings, another, &live).await?;
+        }
+        for (topic, _) in &self.broker.topics {
             let fields = [("consumerGroup", &*group), ("topic", topic), ("queueId", "0")];
             if is_refused(&connection.ask(QUERY_CONSUMER_OFFSET, &fields, &[]).await?) {
                 return Err(self.refused("topic", topic));
             }
         }
+        for (topic, _) in self.broker.topics.iter().filter(|(_, queues)| *queues > 0) {
+            self.pull(&mut connection, &group, topic).await?;
+        }
+        if self.settings.mode == Mode::Broadcast {
+            self.may_broadcast(&mut connection, &group).await?;
+        }
+        if live.is_empty() {
+            order::until_unlocked(self.settings, self.broker, &mut connection).await?;
+        }
         Ok(connection)
+    }
+
+    /// Asks for messages at a queue's end, where there are none. The request brings its subscription, so that the broker need
+    /// not know of a member, stores no offset and is not to wait for a message. A broker that makes groups by itself makes this
+    /// one now.
+    async fn pull(
+        &self,
+        connection: &mut Connection<'_>,
+        group: &str,
+        topic: &str,
+    ) -> Result<(), ClientError> {
+        const HAS_SUBSCRIPTION: &str = "4";
+        let end = begin::last(connection, topic, "0").await?;
+        let end = begin::number(&end).unwrap_or(0).max(0).to_string();
+        let (kind, subscription) = written(self.expression(topic));
+        let fields = [
+            ("consumerGroup", group),
+            ("topic", topic),
+            ("queueId", "0"),
+            ("queueOffset", &*end),
+            ("maxMsgNums", "1"),
+            ("sysFlag", HAS_SUBSCRIPTION),
+            ("commitOffset", "0"),
+            ("suspendTimeoutMillis", "0"),
+            ("subscription", if subscription.is_empty() { "*" } else { subscription }),
+            ("subVersion", "0"),
+            ("expressionType", kind),
+        ];
+        let answer = connection.ask(PULL_MESSAGE, &fields, &[]).await?;
+        let address = self.address.to_owned();
+        match answer.code {
+            SUCCESS => Ok(()),
+            code if NO_MESSAGE.contains(&code) => Ok(()),
+            SUBSCRIPTION_GROUP_NOT_EXIST => Err(ClientError::NoGroup { group: group.to_owned(), address }),
+            NO_PERMISSION => Err(ClientError::Unreadable {
+                group: group.to_owned(),
+                address,
+                topic: topic.to_owned(),
+                cause: answer.reason().to_owned(),
+            }),
+            _ if is_refused(&answer) => Err(self.refused("topic", topic)),
+            code => {
+                let cause = answer.reason();
+                tracing::warn!(
+                    group,
+                    topic,
+                    address,
+                    code,
+                    cause,
+                    "the broker does not answer a request for messages; while it does not, the group gets none from there"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Only a member that has joined would be told by a request for messages.
+    async fn may_broadcast(&self, connection: &mut Connection<'_>, group: &str) -> Result<(), ClientError> {
+        let answer = connection.ask(GET_SUBSCRIPTIONGROUP_CONFIG, &[("group", group)], &[]).await?;
+        let config: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if answer.code == SUCCESS && config["consumeBroadcastEnable"] == false {
+            return Err(ClientError::NoBroadcast {
+                group: group.to_owned(),
+                address: self.address.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// What is wanted of a topic, which is named with its namespace.
@@ -125,15 +216,21 @@ impl Asking<'_> {
     }
 }
 
-fn subscription(group: &str, topic: &str, expression: &Expression) -> Vec<u8> {
-    let (kind, text) = match expression {
+/// The kind of an expression, and its text.
+fn written(expression: &Expression) -> (&'static str, &str) {
+    match expression {
         Expression::Tags(tags) => ("TAG", tags),
         Expression::Sql(condition) => ("SQL92", condition),
-    };
+    }
+}
+
+fn subscription(group: &str, topic: &str, expression: &Expression) -> Vec<u8> {
+    let (kind, text) = written(expression);
     let data = json!({ "topic": topic, "subString": text, "expressionType": kind, "subVersion": 0 });
     json!({ "clientId": "idem", "group": group, "subscriptionData": data }).to_string().into_bytes()
 }
 
 fn is_refused(answer: &Answer) -> bool {
     answer.code == NO_PERMISSION
+        || (answer.code == SYSTEM_ERROR && answer.remark.contains("acl.common.AclException"))
 }

@@ -20,7 +20,6 @@ use super::settings::millis;
 use super::wire::{Answer, Connection};
 use super::{ClientError, ClientSettings, ConsumeFrom};
 
-const PULL_MESSAGE: i32 = 11;
 const UPDATE_CONSUMER_OFFSET: i32 = 15;
 const SEARCH_OFFSET_BY_TIMESTAMP: i32 = 29;
 const GET_MAX_OFFSET: i32 = 30;
@@ -62,8 +61,6 @@ struct Topic<'a, 'b> {
     name: String,
     asked: &'a mut Asked<'b>,
 }
-
-type Fields<'a> = [(&'a str, &'a str)];
 
 impl Topic<'_, '_> {
     /// Whether the group has an offset of any queue of the topic.
@@ -115,11 +112,10 @@ impl Topic<'_, '_> {
             for queue in 0..broker.queues(&self.name) {
                 let id = queue.to_string();
                 let mut queue = Queue { settings: self.settings, topic: &self.name, id: &id, connection };
-                let last = queue.last().await?;
-                let offset = queue.wanted(last).await?;
+                let offset = queue.wanted().await?;
                 match &mut own {
                     Some(own) => own.begin(&self.name, &broker.name, &id, offset),
-                    None => queue.store(self.group, last, offset).await?,
+                    None => queue.store(self.group, offset).await?,
                 }
             }
         }
@@ -135,15 +131,11 @@ struct Queue<'a, 'b> {
 }
 
 impl Queue<'_, '_> {
-    /// The offset that the next message of the queue will have.
-    async fn last(&mut self) -> Result<i64, ClientError> {
-        let fields = [("topic", self.topic), ("queueId", self.id)];
-        let answer = self.connection.ask(GET_MAX_OFFSET, &fields, &[]).await?;
-        self.offset(&answer)
-    }
-
-    async fn wanted(&mut self, last: i64) -> Result<i64, ClientError> {
-        let ConsumeFrom::Timestamp(time) = self.settings.consume_from else { return Ok(last) };
+    async fn wanted(&mut self) -> Result<i64, ClientError> {
+        let ConsumeFrom::Timestamp(time) = self.settings.consume_from else {
+            let answer = last(self.connection, self.topic, self.id).await?;
+            return self.offset(&answer);
+        };
         let millis = millis(time).to_string();
         let fields = [("topic", self.topic), ("queueId", self.id), ("timestamp", &*millis)];
         let answer = self.connection.ask(SEARCH_OFFSET_BY_TIMESTAMP, &fields, &[]).await?;
@@ -155,11 +147,15 @@ impl Queue<'_, '_> {
         offset.map(|offset| offset.max(0)).ok_or_else(|| self.refused(answer))
     }
 
-    async fn store(&mut self, group: &str, last: i64, offset: i64) -> Result<(), ClientError> {
-        let (last, offset) = (last.to_string(), offset.to_string());
-        let of_group = [("topic", self.topic), ("queueId", self.id), ("consumerGroup", group)];
-        make_group(self.connection, &of_group, &last).await?;
-        let fields = [&of_group[..], &[("commitOffset", &*offset)]].concat();
+    /// The broker has made the group, when it was asked for messages: of one that it has never seen it stores nothing.
+    async fn store(&mut self, group: &str, offset: i64) -> Result<(), ClientError> {
+        let offset = offset.to_string();
+        let fields = [
+            ("topic", self.topic),
+            ("queueId", self.id),
+            ("consumerGroup", group),
+            ("commitOffset", &*offset),
+        ];
         let answer = self.connection.ask(UPDATE_CONSUMER_OFFSET, &fields, &[]).await?;
         if answer.code == SUCCESS { Ok(()) } else { Err(self.refused(&answer)) }
     }
@@ -169,29 +165,16 @@ impl Queue<'_, '_> {
     }
 }
 
-/// A broker stores no offset for a group that it has never seen, and makes one when it is asked for messages. At the
-/// queue's end there are none.
-async fn make_group(
+/// Asks for the offset that the next message of the queue will have.
+pub(super) async fn last(
     connection: &mut Connection<'_>,
-    of_group: &Fields<'_>,
-    last: &str,
-) -> Result<(), ClientError> {
-    /// The subscription is in the request.
-    const HAS_SUBSCRIPTION: &str = "4";
-    let rest = [
-        ("queueOffset", last),
-        ("maxMsgNums", "1"),
-        ("sysFlag", HAS_SUBSCRIPTION),
-        ("commitOffset", "0"),
-        ("suspendTimeoutMillis", "0"),
-        ("subscription", "*"),
-        ("subVersion", "0"),
-        ("expressionType", "TAG"),
-    ];
-    connection.ask(PULL_MESSAGE, &[of_group, &rest].concat(), &[]).await.map(drop)
+    topic: &str,
+    queue: &str,
+) -> Result<Answer, ClientError> {
+    connection.ask(GET_MAX_OFFSET, &[("topic", topic), ("queueId", queue)], &[]).await
 }
 
-fn number(answer: &Answer) -> Option<i64> {
+pub(super) fn number(answer: &Answer) -> Option<i64> {
     let offset = &answer.fields["offset"];
     offset.as_i64().or_else(|| offset.as_str()?.parse().ok())
 }

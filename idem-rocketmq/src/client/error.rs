@@ -65,6 +65,21 @@ pub(crate) enum ClientError {
     )]
     Forbidden { group: String, address: String, what: &'static str, name: String },
     #[error(
+        "the broker {address} has no consumer group {group} and makes none by itself: create it first, as with \
+         `mqadmin updateSubGroup -g {group} -c CLUSTER`"
+    )]
+    NoGroup { group: String, address: String },
+    #[error(
+        "the broker {address} does not let the consumer group {group} read topic {topic} ({cause}): allow it, with `mqadmin \
+         updateTopicPerm -p 6` for the topic, `mqadmin updateSubGroup -s true` for the group or `brokerPermission=6` for the broker"
+    )]
+    Unreadable { group: String, address: String, topic: String, cause: String },
+    #[error(
+        "the broker {address} does not let the consumer group {group} consume by broadcasting: allow it, with `mqadmin \
+         updateSubGroup -g {group} -d true`, or give the handlers a group of their own"
+    )]
+    NoBroadcast { group: String, address: String },
+    #[error(
         "the {what} {address} shows a certificate that is not trusted ({cause}): give the authority that signed it with \
          `Tls::new().root_certificates_file(..)`, and check that the address is the right one"
     )]
@@ -120,6 +135,17 @@ pub(crate) enum ClientError {
          {ours}: the members of a group share its messages in one way, so give this one another consumer group"
     )]
     MessageModel { group: String, members: usize, model: String, ours: String },
+    #[error(
+        "the consumer group {group} has live members ({members}) that consume {theirs}, and this one would consume {ours}: brokers \
+         take retries for dead letters while a member consumes in order. Stop all members before the first new one starts, or \
+         give this one another consumer group"
+    )]
+    Order { group: String, members: usize, theirs: &'static str, ours: &'static str },
+    #[error(
+        "the broker {address} has queues of the consumer group {group} locked for a member that consumes in order, although it knows \
+         of none, and would take retries for dead letters: find that member and stop it, or give this one another consumer group"
+    )]
+    Locked { group: String, address: String },
     #[error("cannot start the consumer group {group}; the client said: {cause}")]
     Start { group: String, cause: String },
     #[error("cannot start the producer group {group}; the client said: {cause}")]

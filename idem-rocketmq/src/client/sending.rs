@@ -99,13 +99,27 @@ impl Load {
         true
     }
 
-    /// One attempt. Boxed, because the client's futures are large.
+    /// One attempt, at the given queue where there is one. Boxed, because the client's futures are large.
     fn attempt<'a>(
         &self,
         producer: &'a DefaultMQProducer,
+        queue: Option<MessageQueue>,
         order: Option<i32>,
         millis: u64,
     ) -> BoxFuture<'a, Result<Option<SendResult>, Cause>> {
+        if let Some(queue) = queue {
+            return match self {
+                Self::One(message, _) => {
+                    Box::pin(producer.send_to_queue_with_timeout(message.clone(), queue, millis))
+                }
+                Self::Batch(messages) => {
+                    let messages = messages.clone();
+                    Box::pin(async move {
+                        producer.send_batch_to_queue_with_timeout(messages, queue, millis).await.map(Some)
+                    })
+                }
+            };
+        }
         match (self, order) {
             (Self::One(message, _), None) => Box::pin(producer.send_with_timeout(message.clone(), millis)),
             (Self::One(message, _), Some(hash)) => {
@@ -168,12 +182,13 @@ pub(super) async fn send(
     let mut maybe = false;
     let mut no_timer = None;
     let mut pause = FIRST_PAUSE;
+    let mut elsewhere = Elsewhere::default();
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         let attempt = match probe.refusal(producer, &topic).await {
             Some(cause) => Err(cause),
-            None => Ok(load.attempt(producer, order, millis).await),
+            None => Ok(load.attempt(producer, elsewhere.next(), order, millis).await),
         };
         probe.note(matches!(attempt, Ok(Ok(Some(_)))));
         let cause = match attempt {
@@ -196,7 +211,19 @@ pub(super) async fn send(
                 }
                 match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), Meaning::Refused) {
                     Meaning::Refused(_) if maybe => return Err(SendFailure::MaybeSent { cause }),
-                    Meaning::Refused(code) => return Err(SendFailure::Refused { code, cause }),
+                    Meaning::Refused(code) => {
+                        if is_of_the_broker(code)
+                            && elsewhere.is_left(producer, &topic, order, deadline).await
+                        {
+                            tracing::debug!(
+                                topic,
+                                cause,
+                                "a broker refused a send, which goes to another one"
+                            );
+                            continue;
+                        }
+                        return Err(SendFailure::Refused { code, cause });
+                    }
                     Meaning::MaybeSent => maybe = true,
                     Meaning::NotSent => {}
                 }
@@ -216,6 +243,63 @@ pub(super) async fn send(
         let refreshing = refresh_route(producer, &topic);
         let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
     }
+}
+
+const NO_PERMISSION: i32 = 16;
+const TOPIC_NOT_EXIST: i32 = 17;
+
+/// Whether a refusal is about the broker that was asked: one that may not be written to, or that does not have the topic.
+fn is_of_the_broker(code: i32) -> bool {
+    matches!(code, NO_PERMISSION | TOPIC_NOT_EXIST)
+}
+
+/// Where a message may go that one broker has refused.
+#[derive(Default)]
+struct Elsewhere {
+    /// A queue of each broker that is still to be asked, once one has refused. The client does not say which one that was.
+    queues: Option<Vec<MessageQueue>>,
+    /// Where the order wants the message, as of the last refusal.
+    ordered: Option<MessageQueue>,
+}
+
+impl Elsewhere {
+    fn next(&mut self) -> Option<MessageQueue> {
+        self.queues.as_mut()?.pop()
+    }
+
+    /// Whether another queue can be asked after a refusal. What has an order goes where the name server's queues say, and
+    /// nowhere else.
+    async fn is_left(
+        &mut self,
+        producer: &DefaultMQProducer,
+        topic: &str,
+        order: Option<i32>,
+        deadline: Instant,
+    ) -> bool {
+        if self.queues.is_some() {
+            return self.queues.as_ref().is_some_and(|queues| !queues.is_empty());
+        }
+        let refreshing = refresh_route(producer, topic);
+        let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
+        let mut now = queues(producer, topic).await;
+        if let Some(hash) = order {
+            // The first refusal may be by a queue that the client knew from an older route.
+            let refused = std::mem::replace(&mut self.ordered, pick(&now, hash));
+            return self.ordered.is_some() && self.ordered != refused && Instant::now() < deadline;
+        }
+        now.sort_by_key(|queue| (queue.broker_name().clone(), queue.queue_id()));
+        now.dedup_by_key(|queue| queue.broker_name().clone());
+        let is_left = now.len() > 1;
+        self.queues = Some(now);
+        is_left
+    }
+}
+
+fn queues<'a>(producer: &'a DefaultMQProducer, topic: &'a str) -> BoxFuture<'a, Vec<MessageQueue>> {
+    Box::pin(async move {
+        let Some(inner) = producer.default_mq_producer_impl() else { return Vec::new() };
+        inner.fetch_publish_message_queues(&topic.into()).await.unwrap_or_default()
+    })
 }
 
 /// Asks the name server where the topic is: the client by itself asks every 10 s, and until then keeps to a broker
@@ -246,9 +330,8 @@ pub(super) fn failure(error: &Cause) -> SendFailure {
 fn meaning(error: &Cause) -> Meaning {
     /// `SYSTEM_BUSY` and `SERVICE_NOT_AVAILABLE`: the broker put the message nowhere, for now.
     const NOT_NOW: [i32; 2] = [2, 14];
-    const TOPIC_NOT_EXIST: i32 = 17;
-    /// `MESSAGE_ILLEGAL`, `NO_PERMISSION`.
-    const REFUSED: [i32; 3] = [13, 16, TOPIC_NOT_EXIST];
+    /// `MESSAGE_ILLEGAL` and what is a broker's own.
+    const REFUSED: [i32; 3] = [13, NO_PERMISSION, TOPIC_NOT_EXIST];
     /// `CONNECT_BROKER`, `BROKER_NOT_EXIST`, `NO_NAME_SERVER`, `NOT_FOUND_TOPIC`: codes of the client.
     const NO_ROUTE: [i32; 4] = [10_001, 10_003, 10_004, 10_005];
     match error.broker_response_code() {

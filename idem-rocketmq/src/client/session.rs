@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use super::copy::{self, Purpose};
 use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
+use super::order::Beside;
 use super::probe::Probe;
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
@@ -47,6 +49,7 @@ pub(super) struct Face {
     timer: Timer,
     copies: Semaphore,
     probe: Arc<Probe>,
+    beside: Beside,
 }
 
 /// The queues of a member, each with the time at which the client took it up, by this machine's clock in milliseconds.
@@ -66,7 +69,8 @@ pub(super) struct Running {
     pub(super) producer: DefaultMQProducer,
     pub(super) chores: Vec<JoinHandle<()>>,
     /// Holds the files that the client reads.
-    pub(super) tls: Option<LoadedTls>,
+    pub(super) tls: Option<Arc<LoadedTls>>,
+    pub(super) beside: Beside,
 }
 
 /// Starts the client on a thread of its own; `ready` gets its face or why there is none.
@@ -136,7 +140,7 @@ async fn stop(running: Running, gate: &Gate) {
         );
     }
     running.runtime.shutdown_until(ShutdownDeadline::after(END_TASKS)).await;
-    drop(running.tls.and_then(|tls| tls.files));
+    drop(running.tls);
 }
 
 impl Face {
@@ -150,6 +154,7 @@ impl Face {
             timer: Timer::default(),
             copies: Semaphore::new(COPIES),
             probe: Arc::default(),
+            beside: Arc::clone(&running.beside),
         }
     }
 
@@ -195,7 +200,10 @@ impl Face {
     pub(super) async fn send_copy(&self, message: &MessageExt, purpose: Purpose) -> Result<(), ClientError> {
         let settings = &self.settings;
         let topic = settings.in_namespace(message.topic());
-        let sent = if message.body().is_none_or(|body| body.is_empty()) {
+        let is_empty = message.body().is_none_or(|body| body.is_empty());
+        // As a message, a retry would become a dead letter; see `order`.
+        let is_locked = matches!(purpose, Purpose::Retry(_)) && self.beside.load(Ordering::Acquire);
+        let sent = if is_empty || is_locked {
             self.send_back(message.clone(), purpose.delay_level(&settings.delay_levels)).await?
         } else {
             self.send_delayed(message, &topic, &purpose).await?

@@ -19,8 +19,10 @@ use rocketmq_runtime::RuntimeOwner;
 use tokio::sync::Mutex;
 
 use super::gate::Gate;
+use super::hook::Hook;
 use super::listener::Adapter;
 use super::offsets::{self, Offsets};
+use super::order::{self, Beside};
 use super::session::Running;
 use super::settings::{QUEUE_MIB, SPAN};
 use super::tls::LoadedTls;
@@ -54,9 +56,9 @@ pub(super) async fn start(
     listener: Arc<dyn Listener>,
     gate: Arc<Gate>,
 ) -> Result<Running, ClientError> {
-    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
-    let config = client_config(settings, tls.as_ref());
-    ask_the_servers(settings, &config, tls.as_ref()).await?;
+    let tls = settings.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    let config = client_config(settings, tls.as_deref());
+    let brokers = ask_the_servers(settings, &config, tls.as_deref()).await?;
     let failed = |error: Cause| ClientError::Start { group: settings.group.clone(), cause: text(&error) };
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
@@ -79,27 +81,31 @@ pub(super) async fn start(
     crate::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
-    let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls })
+    let mut chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
+    let beside = Beside::default();
+    chores.extend(order::watch(settings, tls.clone(), brokers, Arc::clone(&beside)));
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls, beside })
 }
 
-/// What the client would start over in silence, and where it is to begin.
+/// What the client would start over in silence, and where it is to begin. Gives the addresses of the brokers.
 async fn ask_the_servers(
     settings: &ClientSettings,
     config: &ClientConfig,
     tls: Option<&LoadedTls>,
-) -> Result<(), ClientError> {
+) -> Result<Vec<String>, ClientError> {
     let topics: Vec<_> =
         settings.subscriptions.iter().map(|(topic, _)| settings.in_namespace(topic)).collect();
     let brokers = reach::check(&settings.name_servers, tls, &topics).await?;
     let signer = settings.credentials.as_ref().map(Credentials::hook);
     let mut asked = access::check(settings, tls, signer.as_ref(), &brokers).await?;
-    if settings.mode != Mode::Broadcast {
-        return begin::prepare(settings, &mut asked, None).await;
+    if settings.mode == Mode::Broadcast {
+        let mut own = Offsets::read(settings, config)?;
+        begin::prepare(settings, &mut asked, Some(&mut own)).await?;
+        own.write(settings)?;
+    } else {
+        begin::prepare(settings, &mut asked, None).await?;
     }
-    let mut own = Offsets::read(settings, config)?;
-    begin::prepare(settings, &mut asked, Some(&mut own)).await?;
-    own.write(settings)
+    Ok(brokers.into_keys().collect())
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
@@ -149,7 +155,7 @@ fn consumer(
     settings: &ClientSettings,
     config: ClientConfig,
 ) -> DefaultMQPushConsumer {
-    let mut builder = DefaultMQPushConsumer::builder(Arc::clone(runtime))
+    DefaultMQPushConsumer::builder(Arc::clone(runtime))
         .client_config(config)
         .consumer_group(settings.group.clone())
         .message_model(match settings.mode {
@@ -167,11 +173,9 @@ fn consumer(
         .pull_threshold_size_for_queue(QUEUE_MIB)
         .max_reconsume_times(MAX_RECONSUME_TIMES)
         .consume_timeout(CONSUME_TIMEOUT)
-        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS);
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Some(Arc::new(credentials.hook())));
-    }
-    builder.build()
+        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS)
+        .rpc_hook(Some(Arc::new(Hook { signer: settings.credentials.as_ref().map(Credentials::hook) })))
+        .build()
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of

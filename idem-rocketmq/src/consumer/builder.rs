@@ -296,8 +296,12 @@ impl<S> Builder<S> {
     ///
     /// # Errors
     /// Something in the setup is wrong, no name server is in reach within 3 s, or a server refuses this consumer: its
-    /// certificate or this client's is not trusted, the credentials are wrong, or a right is missing. Or live members of the
-    /// group [want other messages](crate::guide::rolling_deploys). The error says which.
+    /// certificate or this client's is not trusted, the credentials are wrong, a right is missing, or the group does not exist or
+    /// may not read a topic. Or live members of the group [want other messages](crate::guide::rolling_deploys), or
+    /// [consume in another way](crate::guide::consuming). The error says which.
+    ///
+    /// Where an orderly member of the group was killed, and this one does not consume in order, the start waits for the end of
+    /// its locks, a minute at most.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.

@@ -143,8 +143,10 @@ impl OutgoingMessage {
     /// Keeps the order among messages with an equal value here: they go to one message queue, chosen by the hash
     /// that Java's `SelectMessageQueueByHash` uses for a `String`.
     ///
-    /// The order is that in which sends are awaited one after the other, and holds while the topic keeps its
-    /// number of queues. While the queue's broker is away the send waits for it instead of going elsewhere.
+    /// The order is that in which sends are awaited one after the other, and holds while the name server lists the same
+    /// queues of the topic. While the queue's broker is away and still listed, the send waits for it instead of going
+    /// elsewhere. A name server forgets a broker that was lost, or drops its queues when it may not be written to: the value
+    /// then has another queue, and what is sent from there on may be consumed before what the lost broker has.
     #[allow(clippy::needless_pass_by_value, reason = "literals and numbers are given as they are")]
     pub fn order_by(mut self, value: impl KeyPart) -> Self {
         self.order_by = Some(value.key_part().map(|bytes| key::text(&bytes)).unwrap_or_default());

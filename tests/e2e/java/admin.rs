@@ -122,3 +122,30 @@ async fn mqadmin_shows_messages_subscription_lag_and_dead_letters() {
     consumer.shutdown().await;
     producer.shutdown().await;
 }
+
+/// `mqadmin queryMsgById -g -d` asks a member to handle a message at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_an_administrator_hands_over_is_refused_with_a_reason_and_not_run() {
+    let place = Place::plain(1).await;
+    let log = super::Log::default();
+    let consumer =
+        place.member(&MemoryStore::new(), [log.handler(&place.topic, |_, _| Ok(()))]).start().await.unwrap();
+    // Not for the group, so that no record keeps it from running.
+    let other = place.another_topic(1).await;
+    place.send(crate::kit::order(&other, 1)).await;
+    place.send(place.order(2)).await;
+    log.until(1, SOON).await;
+    let message = place.bench.read_all(&other).await.unwrap().remove(0);
+    let connection = mqadmin(&["consumerConnection", "-g", &place.group]).await;
+    let row = connection.lines().skip_while(|row| !row.starts_with("#ClientId")).nth(1).unwrap();
+    let client = row.split_whitespace().next().unwrap();
+    let (topic, id, group) = (other.as_str(), message.message_id.as_str(), place.group.as_str());
+    let said = servers::try_admin(
+        Server::Plain,
+        &["queryMsgById", "-t", topic, "-i", id, "-g", group, "-d", client],
+    );
+    let said = said.unwrap_or_else(|said| said);
+    assert!(said.contains("idem handles no message out of its turn"), "{said}");
+    assert_eq!(log.runs().len(), 1);
+    consumer.shutdown().await;
+}

@@ -5,9 +5,11 @@ mod admin;
 mod delays;
 mod deploys;
 mod interop;
+mod mixed;
 mod ordered;
 mod outage;
 mod plain;
+mod refused;
 mod soak;
 mod workers;
 
