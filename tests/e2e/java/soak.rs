@@ -2,7 +2,8 @@
 //! stand still: each message is handled, and none twice but what the promise excepts.
 //!
 //! One group works under leases in Redis, another one in transactions on PostgreSQL, on the same messages. 30 s are part of the
-//! suite; `IDEM_TEST_SOAK_SECONDS=600` makes them more.
+//! suite, at a pace that leaves something of the machine to other tests; `IDEM_TEST_SOAK_SECONDS=600` makes it ten minutes at
+//! full speed.
 
 mod crew;
 mod ledger;
@@ -27,13 +28,17 @@ use crate::transfers::Database;
 const GIVEN_UP: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// So many messages wait for the slower group at most: it always has work, and the end does not take longer than the rest.
 const BACKLOG: usize = 3_000;
-/// So many messages of each kind at a time.
-const PORTION: usize = 50;
+/// So many messages of each kind at a time, in the suite and at full speed.
+const PORTIONS: (usize, usize) = (12, 50);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 const BETWEEN_TOOLS: Duration = secs(4);
 
-fn seconds() -> u64 {
-    std::env::var("IDEM_TEST_SOAK_SECONDS").map_or(30, |text| text.parse().expect("a number"))
+/// How long it takes, and how many messages are sent at a time.
+fn settings() -> (Duration, usize) {
+    match std::env::var("IDEM_TEST_SOAK_SECONDS") {
+        Ok(text) => (secs(text.parse().expect("a number")), PORTIONS.1),
+        Err(_) => (secs(30), PORTIONS.0),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,7 +52,8 @@ async fn every_kind_of_load_is_handled_once_while_members_come_and_go() {
     let leases = Crew::new(&place, "leases", &redis.url());
     let transactions = Crew::new(&place, "transactions", &database.url);
     let scene = Scene { place, database, leases, transactions };
-    scene.play(Duration::from_secs(seconds())).await;
+    let (time, portion) = settings();
+    scene.play(time, portion).await;
 }
 
 struct Scene {
@@ -59,7 +65,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn play(mut self, time: Duration) {
+    async fn play(mut self, time: Duration, portion: usize) {
         let begun = Instant::now();
         let mut load = Load::start(&self.place.topic).await;
         let tools = Tools::start(&self.place.topic, time);
@@ -68,7 +74,7 @@ impl Scene {
             ledger.read();
             let behind = ledger.done().min(self.effects().await);
             if load.told().all().saturating_sub(behind) < BACKLOG {
-                load.more(PORTION);
+                load.more(portion);
             }
             self.leases.stir().await;
             self.transactions.stir().await;
