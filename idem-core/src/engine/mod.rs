@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::flights::Flights;
@@ -173,6 +174,15 @@ impl fmt::Debug for Engine {
 }
 
 impl Inner {
+    /// Starts what settles something, on idem's own runtime. A panic of it ends the engine.
+    fn settling<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let fault = self.fault.clone();
+        self.runtime.spawn(panics::loud("settlement", task, move || fault.fail("a settlement")))
+    }
+
     /// The answer to a claim that the store knows without waiting.
     fn known(&self, key: &RecordKey) -> Option<Claim> {
         panics::catch(|| self.store.known(key)).unwrap_or_else(|_| {

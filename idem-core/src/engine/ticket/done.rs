@@ -49,8 +49,8 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         let Some(leader) = self.leader.take() else { return };
-        let runtime = leader.gate.0.engine.runtime.clone();
-        runtime.spawn(complete(leader));
+        let engine = leader.gate.0.engine.clone();
+        engine.settling(complete(leader));
     }
 }
 
