@@ -153,31 +153,26 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
     assert_eq!(store.completed(), 12);
 }
 
-/// A client that notes how many threads it is told to take, and the copies that it is to send.
+/// A client that notes how many threads it is told to take.
 #[derive(Default)]
-struct Noted {
-    threads: AtomicU32,
-    copies: AtomicU32,
-}
+struct Widening(AtomicU32);
 
-impl Broker for Noted {
+impl Broker for Widening {
     fn retry<'a>(
         &'a self,
         _: &'a MessageExt,
         _: Duration,
         _: Properties,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        self.copies.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(()) })
+        unreachable!("no handler fails")
     }
 
     fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
-        self.copies.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(()) })
+        unreachable!("no handler fails")
     }
 
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
-        self.threads.store(threads, Ordering::SeqCst);
+        self.0.store(threads, Ordering::SeqCst);
         Box::pin(async {})
     }
 
@@ -200,13 +195,13 @@ impl Broker for Noted {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_that_take_long_are_given_all_threads() {
-    let widening = Arc::new(Noted::default());
+    let widening = Arc::new(Widening::default());
     let seen = widening.clone();
     // The handlers are over when the client has taken more threads.
     let slow = handler_with(TOPIC, Text, move |_: String| {
         let widening = seen.clone();
         async move {
-            while widening.threads.load(Ordering::SeqCst) == 0 {
+            while widening.0.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -223,16 +218,13 @@ async fn calls_that_take_long_are_given_all_threads() {
         let told = tokio::time::timeout(Duration::from_secs(30), call).await;
         assert_eq!(told.expect("no thread more was taken").unwrap(), Told::Success);
     }
-    assert_eq!(widening.threads.load(Ordering::SeqCst), THREADS);
+    assert_eq!(widening.0.load(Ordering::SeqCst), THREADS);
 }
 
 /// Handlers that block the workers of their runtime: what waits for a worker has not begun, and its time does not run.
 async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
-    let (client, store) = (Arc::new(Noted::default()), Noting::default());
     let route = route.timeout(Duration::from_secs(1)).max_attempts(1).concurrency(100);
-    let bridge = Arc::new(bridge(&store, route));
-    let broker: Arc<dyn Broker> = client.clone();
-    bridge.connect(&broker);
+    let (bridge, taking, _client) = connected(&Noting::default(), route);
     let calls: Vec<_> = (0..4)
         .map(|call| {
             let bridge = bridge.clone();
@@ -243,7 +235,7 @@ async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
         let told = tokio::time::timeout(Duration::from_secs(60), call).await;
         assert_eq!(told.expect("a call hangs").unwrap(), Told::Success);
     }
-    let (run, sent) = (runs.load(Ordering::SeqCst), client.copies.load(Ordering::SeqCst));
+    let (run, sent) = (runs.load(Ordering::SeqCst), taking.0.load(Ordering::SeqCst));
     assert_eq!((run, sent), (100, 0), "messages that ran, and copies");
 }
 
@@ -292,6 +284,10 @@ impl Broker for Taking {
         Box::pin(async {})
     }
 
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
     fn pause(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
@@ -307,7 +303,7 @@ impl Broker for Taking {
 
 /// A bridge with a client that takes everything.
 fn connected(store: &Noting, route: Route) -> (Arc<Bridge>, Arc<Taking>, Arc<dyn Broker>) {
-    let (bridge, taking) = (Arc::new(bridge(store, route)), Arc::new(Taking::default()));
+    let (bridge, taking) = (bridge(store, route), Arc::new(Taking::default()));
     let client: Arc<dyn Broker> = taking.clone();
     bridge.connect(&client);
     (bridge, taking, client)

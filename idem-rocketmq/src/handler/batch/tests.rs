@@ -379,7 +379,7 @@ async fn a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears
     let mut runs = Vec::new();
     for (admission, id) in gate.claim(&mut leaders).await.into_iter().zip(["1", "2"]) {
         let Admission::Run(claimed) = admission else { panic!("fresh keys run: {admission:?}") };
-        let run = seat(route.handler().prepare(&Arc::new(order(id))).unwrap().run);
+        let run = seat(route.handler().prepare(&Arc::new(order(id)), false).unwrap().run);
         let context = move |lease, attempt| CallContext {
             delivery: Arc::new(order(id)),
             states: Arc::default(),

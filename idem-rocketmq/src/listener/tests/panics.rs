@@ -90,6 +90,10 @@ impl Broker for Panicking {
         Box::pin(async {})
     }
 
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
     fn pause(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
