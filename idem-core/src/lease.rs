@@ -63,7 +63,7 @@ impl Lease {
     ///
     /// For a run outside of a transaction, whose effect is there whatever becomes of the run.
     #[doc(hidden)]
-    pub fn has_returned_ok(&self) {
+    pub fn note_ok(&self) {
         self.0.has_returned.store(true, Ordering::Release);
     }
 }
@@ -219,11 +219,11 @@ impl Flight {
     }
 
     /// Takes the turn of the token's operations. Whether it was free.
-    pub(crate) fn try_operate(&self) -> bool {
+    pub(crate) fn begin_operation(&self) -> bool {
         self.is_operating.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    pub(crate) fn has_operated(&self) {
+    pub(crate) fn end_operation(&self) {
         self.is_operating.store(false, Ordering::Release);
         self.changed.notify_waiters();
     }

@@ -178,8 +178,8 @@ impl fmt::Debug for Engine {
 }
 
 impl Inner {
-    /// A settlement, on the engine's runtime. A panic there ends the engine: what became of its keys is not known.
-    fn spawn<T: Send + 'static>(
+    /// Starts what settles something, on idem's own runtime. A panic of it ends the engine.
+    fn settling<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<Option<T>> {

@@ -54,7 +54,7 @@ impl Gate {
         }
         let (sender, mut settled) = mpsc::unbounded_channel();
         let gate = self.clone();
-        self.0.engine.spawn(async move {
+        self.0.engine.settling(async move {
             let tell = |place, one| drop(sender.send((place, one)));
             gate.settle_all(finished, tell).await;
         });
@@ -98,7 +98,7 @@ impl Gate {
             return settle_one_here(finished).await;
         }
         // Boxed, because each message's task would have room for it.
-        let settling = self.0.engine.spawn(settle_one_here(finished));
+        let settling = self.0.engine.settling(settle_one_here(finished));
         settling.await.ok().flatten().unwrap_or_else(Settled::leave)
     }
 
@@ -231,8 +231,8 @@ impl Finished {
         let (Some(Err(_)) | None, Some((flight, request))) = (first, self.release()) else { return };
         if request.attempts == Attempts::Keep {
             // Nothing was counted: where the store does not answer, the lease runs out by itself.
-            let (engine, flight) = (self.gate.0.engine.clone(), flight.clone());
-            self.gate.0.engine.spawn(async move { engine.releases.ask(&flight, request).await });
+            let (releases, flight) = (self.gate.0.engine.releases.clone(), flight.clone());
+            self.gate.0.engine.settling(async move { releases.ask(&flight, request).await });
         } else {
             self.gate.release(flight, request).await;
         }

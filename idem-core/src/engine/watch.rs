@@ -180,8 +180,9 @@ impl Watch {
             if flight.stop().is_none()
                 && now >= watched.next_renewal
                 && let Some(request) = watched.renewal()
-                && self.renewals.takes_turn(flight, &mut turns)
+                && let Some(turn) = Turn::try_of(flight)
             {
+                turns.push(turn);
                 // Asked again after a sixteenth of the lease where this one is not confirmed.
                 watched.next_renewal = now.later(watched.lease / 16);
                 due.push((watched.flight.clone(), request));

@@ -26,7 +26,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// A consumer at work.
 ///
 /// Dropping it stops the consumer: handlers are cancelled, their keys released, and what has not been settled is
-/// left to the broker. [`shutdown`](Self::shutdown) lets the handlers finish first.
+/// left to the broker. The keys of handlers that have returned `Ok` are completed all the same, for as long as the process
+/// lives. [`shutdown`](Self::shutdown) lets the handlers finish first.
 #[must_use = "a consumer stops when it is dropped"]
 pub struct RunningConsumer {
     inner: Arc<Inner>,

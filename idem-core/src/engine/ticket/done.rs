@@ -50,7 +50,7 @@ impl Drop for Done {
     fn drop(&mut self) {
         let Some(leader) = self.leader.take() else { return };
         let engine = leader.gate.0.engine.clone();
-        engine.spawn(complete(leader));
+        engine.settling(complete(leader));
     }
 }
 

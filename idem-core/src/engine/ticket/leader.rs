@@ -88,10 +88,11 @@ impl Leader {
     /// that come before would find it in progress.
     fn give_back(self) {
         let engine = self.gate.0.engine.clone();
-        self.gate.0.engine.clone().spawn(async move {
+        let releases = engine.releases.clone();
+        engine.settling(async move {
             if let Some(request) = self.release_request(self.attempts) {
                 // Where the store does not answer, the lease runs out by itself.
-                let _ = engine.releases.ask(&self.flight, request).await;
+                let _ = releases.ask(&self.flight, request).await;
             }
             self.abandon();
         });

@@ -49,7 +49,7 @@ impl Held {
         let Some(leader) = self.leader.take() else { return };
         let gate = leader.gate.clone();
         let decision = decision.clone();
-        let releasing = gate.0.engine.spawn(async move {
+        let releasing = gate.0.engine.settling(async move {
             let gate = leader.gate.clone();
             gate.0.engine.watch.remove(&leader.flight);
             if let Some(request) = leader.release_request(Attempts::Reset) {

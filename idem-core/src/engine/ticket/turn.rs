@@ -13,7 +13,7 @@ pub(crate) struct Turn(Arc<Flight>);
 impl Turn {
     /// `None` while another operation of the token is under way.
     pub(crate) fn try_of(flight: &Arc<Flight>) -> Option<Self> {
-        flight.try_operate().then(|| Self(flight.clone()))
+        flight.begin_operation().then(|| Self(flight.clone()))
     }
 
     /// Waits until no other operation of the token is under way.
@@ -24,6 +24,6 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.has_operated();
+        self.0.end_operation();
     }
 }

@@ -54,7 +54,7 @@ impl Told {
     /// message was taken out of the call.
     fn tell(self, result: HandlerResult) {
         if let (Ok(()), Some(lease)) = (&result, &self.lease) {
-            lease.has_returned_ok();
+            lease.note_ok();
         }
         let _ = self.result.send(result);
     }

@@ -86,10 +86,6 @@ impl Broker for Panicking {
         panic!("on purpose")
     }
 
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { None })
-    }
-
     fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
