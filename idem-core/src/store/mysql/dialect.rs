@@ -280,13 +280,15 @@ impl Dialect for MySql {
     }
 
     async fn rest_handlers(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
-        on.execute("SET SESSION autocommit = 1").await.map(drop)
+        let settings = "SET SESSION autocommit = 1; SET SESSION TRANSACTION READ WRITE";
+        on.execute(sqlx::raw_sql(settings)).await.map(drop)
     }
 
+    /// The session's transactions are read-only, but for this one.
     fn begin(&self, wait: Duration) -> Option<SqlStr> {
         let begin = format!(
-            "SET SESSION innodb_lock_wait_timeout = {}; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-             START TRANSACTION",
+            "SET SESSION innodb_lock_wait_timeout = {}; SET SESSION TRANSACTION READ ONLY; \
+             SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ WRITE",
             wait.as_secs().max(1)
         );
         Some(AssertSqlSafe(begin).into_sql_str())

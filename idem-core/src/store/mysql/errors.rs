@@ -19,7 +19,9 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Meaning {
         // No such table or column.
         1146 | 1054 => Meaning::Schema,
         // --read-only and the like.
-        1290 | 1792 | 1836 => Meaning::ReadOnly,
+        1290 | 1836 => Meaning::ReadOnly,
+        // The session's transaction is read-only.
+        1792 => Meaning::Ended,
         // The disk or the table space is full.
         1021 | 1114 => Meaning::Full,
         // A statement log cannot be written under READ COMMITTED.

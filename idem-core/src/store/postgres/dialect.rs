@@ -18,6 +18,9 @@ const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbo
 /// What all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
+/// The session's transactions are read-only, but for this one. Said each time, because a handler may reset all settings; and
+/// committed before, because a setting is rolled back with its transaction.
+const BEGIN: &str = "BEGIN; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; COMMIT; BEGIN READ WRITE";
 pub(super) const FINISH: &str = include_str!("sql/finish.sql");
 /// A claim whose rows can be asked for more.
 pub(super) const CLAIM_FOUND: &str = concat!(
@@ -222,12 +225,16 @@ impl Dialect for Postgres {
         on.execute(AssertSqlSafe(bound_waits(wait, false))).await.map(drop)
     }
 
+    async fn rest_handlers(&self, on: &mut PgConnection) -> sqlx::Result<()> {
+        on.execute("RESET default_transaction_read_only").await.map(drop)
+    }
+
     fn begin_adopted(&self, _wait: Duration) -> Option<SqlStr> {
-        None
+        Some(SqlStr::from_static(BEGIN))
     }
 
     fn begin(&self, wait: Duration) -> Option<SqlStr> {
-        let begin = format!("BEGIN; {}", bound_waits(wait, true));
+        let begin = format!("{BEGIN}; {}", bound_waits(wait, true));
         Some(AssertSqlSafe(begin).into_sql_str())
     }
 

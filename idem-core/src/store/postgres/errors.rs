@@ -10,7 +10,9 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Meaning {
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => Meaning::Conflict,
         // read_only_sql_transaction
-        "25006" => Meaning::ReadOnly,
+        "25006" => Meaning::Ended,
+        // feature_not_supported: a transaction that writes, on a standby
+        "0A000" => Meaning::ReadOnly,
         // invalid_catalog_name
         "3D000" => Meaning::Database,
         // insufficient_privilege

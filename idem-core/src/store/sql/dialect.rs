@@ -72,7 +72,20 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         async { Ok(()) }
     }
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
+    ///
+    /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
+    /// commit by itself fails with what is [`Meaning::Ended`].
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
+    /// What else keeps the session from writing outside of the transaction that was begun; and what lifts it again for its
+    /// commit.
+    fn guard(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
+    fn lift_guard(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
     /// As [`claim`](Self::claim) in a transaction that was begun so; [`claimed`](Self::claimed) is then a part of it.
     fn claim_inside(
         &self,

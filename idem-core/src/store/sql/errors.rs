@@ -14,6 +14,8 @@ pub(in crate::store) enum Meaning {
     Broken,
     /// The database rolled the statement back for another one's sake.
     Conflict,
+    /// The transaction that it was meant for has ended, and outside of it the session writes nothing.
+    Ended,
     /// Another transaction has locked a row for longer than is waited.
     Locked,
     /// The server cannot answer just now.
@@ -59,9 +61,12 @@ pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error, at: &str) ->
     let meaning = meaning::<D>(&error);
     let text = format!("{} at {at} {}", D::TITLE, text(meaning));
     let translated = match meaning {
-        Meaning::Broken | Meaning::Conflict | Meaning::Locked | Meaning::Passing | Meaning::ReadOnly => {
-            StoreError::unavailable(text)
-        }
+        Meaning::Broken
+        | Meaning::Conflict
+        | Meaning::Ended
+        | Meaning::Locked
+        | Meaning::Passing
+        | Meaning::ReadOnly => StoreError::unavailable(text),
         Meaning::Full => StoreError::full(text),
         Meaning::Statement => StoreError::statement(text),
         Meaning::Login
@@ -82,7 +87,7 @@ fn text(meaning: Meaning) -> &'static str {
         Meaning::Conflict => "rolled idem's statement back for another one's sake, again and again",
         Meaning::Locked => "has a record locked by another transaction",
         Meaning::Passing => "cannot answer just now",
-        Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
+        Meaning::Ended | Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
         Meaning::Login => {
             "does not let idem in: check user and password, and from where the server lets the user in"
         }

@@ -160,6 +160,7 @@ impl<D: Dialect> Open<D> {
                     Held::Pooled(_) => dialect.begin(bound),
                 };
                 Manager::<D>::begin(held.get(), begin).await?;
+                dialect.guard(held.get()).await?;
                 Ok(held)
             };
             match begun.await {
@@ -183,6 +184,11 @@ impl<D: Dialect> Open<D> {
     async fn claims(&mut self, requests: &[ClaimRequest]) -> sqlx::Result<Vec<Option<Claimed>>> {
         let dialect = &self.core.link.dialect;
         batch::claim_inside(dialect, self.connection.get(), requests).await
+    }
+
+    /// Whether a statement failed because the transaction that it belongs to has ended.
+    pub(super) fn has_ended(&self, error: &sqlx::Error) -> bool {
+        meaning::<D>(error) == Meaning::Ended
     }
 
     pub(super) fn error(&self, error: sqlx::Error) -> StoreError {
@@ -258,8 +264,11 @@ impl<D: Dialect> Open<D> {
 
     async fn try_complete(&mut self, requests: &[CompleteRequest]) -> Result<Answer, StoreError> {
         let entries: Vec<_> = requests.iter().map(|request| Entry::new(request.clone(), 0)).collect();
-        let finished = self.core.link.dialect.finish(self.connection.get(), &entries).await;
-        let finished = finished.map_err(|error| self.error(error))?;
+        let finished = match self.core.link.dialect.finish(self.connection.get(), &entries).await {
+            // Somebody has ended the transaction, and what stands in the table is not to be completed.
+            Err(error) if self.has_ended(&error) => return Ok(Answer::Lost),
+            finished => finished.map_err(|error| self.error(error))?,
+        };
         let are_all = usize::try_from(finished).is_ok_and(|finished| finished == requests.len());
         Ok(if are_all { Answer::Done } else { Answer::Lost })
     }
@@ -330,6 +339,10 @@ impl<D: Dialect> Transaction for Open<D> {
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
+            let lifted =
+                timeout(self.longest(), self.core.link.dialect.lift_guard(self.connection.get())).await;
+            let lifted = lifted.map(|lifted| lifted.map_err(|error| self.error(error)));
+            self.heard(lifted)?;
             self.close_in_time(0, SavepointEnd::Release).await?;
             self.give_back();
             Ok(())

@@ -242,6 +242,22 @@ impl Dialect for Sqlite {
         Some(SqlStr::from_static("BEGIN IMMEDIATE"))
     }
 
+    /// SQLite ends a transaction by itself where the disk is full or fails, and where a trigger or an `OR ROLLBACK` says so;
+    /// what follows would commit statement by statement. A commit that is refused is a rollback.
+    async fn guard(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        on.lock_handle().await?.set_commit_hook(|| false);
+        Ok(())
+    }
+
+    async fn lift_guard(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        on.lock_handle().await?.remove_commit_hook();
+        Ok(())
+    }
+
+    async fn rest_handlers(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        self.lift_guard(on).await
+    }
+
     async fn finish(&self, on: &mut SqliteConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
         let finish = statement(&self.finish, batch, |bound, Entry { request, .. }| {
             bound

@@ -2,6 +2,7 @@
 
 mod batches;
 mod driver;
+mod ended;
 mod group_commits;
 mod mysql;
 mod postgres;
@@ -21,6 +22,8 @@ use tokio::time::timeout;
 /// A database with a table of the business beside idem's: `payments (id, amount)`.
 pub(crate) trait Bank: Send + Sync + Sized + 'static {
     type Connection: Send + 'static;
+    /// Whether a handler that commits by itself commits what it did, or is refused.
+    const LETS_COMMIT: bool = true;
 
     fn open() -> impl Future<Output = Self> + Send;
     /// A store in that database, as another process would have it; a claim waits for another one no longer than `wait`.

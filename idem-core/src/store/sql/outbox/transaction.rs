@@ -53,6 +53,10 @@ async fn insert<D: OutboxDialect>(
     })
 }
 
+fn has_ended() -> StoreError {
+    StoreError::statement("the local work has ended the transaction that it ran in")
+}
+
 struct Marked<D: OutboxDialect> {
     desk: Arc<Desk<D>>,
     id: TransactionId,
@@ -67,7 +71,8 @@ impl<D: OutboxDialect> Marked<D> {
         // rolls back what it is told to commit.
         let lost = match finished {
             Ok(1) => return Box::new(self.open).commit().await,
-            Ok(_) => StoreError::statement("the local work has ended the transaction that it ran in"),
+            Ok(_) => has_ended(),
+            Err(error) if self.open.has_ended(&error) => has_ended(),
             Err(error) => self.open.error(error),
         };
         Box::new(self.open).rollback().await;
