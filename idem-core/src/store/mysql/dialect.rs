@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as, query_scalar};
 
@@ -13,7 +13,7 @@ use super::check::{self, Flavour};
 use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
-    Dialect, Entry, Found, Frailty, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing,
+    Dialect, Entry, Found, Frailty, IN_PROGRESS, Known, Names, Purged, RELEASED, Request, Shapes, Standing,
     micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
@@ -401,7 +401,13 @@ impl Dialect for MySql {
         query(epoch).execute(on).await.map(drop)
     }
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
-        errors::meaning(error)
+    fn code(error: &dyn DatabaseError) -> String {
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .map_or_else(String::new, |error| error.number().to_string())
+    }
+
+    fn known(error: &dyn DatabaseError) -> Known {
+        errors::known(error)
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{check, errors};
-use crate::store::sql::{Dialect, Entry, Found, Frailty, Meaning, Names, Purged, Standing, micros};
+use crate::store::sql::{Dialect, Entry, Found, Frailty, Known, Names, Purged, Standing, micros};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
@@ -322,7 +322,7 @@ impl Dialect for Postgres {
         query(epoch).execute(on).await.map(drop)
     }
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
-        errors::meaning(error)
+    fn known(error: &dyn DatabaseError) -> Known {
+        errors::known(error)
     }
 }

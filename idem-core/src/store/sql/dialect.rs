@@ -8,8 +8,8 @@ use sqlx::error::DatabaseError;
 use sqlx::{Database, SqlStr};
 
 use super::batch::Entry;
+use super::codes::Known;
 use super::durability::Frailty;
-use super::errors::Meaning;
 use super::found::{Found, Standing};
 use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -74,7 +74,7 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
     ///
     /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
-    /// commit by itself fails with what is [`Meaning::Ended`].
+    /// commit by itself fails with what is [`Meaning::Ended`](super::errors::Meaning::Ended).
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
     /// What else keeps the session from writing outside of the transaction that was begun; and what lifts it again for its
     /// commit.
@@ -136,8 +136,12 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// Begins another epoch, which no life of the database has had.
     fn new_epoch(&self, on: &mut Connection<Self>) -> impl Reply<()>;
 
-    /// What an error of the server means.
-    fn meaning(error: &dyn DatabaseError) -> Meaning;
+    /// The server's code of an error, as its manual has it.
+    fn code(error: &dyn DatabaseError) -> String {
+        error.code().unwrap_or_default().into_owned()
+    }
+    /// What is known of an error of the server's.
+    fn known(error: &dyn DatabaseError) -> Known;
 }
 
 /// One range of a purge.

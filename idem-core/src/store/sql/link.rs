@@ -180,7 +180,7 @@ impl<D: Dialect> Link<D> {
                     broken += 1;
                     self.forget_idle();
                 }
-                _ => return Err(store_error::<D>(error, &self.name)),
+                _ => return Err(store_error::<D>(&error, &self.name)),
             }
         }
     }

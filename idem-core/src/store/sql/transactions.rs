@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::Core;
 use super::batch::{self, Entry};
 use super::dialect::{Connection, Dialect};
-use super::errors::{Meaning, meaning, store_error, timed_out};
+use super::errors::{Meaning, meaning, said, store_error, timed_out};
 use super::link::Source;
 use super::pooled::Pooled;
 use crate::panics::loud;
@@ -171,7 +171,7 @@ impl<D: Dialect> Open<D> {
                     core.handlers.idle.lock().clear();
                     broken += 1;
                 }
-                Err(error) => return Err(store_error::<D>(error, &core.link.name)),
+                Err(error) => return Err(store_error::<D>(&error, &core.link.name)),
             }
         }
     }
@@ -195,10 +195,11 @@ impl<D: Dialect> Open<D> {
         let meaning = meaning::<D>(&error);
         self.core.link.note(meaning);
         if meaning == Meaning::Conflict {
-            let text = format!("{} ended the transaction for another one's sake", D::TITLE);
+            let text =
+                format!("{} ended the transaction for another one's sake{}", D::TITLE, said::<D>(&error));
             return StoreError::conflict(text);
         }
-        store_error::<D>(error, &self.core.link.name)
+        store_error::<D>(&error, &self.core.link.name)
     }
 
     /// Gives the connection back, after a transaction that ended in order.

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query
 
 use super::errors;
 use crate::store::sql::{
-    Dialect, Entry, Found, Frailty, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
+    Dialect, Entry, Found, Frailty, Known, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -350,8 +350,8 @@ impl Dialect for Sqlite {
         query(epoch).bind(now()).execute(on).await.map(drop)
     }
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
-        errors::meaning(error)
+    fn known(error: &dyn DatabaseError) -> Known {
+        errors::known(error)
     }
 }
 
