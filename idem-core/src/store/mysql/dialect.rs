@@ -7,7 +7,10 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as, query_scalar};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as,
+    query_scalar,
+};
 
 use super::check::{self, Flavour};
 use super::errors;
@@ -39,6 +42,7 @@ pub(in crate::store) struct MySql {
     lead: SqlStr,
     purge_end: SqlStr,
     purge_expired: SqlStr,
+    purge_lock: Shapes,
     purge: Shapes,
 }
 
@@ -119,6 +123,7 @@ impl MySql {
             lead: names.statement(include_str!("sql/lead.sql")),
             purge_end: names.statement(include_str!("sql/purge_end.sql")),
             purge_expired: names.statement(include_str!("sql/purge_expired.sql")),
+            purge_lock: Shapes::new(names, include_str!("sql/purge_lock.sql")),
             purge: Shapes::new(names, include_str!("sql/purge.sql")),
         }
     }
@@ -358,8 +363,8 @@ impl Dialect for MySql {
         query_scalar(self.names.statement(position)).fetch_optional(on).await
     }
 
-    /// What has expired is read without a lock and deleted by its keys: a delete over the range would wait for every
-    /// record in it that a transaction holds.
+    /// What has expired is read without a lock, and then what of it no transaction holds is locked and deleted by its keys: a
+    /// delete over the range would wait for every record in it that a transaction holds.
     async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
         let end: Option<Vec<u8>> =
             query_scalar(self.purge_end.clone()).bind(behind).bind(rows - 1).fetch_optional(&mut *on).await?;
@@ -372,9 +377,18 @@ impl Dialect for MySql {
         if expired.is_empty() {
             return Ok(Purged { end, deleted: 0 });
         }
-        let (statement, keys) = self.purge.fit(&expired);
-        let delete = keys.fold(query(statement), |bound, key| bound.bind(key.clone()));
-        Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
+        let mut transaction = on.begin().await?;
+        let (statement, keys) = self.purge_lock.fit(&expired);
+        let lock = keys.fold(query_scalar(statement), |bound, key| bound.bind(key.clone()));
+        let locked: Vec<Vec<u8>> = lock.fetch_all(&mut *transaction).await?;
+        let mut deleted = 0;
+        if !locked.is_empty() {
+            let (statement, keys) = self.purge.fit(&locked);
+            let delete = keys.fold(query(statement), |bound, key| bound.bind(key.clone()));
+            deleted = delete.execute(&mut *transaction).await?.rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(Purged { end, deleted })
     }
 
     async fn identity(&self, on: &mut MySqlConnection) -> sqlx::Result<String> {
