@@ -132,12 +132,13 @@ impl Dialect for Postgres {
     const NAME: &'static str = "postgres";
     const TITLE: &'static str = "PostgreSQL";
 
-    /// The plans are made once and fit tables of every size, also one that was empty when the connection began; and a
-    /// statement for which nobody waits any more ends.
+    /// The plans are made once and fit tables of every size, also one that was empty when the connection began; a statement
+    /// for which nobody waits any more ends, and not before; and no statement is rolled back for what it has not read.
     async fn prepare(&self, on: &mut PgConnection) -> sqlx::Result<()> {
         let settings = format!(
             "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-             SET enable_mergejoin = off; SET statement_timeout = {}",
+             SET enable_mergejoin = off; SET default_transaction_isolation = 'read committed'; SET lock_timeout = 0; \
+             SET statement_timeout = {}",
             self.statement_timeout
         );
         on.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
@@ -222,7 +223,16 @@ impl Dialect for Postgres {
     }
 
     async fn adopt(&self, on: &mut PgConnection, wait: Duration) -> sqlx::Result<()> {
-        on.execute(AssertSqlSafe(bound_waits(wait, false))).await.map(drop)
+        let bound =
+            format!("{}, current_setting('default_transaction_read_only')::bool", bound_waits(wait, false));
+        let (.., is_read_only): (String, String, bool) = query_as(AssertSqlSafe(bound)).fetch_one(on).await?;
+        // Handlers' transactions are begun as ones that write, which is not for idem to say where somebody has said no.
+        if is_read_only {
+            let text =
+                "sessions are read-only: `default_transaction_read_only` is on for the user or the server";
+            return Err(sqlx::Error::Protocol(text.to_owned()));
+        }
+        Ok(())
     }
 
     async fn rest_handlers(&self, on: &mut PgConnection) -> sqlx::Result<()> {

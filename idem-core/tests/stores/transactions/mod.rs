@@ -3,12 +3,12 @@
 mod batches;
 mod driver;
 mod ended;
-mod group_commits;
+pub(crate) mod group_commits;
 mod mysql;
 mod postgres;
-mod rules;
+pub(crate) mod rules;
 mod sqlite;
-mod together;
+pub(crate) mod together;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
