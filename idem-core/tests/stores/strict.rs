@@ -57,10 +57,11 @@ impl StrictMySql {
     async fn on(url: String, settings: &'static str) -> Self {
         let inner = MySql::new_on(url).await;
         let url = inner.url_with(None, Some(&inner.database));
-        let set = move |on: &mut MySqlConnection, _| {
-            Box::pin(async move { on.execute(settings).await.map(drop) }) as BoxFuture<'_, _>
-        };
-        let pool = MySqlPoolOptions::new().max_connections(6).after_connect(set).connect_lazy(&url).unwrap();
+        let pool = MySqlPoolOptions::new()
+            .max_connections(6)
+            .after_connect(move |on, _| Box::pin(async move { on.execute(settings).await.map(drop) }))
+            .connect_lazy(&url)
+            .unwrap();
         Self { inner, pool }
     }
 

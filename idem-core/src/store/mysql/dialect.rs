@@ -32,6 +32,7 @@ pub(in crate::store) struct MySql {
     /// Known when the server was first spoken to.
     flavour: OnceLock<Flavour>,
     claim: Write,
+    freshen: SqlStr,
     complete: Write,
     renew: SqlStr,
     release: SqlStr,
@@ -45,6 +46,11 @@ pub(in crate::store) struct MySql {
     purge_lock: Shapes,
     purge: Shapes,
 }
+
+/// The clock of the moment, in µs: the statement's beginning, and how long ago that is by now, whatever the session's time zone.
+/// With `--sysdate-is-now` it is the beginning alone, from before the statement waited.
+const NOW: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) \
+    + GREATEST(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0)";
 
 /// An upsert, as MySQL has it, and as MariaDB does, which returns the rows as they are afterwards.
 struct Write {
@@ -106,13 +112,17 @@ where
 
 impl MySql {
     pub(super) fn new(names: &Names, response_timeout: Duration, flavour: Option<Flavour>) -> Self {
-        let write = |upsert, returning| Write::new(names, upsert, returning);
+        let write = |upsert: &str, returning: &str| Write::new(names, upsert, returning);
         Self {
             names: names.clone(),
             migrations: &MIGRATIONS,
             response_timeout,
             flavour: flavour.map_or_else(OnceLock::new, OnceLock::from),
-            claim: write(include_str!("sql/claim.sql"), include_str!("sql/claim_returning.sql")),
+            claim: write(
+                &include_str!("sql/claim.sql").replace("/*now*/", NOW),
+                &include_str!("sql/claim_returning.sql").replace("/*now*/", NOW),
+            ),
+            freshen: names.statement(&include_str!("sql/freshen.sql").replace("/*now*/", NOW)),
             complete: write(include_str!("sql/complete.sql"), include_str!("sql/complete_returning.sql")),
             renew: names.statement(include_str!("sql/renew.sql")),
             release: names.statement(include_str!("sql/release.sql")),
@@ -233,6 +243,16 @@ impl Dialect for MySql {
                 .bind(lease.saturating_add(micros(request.retention)))
         };
         self.claim.run(self.flavour(), on, batch, bind, &self.read).await
+    }
+
+    /// MySQL reads the rows by another statement, so that a round trip is part of it.
+    fn prompt(&self) -> Duration {
+        Duration::from_micros(if self.flavour() == Flavour::MariaDb { 100 } else { 1_000 })
+    }
+
+    async fn freshen(&self, on: &mut MySqlConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<()> {
+        let input = json(batch, |request| (request.token, "0".to_owned()));
+        query(self.freshen.clone()).bind(input).execute(on).await.map(drop)
     }
 
     async fn renew(

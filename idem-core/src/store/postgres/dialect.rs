@@ -22,6 +22,10 @@ const LOCK: i64 = 0x6964_656d_7363_6865;
 /// committed before, because a setting is rolled back with its transaction.
 const BEGIN: &str = "BEGIN; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; COMMIT; BEGIN READ WRITE";
 pub(super) const FINISH: &str = include_str!("sql/finish.sql");
+pub(super) const FRESHEN: &str = include_str!("sql/freshen.sql");
+/// A row that waits for nobody is written within this time, mostly; a transaction that was waited for has lived for longer, as
+/// it is more round trips than one.
+pub(super) const PROMPT: Duration = Duration::from_micros(100);
 /// A claim whose rows can be asked for more.
 pub(super) const CLAIM_FOUND: &str = concat!(
     include_str!("sql/claim.sql"),
@@ -49,6 +53,7 @@ pub(in crate::store) struct Postgres {
     remove: SqlStr,
     lead: SqlStr,
     purge: SqlStr,
+    freshen: SqlStr,
 }
 
 impl Postgres {
@@ -71,6 +76,7 @@ impl Postgres {
             remove: names.statement(include_str!("sql/remove.sql")),
             lead: names.statement(include_str!("sql/lead.sql")),
             purge: names.statement(include_str!("sql/purge.sql")),
+            freshen: names.statement(FRESHEN),
         }
     }
 
@@ -171,6 +177,17 @@ impl Dialect for Postgres {
             .bind(entry.request.fingerprint.map(crate::Fingerprint::to_bytes))
             .fetch_all(on)
             .await
+    }
+
+    fn prompt(&self) -> Duration {
+        PROMPT
+    }
+
+    async fn freshen(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<()> {
+        let freshen = query(self.freshen.clone())
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()));
+        freshen.execute(on).await.map(drop)
     }
 
     async fn renew(

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::dialect::{CLAIM_FOUND, FINISH, Postgres, of_one_key};
+use super::dialect::{CLAIM_FOUND, FINISH, FRESHEN, PROMPT, Postgres, of_one_key};
 use super::driver::{DriverResult, PostgresDriver};
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
 use crate::record::Token;
@@ -58,6 +58,7 @@ struct Setting<D> {
 /// its digits.
 struct Statements {
     claim: String,
+    freshen: String,
     finish: String,
 }
 
@@ -67,6 +68,7 @@ impl Statements {
         let finish = format!("{FINISH} RETURNING key AS value");
         Self {
             claim: names.text(&of_one_key(&claim, number)),
+            freshen: names.text(&of_one_key(FRESHEN, number)),
             finish: names.text(&of_one_key(&finish, number)),
         }
     }
@@ -254,6 +256,10 @@ impl<D: PostgresDriver> Open<D> {
         for _ in 0..MOST_ROUNDS {
             let packed = self.query(&setting.statements.claim, &parameters).await?;
             let found = packed.map(|packed| Found::unpack(entry.key.clone(), &packed)).transpose()?;
+            if found.as_ref().is_some_and(|found| found.is_stale(request, PROMPT)) {
+                self.query(&setting.statements.freshen, &parameters[..2]).await?;
+                continue;
+            }
             if let Some(answer) = request.answer(found) {
                 return Ok(Some(answer));
             }

@@ -41,6 +41,27 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn frailties(&self, on: &mut Connection<Self>) -> impl Reply<Vec<Frailty>>;
 
     fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
+    /// As [`claim`](Self::claim), with the rows of fences of now alone: the others are to be asked for again.
+    fn claim_freshly(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<ClaimRequest>],
+    ) -> impl Reply<Vec<Found>> {
+        async {
+            let rows = self.claim(&mut *on, batch).await?;
+            super::batch::freshened(self, on, batch, rows).await
+        }
+    }
+    /// A row whose writing took longer may have waited for another transaction, and its clock is from before
+    /// ([`Found::is_stale`]).
+    fn prompt(&self) -> Duration {
+        Duration::MAX
+    }
+    /// Gives these keys, which were claimed, fences of now.
+    fn freshen(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<()> {
+        let _ = (on, batch);
+        async { Ok(()) }
+    }
     fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
     fn complete(
         &self,

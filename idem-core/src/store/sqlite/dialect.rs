@@ -178,7 +178,19 @@ impl Dialect for Sqlite {
         Ok(frailties.into_iter().flatten().collect())
     }
 
+    /// The clock is read when nobody else can write: who waits for another's transaction has a later fence than that one.
     async fn claim(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[Entry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<Found>> {
+        let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
+        let rows = self.claim_inside(&mut transaction, batch).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    async fn claim_inside(
         &self,
         on: &mut SqliteConnection,
         batch: &[Entry<ClaimRequest>],

@@ -3,6 +3,7 @@
 mod batches;
 mod driver;
 mod ended;
+mod fences;
 pub(crate) mod group_commits;
 mod mysql;
 mod postgres;
@@ -112,6 +113,10 @@ macro_rules! transaction_tests {
             many_duplicates_on_few_connections_end
             a_swallowed_failure_is_not_acked
             a_lease_from_before_a_deploy_is_respected
+        }
+        $crate::transactions::transaction_tests! {
+            $bank: fences:
+            invariant_7_fences_grow_from_transaction_to_transaction
         }
         mod together {
             use super::$bank;
