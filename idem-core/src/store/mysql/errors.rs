@@ -5,7 +5,8 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::store::sql::{Code, Known, Meaning, look_up};
 
-/// Sorted by meaning. From the error references of MySQL 9 and MariaDB 11; 8000 and more are TiDB's, and 9001 ProxySQL's.
+/// Sorted by meaning. From the error references of MySQL 9 and MariaDB 11; 8000 and more are those of `TiDB`, 9001 also of
+/// `ProxySQL`.
 const CODES: &[Code<u16>] = &[
     // The server shuts down, or has closed the connection; or the session is not what it was.
     (1043, "ER_HANDSHAKE_ERROR", Meaning::Broken),

@@ -116,7 +116,7 @@ impl<D: Dialect> Link<D> {
 
     /// As [`interrupted`](Self::interrupted), where an error means that.
     pub(in crate::store) fn note(&self, meaning: Meaning) {
-        if matches!(meaning, Meaning::Broken | Meaning::ReadOnly) {
+        if matches!(meaning, Meaning::Broken | Meaning::ReadOnly | Meaning::Ended) {
             self.interrupted();
         }
     }

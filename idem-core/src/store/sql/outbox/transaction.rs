@@ -42,7 +42,7 @@ async fn insert<D: OutboxDialect>(
         Err(error) => error,
     };
     let is_taken = error.as_database_error().is_some_and(|error| error.kind() == ErrorKind::UniqueViolation);
-    let error = open.error(error);
+    let error = open.error(&error);
     Box::new(open).rollback().await;
     if !is_taken {
         return Err(error);
@@ -72,8 +72,8 @@ impl<D: OutboxDialect> Marked<D> {
         let lost = match finished {
             Ok(1) => return Box::new(self.open).commit().await,
             Ok(_) => has_ended(),
-            Err(error) if self.open.has_ended(&error) => has_ended(),
-            Err(error) => self.open.error(error),
+            Err(error) if Open::<D>::has_ended(&error) => has_ended(),
+            Err(error) => self.open.error(&error),
         };
         Box::new(self.open).rollback().await;
         Err(lost)
