@@ -96,6 +96,8 @@ pub(crate) struct Flight {
     pub(crate) token: Token,
     fence: AtomicU64,
     stop: AtomicU8,
+    /// Whether its handler has begun, and what it did was not undone alone.
+    has_run: AtomicBool,
     /// When the handler was polled first, in µs of the engine's clock; 0 before that, and when it is over.
     started: AtomicU64,
     /// The local deadline of the lease, in µs of the engine's clock.
@@ -126,6 +128,7 @@ impl Flight {
             token: Token::random(),
             fence: AtomicU64::new(0),
             stop: AtomicU8::new(0),
+            has_run: AtomicBool::new(false),
             started: AtomicU64::new(0),
             deadline: AtomicU64::new(u64::MAX),
             slot: AtomicUsize::new(usize::MAX),
@@ -159,6 +162,7 @@ impl Flight {
     }
 
     pub(crate) fn start(&self, now: Duration) {
+        self.has_run.store(true, Ordering::Release);
         self.started.store(micros(now).max(1), Ordering::Release);
         self.changed.notify_waiters();
     }
@@ -170,6 +174,16 @@ impl Flight {
             0 => None,
             started => Some(now.saturating_sub(Duration::from_micros(started))),
         }
+    }
+
+    /// Whether its handler has begun, and what it did may be there.
+    pub(crate) fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::Acquire)
+    }
+
+    /// What its handler did was rolled back, and its record alone is kept.
+    pub(crate) fn was_undone(&self) {
+        self.has_run.store(false, Ordering::Release);
     }
 
     pub(crate) fn started(&self) -> Option<Duration> {

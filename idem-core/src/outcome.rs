@@ -49,6 +49,9 @@ pub enum Outcome {
     LeaseLost,
     /// The store did not answer the claim, and the policy says retry.
     StoreFailed,
+    /// The handler has committed its transaction by itself and then failed, or went on: what it did before is there, what it
+    /// did behind it is not, and it is not run again.
+    CommittedByHandler,
     /// The handler's transaction was not committed, or nobody knows whether it was; the message is run again.
     TransactionFailed,
     /// The key is known under another payload.
@@ -65,7 +68,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, each at the place of its discriminant.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Completed,
         Self::CompletedWithoutDedup,
         Self::CompletedElsewhere,
@@ -80,6 +83,7 @@ impl Outcome {
         Self::Rejected,
         Self::LeaseLost,
         Self::StoreFailed,
+        Self::CommittedByHandler,
         Self::TransactionFailed,
         Self::FingerprintMismatch,
         Self::Undecodable,
@@ -105,6 +109,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::LeaseLost => "lease_lost",
             Self::StoreFailed => "store_failed",
+            Self::CommittedByHandler => "committed_by_handler",
             Self::TransactionFailed => "transaction_failed",
             Self::FingerprintMismatch => "fingerprint_mismatch",
             Self::Undecodable => "undecodable",

@@ -7,7 +7,10 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Binary, Nullable};
 use diesel::{OptionalExtension as _, QueryableByName, sql_query};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager as _};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+    TransactionManager as _,
+};
 use idem_rocketmq::store::{DriverResult, PostgresDriver};
 
 /// Transactions on connections of a pool of diesel's.
@@ -29,6 +32,7 @@ impl PostgresDriver for Diesel {
 
     async fn begin(&self) -> DriverResult<Object<AsyncPgConnection>> {
         let mut pooled = self.0.get().await?;
+        pooled.batch_execute(Self::READ_ONLY_OUTSIDE).await?;
         AnsiTransactionManager::begin_transaction(&mut *pooled).await?;
         Ok(pooled)
     }

@@ -98,7 +98,11 @@ impl Claimed {
                 Some(member) => {
                     let record =
                         self.leader.as_ref().and_then(|leader| self.gate.complete_request(&leader.flight));
-                    Box::pin(member.run(driven, record)).await
+                    let result = Box::pin(member.run(driven, record)).await;
+                    if member.is_undone_alone(result.as_ref()) {
+                        self.flight.was_undone();
+                    }
+                    result
                 }
             }
         };

@@ -156,7 +156,7 @@ impl Gate {
     }
 
     /// `None` soon after the engine was stopped.
-    async fn until_stopped<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn until_stopped<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
         let gone = async {
             self.0.engine.stop.cancelled().await;
             tokio::time::sleep(LAST_TRY).await;

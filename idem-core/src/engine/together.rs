@@ -266,6 +266,11 @@ impl Member {
         }
     }
 
+    /// Whether the run's effect was rolled back to its savepoint.
+    pub(super) fn is_undone_alone(&self, result: Option<&Ran>) -> bool {
+        self.commit == Commit::Savepoints && result.is_some_and(|ran| !matches!(ran, Ran::Ok))
+    }
+
     /// One after the other. Where a run is dropped, or its savepoint is gone, nobody knows what the transaction holds.
     async fn run_in_savepoint(
         &self,

@@ -18,10 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Gate;
 use super::claim::Admission;
 use super::judge::{Again, Judged, Patience};
-use super::ticket::{Leader, Ran};
+use super::ticket::{Held, Leader, Ran, Settled};
 use super::together::Commit;
 use crate::handler_error::Disposition;
 use crate::outcome::{Decision, Outcome, Verdict};
+use crate::record::State;
 use crate::runtime;
 use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError, Transaction, Transactions};
 
@@ -159,7 +160,7 @@ impl Gate {
             loop {
                 let Again { leader, permit, after } = again;
                 let Some((leader, permit)) = self.turn(leader, permit, after).await else {
-                    return Admission::Decided(super::Settled::leave());
+                    return Admission::Decided(Settled::leave());
                 };
                 match self.open_once(leader, permit, &mut patience).await {
                     Judged::Admitted(admission) => return admission,
@@ -176,9 +177,12 @@ impl Gate {
         permit: OwnedSemaphorePermit,
         patience: &mut Patience,
     ) -> Judged {
+        if self.has_committed_itself(&leader).await {
+            return Judged::Admitted(self.committed_behind(leader, permit).await);
+        }
         let sent = self.0.engine.clock.now();
         match self.claim_inside(&mut leader).await {
-            Ok(None) => Judged::Admitted(Admission::Decided(super::Settled::leave())),
+            Ok(None) => Judged::Admitted(Admission::Decided(Settled::leave())),
             Ok(Some((Some(open), Claim::Claimed { fence, attempt })))
                 if attempt <= self.0.policy.max_attempts =>
             {
@@ -260,6 +264,9 @@ impl Gate {
         if matches!(ran, Ran::Shutdown | Ran::Decided(_)) {
             return ran;
         }
+        if self.has_committed_itself(leader).await {
+            return self.keep_committed(leader, Some(&ran)).await;
+        }
         let request = leader.claim_request();
         let (sent, answer) = self.0.engine.claims.ask(&leader.flight, request).await;
         match answer {
@@ -280,6 +287,49 @@ impl Gate {
         }
     }
 }
+
+impl Gate {
+    /// Whether the record that was claimed in a run's transaction was committed with it in progress: nobody else has its
+    /// token, and idem commits it completed.
+    async fn has_committed_itself(&self, leader: &Leader) -> bool {
+        let Some(key) = leader.flight.key.as_ref().filter(|_| leader.flight.has_run()) else { return false };
+        let record = self.0.engine.read(key).await;
+        matches!(record, Ok(Some(record)) if record.state == State::InProgress && record.token == leader.flight.token)
+    }
+
+    /// A run whose handler has committed by itself, in a transaction that others shared.
+    async fn committed_behind(&self, mut leader: Leader, permit: OwnedSemaphorePermit) -> Admission {
+        drop(permit);
+        let Ran::Decided(decision) = self.keep_committed(&mut leader, None).await else {
+            return Admission::Decided(Settled::leave());
+        };
+        let held = (decision.verdict == Verdict::DeadLetter).then(|| Held::new(leader));
+        Admission::Decided(Settled { decision, held })
+    }
+
+    /// What the handler did before it has committed by itself is there, and its record was committed in progress. Nobody
+    /// repeats it: the record is completed, and a person is told, because what the handler did since is not there.
+    async fn keep_committed(&self, leader: &mut Leader, ran: Option<&Ran>) -> Ran {
+        leader.is_claimed = false;
+        tracing::error!(handler = self.name(), "a handler has committed its transaction by itself");
+        let completed = self.until_stopped(self.ask_to_complete(&leader.flight)).await;
+        if !matches!(completed, Some(Ok(_))) {
+            return Ran::Decided(Decision::new(Verdict::Leave, Outcome::Shutdown));
+        }
+        let failure = match ran {
+            Some(Ran::Err { text, .. }) => format!("; {text}"),
+            Some(Ran::Panicked) => "; it panicked".to_owned(),
+            Some(Ran::Stopped(_)) => "; it took too long".to_owned(),
+            _ => String::new(),
+        };
+        let decision = Decision::new(Verdict::DeadLetter, Outcome::CommittedByHandler);
+        Ran::Decided(decision.because(format!("{COMMITTED_BEHIND}{failure}")))
+    }
+}
+
+const COMMITTED_BEHIND: &str = "the handler has ended its transaction by a commit of its own (on MySQL also by a change of \
+    a table): what it did before is kept, what it did behind it is not. It is not run again: its key counts as completed. \
+    Finish or undo its work by hand, or remove the key's record and send the dead letter again";
 
 pub(super) fn record_is_gone() -> StoreError {
     StoreError::statement(

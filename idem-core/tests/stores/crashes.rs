@@ -69,7 +69,7 @@ async fn forgotten_keys_are_done_again(
         let mut keys = keys.lock().await;
         let mut left = Vec::new();
         for key in keys.drain(..) {
-            if !matches!(claim(store, &key).await, Claim::Claimed { .. }) {
+            if matches!(claim(store, &key).await, Claim::Completed { .. }) {
                 left.push(key);
             }
         }

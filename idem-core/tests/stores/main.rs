@@ -25,6 +25,7 @@ mod sql_harness;
 mod sql_rules;
 mod sqlite;
 mod sqlite_harness;
+mod strict;
 mod tiered;
 mod times;
 mod tls;

@@ -123,6 +123,7 @@ async fn a_user_without_rights_is_told_which_it_needs() {
     for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
         let error = poor.clone().connect().await.unwrap_err();
         assert!(error.is_config() && error.to_string().contains("grant SELECT"), "before {right}: {error:?}");
+        assert!(error.to_string().contains("(error 1142: "), "{error}");
         assert!(!format!("{poor:?} {error:?}").contains("hunter"));
         harness.execute(&format!("GRANT {right} ON {{table}} TO {user}@'%'")).await;
     }
@@ -142,6 +143,68 @@ async fn a_user_without_rights_is_told_which_it_needs() {
     let wrong = harness.url_with(Some(&format!("{user}:hunter3")), None);
     let error = MySqlStore::connect(wrong).await.unwrap_err();
     assert!(error.is_config() && !format!("{error:?}").contains("hunter"), "{error:?}");
+}
+
+/// Has the server close a store's connections while they are idle, and claims over them.
+async fn idle_connections_are_closed(
+    harness: &MySql,
+    sessions: [&str; 3],
+    close: &str,
+    closed: impl AsyncFnOnce(&[i64]),
+) {
+    let [table, id, database] = sessions;
+    harness.execute(close).await;
+    let url = harness.url_with(None, Some(&harness.database));
+    let store = MySqlStore::builder(url).connections(3).purge(Purge::off()).connect().await.unwrap();
+    let warm: Vec<_> = (0..12).map(|_| claims(40)).collect();
+    join_all(warm.iter().map(|batch| claimed(&store, batch))).await;
+    let own = format!("FROM {table} WHERE {database} = '{}'", harness.database);
+    let select = AssertSqlSafe(format!("SELECT CAST({id} AS SIGNED) {own}"));
+    let ids: Vec<i64> = sqlx::query_scalar(select).fetch_all(&mut harness.session().await).await.unwrap();
+    assert!(!ids.is_empty());
+    closed(&ids).await;
+    becomes(harness, &format!("SELECT count(*) {own}"), 0).await;
+    for _ in 0..4 {
+        assert_eq!(claimed(&store, &claims(2)).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn killed_connections_cost_no_error() {
+    let harness = MySql::new().await;
+    let kill = async |ids: &[i64]| {
+        for id in ids {
+            harness.execute(&format!("KILL {id}")).await;
+        }
+    };
+    let sessions = ["information_schema.processlist", "id", "db"];
+    idle_connections_are_closed(&harness, sessions, "DO 1", kill).await;
+}
+
+/// MySQL itself writes error 4031 into a connection before it closes it.
+#[tokio::test]
+async fn connections_that_mysql_has_closed_for_being_idle_cost_no_error() {
+    let Ok(url) = std::env::var("IDEM_TEST_MYSQL8_URL") else { return };
+    let harness = MySql::new_on(url).await;
+    let put_back = async |_: &[i64]| harness.execute("SET GLOBAL wait_timeout = 28800").await;
+    let sessions = ["performance_schema.threads", "processlist_id", "processlist_db"];
+    idle_connections_are_closed(&harness, sessions, "SET GLOBAL wait_timeout = 1", put_back).await;
+}
+
+/// Statements of a trigger's may quote a key.
+#[tokio::test]
+async fn what_a_server_says_of_a_value_is_not_shown() {
+    let harness = MySql::new().await;
+    let store = harness.builder().purge(Purge::off()).connect().await.unwrap();
+    harness
+        .execute(
+            &"CREATE TRIGGER {schema}.refuses BEFORE INSERT ON {table} FOR EACH ROW \
+             SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the key is order-4711'"
+                .replace("{schema}", &harness.database),
+        )
+        .await;
+    let error = store.claim(&claims(1)).await.unwrap_err();
+    assert!(error.is_statement() && error.to_string().ends_with("(error 1644)"), "{error}");
 }
 
 #[tokio::test]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use idem_core::store::{Claim, ClaimRequest, Store};
+use idem_core::store::{Claim, ClaimRequest, Purge, Store};
 use idem_core::{Fence, StoreError};
 
 use super::proxy::{Line, Proxy};
 use super::server::free_port;
-use super::sql_harness::claims;
-use super::sql_rules::Database;
+use super::sql_harness::{claims, rival};
+use super::sql_rules::{Database, becomes};
 
 /// A database of a test's own on a server.
 pub(crate) trait Server: Database {
@@ -41,6 +41,7 @@ macro_rules! server_tests {
             connections_that_broke_unnoticed_cost_no_error
             a_server_that_is_gone_is_unavailable_and_found_again
             a_silent_server_is_unavailable_in_time_and_what_it_did_is_found_by_asking_again
+            a_purge_waits_for_no_expired_record_that_a_transaction_has_claimed_again
         }
     };
     ($harness:expr; $($rule:ident)*) => {$(
@@ -141,6 +142,25 @@ pub(crate) async fn a_silent_server_is_unavailable_in_time_and_what_it_did_is_fo
         assert_eq!(record.token, request.token);
     }
     assert_eq!(fences(&*patient, &batch).await, first);
+}
+
+/// Nor does anybody wait for the purge.
+pub(crate) async fn a_purge_waits_for_no_expired_record_that_a_transaction_has_claimed_again(
+    server: &dyn Server,
+) {
+    let store = server.open(None, Purge::off()).await.unwrap();
+    let batch = claims(20);
+    store.claim(&batch).await.unwrap();
+    server.run("UPDATE {table} SET expires_at = 1000").await;
+    let mut open = store.transactions().unwrap().begin().await.unwrap();
+    assert!(matches!(open.claim(&rival(&batch[7])).await.unwrap(), Claim::Claimed { .. }));
+    let _purger = server.open(None, Purge::default().every(Duration::from_millis(50))).await.unwrap();
+    becomes(server, "SELECT count(*) FROM {table}", 1).await;
+    let again = store.claim(&[rival(&batch[3]), rival(&batch[12])]).await.unwrap();
+    assert!(again.iter().all(|answer| matches!(answer, Ok(Claim::Claimed { .. }))), "{again:?}");
+    open.rollback().await;
+    // What was left out is for the next walk.
+    becomes(server, "SELECT count(*) FROM {table} WHERE expires_at = 1000", 0).await;
 }
 
 async fn fences(store: &dyn Store, batch: &[ClaimRequest]) -> Vec<Fence> {

@@ -31,9 +31,12 @@ pub(super) fn attempts(delivery: &Delivery) -> u32 {
 /// How many attempts have failed with this decision. Without a key there is no record that counts.
 pub(super) fn failures(decision: &Decision, before: u32) -> u32 {
     match decision.outcome {
-        Outcome::Failed | Outcome::Panicked | Outcome::TimedOut | Outcome::Exhausted | Outcome::Rejected => {
-            decision.attempt
-        }
+        Outcome::Failed
+        | Outcome::Panicked
+        | Outcome::TimedOut
+        | Outcome::Exhausted
+        | Outcome::Rejected
+        | Outcome::CommittedByHandler => decision.attempt,
         Outcome::Undecodable | Outcome::MissingKey => before.saturating_add(1),
         _ => before,
     }

@@ -5,15 +5,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as, query_scalar};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as,
+    query_scalar,
+};
 
 use super::check::{self, Flavour};
 use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
-    Dialect, Entry, Found, Frailty, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing,
+    Dialect, Entry, Found, Frailty, IN_PROGRESS, Known, Names, Purged, RELEASED, Request, Shapes, Standing,
     micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
@@ -29,6 +32,7 @@ pub(in crate::store) struct MySql {
     /// Known when the server was first spoken to.
     flavour: OnceLock<Flavour>,
     claim: Write,
+    freshen: SqlStr,
     complete: Write,
     renew: SqlStr,
     release: SqlStr,
@@ -39,8 +43,14 @@ pub(in crate::store) struct MySql {
     lead: SqlStr,
     purge_end: SqlStr,
     purge_expired: SqlStr,
+    purge_lock: Shapes,
     purge: Shapes,
 }
+
+/// The clock of the moment, in µs: the statement's beginning, and how long ago that is by now, whatever the session's time zone.
+/// With `--sysdate-is-now` it is the beginning alone, from before the statement waited.
+const NOW: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) \
+    + GREATEST(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0)";
 
 /// An upsert, as MySQL has it, and as MariaDB does, which returns the rows as they are afterwards.
 struct Write {
@@ -102,13 +112,17 @@ where
 
 impl MySql {
     pub(super) fn new(names: &Names, response_timeout: Duration, flavour: Option<Flavour>) -> Self {
-        let write = |upsert, returning| Write::new(names, upsert, returning);
+        let write = |upsert: &str, returning: &str| Write::new(names, upsert, returning);
         Self {
             names: names.clone(),
             migrations: &MIGRATIONS,
             response_timeout,
             flavour: flavour.map_or_else(OnceLock::new, OnceLock::from),
-            claim: write(include_str!("sql/claim.sql"), include_str!("sql/claim_returning.sql")),
+            claim: write(
+                &include_str!("sql/claim.sql").replace("/*now*/", NOW),
+                &include_str!("sql/claim_returning.sql").replace("/*now*/", NOW),
+            ),
+            freshen: names.statement(&include_str!("sql/freshen.sql").replace("/*now*/", NOW)),
             complete: write(include_str!("sql/complete.sql"), include_str!("sql/complete_returning.sql")),
             renew: names.statement(include_str!("sql/renew.sql")),
             release: names.statement(include_str!("sql/release.sql")),
@@ -119,6 +133,7 @@ impl MySql {
             lead: names.statement(include_str!("sql/lead.sql")),
             purge_end: names.statement(include_str!("sql/purge_end.sql")),
             purge_expired: names.statement(include_str!("sql/purge_expired.sql")),
+            purge_lock: Shapes::new(names, include_str!("sql/purge_lock.sql")),
             purge: Shapes::new(names, include_str!("sql/purge.sql")),
         }
     }
@@ -230,6 +245,16 @@ impl Dialect for MySql {
         self.claim.run(self.flavour(), on, batch, bind, &self.read).await
     }
 
+    /// MySQL reads the rows by another statement, so that a round trip is part of it.
+    fn prompt(&self) -> Duration {
+        Duration::from_micros(if self.flavour() == Flavour::MariaDb { 100 } else { 1_000 })
+    }
+
+    async fn freshen(&self, on: &mut MySqlConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<()> {
+        let input = json(batch, |request| (request.token, "0".to_owned()));
+        query(self.freshen.clone()).bind(input).execute(on).await.map(drop)
+    }
+
     async fn renew(
         &self,
         on: &mut MySqlConnection,
@@ -280,13 +305,15 @@ impl Dialect for MySql {
     }
 
     async fn rest_handlers(&self, on: &mut MySqlConnection) -> sqlx::Result<()> {
-        on.execute("SET SESSION autocommit = 1").await.map(drop)
+        let settings = "SET SESSION autocommit = 1; SET SESSION TRANSACTION READ WRITE";
+        on.execute(sqlx::raw_sql(settings)).await.map(drop)
     }
 
+    /// The session's transactions are read-only, but for this one.
     fn begin(&self, wait: Duration) -> Option<SqlStr> {
         let begin = format!(
-            "SET SESSION innodb_lock_wait_timeout = {}; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-             START TRANSACTION",
+            "SET SESSION innodb_lock_wait_timeout = {}; SET SESSION TRANSACTION READ ONLY; \
+             SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ WRITE",
             wait.as_secs().max(1)
         );
         Some(AssertSqlSafe(begin).into_sql_str())
@@ -356,8 +383,8 @@ impl Dialect for MySql {
         query_scalar(self.names.statement(position)).fetch_optional(on).await
     }
 
-    /// What has expired is read without a lock and deleted by its keys: a delete over the range would wait for every
-    /// record in it that a transaction holds.
+    /// What has expired is read without a lock, and then what of it no transaction holds is locked and deleted by its keys: a
+    /// delete over the range would wait for every record in it that a transaction holds.
     async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
         let end: Option<Vec<u8>> =
             query_scalar(self.purge_end.clone()).bind(behind).bind(rows - 1).fetch_optional(&mut *on).await?;
@@ -370,9 +397,18 @@ impl Dialect for MySql {
         if expired.is_empty() {
             return Ok(Purged { end, deleted: 0 });
         }
-        let (statement, keys) = self.purge.fit(&expired);
-        let delete = keys.fold(query(statement), |bound, key| bound.bind(key.clone()));
-        Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
+        let mut transaction = on.begin().await?;
+        let (statement, keys) = self.purge_lock.fit(&expired);
+        let lock = keys.fold(query_scalar(statement), |bound, key| bound.bind(key.clone()));
+        let locked: Vec<Vec<u8>> = lock.fetch_all(&mut *transaction).await?;
+        let mut deleted = 0;
+        if !locked.is_empty() {
+            let (statement, keys) = self.purge.fit(&locked);
+            let delete = keys.fold(query(statement), |bound, key| bound.bind(key.clone()));
+            deleted = delete.execute(&mut *transaction).await?.rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(Purged { end, deleted })
     }
 
     async fn identity(&self, on: &mut MySqlConnection) -> sqlx::Result<String> {
@@ -399,7 +435,13 @@ impl Dialect for MySql {
         query(epoch).execute(on).await.map(drop)
     }
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
-        errors::meaning(error)
+    fn code(error: &dyn DatabaseError) -> String {
+        error
+            .try_downcast_ref::<MySqlDatabaseError>()
+            .map_or_else(String::new, |error| error.number().to_string())
+    }
+
+    fn known(error: &dyn DatabaseError) -> Known {
+        errors::known(error)
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{check, errors};
-use crate::store::sql::{Dialect, Entry, Found, Frailty, Meaning, Names, Purged, Standing, micros};
+use crate::store::sql::{Dialect, Entry, Found, Frailty, Known, Names, Purged, Standing, micros};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
@@ -18,7 +18,14 @@ const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbo
 /// What all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
+/// The session's transactions are read-only, but for this one. Said each time, because a handler may reset all settings; and
+/// committed before, because a setting is rolled back with its transaction.
+const BEGIN: &str = "BEGIN; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; COMMIT; BEGIN READ WRITE";
 pub(super) const FINISH: &str = include_str!("sql/finish.sql");
+pub(super) const FRESHEN: &str = include_str!("sql/freshen.sql");
+/// A row that waits for nobody is written within this time, mostly; a transaction that was waited for has lived for longer, as
+/// it is more round trips than one.
+pub(super) const PROMPT: Duration = Duration::from_micros(100);
 /// A claim whose rows can be asked for more.
 pub(super) const CLAIM_FOUND: &str = concat!(
     include_str!("sql/claim.sql"),
@@ -46,6 +53,7 @@ pub(in crate::store) struct Postgres {
     remove: SqlStr,
     lead: SqlStr,
     purge: SqlStr,
+    freshen: SqlStr,
 }
 
 impl Postgres {
@@ -68,6 +76,7 @@ impl Postgres {
             remove: names.statement(include_str!("sql/remove.sql")),
             lead: names.statement(include_str!("sql/lead.sql")),
             purge: names.statement(include_str!("sql/purge.sql")),
+            freshen: names.statement(FRESHEN),
         }
     }
 
@@ -129,12 +138,13 @@ impl Dialect for Postgres {
     const NAME: &'static str = "postgres";
     const TITLE: &'static str = "PostgreSQL";
 
-    /// The plans are made once and fit tables of every size, also one that was empty when the connection began; and a
-    /// statement for which nobody waits any more ends.
+    /// The plans are made once and fit tables of every size, also one that was empty when the connection began; a statement
+    /// for which nobody waits any more ends, and not before; and no statement is rolled back for what it has not read.
     async fn prepare(&self, on: &mut PgConnection) -> sqlx::Result<()> {
         let settings = format!(
             "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-             SET enable_mergejoin = off; SET statement_timeout = {}",
+             SET enable_mergejoin = off; SET default_transaction_isolation = 'read committed'; SET lock_timeout = 0; \
+             SET statement_timeout = {}",
             self.statement_timeout
         );
         on.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
@@ -167,6 +177,17 @@ impl Dialect for Postgres {
             .bind(entry.request.fingerprint.map(crate::Fingerprint::to_bytes))
             .fetch_all(on)
             .await
+    }
+
+    fn prompt(&self) -> Duration {
+        PROMPT
+    }
+
+    async fn freshen(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<()> {
+        let freshen = query(self.freshen.clone())
+            .bind(keys(batch))
+            .bind(column(batch, |entry| entry.request.token.to_bytes()));
+        freshen.execute(on).await.map(drop)
     }
 
     async fn renew(
@@ -219,15 +240,28 @@ impl Dialect for Postgres {
     }
 
     async fn adopt(&self, on: &mut PgConnection, wait: Duration) -> sqlx::Result<()> {
-        on.execute(AssertSqlSafe(bound_waits(wait, false))).await.map(drop)
+        let bound =
+            format!("{}, current_setting('default_transaction_read_only')::bool", bound_waits(wait, false));
+        let (.., is_read_only): (String, String, bool) = query_as(AssertSqlSafe(bound)).fetch_one(on).await?;
+        // Handlers' transactions are begun as ones that write, which is not for idem to say where somebody has said no.
+        if is_read_only {
+            let text =
+                "sessions are read-only: `default_transaction_read_only` is on for the user or the server";
+            return Err(sqlx::Error::Protocol(text.to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn rest_handlers(&self, on: &mut PgConnection) -> sqlx::Result<()> {
+        on.execute("RESET default_transaction_read_only").await.map(drop)
     }
 
     fn begin_adopted(&self, _wait: Duration) -> Option<SqlStr> {
-        None
+        Some(SqlStr::from_static(BEGIN))
     }
 
     fn begin(&self, wait: Duration) -> Option<SqlStr> {
-        let begin = format!("BEGIN; {}", bound_waits(wait, true));
+        let begin = format!("{BEGIN}; {}", bound_waits(wait, true));
         Some(AssertSqlSafe(begin).into_sql_str())
     }
 
@@ -315,7 +349,7 @@ impl Dialect for Postgres {
         query(epoch).execute(on).await.map(drop)
     }
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
-        errors::meaning(error)
+    fn known(error: &dyn DatabaseError) -> Known {
+        errors::known(error)
     }
 }

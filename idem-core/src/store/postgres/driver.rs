@@ -21,11 +21,17 @@ pub trait PostgresDriver: Send + Sync + 'static {
     /// What handlers take of it: `&mut Connection`.
     type Connection: Send + 'static;
 
+    /// What [`begin`](Self::begin) runs on the connection before it begins: outside of a transaction of idem's the session
+    /// then writes nothing, so that nothing of a handler is kept that has ended its transaction and goes on. When the
+    /// transaction is over, idem resets it.
+    const READ_ONLY_OUTSIDE: &'static str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";
+
     /// The most transactions that can be open at one time: the pool's size.
     fn max_open(&self) -> usize;
 
-    /// Takes a connection, and begins a transaction on it as the library does it for its users. It must see what others have
-    /// committed meanwhile: `READ COMMITTED`, PostgreSQL's default.
+    /// Takes a connection, runs [`READ_ONLY_OUTSIDE`](Self::READ_ONLY_OUTSIDE), and begins a transaction as the library does
+    /// it for its users, without a statement that reads or writes: idem makes it one that writes. It must see what others
+    /// have committed meanwhile: `READ COMMITTED`, PostgreSQL's default.
     fn begin(&self) -> impl Future<Output = DriverResult<Self::Transaction>> + Send;
 
     /// The handler's part of a transaction.

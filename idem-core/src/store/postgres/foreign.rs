@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::dialect::{CLAIM_FOUND, FINISH, Postgres, of_one_key};
+use super::dialect::{CLAIM_FOUND, FINISH, FRESHEN, PROMPT, Postgres, of_one_key};
 use super::driver::{DriverResult, PostgresDriver};
 use crate::record::Token;
 use crate::runtime;
@@ -23,12 +23,18 @@ use crate::store::{
 /// How often a key is asked again that somebody else changes in between, and how often what is left open is ended.
 const MOST_ROUNDS: usize = 20;
 
-/// What the handler's statements wait for is kept beside, and is set again by the claim itself.
-const BOUND_WAIT: &str =
-    "SELECT convert_to(set_config('idem.lock_timeout', current_setting('lock_timeout'), true)
-    || set_config('lock_timeout', convert_from($1::bytea, 'UTF8'), true), 'UTF8') AS value";
-/// A row while the transaction that idem has written in is open.
-const IS_OPEN: &str = "SELECT ''::bytea AS value WHERE txid_current_if_assigned() IS NOT NULL";
+/// Before anything that reads or writes.
+const READ_WRITE: &str = "SET TRANSACTION READ WRITE";
+/// What the handler's statements wait for is kept beside, and is set again by the claim itself. Says whether the session
+/// writes nothing outside of the transaction.
+const BOUND_WAIT: &str = "SELECT convert_to(current_setting('default_transaction_read_only') || left(
+        set_config('idem.lock_timeout', current_setting('lock_timeout'), true)
+        || set_config('lock_timeout', convert_from($1::bytea, 'UTF8'), true), 0), 'UTF8') AS value";
+/// A row while the transaction that idem has written in is open. Beside it the session is put back to what it is by itself:
+/// whoever has the connection next may write.
+const IS_OPEN: &str = "SELECT ''::bytea AS value FROM (
+        SELECT txid_current_if_assigned() AS open, set_config('default_transaction_read_only', NULL, false) AS reset OFFSET 0
+    ) AS session WHERE open IS NOT NULL AND reset IS NOT NULL";
 /// One name is enough: a savepoint hides an older one of its name until it is released.
 const SAVEPOINT: &str = "SAVEPOINT idem_savepoint";
 const RELEASE: &str = "RELEASE SAVEPOINT idem_savepoint";
@@ -51,6 +57,7 @@ struct Setting<D> {
 /// its digits.
 struct Statements {
     claim: String,
+    freshen: String,
     finish: String,
 }
 
@@ -60,6 +67,7 @@ impl Statements {
         let finish = format!("{FINISH} RETURNING key AS value");
         Self {
             claim: names.text(&of_one_key(&claim, number)),
+            freshen: names.text(&of_one_key(FRESHEN, number)),
             finish: names.text(&of_one_key(&finish, number)),
         }
     }
@@ -190,8 +198,12 @@ impl<D: PostgresDriver> Open<D> {
             let is_open = self.query(IS_OPEN, &[]).await?.is_some();
             DriverResult::Ok((claim, is_open, self.roll_back_all().await))
         };
-        let wrong = match timeout(setting.longest(), probed).await {
+        let probed = timeout(setting.longest(), probed).await;
+        let wrong = match probed {
             Err(_) => return Err(setting.timed_out()),
+            // One of idem's own says what it is.
+            Ok(Err(error)) if error.is::<StoreError>() => return Err(setting.unfit(UNGUARDED)),
+            Ok(Err(_)) if self.has_ended().await => "begins no transaction in `begin`",
             Ok(Err(error)) => {
                 let text = "cannot claim in idem's tables: it has to lead to the store's database and schema, as a user that \
                             may change the tables";
@@ -213,14 +225,21 @@ impl<D: PostgresDriver> Open<D> {
             // Not every library tells why a statement has failed. Whatever it was, nothing runs, and the message comes again.
             Err(_) if begun.elapsed() >= wait => Ok(TAKEN),
             Ok(None) => Ok(TAKEN),
-            Err(error) => Err(self.setting.meaning("refused idem's statement", error)),
+            Err(error) => Err(error.downcast::<StoreError>().map_or_else(
+                |error| self.setting.meaning("refused idem's statement", error),
+                |unguarded| *unguarded,
+            )),
         }
     }
 
     async fn ask_to_claim(&mut self, request: &ClaimRequest, wait: Duration) -> DriverResult<Claimed> {
         let setting = self.setting.clone();
         let entry = Entry::new(request.clone(), 0);
-        self.query(BOUND_WAIT, &[Some(wait.as_millis().to_string().as_bytes())]).await?;
+        self.query(READ_WRITE, &[]).await?;
+        let is_guarded = self.query(BOUND_WAIT, &[Some(wait.as_millis().to_string().as_bytes())]).await?;
+        if is_guarded.as_deref() != Some(b"on") {
+            return Err(Box::new(setting.unfit(UNGUARDED)));
+        }
         let token = request.token.to_bytes();
         let [lease, retention] = [request.lease, request.retention].map(|time| micros(time).to_string());
         let fingerprint = request.fingerprint.map(crate::Fingerprint::to_bytes);
@@ -234,6 +253,10 @@ impl<D: PostgresDriver> Open<D> {
         for _ in 0..MOST_ROUNDS {
             let packed = self.query(&setting.statements.claim, &parameters).await?;
             let found = packed.map(|packed| Found::unpack(entry.key.clone(), &packed)).transpose()?;
+            if found.as_ref().is_some_and(|found| found.is_stale(request, PROMPT)) {
+                self.query(&setting.statements.freshen, &parameters[..2]).await?;
+                continue;
+            }
             if let Some(answer) = request.answer(found) {
                 return Ok(Some(answer));
             }
@@ -254,6 +277,8 @@ impl<D: PostgresDriver> Open<D> {
         match self.query(&setting.statements.finish, &parameters).await {
             Ok(Some(_)) => Ok(Answer::Done),
             Ok(None) => Ok(Answer::Lost),
+            // Outside of a transaction there is nothing else that a server that answers could refuse.
+            Err(_) if self.has_ended().await => Ok(Answer::Lost),
             Err(error) => Err(self.blame(error).await),
         }
     }
@@ -302,6 +327,11 @@ impl<D: PostgresDriver> Open<D> {
         false
     }
 
+    /// Whether nobody has a transaction open on the connection.
+    async fn has_ended(&mut self) -> bool {
+        matches!(self.query(IS_OPEN, &[]).await, Ok(None))
+    }
+
     /// What an error means: a connection that answers after it has passed on the server's word.
     async fn blame(&mut self, error: Box<dyn StdError + Send + Sync>) -> StoreError {
         self.is_over = true;
@@ -323,6 +353,9 @@ impl<D: PostgresDriver> Open<D> {
 
 /// The answer; none where others change the key all the time.
 type Claimed = Option<Result<Claim, StoreError>>;
+
+const UNGUARDED: &str =
+    "does not run `PostgresDriver::READ_ONLY_OUTSIDE` before it begins a transaction in `begin`";
 
 /// Somebody else has the key, for nobody knows how long.
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };

@@ -47,7 +47,7 @@ pub(in crate::store) trait Request: Clone + Send + Sync + 'static {
 }
 
 macro_rules! requests {
-    ($($request:ty => $operation:ident: $found:ident as $standing:expr, $answer:ty;)*) => {$(
+    ($($request:ty => $operation:ident by $send:ident: $found:ident as $standing:expr, $answer:ty;)*) => {$(
         impl Request for $request {
             type Found = $found;
             type Answer = $answer;
@@ -66,7 +66,7 @@ macro_rules! requests {
                 on: &mut Connection<D>,
                 batch: &[Entry<Self>],
             ) -> impl Reply<Vec<$found>> {
-                dialect.$operation(on, batch)
+                dialect.$send(on, batch)
             }
 
             fn answer(&self, found: Option<$found>) -> Option<Result<$answer, StoreError>> {
@@ -77,10 +77,10 @@ macro_rules! requests {
 }
 
 requests! {
-    ClaimRequest => claim: Found as |found| &found.standing, Claim;
-    RenewRequest => renew: Standing as |found| found, Answer;
-    CompleteRequest => complete: Standing as |found| found, Answer;
-    ReleaseRequest => release: Standing as |found| found, Answer;
+    ClaimRequest => claim by claim_freshly: Found as |found| &found.standing, Claim;
+    RenewRequest => renew by renew: Standing as |found| found, Answer;
+    CompleteRequest => complete by complete: Standing as |found| found, Answer;
+    ReleaseRequest => release by release: Standing as |found| found, Answer;
 }
 
 /// Sends a batch. Of equal keys only the first is in the statement; the others follow, one after the other.
@@ -139,12 +139,34 @@ pub(super) async fn claim_inside<D: Dialect>(
     let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
     for _ in 0..MOST_ROUNDS {
         let rows = dialect.claim_inside(on, &open).await?;
+        let rows = freshened(dialect, on, &open, rows).await?;
         open = still_open(open, rows, &mut answers);
         if open.is_empty() {
             break;
         }
     }
     Ok(answers)
+}
+
+/// Gives fresh fences to what was claimed with old ones, and leaves out its rows, so that they are asked for again.
+pub(super) async fn freshened<D: Dialect>(
+    dialect: &D,
+    on: &mut Connection<D>,
+    batch: &[Entry<ClaimRequest>],
+    mut rows: Vec<Found>,
+) -> sqlx::Result<Vec<Found>> {
+    let mut stale = Vec::new();
+    rows.retain(|row| {
+        let place = batch.binary_search_by(|entry| entry.key.cmp(&row.standing.key)).ok();
+        let entry = place.map(|place| &batch[place]);
+        let entry = entry.filter(|entry| row.is_stale(&entry.request, dialect.prompt()));
+        stale.extend(entry.map(|entry| Entry::new(entry.request.clone(), entry.place)));
+        entry.is_none()
+    });
+    if !stale.is_empty() {
+        dialect.freshen(on, &stale).await?;
+    }
+    Ok(rows)
 }
 
 /// Takes the answers out of the rows. What must be asked again.

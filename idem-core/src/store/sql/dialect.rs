@@ -8,8 +8,8 @@ use sqlx::error::DatabaseError;
 use sqlx::{Database, SqlStr};
 
 use super::batch::Entry;
+use super::codes::Known;
 use super::durability::Frailty;
-use super::errors::Meaning;
 use super::found::{Found, Standing};
 use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -43,6 +43,27 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn frailties(&self, on: &mut Connection<Self>) -> impl Reply<Vec<Frailty>>;
 
     fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
+    /// As [`claim`](Self::claim), with the rows of fences of now alone: the others are to be asked for again.
+    fn claim_freshly(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[Entry<ClaimRequest>],
+    ) -> impl Reply<Vec<Found>> {
+        async {
+            let rows = self.claim(&mut *on, batch).await?;
+            super::batch::freshened(self, on, batch, rows).await
+        }
+    }
+    /// A row whose writing took longer may have waited for another transaction, and its clock is from before
+    /// ([`Found::is_stale`]).
+    fn prompt(&self) -> Duration {
+        Duration::MAX
+    }
+    /// Gives these keys, which were claimed, fences of now.
+    fn freshen(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<()> {
+        let _ = (on, batch);
+        async { Ok(()) }
+    }
     fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
     fn complete(
         &self,
@@ -74,7 +95,20 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         async { Ok(()) }
     }
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
+    ///
+    /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
+    /// commit by itself fails with what is [`Meaning::Ended`](super::errors::Meaning::Ended).
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
+    /// What else keeps the session from writing outside of the transaction that was begun; and what lifts it again for its
+    /// commit.
+    fn guard(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
+    fn lift_guard(&self, on: &mut Connection<Self>) -> impl Reply<()> {
+        let _ = on;
+        async { Ok(()) }
+    }
     /// As [`claim`](Self::claim) in a transaction that was begun so; [`claimed`](Self::claimed) is then a part of it.
     fn claim_inside(
         &self,
@@ -125,8 +159,12 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// Begins another epoch, which no life of the database has had.
     fn new_epoch(&self, on: &mut Connection<Self>) -> impl Reply<()>;
 
-    /// What an error of the server means.
-    fn meaning(error: &dyn DatabaseError) -> Meaning;
+    /// The server's code of an error, as its manual has it.
+    fn code(error: &dyn DatabaseError) -> String {
+        error.code().unwrap_or_default().into_owned()
+    }
+    /// What is known of an error of the server's.
+    fn known(error: &dyn DatabaseError) -> Known;
 }
 
 /// One range of a purge.

@@ -1,11 +1,14 @@
-//! What a database's errors mean to idem.
+//! What a database's errors mean to idem, and how people are told.
 
-use std::fmt;
+use std::fmt::Write as _;
+use std::io;
 
-use sqlx::error::ErrorKind;
-
+use super::codes::Known;
 use super::dialect::Dialect;
 use crate::store::StoreError;
+
+/// The longest of a server's words that are shown.
+const LONGEST: usize = 300;
 
 /// What an error means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub(in crate::store) enum Meaning {
     Broken,
     /// The database rolled the statement back for another one's sake.
     Conflict,
+    /// The transaction that it was meant for has ended, and outside of it the session writes nothing.
+    Ended,
     /// Another transaction has locked a row for longer than is waited.
     Locked,
     /// The server cannot answer just now.
@@ -34,19 +39,63 @@ pub(in crate::store) enum Meaning {
     File,
     /// The file may not be written.
     ReadOnlyFile,
+    /// What is on the disk is no table any more.
+    Damaged,
     /// A certificate is not trusted, or the server speaks no TLS.
     Tls,
     /// URL or settings are not valid.
     Settings,
+    /// The server, or the session of a given pool, is set to refuse what idem does.
+    Forbidden,
     /// The server refused the statement.
     Statement,
 }
 
+/// What is to be done after an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Sort {
+    /// Ask again: over another connection, or later.
+    AskAgain,
+    /// Ask again at once: nobody is to blame, and it costs no attempt.
+    Conflict,
+    /// One entry of a batch is the reason, maybe.
+    Entry,
+    /// Only a person ends it.
+    Configuration,
+}
+
+impl Meaning {
+    pub(in crate::store) fn sort(self) -> Sort {
+        match self {
+            Self::Broken | Self::Ended | Self::Locked | Self::Passing | Self::ReadOnly | Self::Full => {
+                Sort::AskAgain
+            }
+            Self::Conflict => Sort::Conflict,
+            Self::Statement => Sort::Entry,
+            Self::Login
+            | Self::Database
+            | Self::Rights
+            | Self::Schema
+            | Self::File
+            | Self::ReadOnlyFile
+            | Self::Damaged
+            | Self::Tls
+            | Self::Settings
+            | Self::Forbidden => Sort::Configuration,
+        }
+    }
+}
+
 pub(in crate::store) fn meaning<D: Dialect>(error: &sqlx::Error) -> Meaning {
     match error {
-        sqlx::Error::Database(error) => D::meaning(&**error),
-        sqlx::Error::Io(error) if error.to_string().contains("certificate") => Meaning::Tls,
-        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => Meaning::Broken,
+        sqlx::Error::Database(error) => D::known(&**error).meaning,
+        // So a handshake fails over a certificate that is not trusted.
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Meaning::Tls,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::InvalidSavePointStatement => Meaning::Broken,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Meaning::Passing,
         sqlx::Error::Tls(_) => Meaning::Tls,
         sqlx::Error::Configuration(_) => Meaning::Settings,
@@ -55,25 +104,15 @@ pub(in crate::store) fn meaning<D: Dialect>(error: &sqlx::Error) -> Meaning {
 }
 
 /// The error of one call to the server named `at`.
-pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error, at: &str) -> StoreError {
-    let meaning = meaning::<D>(&error);
-    let text = format!("{} at {at} {}", D::TITLE, text(meaning));
-    let translated = match meaning {
-        Meaning::Broken | Meaning::Conflict | Meaning::Locked | Meaning::Passing | Meaning::ReadOnly => {
-            StoreError::unavailable(text)
-        }
-        Meaning::Full => StoreError::full(text),
-        Meaning::Statement => StoreError::statement(text),
-        Meaning::Login
-        | Meaning::Database
-        | Meaning::Rights
-        | Meaning::Schema
-        | Meaning::File
-        | Meaning::ReadOnlyFile
-        | Meaning::Tls
-        | Meaning::Settings => StoreError::config(text),
-    };
-    translated.with_source(Cause::of(error))
+pub(in crate::store) fn store_error<D: Dialect>(error: &sqlx::Error, at: &str) -> StoreError {
+    let meaning = meaning::<D>(error);
+    let text = format!("{} at {at} {}{}", D::TITLE, text(meaning), said::<D>(error));
+    match (meaning, meaning.sort()) {
+        (Meaning::Full, _) => StoreError::full(text),
+        (_, Sort::AskAgain | Sort::Conflict) => StoreError::unavailable(text),
+        (_, Sort::Entry) => StoreError::statement(text),
+        (_, Sort::Configuration) => StoreError::config(text),
+    }
 }
 
 fn text(meaning: Meaning) -> &'static str {
@@ -82,7 +121,7 @@ fn text(meaning: Meaning) -> &'static str {
         Meaning::Conflict => "rolled idem's statement back for another one's sake, again and again",
         Meaning::Locked => "has a record locked by another transaction",
         Meaning::Passing => "cannot answer just now",
-        Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
+        Meaning::Ended | Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
         Meaning::Login => {
             "does not let idem in: check user and password, and from where the server lets the user in"
         }
@@ -99,10 +138,12 @@ fn text(meaning: Meaning) -> &'static str {
             "is read-only: let the process's user write the file and its directory, where SQLite keeps the log, and open a \
              pool of your own without `read_only`"
         }
+        Meaning::Damaged => "says that idem's tables are damaged: restore them",
         Meaning::Tls => {
             "did not agree on TLS with idem: check the URL's TLS mode, the server's certificate and `root_certificates`"
         }
         Meaning::Settings => "cannot be connected to: the URL or the settings are not valid",
+        Meaning::Forbidden => "is set to refuse idem's statement",
         Meaning::Statement => "refused idem's statement",
     }
 }
@@ -112,30 +153,26 @@ pub(in crate::store) fn timed_out<D: Dialect>(at: &str) -> StoreError {
     StoreError::unavailable(format!("{} at {at} did not answer in time", D::TITLE))
 }
 
-/// The database's own words, without what may be a key: servers quote values in what they say about constraints.
-#[derive(Debug)]
-struct Cause(String);
-
-impl Cause {
-    fn of(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(error) if error.kind() != ErrorKind::Other => {
-                Self(format!("error {}", error.code().unwrap_or_default()))
+/// The server's own code and words, in brackets.
+///
+/// No key, payload or secret: a server quotes values in what it says about one entry and in triggers, so there is its code
+/// alone, by the name that the manual has it under.
+pub(in crate::store) fn said<D: Dialect>(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => {
+            let Known { name, is_text_shown, .. } = D::known(&**error);
+            let mut said = format!(" (error {}", D::code(&**error));
+            if is_text_shown {
+                let words = error.message();
+                let end = words.char_indices().nth(LONGEST).map_or(words.len(), |(end, _)| end);
+                let _ = write!(said, ": {}", words[..end].trim_end());
+            } else if let Some(name) = name {
+                let _ = write!(said, ", {name}");
             }
-            sqlx::Error::Database(error) => {
-                Self(format!("error {}: {}", error.code().unwrap_or_default(), error.message()))
-            }
-            // A URL may hold a password.
-            sqlx::Error::Configuration(_) => Self("the text of the URL is not shown".to_owned()),
-            other => Self(other.to_string()),
+            said + ")"
         }
+        // A URL may hold a password, and what does not fit into a statement is a value.
+        sqlx::Error::Configuration(_) | sqlx::Error::Encode(_) | sqlx::Error::Decode(_) => String::new(),
+        other => format!(" ({other})"),
     }
 }
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Cause {}

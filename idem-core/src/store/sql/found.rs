@@ -102,6 +102,18 @@ impl Standing {
 }
 
 impl Found {
+    /// Whether the fence may be smaller than that of somebody who had the key meanwhile: a row's clock is taken before it is
+    /// written, and writing it waits for a transaction that has claimed the key. Where that one is rolled back, nothing but
+    /// the time is left of it. A row that was there before is locked first, and its fence is of then.
+    ///
+    /// Invariant 7 (`invariant_7_fences_grow_from_transaction_to_transaction`).
+    pub(in crate::store) fn is_stale(&self, request: &ClaimRequest, prompt: Duration) -> bool {
+        let was_inserted = self.lease_end == self.fence.saturating_add(super::micros(request.lease));
+        let is_claimed =
+            self.standing.done && self.standing.state == IN_PROGRESS && self.standing.is_of(request.token);
+        is_claimed && was_inserted && self.now.saturating_sub(self.fence) > super::micros(prompt)
+    }
+
     /// The whole record.
     pub(in crate::store) fn record(self) -> Result<Record, RecordError> {
         Ok(Record {

@@ -68,7 +68,8 @@ impl<D: Dialect> Held<D> {
 
 /// Whether a connection has failed otherwise than by the server's word, or leads to a server of no use.
 fn is_useless_after<D: Dialect>(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_none() || matches!(meaning::<D>(error), Meaning::Broken | Meaning::ReadOnly)
+    error.as_database_error().is_none()
+        || matches!(meaning::<D>(error), Meaning::Broken | Meaning::ReadOnly | Meaning::Ended)
 }
 
 impl<D: Dialect> Source<D> {
@@ -115,7 +116,7 @@ impl<D: Dialect> Link<D> {
 
     /// As [`interrupted`](Self::interrupted), where an error means that.
     pub(in crate::store) fn note(&self, meaning: Meaning) {
-        if matches!(meaning, Meaning::Broken | Meaning::ReadOnly) {
+        if matches!(meaning, Meaning::Broken | Meaning::ReadOnly | Meaning::Ended) {
             self.interrupted();
         }
     }
@@ -176,11 +177,11 @@ impl<D: Dialect> Link<D> {
                     sleep(Duration::from_millis(rand::random_range(0..=2 * u64::from(conflicts)))).await;
                 }
                 // A read-only server may have been the primary until a failover, and the name lead to another one by now.
-                Meaning::Broken | Meaning::ReadOnly if broken < MOST_BROKEN => {
+                Meaning::Broken | Meaning::ReadOnly | Meaning::Ended if broken < MOST_BROKEN => {
                     broken += 1;
                     self.forget_idle();
                 }
-                _ => return Err(store_error::<D>(error, &self.name)),
+                _ => return Err(store_error::<D>(&error, &self.name)),
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod batch;
 mod builder;
+mod codes;
 mod dialect;
 mod durability;
 mod errors;
@@ -16,6 +17,8 @@ mod pooled;
 mod purge;
 mod schema;
 mod shape;
+#[cfg(test)]
+pub(super) mod tests;
 mod transactions;
 
 use std::sync::Arc;
@@ -23,9 +26,12 @@ use std::time::Duration;
 
 pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
+pub(super) use self::codes::{Code, Known, look_up};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
 pub(super) use self::durability::Frailty;
 pub(super) use self::errors::{Meaning, meaning};
+#[cfg(test)]
+pub(super) use self::errors::{Sort, store_error};
 pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
 use self::link::{Link, Work};

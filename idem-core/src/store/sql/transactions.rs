@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::Core;
 use super::batch::{self, Entry};
 use super::dialect::{Connection, Dialect};
-use super::errors::{Meaning, meaning, store_error, timed_out};
+use super::errors::{Meaning, meaning, said, store_error, timed_out};
 use super::link::Source;
 use super::pooled::Pooled;
 use crate::panics::loud;
@@ -160,6 +160,7 @@ impl<D: Dialect> Open<D> {
                     Held::Pooled(_) => dialect.begin(bound),
                 };
                 Manager::<D>::begin(held.get(), begin).await?;
+                dialect.guard(held.get()).await?;
                 Ok(held)
             };
             match begun.await {
@@ -170,7 +171,7 @@ impl<D: Dialect> Open<D> {
                     core.handlers.idle.lock().clear();
                     broken += 1;
                 }
-                Err(error) => return Err(store_error::<D>(error, &core.link.name)),
+                Err(error) => return Err(store_error::<D>(&error, &core.link.name)),
             }
         }
     }
@@ -185,11 +186,17 @@ impl<D: Dialect> Open<D> {
         batch::claim_inside(dialect, self.connection.get(), requests).await
     }
 
-    pub(super) fn error(&self, error: sqlx::Error) -> StoreError {
-        let meaning = meaning::<D>(&error);
+    /// Whether a statement failed because the transaction that it belongs to has ended.
+    pub(super) fn has_ended(error: &sqlx::Error) -> bool {
+        meaning::<D>(error) == Meaning::Ended
+    }
+
+    pub(super) fn error(&self, error: &sqlx::Error) -> StoreError {
+        let meaning = meaning::<D>(error);
         self.core.link.note(meaning);
         if meaning == Meaning::Conflict {
-            let text = format!("{} ended the transaction for another one's sake", D::TITLE);
+            let text =
+                format!("{} ended the transaction for another one's sake{}", D::TITLE, said::<D>(error));
             return StoreError::conflict(text);
         }
         store_error::<D>(error, &self.core.link.name)
@@ -244,7 +251,7 @@ impl<D: Dialect> Open<D> {
         match self.claims(std::slice::from_ref(request)).await {
             Ok(mut answers) => answers.pop().flatten().unwrap_or(Ok(TAKEN)),
             Err(error) if meaning::<D>(&error) == Meaning::Locked => Ok(TAKEN),
-            Err(error) => Err(self.error(error)),
+            Err(error) => Err(self.error(&error)),
         }
     }
 
@@ -252,14 +259,17 @@ impl<D: Dialect> Open<D> {
         match self.claims(requests).await {
             Ok(answers) => Ok(answers.into_iter().map(|answer| answer.unwrap_or(Ok(TAKEN))).collect()),
             Err(error) if meaning::<D>(&error) == Meaning::Locked => Err(StoreError::key_is_taken()),
-            Err(error) => Err(self.error(error)),
+            Err(error) => Err(self.error(&error)),
         }
     }
 
     async fn try_complete(&mut self, requests: &[CompleteRequest]) -> Result<Answer, StoreError> {
         let entries: Vec<_> = requests.iter().map(|request| Entry::new(request.clone(), 0)).collect();
-        let finished = self.core.link.dialect.finish(self.connection.get(), &entries).await;
-        let finished = finished.map_err(|error| self.error(error))?;
+        let finished = match self.core.link.dialect.finish(self.connection.get(), &entries).await {
+            // Somebody has ended the transaction, and what stands in the table is not to be completed.
+            Err(error) if Self::has_ended(&error) => return Ok(Answer::Lost),
+            finished => finished.map_err(|error| self.error(&error))?,
+        };
         let are_all = usize::try_from(finished).is_ok_and(|finished| finished == requests.len());
         Ok(if are_all { Answer::Done } else { Answer::Lost })
     }
@@ -272,9 +282,15 @@ impl<D: Dialect> Open<D> {
                 SavepointEnd::Release => Manager::<D>::commit(self.connection.get()).await,
                 SavepointEnd::Rollback => Manager::<D>::rollback(self.connection.get()).await,
             };
-            ended.map_err(|error| self.error(error))?;
+            ended.map_err(|error| self.error(&error))?;
         }
         Ok(())
+    }
+
+    async fn commit_all(&mut self) -> Result<(), StoreError> {
+        let lifted = self.core.link.dialect.lift_guard(self.connection.get()).await;
+        lifted.map_err(|error| self.error(&error))?;
+        self.close(0, SavepointEnd::Release).await
     }
 
     async fn close_in_time(&mut self, but: usize, end: SavepointEnd) -> Result<(), StoreError> {
@@ -319,7 +335,7 @@ impl<D: Dialect> Transaction for Open<D> {
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let set = timeout(self.bound(), Manager::<D>::begin(self.connection.get(), None)).await;
-            let set = set.map(|set| set.map_err(|error| self.error(error)));
+            let set = set.map(|set| set.map_err(|error| self.error(&error)));
             self.heard(set)
         })
     }
@@ -330,7 +346,8 @@ impl<D: Dialect> Transaction for Open<D> {
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            self.close_in_time(0, SavepointEnd::Release).await?;
+            let committed = timeout(self.bound(), self.commit_all()).await;
+            self.heard(committed)?;
             self.give_back();
             Ok(())
         })

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query
 
 use super::errors;
 use crate::store::sql::{
-    Dialect, Entry, Found, Frailty, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
+    Dialect, Entry, Found, Frailty, Known, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -179,7 +179,19 @@ impl Dialect for Sqlite {
         Ok(frailties.into_iter().flatten().collect())
     }
 
+    /// The clock is read when nobody else can write: who waits for another's transaction has a later fence than that one.
     async fn claim(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[Entry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<Found>> {
+        let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
+        let rows = self.claim_inside(&mut transaction, batch).await?;
+        transaction.commit().await?;
+        Ok(rows)
+    }
+
+    async fn claim_inside(
         &self,
         on: &mut SqliteConnection,
         batch: &[Entry<ClaimRequest>],
@@ -241,6 +253,22 @@ impl Dialect for Sqlite {
     /// A claim writes in any case, and a transaction that reads first could not write behind another's write.
     fn begin(&self, _wait: Duration) -> Option<SqlStr> {
         Some(SqlStr::from_static("BEGIN IMMEDIATE"))
+    }
+
+    /// SQLite ends a transaction by itself where the disk is full or fails, and where a trigger or an `OR ROLLBACK` says so;
+    /// what follows would commit statement by statement. A commit that is refused is a rollback.
+    async fn guard(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        on.lock_handle().await?.set_commit_hook(|| false);
+        Ok(())
+    }
+
+    async fn lift_guard(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        on.lock_handle().await?.remove_commit_hook();
+        Ok(())
+    }
+
+    async fn rest_handlers(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {
+        self.lift_guard(on).await
     }
 
     async fn finish(&self, on: &mut SqliteConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
@@ -335,8 +363,8 @@ impl Dialect for Sqlite {
         query(epoch).bind(now()).execute(on).await.map(drop)
     }
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
-        errors::meaning(error)
+    fn known(error: &dyn DatabaseError) -> Known {
+        errors::known(error)
     }
 }
 

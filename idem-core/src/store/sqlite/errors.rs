@@ -2,21 +2,83 @@
 
 use sqlx::error::DatabaseError;
 
-use crate::store::sql::Meaning;
+use crate::store::sql::{Code, Known, Meaning, look_up};
 
-pub(super) fn meaning(error: &dyn DatabaseError) -> Meaning {
+/// The low byte is the code, what is above says more about it. The first that fits counts: extended codes come first.
+const CODES: &[Code<u32>] = &[
+    // A write behind a snapshot that is old.
+    (517, "SQLITE_BUSY_SNAPSHOT", Meaning::Conflict),
+    // idem's guard: a commit that is not idem's own.
+    (531, "SQLITE_CONSTRAINT_COMMITHOOK", Meaning::Ended),
+    // The file is another one by now.
+    (1032, "SQLITE_READONLY_DBMOVED", Meaning::Broken),
+    (8458, "SQLITE_IOERR_CORRUPTFS", Meaning::Damaged),
+    (2, "SQLITE_INTERNAL", Meaning::Statement),
+    (3, "SQLITE_PERM", Meaning::File),
+    // Another statement on the connection has rolled back.
+    (4, "SQLITE_ABORT", Meaning::Conflict),
+    // Somebody else writes, and has for longer than a call waits.
+    (5, "SQLITE_BUSY", Meaning::Passing),
+    (6, "SQLITE_LOCKED", Meaning::Passing),
+    (7, "SQLITE_NOMEM", Meaning::Passing),
+    (8, "SQLITE_READONLY", Meaning::ReadOnlyFile),
+    (9, "SQLITE_INTERRUPT", Meaning::Passing),
+    (10, "SQLITE_IOERR", Meaning::Passing),
+    (11, "SQLITE_CORRUPT", Meaning::Damaged),
+    (13, "SQLITE_FULL", Meaning::Full),
+    (14, "SQLITE_CANTOPEN", Meaning::File),
+    (15, "SQLITE_PROTOCOL", Meaning::Passing),
+    (17, "SQLITE_SCHEMA", Meaning::Broken),
+    (22, "SQLITE_NOLFS", Meaning::File),
+    (23, "SQLITE_AUTH", Meaning::Rights),
+    (26, "SQLITE_NOTADB", Meaning::File),
+    // One entry is the reason; the words of a trigger may quote it.
+    (18, "SQLITE_TOOBIG", Meaning::Statement),
+    (19, "SQLITE_CONSTRAINT", Meaning::Statement),
+    (20, "SQLITE_MISMATCH", Meaning::Statement),
+    (21, "SQLITE_MISUSE", Meaning::Statement),
+    (25, "SQLITE_RANGE", Meaning::Statement),
+];
+
+pub(super) fn known(error: &dyn DatabaseError) -> Known {
     let extended: u32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(1);
-    // The low byte is the code, what is above says more about it.
-    match extended & 0xff {
-        // BUSY, LOCKED: somebody else writes, and has for longer than a call waits. NOMEM, IOERR.
-        5 | 6 | 7 | 10 => Meaning::Passing,
-        // READONLY
-        8 => Meaning::ReadOnlyFile,
-        // FULL
-        13 => Meaning::Full,
-        // PERM, CORRUPT, CANTOPEN, AUTH, NOTADB
-        3 | 11 | 14 | 23 | 26 => Meaning::File,
-        1 if error.message().starts_with("no such") => Meaning::Schema,
-        _ => Meaning::Statement,
+    // The one code for all that is wrong with a statement: only its words tell a missing table or column.
+    if extended == 1 && error.message().starts_with("no such") {
+        return Known { meaning: Meaning::Schema, name: Some("SQLITE_ERROR"), is_text_shown: true };
+    }
+    of(extended)
+}
+
+fn of(extended: u32) -> Known {
+    let known = look_up(CODES, &extended).or_else(|| look_up(CODES, &(extended & 0xff)));
+    known.unwrap_or_else(|| Known::unknown(Meaning::Statement))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sql::Sort;
+    use crate::store::sql::tests::each_code_stands_once;
+
+    #[test]
+    fn each_code_has_one_meaning() {
+        each_code_stands_once(CODES);
+    }
+
+    /// SQLITE_BUSY_RECOVERY, SQLITE_IOERR_WRITE, SQLITE_CANTOPEN_ISDIR, SQLITE_READONLY_DIRECTORY and others.
+    #[test]
+    fn an_extended_code_means_what_its_code_does_unless_it_says_more() {
+        for (sort, codes) in [
+            (Sort::AskAgain, &[5, 261, 773, 6, 262, 10, 266, 778, 531, 1032, 13][..]),
+            (Sort::Conflict, &[517, 4, 516]),
+            (Sort::Configuration, &[8, 1544, 11, 267, 14, 526, 26, 8458]),
+            (Sort::Entry, &[18, 19, 1555, 2067, 1811, 1, 99]),
+        ] {
+            for code in codes {
+                assert_eq!(of(*code).meaning.sort(), sort, "{code}");
+            }
+        }
+        assert!(of(531).is_text_shown && of(10).is_text_shown);
+        assert!(!of(1811).is_text_shown && !of(1).is_text_shown, "a trigger's words");
     }
 }

@@ -46,7 +46,7 @@ async fn what_is_claimed_in_a_transaction_goes_with_it() {
     let (sqlite, mut connection) = database().await;
     let batch = claims(1, Duration::from_mins(1));
     let mut transaction = connection.begin().await.unwrap();
-    assert_eq!(sqlite.claim(&mut transaction, &batch).await.unwrap().len(), 1);
+    assert_eq!(sqlite.claim_inside(&mut transaction, &batch).await.unwrap().len(), 1);
     assert!(sqlite.read(&mut transaction, &batch[0].key).await.unwrap().is_some());
     transaction.rollback().await.unwrap();
     assert!(sqlite.read(&mut connection, &batch[0].key).await.unwrap().is_none());

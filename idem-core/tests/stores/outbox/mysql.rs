@@ -35,13 +35,18 @@ impl Shop for MySql {
 
 super::outbox_tests!(MySql);
 
-/// A change of a table commits what was done before it; the marker is at work still, and the message is not sent.
+/// A change of a table commits what was done before it; the marker is at work still, and the message is not sent. What is
+/// written behind it is not kept.
 #[tokio::test]
 async fn a_change_of_a_table_is_no_commit_of_the_message() {
     let (_shop, outbox) = open::<MySql>(Options::default()).await;
     let halfway = message();
     let mut open = begin(&outbox, &halfway, "1").await;
-    <MySql as Bank>::execute(connection::<MySql>(&mut *open), "CREATE TABLE more (id bigint)").await.unwrap();
+    let on = connection::<MySql>(&mut *open);
+    // Committed before, it is refused itself.
+    let _ = <MySql as Bank>::execute(on, "CREATE TABLE more (id bigint)").await;
+    let error = <MySql as Bank>::execute(on, "INSERT INTO payments VALUES ('2', 1)").await.unwrap_err();
+    assert!(error.to_string().contains("READ ONLY"), "{error}");
     open.rollback().await;
     assert_eq!(outbox.decide(halfway.id).await.unwrap(), Fate::RolledBack);
     assert!(outbox.due().await.unwrap().is_empty());

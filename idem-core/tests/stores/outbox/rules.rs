@@ -89,21 +89,26 @@ pub(crate) async fn a_key_is_committed_once_and_can_be_tried_again<S: Shop>() {
 }
 
 pub(crate) async fn work_that_ends_the_transaction_itself_is_not_confirmed<S: Shop>() {
-    let (_shop, outbox) = open::<S>(Options::default()).await;
+    let (shop, outbox) = open::<S>(Options::default()).await;
     let ended = message();
     let mut open = begin(&outbox, &ended, "1").await;
     S::execute(connection::<S>(&mut *open), "ROLLBACK").await.unwrap();
+    let _ = S::pay(connection::<S>(&mut *open), "behind").await;
     open.commit().await.unwrap_err();
     assert_eq!(outbox.decide(ended.id).await.unwrap(), Fate::RolledBack);
 
     // Committed at work, and asked for before the end: the end fails.
     let halfway = message();
     let mut open = begin(&outbox, &halfway, "2").await;
-    S::execute(connection::<S>(&mut *open), "COMMIT").await.unwrap();
+    let committed = S::execute(connection::<S>(&mut *open), "COMMIT").await;
+    assert_eq!(committed.is_ok(), S::LETS_COMMIT, "SQLite refuses it");
+    // What is done behind it is not kept.
+    let _ = S::pay(connection::<S>(&mut *open), "behind").await;
     assert_eq!(outbox.decide(halfway.id).await.unwrap(), Fate::RolledBack);
     open.commit().await.unwrap_err();
     assert_eq!(outbox.decide(halfway.id).await.unwrap(), Fate::RolledBack);
     assert!(outbox.due().await.unwrap().is_empty());
+    assert_eq!(shop.paid().await, 0);
 }
 
 const AT_ONCE: Options =

@@ -17,10 +17,11 @@ use crate::postgres_harness::Postgres;
 struct Stranger {
     pool: PgPool,
     begin: &'static str,
+    is_guarded: bool,
 }
 
 /// How many transactions are open on a connection, one in another.
-struct Depth {
+pub(super) struct Depth {
     connection: PoolConnection<sqlx::Postgres>,
     depth: u32,
 }
@@ -57,6 +58,9 @@ impl PostgresDriver for Stranger {
 
     async fn begin(&self) -> DriverResult<Depth> {
         let mut connection = self.pool.acquire().await?;
+        if self.is_guarded {
+            connection.execute(Self::READ_ONLY_OUTSIDE).await?;
+        }
         connection.execute(self.begin).await?;
         Ok(Depth { connection, depth: 1 })
     }
@@ -86,7 +90,7 @@ impl PostgresDriver for Stranger {
 }
 
 /// The same bank, whose handlers have the stranger's connections.
-struct Foreign(Postgres);
+pub(super) struct Foreign(Postgres);
 
 impl Foreign {
     fn pool(&self) -> PgPool {
@@ -109,7 +113,7 @@ impl Bank for Foreign {
     }
 
     async fn store(&self, wait: Duration) -> Arc<dyn Store> {
-        self.connect(Stranger { pool: self.pool(), begin: "BEGIN" }, wait).await.unwrap()
+        self.connect(Stranger { pool: self.pool(), begin: "BEGIN", is_guarded: true }, wait).await.unwrap()
     }
 
     async fn execute(on: &mut Depth, sql: &str) -> sqlx::Result<u64> {
@@ -136,7 +140,8 @@ async fn a_wait_for_another_claim_is_bounded() {
 #[tokio::test]
 async fn a_handler_waits_for_locks_as_its_driver_says() {
     let bank = <Foreign as Bank>::open().await;
-    let stranger = Stranger { pool: bank.pool(), begin: "BEGIN; SET LOCAL lock_timeout = '7s'" };
+    let stranger =
+        Stranger { pool: bank.pool(), begin: "BEGIN; SET LOCAL lock_timeout = '7s'", is_guarded: true };
     let store = bank.connect(stranger, Duration::from_secs(2)).await.unwrap();
     let settings = Settings::new().resolve().unwrap();
     let gate = Engine::new(store).transactional_gate("pay", settings, Commit::Each, None).unwrap();
@@ -231,12 +236,19 @@ async fn a_driver_that_leads_elsewhere_or_begins_nothing_is_told_at_the_start() 
     let empty = Foreign(Postgres::empty().await);
     let wait = Duration::from_secs(20);
     let told = async |pool: PgPool, begin: &'static str| {
-        let refused = bank.connect(Stranger { pool, begin }, wait).await.err().expect("a refusal");
+        let is_guarded = begin != "BEGIN READ WRITE";
+        let refused =
+            bank.connect(Stranger { pool, begin, is_guarded }, wait).await.err().expect("a refusal");
         assert!(refused.is_config(), "{refused:?}");
         refused.to_string()
     };
     assert!(told(other.pool(), "BEGIN").await.contains("leads to other tables than the store's"));
     assert!(told(empty.pool(), "BEGIN").await.contains("cannot claim in idem's tables"));
+    assert!(
+        told(bank.pool(), "BEGIN READ WRITE")
+            .await
+            .contains("does not run `PostgresDriver::READ_ONLY_OUTSIDE`")
+    );
     assert!(told(bank.pool(), "SELECT 1").await.contains("begins no transaction in `begin`"));
     assert_eq!(bank.0.number("SELECT count(*) FROM {table}").await, 0, "nothing is left of the trial");
 }

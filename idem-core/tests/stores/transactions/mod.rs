@@ -2,12 +2,14 @@
 
 mod batches;
 mod driver;
-mod group_commits;
+mod ended;
+mod fences;
+pub(crate) mod group_commits;
 mod mysql;
 mod postgres;
-mod rules;
+pub(crate) mod rules;
 mod sqlite;
-mod together;
+pub(crate) mod together;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ use tokio::time::timeout;
 /// A database with a table of the business beside idem's: `payments (id, amount)`.
 pub(crate) trait Bank: Send + Sync + Sized + 'static {
     type Connection: Send + 'static;
+    /// Whether a handler that commits by itself commits what it did, or is refused.
+    const LETS_COMMIT: bool = true;
 
     fn open() -> impl Future<Output = Self> + Send;
     /// A store in that database, as another process would have it; a claim waits for another one no longer than `wait`.
@@ -109,6 +113,10 @@ macro_rules! transaction_tests {
             many_duplicates_on_few_connections_end
             a_swallowed_failure_is_not_acked
             a_lease_from_before_a_deploy_is_respected
+        }
+        $crate::transactions::transaction_tests! {
+            $bank: fences:
+            invariant_7_fences_grow_from_transaction_to_transaction
         }
         mod together {
             use super::$bank;

@@ -11,6 +11,7 @@ use crate::sqlite_harness::Sqlite;
 
 impl Bank for Sqlite {
     type Connection = SqliteConnection;
+    const LETS_COMMIT: bool = false;
 
     async fn open() -> Self {
         let bank = Self::new();

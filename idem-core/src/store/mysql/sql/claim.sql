@@ -2,19 +2,21 @@ INSERT INTO `idem_records`
     (`key`, `token`, `fingerprint`, `lease_end`, `expires_at`, `version`, `state`, `attempts`, `fence`)
 VALUES /*each*/(
     ?, ?, ?,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + ?,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + ?,
+    (@idem_now := /*now*/) + ?,
+    CAST(@idem_now AS SIGNED) + ?,
     1, 1, 0,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
+    CAST(@idem_now AS SIGNED)
 )/*each*/
--- The fence that would be inserted is the clock. Assignments are made from first to last, and a later one sees the new
--- values of the earlier ones: so the first one says whether the key can be claimed.
+-- The fence that would be inserted is the clock, just before the row is written. Assignments are made from first to last,
+-- and a later one sees the new values of the earlier ones: so the first one says whether the key can be claimed.
 ON DUPLICATE KEY UPDATE
     `fence` = IF(
         @idem_takes := (`expires_at` <= VALUES(`fence`) OR `version` = 1 AND (
             `state` = 1 AND (`lease_end` <= VALUES(`fence`) OR `token` = VALUES(`token`))
             OR `state` = 3 AND `token` <> VALUES(`token`))),
-        IF(`state` = 1 AND `token` = VALUES(`token`), `fence`, GREATEST(`fence` + 1, VALUES(`fence`))),
+        IF(`state` = 1 AND `token` = VALUES(`token`), `fence`,
+            -- The row is locked by now, and whoever had it before has its fence from before.
+            GREATEST(`fence` + 1, VALUES(`fence`), /*now*/)),
         `fence`),
     `attempts` = IF(@idem_takes AND `expires_at` <= TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)),
         0, `attempts`),

@@ -1,2 +1,2 @@
 RETURNING `key`, 1, `version`, `state`, `token`, `fence`, `attempts`, `lease_end`,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)), `fingerprint`, `reply`
+    /*now*/, `fingerprint`, `reply`

@@ -17,15 +17,21 @@ taken AS (
 ),
 claimed AS (
     INSERT INTO "idem_records" AS r (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint)
-    SELECT key, 1, 1, token, now, 0, now + lease, now + lease + retention, fingerprint
-    FROM input WHERE key NOT IN (SELECT key FROM taken)
+    SELECT key, 1, 1, token, moment, 0, moment + lease, moment + lease + retention, fingerprint
+    -- Just before each row is written: what is written then may wait for another transaction still.
+    FROM input CROSS JOIN LATERAL (
+        SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 0 * lease AS moment OFFSET 0
+    ) AS clock
+    WHERE key NOT IN (SELECT key FROM taken)
     -- The fence that would be inserted is the clock.
     ON CONFLICT (key) DO UPDATE SET
         version = excluded.version,
         state = excluded.state,
         token = excluded.token,
         fence = CASE WHEN r.state = 1 AND r.token = excluded.token THEN r.fence
-                     ELSE greatest(r.fence + 1, excluded.fence) END,
+                     -- The row is locked by now, and whoever had it before has its fence from before.
+                     ELSE greatest(r.fence + 1, excluded.fence,
+                         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) END,
         attempts = CASE WHEN r.expires_at <= excluded.fence THEN 0 ELSE r.attempts END,
         lease_end = excluded.lease_end,
         expires_at = excluded.expires_at,
@@ -37,5 +43,6 @@ claimed AS (
         OR r.version = 1 AND (
             r.state = 1 AND (r.lease_end <= excluded.fence OR r.token = excluded.token)
             OR r.state = 3 AND r.token <> excluded.token)
-    RETURNING key, token, fence, attempts
+    RETURNING key, token, fence, attempts, lease_end,
+        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
 )

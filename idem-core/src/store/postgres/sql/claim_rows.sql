@@ -1,5 +1,5 @@
 SELECT key, 1::bigint, 1::bigint, 1::bigint, token, fence, attempts::bigint,
-    0::bigint, 0::bigint, NULL::bytea, NULL::bytea
+    lease_end, now, NULL::bytea, NULL::bytea
 FROM claimed
 UNION ALL
 SELECT key, 0, version, state, token, fence, attempts, lease_end, now, fingerprint, reply

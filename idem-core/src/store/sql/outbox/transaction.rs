@@ -43,7 +43,7 @@ async fn insert<D: OutboxDialect>(
         Err(error) => error,
     };
     let is_taken = error.as_database_error().is_some_and(|error| error.kind() == ErrorKind::UniqueViolation);
-    let error = open.error(error);
+    let error = open.error(&error);
     Box::new(open).rollback().await;
     if !is_taken {
         return Err(error);
@@ -75,10 +75,14 @@ pub(super) async fn probe<D: OutboxDialect>(desk: &Desk<D>) -> Result<(), StoreE
     ];
     for (statement, values) in steps {
         let done = D::execute(open.session(), statement, &values).await;
-        done.map_err(|error| open.error(error))?;
+        done.map_err(|error| open.error(&error))?;
     }
     Box::new(open).rollback().await;
     Ok(())
+}
+
+fn has_ended() -> StoreError {
+    StoreError::statement("the local work has ended the transaction that it ran in")
 }
 
 struct Marked<D: OutboxDialect> {
@@ -95,8 +99,9 @@ impl<D: OutboxDialect> Marked<D> {
         // rolls back what it is told to commit.
         let lost = match finished {
             Ok(1) => return Box::new(self.open).commit().await,
-            Ok(_) => StoreError::statement("the local work has ended the transaction that it ran in"),
-            Err(error) => self.open.error(error),
+            Ok(_) => has_ended(),
+            Err(error) if Open::<D>::has_ended(&error) => has_ended(),
+            Err(error) => self.open.error(&error),
         };
         Box::new(self.open).rollback().await;
         Err(lost)
