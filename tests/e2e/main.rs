@@ -10,6 +10,7 @@ mod broadcast;
 mod crash;
 mod dead_letters;
 mod filters;
+mod foreign;
 mod input;
 mod java;
 mod kit;

@@ -95,7 +95,7 @@ impl TransactionListener for Listener {
     }
 
     fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group.as_str().into());
+        let mut delivery = message::delivery(message, &self.group.as_str().into(), super::LARGEST_BODY);
         let prefix = in_namespace(self.namespace.as_deref(), "");
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();

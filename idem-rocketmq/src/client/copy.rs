@@ -13,7 +13,10 @@ use rocketmq_model::common::message::MessageConst as Name;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 
+use super::body;
 use super::delay::{DelayBy, Levels};
+use super::hook::{STAMP, Stamp};
+use super::message::is_as_stored;
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +101,7 @@ pub(super) fn copy(
     {
         put(name, value);
     }
+    put(STAMP, stamp(message, purpose).to_string());
     origin(&mut properties, message, topic);
     add(&mut properties, extras(purpose));
     let mut copy = Message::default();
@@ -114,6 +118,15 @@ fn bound(purpose: &Purpose, times: i32) -> i32 {
         Purpose::Retry(_) => i32::MAX,
         Purpose::DeadLetter(_) => times - 1,
     }
+}
+
+/// The body goes as it came, and is called compressed where it is: so it is no larger than what a broker has taken before. A
+/// dead letter whose flag lies is told so no more: Apache's clients skip what they cannot decompress, and all behind it.
+fn stamp(message: &MessageExt, purpose: &Purpose) -> Stamp {
+    let is_dead = matches!(purpose, Purpose::DeadLetter(_));
+    let is_compressed = is_as_stored(message) && !(is_dead && body::is_damaged(message));
+    let sys_flag = if is_compressed { message.sys_flag() & body::FLAGS } else { 0 };
+    Stamp { sys_flag, born: message.born_timestamp() }
 }
 
 type Properties = HashMap<CheetahString, CheetahString>;

@@ -7,6 +7,7 @@
 
 mod access;
 mod begin;
+mod body;
 mod checks;
 mod chores;
 mod copy;
@@ -14,6 +15,7 @@ mod delay;
 mod ending;
 mod error;
 mod gate;
+mod hook;
 mod listener;
 mod members;
 mod message;
@@ -21,6 +23,7 @@ mod offsets;
 mod outgoing;
 mod probe;
 mod producer;
+mod pulled;
 mod reach;
 mod runtime;
 mod sending;
@@ -34,6 +37,9 @@ mod wire;
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
+pub(crate) use body::LARGEST as LARGEST_BODY;
+#[cfg(feature = "embedded")]
+pub(crate) use body::stored as stored_body;
 pub(crate) use checks::{CheckBack, Checked};
 pub(crate) use copy::{PROPERTIES_BYTES, Retry};
 pub use delay::DelayBy;

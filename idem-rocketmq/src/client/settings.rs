@@ -44,6 +44,8 @@ pub(crate) struct ClientSettings {
     pub(crate) first_threads: Option<u32>,
     /// The most messages in one call of the listener.
     pub(crate) batch_size: u32,
+    /// The most that a body may be when it is decompressed, in bytes.
+    pub(crate) largest_body: usize,
     /// Whether live members of the group may want other messages.
     pub(crate) may_differ: bool,
     /// How a retry's delay is asked from the broker.
@@ -175,6 +177,7 @@ impl ClientSettings {
             listener_threads: DEFAULT_LISTENER_THREADS,
             first_threads: None,
             batch_size: DEFAULT_BATCH_SIZE,
+            largest_body: super::LARGEST_BODY,
             may_differ: false,
             delay_by: super::DelayBy::default(),
             delay_levels: super::Levels::default(),

@@ -20,7 +20,9 @@ use rocketmq_runtime::common::time_utils::time_millis_to_human_string3;
 use tokio::sync::Mutex;
 
 use super::gate::Gate;
+use super::hook::Hook;
 use super::listener::Adapter;
+use super::pulled::Pulled;
 use super::session::Running;
 use super::tls::LoadedTls;
 use super::{
@@ -96,6 +98,8 @@ async fn ask_the_servers(settings: &ClientSettings, tls: Option<&LoadedTls>) -> 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
     let mut config = plain_config(&settings.name_servers, settings.instance_name.clone(), tls);
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
+    // Each body is decompressed by itself, so that one that cannot be takes no other message with it.
+    config.set_decode_decompress_body(false);
     if settings.mode == Mode::Broadcast {
         config.set_client_ip(offsets::HOST.into());
     }
@@ -160,10 +164,18 @@ fn consumer(
     if let Some(timestamp) = timestamp {
         builder = builder.consume_timestamp(timestamp);
     }
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Some(Arc::new(credentials.hook())));
-    }
-    builder.build()
+    builder.rpc_hook(Some(Arc::new(hook(settings)))).build()
+}
+
+fn hook(settings: &ClientSettings) -> Hook {
+    let tag = |expression: &Expression| match expression {
+        Expression::Tags(tags) if tags != "*" => tags.split("||").next().map(str::to_owned),
+        Expression::Tags(_) | Expression::Sql(_) => None,
+    };
+    let subscriptions = settings.subscriptions.iter();
+    let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
+    let pulled = Pulled::new(settings.group.clone(), tags.collect(), settings.largest_body);
+    Hook::signing(settings.credentials.as_ref()).sorting(pulled)
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
@@ -177,16 +189,16 @@ fn producer(
     config.set_namespace("".into());
     config.enable_trace = false;
     config.set_instance_name(format!("{}#copies", config.get_instance_name()).into());
-    let mut builder = DefaultMQProducer::builder(Arc::clone(runtime))
+    DefaultMQProducer::builder(Arc::clone(runtime))
         .client_config(config)
         .producer_group(format!("idem_{}", &settings.group[..settings.group.len().min(100)]))
         .retry_times_when_send_failed(0)
+        // A copy's body goes as it came, compressed or not.
+        .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
-        .send_msg_timeout(SEND_MILLIS);
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Arc::new(credentials.hook()));
-    }
-    builder.build()
+        .send_msg_timeout(SEND_MILLIS)
+        .rpc_hook(Arc::new(Hook::signing(settings.credentials.as_ref())))
+        .build()
 }
 
 fn consume_from(from: ConsumeFrom) -> (ConsumeFromWhere, Option<String>) {

@@ -98,6 +98,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         credentials: setup.credentials,
         tls: setup.tls,
         trace: setup.trace,
+        largest_body: setup.largest_body,
         may_differ: setup.may_differ,
         delay_by: setup.delay_by,
         delay_levels,
@@ -105,7 +106,9 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };
-    let bridge = Arc::new(Bridge::new(setup.group.as_str().into(), dispatch, engine, user));
+    let mut bridge = Bridge::new(setup.group.as_str().into(), dispatch, engine, user);
+    bridge.largest_body = setup.largest_body;
+    let bridge = Arc::new(bridge);
     let client: Arc<dyn Broker> =
         Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
     bridge.connect(&client);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::EmbeddedError;
+use crate::client;
 use super::remoting::{Connection, Request, Response};
 
 /// `RequestCode` of Apache RocketMQ.
@@ -45,7 +46,7 @@ pub struct StoredMessage {
     pub message_id: String,
     /// Everything that producer, idem and brokers wrote beside the body, with TAGS and KEYS.
     pub properties: BTreeMap<String, String>,
-    /// The payload.
+    /// The payload, without compression; as the broker has it where it does not decompress.
     pub body: Bytes,
 }
 
@@ -191,7 +192,7 @@ impl Broker<'_> {
             });
             let answer = self.ask(code::PULL_MESSAGE, fields).await?;
             let begin = answer.fields["nextBeginOffset"].as_str().and_then(|begin| begin.parse().ok());
-            let batch = decodes_batch(&mut Bytes::from(answer.body), true, true);
+            let batch = decodes_batch(&mut Bytes::from(answer.body), true, false);
             messages.extend(batch.iter().map(StoredMessage::of));
             match begin {
                 Some(begin) if begin > next => next = begin,
@@ -244,7 +245,7 @@ impl StoredMessage {
             reconsume_times: message.reconsume_times(),
             message_id: message.msg_id().to_string(),
             properties: properties.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            body: message.body().unwrap_or_default(),
+            body: client::stored_body(message),
         }
     }
 

@@ -188,6 +188,10 @@ impl Handler {
 
     /// Decodes a message and takes its key.
     pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
+        if let Some(reason) = &delivery.unreadable {
+            let (what, reason) = (Unfit::Undecodable, reason.to_string());
+            return Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } };
+        }
         match self.route.handler().prepare(delivery) {
             Ok(Prepared { key: Ok(key), order, run }) => {
                 Prepare { order, entry: Entry::Ready { job: self.job(delivery, key), run } }

@@ -36,7 +36,7 @@ pub(crate) use self::crowd::CROWD;
 use self::dispatch::Dispatch;
 use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
-use crate::client::{Answer, Listener};
+use crate::client::{Answer, LARGEST_BODY, Listener};
 
 pub(crate) use self::settle::no_handler;
 pub(crate) use self::span::OnSpan;
@@ -46,6 +46,8 @@ pub(crate) struct Bridge {
     pub(crate) group: CheetahString,
     pub(crate) dispatch: Dispatch,
     pub(crate) engine: Engine,
+    /// The most that a body may be when it is decompressed, in bytes.
+    pub(crate) largest_body: usize,
     /// Where handlers run: the runtime that the consumer was started on, entered or in its tasks.
     pub(crate) user: Handle,
     /// Set when the handlers' runtime went away under a message.
@@ -80,6 +82,7 @@ impl Bridge {
             group,
             dispatch,
             engine,
+            largest_body: LARGEST_BODY,
             user,
             user_is_gone: CancellationToken::new(),
             client: OnceLock::new(),

@@ -34,7 +34,7 @@ async fn broker() -> Arc<EmbeddedBroker> {
 }
 
 fn delivery(message: &MessageExt) -> Delivery {
-    super::delivery(message, &"group".into())
+    super::delivery(message, &"group".into(), super::LARGEST_BODY)
 }
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {

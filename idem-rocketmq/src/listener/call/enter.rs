@@ -11,6 +11,7 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{Call, Event, Message, State};
 use crate::client::{self, Mode};
+use crate::listener::Bridge;
 use crate::listener::dispatch::Entry;
 use crate::listener::recall::Past;
 use crate::listener::settle;
@@ -55,7 +56,8 @@ impl Call<'_> {
 
     /// A message, and what its order is kept by.
     fn message(&self, place: usize, past: Option<Past>) -> (Message, Option<IdempotencyKey>) {
-        let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
+        let Bridge { group, largest_body, .. } = self.bridge;
+        let delivery = Arc::new(client::delivery(self.sources[place], group, *largest_body));
         let (state, failures, tries) = match past {
             None => (State::Open, settle::attempts(&delivery), 0),
             Some(Past::Settled) => (State::Settled, 0, 0),
