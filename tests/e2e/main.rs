@@ -7,6 +7,7 @@ mod access;
 mod bad_deploys;
 mod batches;
 mod broadcast;
+mod copies;
 mod crash;
 mod dead_letters;
 mod filters;

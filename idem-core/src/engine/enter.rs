@@ -37,6 +37,7 @@ pub struct Leader {
     pub(super) gate: Gate,
     pub(super) flight: Arc<Flight>,
     pub(super) redeliveries: u32,
+    failures: u32,
     /// Whether the store may hold a lease for this flight that nobody has given back.
     pub(super) is_claimed: bool,
     is_over: bool,
@@ -63,6 +64,7 @@ impl Gate {
                 gate: self.clone(),
                 flight,
                 redeliveries: job.redeliveries,
+                failures: job.failures,
                 is_claimed: false,
                 is_over: false,
             }),
@@ -154,6 +156,12 @@ fn shared(decision: Decision) -> Decision {
 }
 
 impl Leader {
+    /// Which attempt the next run is, where its record counts this one: the record may have expired since the message was
+    /// sent back.
+    pub(super) fn attempt(&self, counted: u32) -> u32 {
+        counted.max(self.failures.saturating_add(1))
+    }
+
     /// Ends the flight: whoever waits for this key takes `decision` too.
     pub(super) fn decide(mut self, decision: Decision) -> Decision {
         self.end(End::Decided(decision.clone()));

@@ -12,8 +12,9 @@ use tokio::time::sleep;
 
 use super::ending::{self, Place};
 use super::message;
-use super::producer::{ProducerSettings, in_namespace};
+use super::producer::ProducerSettings;
 use super::sending::SendFailure;
+use super::settings::in_namespace;
 use crate::delivery::Delivery;
 
 /// A topic that each broker has by itself.

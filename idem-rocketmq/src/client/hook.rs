@@ -45,7 +45,11 @@ impl Hook {
 }
 
 impl RPCHook for Hook {
-    fn do_before_request(&self, address: SocketAddr, request: &mut RemotingCommand) -> Result<(), SharedError> {
+    fn do_before_request(
+        &self,
+        address: SocketAddr,
+        request: &mut RemotingCommand,
+    ) -> Result<(), SharedError> {
         put_stamp(request);
         match &self.signer {
             Some(signer) => signer.do_before_request(address, request),
@@ -61,7 +65,9 @@ impl RPCHook for Hook {
     ) -> Result<(), SharedError> {
         let sorted = self.pulled.as_ref().map_or(Ok(()), |pulled| pulled.sort_out(request, answer));
         // An answer that is an error is asked for again, a moment later and at the same offset.
-        sorted.map_err(|_| ClientError::illegal_argument("the answer's messages cannot be told apart").into_shared_error())
+        sorted.map_err(|_| {
+            ClientError::illegal_argument("the answer's messages cannot be told apart").into_shared_error()
+        })
     }
 }
 
@@ -118,7 +124,8 @@ mod tests {
         for (code, names) in [(10, ["properties", "sysFlag", "bornTimestamp"]), (310, ["i", "f", "g"])] {
             let mut request = RemotingCommand::create_remoting_command(code);
             let fields = names.into_iter().zip([properties, "0", "1800000000000"]);
-            request = request.set_ext_fields(fields.map(|(name, value)| (name.into(), value.into())).collect());
+            request =
+                request.set_ext_fields(fields.map(|(name, value)| (name.into(), value.into())).collect());
             let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
             Hook::default().do_before_request(nobody, &mut request).unwrap();
             let fields = request.ext_fields().unwrap();

@@ -25,6 +25,7 @@ use super::ending::{self, Place};
 use super::outgoing::{Delay, Wire};
 use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
+use super::settings::in_namespace;
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
 use super::{ClientError, Credentials, DelayBy, Levels, Tls, reach, start};
@@ -86,13 +87,6 @@ pub(crate) struct Half {
 impl ProducerSettings {
     pub(super) fn in_namespace(&self, name: &str) -> String {
         in_namespace(self.namespace.as_deref(), name)
-    }
-}
-
-pub(super) fn in_namespace(namespace: Option<&str>, name: &str) -> String {
-    match namespace {
-        Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
-        _ => name.to_owned(),
     }
 }
 

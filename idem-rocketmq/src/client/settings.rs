@@ -210,11 +210,25 @@ impl ClientSettings {
     }
 
     pub(super) fn in_namespace(&self, name: &str) -> String {
-        match self.namespace.as_deref() {
-            Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
-            _ => name.to_owned(),
-        }
+        in_namespace(self.namespace.as_deref(), name)
     }
+
+    /// By which the group's retries come.
+    pub(crate) fn retry_topic(&self) -> String {
+        format!("%RETRY%{}", self.full_group())
+    }
+}
+
+/// A name as brokers know it: the namespace stands behind the prefix of a group's own topics (`NamespaceUtil` in Apache's
+/// sources).
+pub(super) fn in_namespace(namespace: Option<&str>, name: &str) -> String {
+    let Some(namespace) = namespace.filter(|namespace| !namespace.is_empty()) else { return name.to_owned() };
+    let prefix = ["%RETRY%", "%DLQ%"].into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
+    let bare = &name[prefix.len()..];
+    if bare.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('%')) {
+        return name.to_owned();
+    }
+    format!("{prefix}{namespace}%{bare}")
 }
 
 fn check_topic(topic: &str) -> Result<(), ClientError> {
@@ -232,4 +246,24 @@ fn check_expression(expression: &Expression) -> Result<(), ClientError> {
 
 fn within(name: &'static str, value: u32, most: u32) -> Result<(), ClientError> {
     if (1..=most).contains(&value) { Ok(()) } else { Err(ClientError::OutOfRange { name, value, most }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmq_protocol::protocol::namespace_util::NamespaceUtil;
+
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_namespace_is_the_one_that_the_client_makes_of_it() {
+        for name in
+            ["orders", "%RETRY%campaign", "%DLQ%campaign", "ns%orders", "%DLQ%ns%campaign", "nsx%orders"]
+        {
+            let ours = in_namespace(Some("ns"), name);
+            assert_eq!(ours, NamespaceUtil::wrap_namespace("ns", name).as_str());
+            assert_eq!(in_namespace(None, name), name);
+            assert_eq!(in_namespace(Some(""), name), name);
+        }
+        assert_eq!(in_namespace(Some("ns"), "%DLQ%campaign"), "%DLQ%ns%campaign");
+    }
 }

@@ -49,6 +49,7 @@ pub(super) fn start(
     async move {
         setup.check(&*store)?;
         setup.warn_of_short_retention();
+        setup.warn_of_long_delays();
         setup.warn_of_too_much_at_once();
         setup.warn_of_a_shared_pool(&*store);
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
@@ -108,6 +109,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
     };
     let mut bridge = Bridge::new(setup.group.as_str().into(), dispatch, engine, user);
     bridge.largest_body = setup.largest_body;
+    bridge.retry_topic = settings.retry_topic();
     let bridge = Arc::new(bridge);
     let client: Arc<dyn Broker> =
         Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::EmbeddedError;
-use crate::client;
 use super::remoting::{Connection, Request, Response};
+use crate::client;
 
 /// `RequestCode` of Apache RocketMQ.
 mod code {

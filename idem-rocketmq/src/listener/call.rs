@@ -3,7 +3,7 @@
 mod enter;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -45,6 +45,8 @@ struct Message {
 enum State {
     Open,
     Settled,
+    /// A retry that is still to wait for this long.
+    Early(Duration),
     /// To be tried again in place, not before this.
     Parked(Instant),
 }
@@ -133,7 +135,7 @@ impl Call<'_> {
         let Some(first) = parked.min() else { return Answer::Success };
         let past = self.messages.iter().zip(self.sources).filter_map(|(message, source)| {
             let past = match message.state {
-                State::Open => return None,
+                State::Open | State::Early(_) => return None,
                 State::Settled => Past::Settled,
                 State::Parked(until) => {
                     Past::Failed { until, failures: message.failures, tries: message.tries }
@@ -250,6 +252,14 @@ impl Call<'_> {
                 }));
             }
         }
+    }
+
+    /// A retry came before its time.
+    fn pass_on(&mut self, place: usize, left: Duration) {
+        let (bridge, source) = (self.bridge, self.sources[place]);
+        let delivery = self.messages[place].delivery.clone();
+        self.events
+            .push(Box::pin(async move { Event::Told(place, bridge.pass_on(source, &delivery, left).await) }));
     }
 
     /// A message waits in place for its next try, and those that follow it wait with it.

@@ -227,6 +227,7 @@ impl Handler {
             key: RecordKey::new(namespace, key),
             fingerprint: compares.then(|| Fingerprint::of(delivery.body())),
             redeliveries: delivery.reconsume_times(),
+            failures: 0,
         }
     }
 }

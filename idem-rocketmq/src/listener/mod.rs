@@ -48,6 +48,8 @@ pub(crate) struct Bridge {
     pub(crate) engine: Engine,
     /// The most that a body may be when it is decompressed, in bytes.
     pub(crate) largest_body: usize,
+    /// By which the group's own retries come, with namespace.
+    pub(crate) retry_topic: String,
     /// Where handlers run: the runtime that the consumer was started on, entered or in its tasks.
     pub(crate) user: Handle,
     /// Set when the handlers' runtime went away under a message.
@@ -78,11 +80,13 @@ struct State {
 
 impl Bridge {
     pub(crate) fn new(group: CheetahString, dispatch: Dispatch, engine: Engine, user: Handle) -> Self {
+        let retry_topic = format!("%RETRY%{group}");
         Self {
             group,
             dispatch,
             engine,
             largest_body: LARGEST_BODY,
+            retry_topic,
             user,
             user_is_gone: CancellationToken::new(),
             client: OnceLock::new(),
