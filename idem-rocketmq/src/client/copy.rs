@@ -123,6 +123,13 @@ impl Copying<'_> {
         copy
     }
 
+    /// Whether it was to wait by a timer and came early, and no timer has touched it.
+    pub(super) fn was_not_timed(&self) -> bool {
+        let has = |name: &'static str| self.message.property_ref(&name.into()).is_some();
+        let is_early = matches!(self.purpose, Purpose::Onward(_));
+        is_early && has(Name::PROPERTY_TIMER_DELAY_MS) && !has(Name::PROPERTY_TIMER_OUT_MS)
+    }
+
     /// The body goes as it came, and is called compressed where it is: so it is no larger than what a broker has taken
     /// before. A dead letter whose flag lies is told so no more: Apache's clients skip what they cannot decompress, and all
     /// behind it.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use cheetah_string::CheetahString;
 use rocketmq_client_rust::{AclClientRPCHook, ClientError};
@@ -11,6 +12,7 @@ use rocketmq_transport::api::RPCHook;
 
 use super::Credentials;
 use super::pulled::Pulled;
+use super::versions::Versions;
 
 /// Carries a [`Stamp`] from the copy to its request. It is taken out there and never sent.
 pub(super) const STAMP: &str = "IDEM_STAMP";
@@ -32,11 +34,12 @@ pub(super) struct Stamp {
 pub(super) struct Hook {
     signer: Option<AclClientRPCHook>,
     pulled: Option<Pulled>,
+    versions: Arc<Versions>,
 }
 
 impl Hook {
-    pub(super) fn signing(credentials: Option<&Credentials>) -> Self {
-        Self { signer: credentials.map(Credentials::hook), ..Self::default() }
+    pub(super) fn new(credentials: Option<&Credentials>, versions: &Arc<Versions>) -> Self {
+        Self { signer: credentials.map(Credentials::hook), pulled: None, versions: versions.clone() }
     }
 
     pub(super) fn sorting(self, pulled: Pulled) -> Self {
@@ -59,10 +62,11 @@ impl RPCHook for Hook {
 
     fn do_after_response(
         &self,
-        _address: SocketAddr,
+        address: SocketAddr,
         request: &RemotingCommand,
         answer: &mut RemotingCommand,
     ) -> Result<(), SharedError> {
+        self.versions.note(request.code(), address, answer.version());
         let sorted = self.pulled.as_ref().map_or(Ok(()), |pulled| pulled.sort_out(request, answer));
         // An answer that is an error is asked for again, a moment later and at the same offset.
         sorted.map_err(|_| {

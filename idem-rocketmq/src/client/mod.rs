@@ -33,6 +33,7 @@ mod settings;
 mod start;
 mod thread;
 mod tls;
+mod versions;
 mod wire;
 
 #[cfg(all(test, feature = "embedded"))]

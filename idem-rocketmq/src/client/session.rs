@@ -23,6 +23,7 @@ use super::gate::Gate;
 use super::probe::Probe;
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
+use super::versions::Versions;
 use super::{ClientError, ClientSettings, Listener, start};
 
 /// Leaving takes a few requests to brokers, which may be gone.
@@ -77,6 +78,7 @@ pub(super) struct Running {
     pub(super) runtime: Arc<ClientRuntime>,
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
+    pub(super) versions: Arc<Versions>,
     pub(super) chores: Vec<JoinHandle<()>>,
     /// Holds the files that the client reads.
     pub(super) tls: Option<LoadedTls>,
@@ -148,7 +150,7 @@ impl Face {
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
             gate,
-            timer: Timer::default(),
+            timer: Timer::new(running.versions.clone()),
             copies: Semaphore::new(COPIES),
             probe: Arc::default(),
         }
@@ -208,6 +210,9 @@ impl Face {
             let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
             self.send(copying.copy(by, &settings.delay_levels), source)
         };
+        if copying.was_not_timed() {
+            self.timer.was_ignored(&settings.group);
+        }
         let by = self.timer.choose(settings.delay_by);
         let refusal = match attempt(by).await? {
             Ok(()) => return Ok(Ok(())),

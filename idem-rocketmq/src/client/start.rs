@@ -25,6 +25,7 @@ use super::listener::Adapter;
 use super::pulled::Pulled;
 use super::session::Running;
 use super::tls::LoadedTls;
+use super::versions::Versions;
 use super::{
     ClientError, ClientSettings, ConsumeFrom, Expression, Listener, MessageTrace, Mode, Tls, access, chores,
     offsets, reach,
@@ -62,8 +63,9 @@ pub(super) async fn start(
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
     let config = client_config(settings, tls.as_ref());
-    let mut producer = producer(&runtime, settings, config.clone());
-    let mut consumer = consumer(&runtime, settings, config.clone());
+    let versions = Arc::<Versions>::default();
+    let mut producer = producer(&runtime, settings, config.clone(), &versions);
+    let mut consumer = consumer(&runtime, settings, config.clone(), &versions);
     for (topic, expression) in &settings.subscriptions {
         let selector = match expression {
             Expression::Tags(tags) => MessageSelector::by_tag(tags.as_str()),
@@ -84,7 +86,7 @@ pub(super) async fn start(
     }
     consumer.start().await.map_err(failed)?;
     let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls })
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, versions, chores, tls })
 }
 
 /// What the client would start over in silence.
@@ -143,6 +145,7 @@ fn consumer(
     runtime: &Arc<ClientRuntime>,
     settings: &ClientSettings,
     config: ClientConfig,
+    versions: &Arc<Versions>,
 ) -> DefaultMQPushConsumer {
     let (from, timestamp) = consume_from(settings.consume_from);
     let mut builder = DefaultMQPushConsumer::builder(Arc::clone(runtime))
@@ -164,10 +167,10 @@ fn consumer(
     if let Some(timestamp) = timestamp {
         builder = builder.consume_timestamp(timestamp);
     }
-    builder.rpc_hook(Some(Arc::new(hook(settings)))).build()
+    builder.rpc_hook(Some(Arc::new(hook(settings, versions)))).build()
 }
 
-fn hook(settings: &ClientSettings) -> Hook {
+fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
     let tag = |expression: &Expression| match expression {
         Expression::Tags(tags) if tags != "*" => tags.split("||").next().map(str::to_owned),
         Expression::Tags(_) | Expression::Sql(_) => None,
@@ -175,7 +178,7 @@ fn hook(settings: &ClientSettings) -> Hook {
     let subscriptions = settings.subscriptions.iter();
     let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
     let pulled = Pulled::new(settings.group.clone(), tags.collect(), settings.largest_body);
-    Hook::signing(settings.credentials.as_ref()).sorting(pulled)
+    Hook::new(settings.credentials.as_ref(), versions).sorting(pulled)
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
@@ -185,6 +188,7 @@ fn producer(
     runtime: &Arc<ClientRuntime>,
     settings: &ClientSettings,
     mut config: ClientConfig,
+    versions: &Arc<Versions>,
 ) -> DefaultMQProducer {
     config.set_namespace("".into());
     config.enable_trace = false;
@@ -197,7 +201,7 @@ fn producer(
         .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS)
-        .rpc_hook(Arc::new(Hook::signing(settings.credentials.as_ref())))
+        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), versions)))
         .build()
 }
 
