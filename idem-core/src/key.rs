@@ -1,11 +1,14 @@
 //! Idempotency keys, namespaces, and the pair of both that names a record.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
+
+pub use self::part::{DisplayKey, KeyPart};
+
+mod part;
 
 /// The longest key in bytes, all parts together and without their length prefixes: 8 KiB.
 ///
@@ -43,66 +46,6 @@ pub enum KeyError {
     #[error("the idempotency key cannot be read: its text is not what idem's producer writes")]
     Malformed,
 }
-
-/// A value that can be one part of an idempotency key.
-///
-/// Implemented for strings, integers, `bool`, `char`, byte slices, and for `Option` of them, where `None`
-/// is the error [`KeyError::Missing`] and not a key of its own.
-///
-/// A float is not a part: equal amounts may differ in their bits.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be part of an idempotency key",
-    label = "not a key part",
-    note = "key parts are strings, integers, `bool`, `char`, bytes, and `Option` of them; a float cannot be one, because equal amounts may differ in their bits",
-    note = "implement `KeyPart` for a type of your own, or compute the key with `key_with = path::to::function`"
-)]
-pub trait KeyPart {
-    /// The bytes of this part; `None` where the value is absent.
-    fn key_part(&self) -> Option<Cow<'_, [u8]>>;
-}
-
-impl<T: KeyPart + ?Sized> KeyPart for &T {
-    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-        (**self).key_part()
-    }
-}
-
-impl<T: KeyPart> KeyPart for Option<T> {
-    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-        self.as_ref().and_then(KeyPart::key_part)
-    }
-}
-
-macro_rules! borrowed_parts {
-    ($method:ident: $($ty:ty),*) => {$(
-        impl KeyPart for $ty {
-            fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-                Some(Cow::Borrowed(self.$method()))
-            }
-        }
-    )*};
-}
-
-borrowed_parts! { as_bytes: str, String, Cow<'_, str>, Box<str>, Arc<str> }
-borrowed_parts! { as_ref: [u8], Vec<u8>, bytes::Bytes }
-
-impl<const N: usize> KeyPart for [u8; N] {
-    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-        Some(Cow::Borrowed(self))
-    }
-}
-
-macro_rules! displayed_parts {
-    ($($ty:ty)*) => {$(
-        impl KeyPart for $ty {
-            fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-                Some(Cow::Owned(self.to_string().into_bytes()))
-            }
-        }
-    )*};
-}
-
-displayed_parts! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize bool char }
 
 /// What one piece of work is known by: messages with equal keys are the same work.
 ///

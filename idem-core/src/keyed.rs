@@ -34,7 +34,7 @@ pub trait Keyed {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an idempotency key",
     label = "not a key",
-    note = "return a string, an integer, bytes, `Option` of them, a tuple of such parts, or an `IdempotencyKey`; a float cannot be one, because equal amounts may differ in their bits"
+    note = "return a string, an integer, bytes, `Option` of them, `DisplayKey(value)` for a type of another crate, a tuple of such parts, or an `IdempotencyKey`; a float cannot be one, because equal amounts may differ in their bits"
 )]
 pub trait IntoKey {
     /// The key.

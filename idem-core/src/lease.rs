@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -57,6 +57,23 @@ impl Lease {
     }
 }
 
+impl Lease {
+    /// Notes that the handler has returned `Ok`, where a run hears of it only later: one call for the messages of a batch.
+    /// From here on the key is completed, also where the run is dropped before it hears.
+    ///
+    /// For a run outside of a transaction, whose effect is there whatever becomes of the run.
+    #[doc(hidden)]
+    pub fn has_returned_ok(&self) {
+        self.0.has_returned.store(true, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flight").field("stop", &self.stop()).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease").field("fence", &self.fence()).field("is_lost", &self.is_lost()).finish()
@@ -79,12 +96,16 @@ pub(crate) struct Flight {
     pub(crate) token: Token,
     fence: AtomicU64,
     stop: AtomicU8,
-    /// When the handler was started, in µs of the engine's clock; 0 while it does not run.
+    /// When the handler was polled first, in µs of the engine's clock; 0 before that, and when it is over.
     started: AtomicU64,
     /// The local deadline of the lease, in µs of the engine's clock.
     deadline: AtomicU64,
     /// Where the watch keeps it; `usize::MAX` where it does not.
     pub(crate) slot: AtomicUsize,
+    /// Whether an operation of the token is under way at the store.
+    is_operating: AtomicBool,
+    /// Whether the handler has returned `Ok`, before its run has heard of it.
+    has_returned: AtomicBool,
     end: OnceLock<End>,
     changed: Notify,
 }
@@ -108,6 +129,8 @@ impl Flight {
             started: AtomicU64::new(0),
             deadline: AtomicU64::new(u64::MAX),
             slot: AtomicUsize::new(usize::MAX),
+            is_operating: AtomicBool::new(false),
+            has_returned: AtomicBool::new(false),
             end: OnceLock::new(),
             changed: Notify::new(),
         }
@@ -140,9 +163,13 @@ impl Flight {
         self.changed.notify_waiters();
     }
 
-    /// The handler is over; what follows is bounded by nothing but the store.
-    pub(crate) fn rest(&self) {
-        self.started.store(0, Ordering::Release);
+    /// The handler is over; what follows is bounded by nothing but the store. How long it ran; `None` where it was never
+    /// polled.
+    pub(crate) fn rest(&self, now: Duration) -> Option<Duration> {
+        match self.started.swap(0, Ordering::AcqRel) {
+            0 => None,
+            started => Some(now.saturating_sub(Duration::from_micros(started))),
+        }
     }
 
     pub(crate) fn started(&self) -> Option<Duration> {
@@ -159,7 +186,7 @@ impl Flight {
         }
     }
 
-    /// Another run of the same key is to begin.
+    /// Another run of the same key is to begin, or the key is held for its dead letter.
     pub(crate) fn forget_stop(&self) {
         self.stop.store(0, Ordering::Release);
     }
@@ -191,7 +218,25 @@ impl Flight {
         self.until(|| self.started()).await
     }
 
-    async fn until<T>(&self, seen: impl Fn() -> Option<T>) -> T {
+    /// Takes the turn of the token's operations. Whether it was free.
+    pub(crate) fn try_operate(&self) -> bool {
+        self.is_operating.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    pub(crate) fn has_operated(&self) {
+        self.is_operating.store(false, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn has_returned(&self) -> bool {
+        self.has_returned.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn forget_return(&self) {
+        self.has_returned.store(false, Ordering::Release);
+    }
+
+    pub(crate) async fn until<T>(&self, seen: impl Fn() -> Option<T>) -> T {
         loop {
             // Made before the look, so that a change between the look and the wait is not missed.
             let changed = self.changed.notified();

@@ -3,8 +3,11 @@
 //! This crate names no type of RocketMQ. Users of RocketMQ depend on `idem-rocketmq` alone, which re-exports
 //! what they need of it; authors of stores implement [`Store`] and run its conformance suite.
 
+// Invariant: no sum of times overflows, whatever a user says; see `clock::Later` and clippy.toml.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod attempt;
-mod clock;
+pub mod clock;
 pub mod engine;
 mod handler_error;
 mod key;
@@ -12,6 +15,7 @@ mod keyed;
 mod lease;
 pub mod outbox;
 mod outcome;
+pub mod panics;
 mod policy;
 mod record;
 pub mod runtime;
@@ -23,7 +27,9 @@ pub use attempt::Attempt;
 pub use clock::Clock;
 pub use engine::{Engine, Gate, Job};
 pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};
-pub use key::{Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey};
+pub use key::{
+    DisplayKey, Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey,
+};
 pub use keyed::{IntoKey, Keyed};
 pub use lease::Lease;
 pub use outcome::{Decision, Outcome, Verdict};

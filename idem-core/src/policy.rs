@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::{LONGEST, OutOfBounds, within};
+
 /// The delays between attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backoff(Steps);
@@ -35,6 +37,18 @@ impl Backoff {
     /// `first`, then twice as long each time, up to `max`.
     pub fn exponential(first: Duration, max: Duration) -> Self {
         Self(Steps::Exponential { first, max })
+    }
+
+    /// The longest delay of those that so many attempts have between them.
+    fn longest(&self, attempts: u32) -> Duration {
+        let last = attempts.saturating_sub(1).max(1);
+        match &self.0 {
+            Steps::List(delays) => {
+                let used = usize::try_from(last).unwrap_or(usize::MAX);
+                delays.iter().take(used).max().copied().unwrap_or_default()
+            }
+            Steps::Exponential { .. } => self.after(last),
+        }
     }
 
     /// The delay after attempt number `attempt`, counted from 1.
@@ -96,7 +110,7 @@ pub enum MissingKey {
     RunWithoutDedup,
 }
 
-/// The key is known under another payload.
+/// The key is known under another payload, by the [`Fingerprint`](crate::Fingerprint) that came with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FingerprintMismatch {
     /// Payloads are not compared.
@@ -115,9 +129,9 @@ pub enum FingerprintMismatch {
 pub struct Settings {
     /// How long a claim lasts without renewal.
     pub lease: Option<Duration>,
-    /// How long a handler may run.
+    /// How long a handler may run. `Duration::MAX`, as all above a hundred years, is for ever.
     pub timeout: Option<Duration>,
-    /// How long a completion is remembered.
+    /// How long a completion is remembered. `Duration::MAX`, as all above a hundred years, is for ever.
     pub retention: Option<Duration>,
     /// How many runs may fail before the message is a dead letter.
     pub max_attempts: Option<u32>,
@@ -170,8 +184,8 @@ impl Settings {
         let default = Policy::default();
         let policy = Policy {
             lease: self.lease.unwrap_or(default.lease),
-            timeout: self.timeout.unwrap_or(default.timeout),
-            retention: self.retention.unwrap_or(default.retention),
+            timeout: self.timeout.unwrap_or(default.timeout).min(LONGEST),
+            retention: self.retention.unwrap_or(default.retention).min(LONGEST),
             max_attempts: self.max_attempts.unwrap_or(default.max_attempts),
             backoff: self.backoff.clone().unwrap_or(default.backoff),
             concurrency: self.concurrency.unwrap_or(default.concurrency),
@@ -295,6 +309,9 @@ pub enum PolicyError {
     /// A number or duration that must not be zero is.
     #[error("{0} is zero: it must be at least one")]
     Zero(&'static str),
+    /// A time that has no meaning without an end.
+    #[error("{0}")]
+    OutOfBounds(OutOfBounds),
 }
 
 impl Policy {
@@ -311,6 +328,12 @@ impl Policy {
         if self.lease < MIN_LEASE {
             return Err(PolicyError::LeaseTooShort(self.lease));
         }
+        let delay = self.backoff.longest(self.max_attempts);
+        let wait = if let InProgress::Wait(wait) = self.in_progress { wait } else { Duration::ZERO };
+        // A time-out and a retention may be for ever; what these have no end of would never come to an end.
+        for (what, time) in [("lease", self.lease), ("backoff", delay), ("in_progress wait", wait)] {
+            within(what, time, Duration::ZERO..=LONGEST).map_err(PolicyError::OutOfBounds)?;
+        }
         if self.lease > self.retention {
             return Err(PolicyError::LeaseOverRetention { lease: self.lease, retention: self.retention });
         }
@@ -320,12 +343,9 @@ impl Policy {
                 retention: self.retention,
             });
         }
-        if let InProgress::Wait(wait) = self.in_progress
-            && wait > self.timeout
-        {
+        if wait > self.timeout {
             return Err(PolicyError::WaitOverTimeout { wait, timeout: self.timeout });
         }
-        let delay = self.backoff.after(self.max_attempts.saturating_sub(1));
         if delay >= self.retention {
             return Err(PolicyError::BackoffOverRetention { delay, retention: self.retention });
         }

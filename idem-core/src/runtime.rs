@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinError;
 
+use crate::panics;
+
 /// The runtime of renewals, settlement and the stores' connections, which no handler can block.
 ///
 /// Process-wide, started at first use, with two threads.
@@ -32,5 +34,12 @@ pub(crate) async fn on<T: Send + 'static>(
     if Handle::try_current().is_ok_and(|current| current.id() == runtime.id()) {
         return Ok(call.await);
     }
-    runtime.spawn(call).await
+    let called = runtime.spawn(call).await;
+    if called.as_ref().is_err_and(JoinError::is_panic) {
+        panics::report(
+            "store",
+            "a call to a store has panicked; what it was asked for counts as not answered",
+        );
+    }
+    called
 }

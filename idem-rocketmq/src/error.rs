@@ -6,6 +6,7 @@ use idem_core::{PolicyError, StoreError};
 
 use crate::client::ClientError;
 use crate::handler::RouteError;
+use crate::names::NameFault;
 use crate::state::MissingState;
 
 /// Why a consumer or a producer did not start, or did not stop as it should.
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
         "the {what} of the group `{group}` is empty: give the broker's own keys, or leave `.credentials(..)` out where it asks for none"
     )]
     EmptyCredentials { group: String, what: &'static str },
+    #[error("the {what} {name:?} of the group `{group}` {fault}: {advice}")]
+    Name { group: String, what: &'static str, name: String, fault: &'static str, advice: &'static str },
     #[error(
         "the producer group {group:?} {fault}; a group has 1 to 120 of the characters a-z A-Z 0-9 _ - % |"
     )]
@@ -141,6 +144,10 @@ pub(crate) enum Kind {
         "the runtime of the handlers went away under the consumer group `{group}`: its messages are left to the broker"
     )]
     RuntimeGone { group: String },
+    #[error(
+        "the consumer group `{group}` has stopped, because a part of idem that it relies on has panicked ({what}): its messages are left to the broker, and nothing is lost; start it again, and report the panic's message from the standard error"
+    )]
+    Panicked { group: String, what: &'static str },
 }
 
 impl Error {
@@ -149,7 +156,7 @@ impl Error {
         match &*self.0 {
             Kind::Client(error) => !error.is_retryable(),
             Kind::Outbox { source, .. } => source.is_config(),
-            Kind::Signal(_) | Kind::RuntimeGone { .. } => false,
+            Kind::Signal(_) | Kind::RuntimeGone { .. } | Kind::Panicked { .. } => false,
             _ => true,
         }
     }
@@ -157,6 +164,13 @@ impl Error {
     /// Whether a name server or broker is out of reach: the same call may work later.
     pub fn is_unreachable(&self) -> bool {
         matches!(&*self.0, Kind::Client(error) if error.is_unreachable())
+    }
+}
+
+impl Kind {
+    pub(crate) fn name(group: &str, fault: NameFault<'_>) -> Self {
+        let NameFault { what, name, fault, advice } = fault;
+        Self::Name { group: group.to_owned(), what, name: name.to_owned(), fault, advice }
     }
 }
 

@@ -2,6 +2,8 @@
 // The client's types are so deep that proving them `Send` needs more than the default of 128. They stay inside of
 // this crate, so that users need no such line.
 #![recursion_limit = "256"]
+// Invariant: no sum of times overflows, whatever a user says; see `idem_core::clock::Later` and clippy.toml.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 // The macros' expansion names this crate, also in its own tests.
 #[cfg(test)]
@@ -33,9 +35,9 @@ pub use idem_core::HandlerError;
 #[doc = include_str!("docs/keys.md")]
 pub use idem_core::IdempotencyKey;
 pub use idem_core::{
-    Backoff, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey, KeyError, KeyPart,
-    Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token, UNLIMITED,
-    Undecodable,
+    Backoff, DisplayKey, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey,
+    KeyError, KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token,
+    UNLIMITED, Undecodable,
 };
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, Message, idempotent};

@@ -4,6 +4,8 @@ use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
 
+use idem_core::panics::Careful;
+
 use crate::handler::{Needs, Route};
 
 /// The states of a consumer: at most one value of each type.
@@ -12,7 +14,8 @@ pub struct States(HashMap<TypeId, Slot>);
 
 struct Slot {
     type_name: &'static str,
-    value: Box<dyn Any + Send + Sync>,
+    /// Its `Drop` is the user's.
+    value: Careful<Box<dyn Any + Send + Sync>>,
 }
 
 impl States {
@@ -23,7 +26,7 @@ impl States {
 
     /// Adds a state. A second value of one type takes the first one's place.
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
-        let slot = Slot { type_name: type_name::<T>(), value: Box::new(state) };
+        let slot = Slot { type_name: type_name::<T>(), value: Careful::new(Box::new(state)) };
         self.0.insert(TypeId::of::<T>(), slot);
     }
 

@@ -91,7 +91,7 @@ impl TestConsumer {
             let admission = match prepared.entry {
                 Entry::Unfit { what, reason, run } => {
                     message.run = run;
-                    gate.unfit(what, reason, message.delivery.reconsume_times() + 1).boxed()
+                    gate.unfit(what, reason, message.delivery.reconsume_times().saturating_add(1)).boxed()
                 }
                 Entry::Ready { job, run } => {
                     gate.fit();

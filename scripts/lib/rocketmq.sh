@@ -75,7 +75,7 @@ jars_of() { echo "$root/target/rocketmq/$1"; }
 
 # fetch_jars VERSION: nothing to do where the jars are complete and made from what the repository says now.
 fetch_jars() {
-    local jars source="$root/tests/rocketmq" sum
+    local jars source="$root/tests/rocketmq" sum newest=()
     jars=$(jars_of "$1")
     mkdir -p "$jars"
     (
@@ -89,7 +89,9 @@ fetch_jars() {
         mvn --batch-mode --quiet --no-transfer-progress -f "$source/pom.xml" "-Drocketmq.version=$1" \
             dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$jars/lib" >"$jars/maven.log" ||
             { cat "$jars/maven.log" >&2; exit 1; }
-        javac -nowarn -proc:none -cp "$jars/lib/*" -d "$jars/classes" "$source"/*.java
+        # Older clients cannot all do what the load does.
+        [[ $1 != "$NEWEST" ]] || newest=("$source"/newest/*.java)
+        javac -nowarn -proc:none -cp "$jars/lib/*" -d "$jars/classes" "$source"/*.java "${newest[@]}"
         cp -r "$source/META-INF" "$jars/classes"
         echo "$sum" >"$jars/complete"
     )
@@ -235,8 +237,9 @@ exit \$code
 SCRIPT
     cat >"$dir/client/$1" <<SCRIPT
 #!/usr/bin/env bash
-# send TOPIC, or consume GROUP TOPIC TAGS [ADDRESS]
+# send TOPIC, or consume GROUP TOPIC TAGS [ADDRESS], or load TOPIC
 export NAMESRV_ADDR=$(names_of "$1")
+[[ \$1 != load ]] || { shift && exec $java JavaLoad "\$@"; }
 exec $java JavaClient "\$@"
 SCRIPT
     chmod +x "$dir/mqadmin/$1" "$dir/client/$1"

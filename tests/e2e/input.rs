@@ -8,7 +8,7 @@ use bytes::Bytes;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::testing::{Outcome, Verdict};
-use idem_rocketmq::{MissingKey, Undecodable};
+use idem_rocketmq::{FingerprintMismatch, MissingKey, Undecodable};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -56,9 +56,10 @@ on_both! {
             assert_eq!(of(case).body, body.as_bytes(), "{case}");
         }
         let undecodable = |reason| ("undecodable", "1", reason);
+        let unfit = "the JSON does not fit the payload's type: `id`: expected a string, found an array, at line 1 column 6";
         assert_eq!(why(of("not json")), undecodable("the body is no JSON, at line 1 column 2"));
         assert_eq!(why(of("cut")), undecodable("the JSON ends too early, at line 1 column 8"));
-        assert_eq!(why(of("type")), undecodable("the JSON does not fit the payload's type, at line 1 column 6"));
+        assert_eq!(why(of("type")), undecodable(unfit));
         let keyless = |reason| ("missing_key", "1", reason);
         let missing = "the idempotency key is missing: part 1 has no value";
         assert_eq!(why(of("absent")), keyless(missing));
@@ -81,6 +82,43 @@ async fn an_empty_body_is_no_json_and_no_panic() {
         .unwrap();
     let decision = consumer.deliver(Delivery::builder("orders").build()).await;
     assert_eq!((decision.verdict, decision.outcome), (Verdict::DeadLetter, Outcome::Undecodable));
+}
+
+#[tokio::test]
+async fn known_json_in_another_order_is_a_duplicate_and_other_json_a_mismatch() {
+    let runs = Runs::default();
+    let route = kit::counting("orders", &runs).fingerprint(FingerprintMismatch::DeadLetter);
+    let batch = batch_handler("lines", |_: Vec<kit::Order>| async {}).key(|order| order.id.clone());
+    let batch = batch.fingerprint(FingerprintMismatch::DeadLetter);
+    let consumer = Consumer::builder("g").store(MemoryStore::new()).handlers([route, batch]).test().unwrap();
+    for topic in ["orders", "lines"] {
+        let outcome = async |body: &'static str| {
+            consumer.deliver(Delivery::builder(topic).body(body).build()).await.outcome
+        };
+        assert_eq!(outcome(r#"{"id":"1","cents":5,"to":{"a":1,"b":2}}"#).await, Outcome::Completed);
+        assert_eq!(outcome(r#"{ "to": {"b":2, "a":1}, "cents": 5, "id": "1" }"#).await, Outcome::Duplicate);
+        assert_eq!(outcome(r#"{"id":"1","cents":6,"to":{"a":1,"b":2}}"#).await, Outcome::FingerprintMismatch);
+    }
+    assert_eq!(runs.total(), 1);
+}
+
+/// A batch handler's messages are decoded one by one, too.
+#[tokio::test]
+async fn a_dead_letter_says_which_field_does_not_fit_and_not_what_is_in_it() {
+    let one = kit::counting("orders", &Runs::default());
+    let many = batch_handler("lines", |_: Vec<kit::Order>| async {}).key(|order| order.id.clone());
+    let consumer = Consumer::builder("g").store(MemoryStore::new()).handlers([one, many]).test().unwrap();
+    for topic in ["orders", "lines"] {
+        let body = format!(r#"{{"id":{{"{0}":"{0}"}}}}"#, kit::MARKER);
+        let decision = consumer.deliver(Delivery::builder(topic).body(body).build()).await;
+        assert_eq!((decision.verdict, decision.outcome), (Verdict::DeadLetter, Outcome::Undecodable));
+        assert_eq!(
+            decision.reason.as_deref(),
+            Some(
+                "the JSON does not fit the payload's type: `id`: expected a string, found an object, at line 1 column 6"
+            )
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy)]
 pub(crate) enum Server {
     Plain,
+    Levels,
     Acl,
     Tls,
     Mtls,
@@ -44,6 +45,7 @@ pub(crate) fn admin(server: Server, arguments: &[&str]) -> String {
 fn command(server: Server, arguments: &[&str]) -> Result<String, String> {
     let variable = match server {
         Server::Plain => variable("IDEM_TEST_MQADMIN"),
+        Server::Levels => variable("IDEM_TEST_MQADMIN_LEVELS"),
         Server::Acl => variable("IDEM_TEST_MQADMIN_ACL"),
         Server::Tls => variable("IDEM_TEST_MQADMIN_TLS"),
         Server::Mtls => variable("IDEM_TEST_MQADMIN_MTLS"),

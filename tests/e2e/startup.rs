@@ -203,9 +203,47 @@ fn a_bad_topic_tag_or_scope_is_told() {
     fails(
         with(|pay| pay.scope("")),
         expect![[r#"
-        the handler `pay` has an empty scope: name it, or leave it out for topic and tag
+        the scope of handler `pay` is empty: name it, or leave it out for topic and tag
     "#]],
     );
+}
+
+/// As of a variable that is not set, and as of one that somebody else has written.
+#[test]
+fn bad_names_of_instances_namespaces_and_deployments_are_told() {
+    let broadcast = || builder("g", [pay().broadcast()]);
+    fails(
+        broadcast().instance_name(""),
+        expect![[r#"
+        the instance name "" of the group `g` is empty: give each instance a name of its own of up to 200 letters, digits and other signs but spaces and slashes, such as the pod's name or the host's, and see whether the variable that it comes from is set
+    "#]],
+    );
+    fails(
+        broadcast().instance_name("../../../x"),
+        expect![[r#"
+        the instance name "../../../x" of the group `g` holds a slash: give each instance a name of its own of up to 200 letters, digits and other signs but spaces and slashes, such as the pod's name or the host's, and see whether the variable that it comes from is set
+    "#]],
+    );
+    fails(
+        builder("g", [pay()]).namespace("../x"),
+        expect![[r#"
+        the namespace "../x" of the group `g` has a character that RocketMQ forbids: it has the characters a-z A-Z 0-9 _ - |; leave `.namespace(..)` out where there is none, and see whether a variable that it comes from is set
+    "#]],
+    );
+    fails(
+        builder("g", [pay()]).deployment(""),
+        expect![[r#"
+        the deployment "" of the group `g` is empty: leave `.deployment(..)` out where one deployment has the store for itself, and see whether a variable that it comes from is set
+    "#]],
+    );
+    let error =
+        Producer::builder("shop").name_server("127.0.0.1:9876").instance_name("a\nb").check().unwrap_err();
+    assert!(
+        error.to_string().starts_with("the instance name \"a\\nb\" of the group `shop` holds a space"),
+        "{error}"
+    );
+    let error = Producer::builder("shop").name_server("127.0.0.1:9876").namespace("").check().unwrap_err();
+    assert!(error.is_misconfiguration());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A consumer in a process of its own, for tests that kill it.
 //!
-//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`, or with `transfers` or `orders` and other
-//! arguments as the modules of these names.
+//! `idem-worker NAME_SERVER TOPIC REDIS_URL GROUP INSTANCE LEDGER THREADS [orderly]`, or with `transfers`, `orders` or `soak` and
+//! other arguments as the modules of these names.
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
 //! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
@@ -9,6 +9,7 @@
 
 mod deadly;
 mod orders;
+mod soak;
 mod transfers;
 
 use std::fs::{File, OpenOptions};
@@ -116,6 +117,7 @@ impl Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     match std::env::args().nth(1).as_deref() {
         Some("orders") => return orders::main(),
+        Some("soak") => return soak::main(),
         Some("transfers") => return transfers::main(),
         _ => {}
     }

@@ -11,14 +11,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::enter::Leader;
 use super::judge::{Again, Judged, Patience};
-use super::settle::Settled;
+use super::ticket::{Leader, Settled};
 use super::together::{Commit, Member};
 use super::transaction::OpenTransaction;
+use crate::clock::Later as _;
 use crate::lease::Flight;
 use crate::outcome::{Decision, Outcome, Verdict};
-use crate::store::{ClaimRequest, StoreError};
+use crate::store::StoreError;
 
 /// How long a deferred message stays away at least.
 const DEFERRED: Duration = Duration::from_secs(10);
@@ -86,8 +86,13 @@ impl Gate {
                 Commit::Together | Commit::Savepoints => self.open_together(opening.collect()).await,
             };
         }
+        let claims = &self.0.engine.claims;
+        let mut turns = Vec::new();
+        for leader in &claiming {
+            claims.turn(&leader.flight, &mut turns).await;
+        }
         let requests = claiming.iter_mut().map(Leader::claim_request).collect();
-        let replies = self.0.engine.claims.call(requests).await;
+        let replies = claims.call(requests, turns).await;
         let claims = claiming.into_iter().zip(permits).zip(replies.answers);
         claims
             .map(|((leader, permit), answer)| {
@@ -170,7 +175,8 @@ impl Gate {
             let Some((mut held, held_permit)) = self.turn(leader, permit, after).await else {
                 return Admission::Decided(Settled::leave());
             };
-            let (sent, answer) = self.0.engine.claims.call_one(held.claim_request()).await;
+            let request = held.claim_request();
+            let (sent, answer) = self.0.engine.claims.ask(&held.flight, request).await;
             match self.judge(held, held_permit, sent, answer, &mut patience) {
                 Judged::Admitted(admission) => return admission,
                 Judged::Again(next) => again = next,
@@ -215,29 +221,16 @@ impl Gate {
     /// The end of a lease that was asked for at `sent`, less a margin for what the clocks of two machines and a
     /// tick of the watch may differ.
     pub(crate) fn local_deadline(&self, sent: Duration) -> Duration {
-        sent + super::watch::safe_part(self.0.policy.lease)
+        sent.later(super::watch::safe_part(self.0.policy.lease))
     }
 
+    /// Has a lease renewed from now on, also while its handler waits for its first poll. The handler's time begins with that.
     pub(super) fn watch(&self, flight: &Arc<Flight>, now: Duration) {
-        flight.start(now);
         self.0.engine.watch.add(flight, &self.0.policy, now);
     }
 }
 
 impl Leader {
-    pub(super) fn claim_request(&mut self) -> ClaimRequest {
-        // From here on the store may hold a lease for this flight.
-        self.is_claimed = true;
-        let policy = self.gate.policy();
-        ClaimRequest {
-            key: self.flight.key.clone().expect("a leader's flight has a key"),
-            token: self.flight.token,
-            lease: policy.lease,
-            retention: policy.retention,
-            fingerprint: self.flight.fingerprint,
-        }
-    }
-
     fn leave(self) -> Admission {
         // Gives back what a claim under way may have taken.
         drop(self);

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::claim::Admission;
-use super::settle::Settled;
+use super::ticket::{Leader, Settled};
 use super::{Gate, Job};
 use crate::key::Fingerprint;
 use crate::lease::{End, Flight};
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::FingerprintMismatch;
-use crate::store::{Attempts, Claim, ReleaseRequest};
+use crate::store::Claim;
 
 /// How a message enters the engine.
 #[derive(Debug)]
@@ -32,17 +32,6 @@ impl Entry {
     }
 }
 
-/// The first message of its key in this process. Dropping it gives the key back.
-pub struct Leader {
-    pub(super) gate: Gate,
-    pub(super) flight: Arc<Flight>,
-    pub(super) redeliveries: u32,
-    failures: u32,
-    /// Whether the store may hold a lease for this flight that nobody has given back.
-    pub(super) is_claimed: bool,
-    is_over: bool,
-}
-
 /// A message whose key is in flight in this process.
 pub struct Follower {
     gate: Gate,
@@ -53,21 +42,14 @@ pub struct Follower {
 impl Gate {
     /// Lets a message in.
     pub fn enter(&self, job: Job) -> Entry {
-        if let Some(Claim::Completed { fingerprint, .. }) = self.0.engine.store.known(&job.key)
+        if let Some(Claim::Completed { fingerprint, .. }) = self.0.engine.known(&job.key)
             && self.mismatch(fingerprint, job.fingerprint).is_none()
         {
             return Entry::Decided(Settled::of(duplicate()));
         }
         let new = || Flight::new(Some(job.key.clone()), job.fingerprint);
         match self.0.engine.flights.enter(&job.key, new) {
-            Ok(flight) => Entry::Leader(Leader {
-                gate: self.clone(),
-                flight,
-                redeliveries: job.redeliveries,
-                failures: job.failures,
-                is_claimed: false,
-                is_over: false,
-            }),
+            Ok(flight) => Entry::Leader(Leader::new(self.clone(), flight, &job)),
             Err(flight) => Entry::Follower(Follower { gate: self.clone(), flight, job }),
         }
     }
@@ -113,7 +95,9 @@ impl Follower {
     pub async fn admit(self) -> Admission {
         match self.gate.mismatch(self.flight.fingerprint, self.job.fingerprint) {
             Some(Mismatch::Decided(decision)) => return Admission::Decided(Settled::of(decision)),
-            Some(Mismatch::Run) => return self.gate.admit_without_dedup(self.job.redeliveries + 1).await,
+            Some(Mismatch::Run) => {
+                return self.gate.admit_without_dedup(self.job.redeliveries.saturating_add(1)).await;
+            }
             None => {}
         }
         Admission::Decided(Settled::of(self.verdict().await))
@@ -153,65 +137,6 @@ fn shared(decision: Decision) -> Decision {
         Verdict::DeadLetter | Verdict::Leave => decision.outcome,
     };
     Decision { outcome, attempt, ..decision }
-}
-
-impl Leader {
-    /// Which attempt the next run is, where its record counts this one: the record may have expired since the message was
-    /// sent back.
-    pub(super) fn attempt(&self, counted: u32) -> u32 {
-        counted.max(self.failures.saturating_add(1))
-    }
-
-    /// Ends the flight: whoever waits for this key takes `decision` too.
-    pub(super) fn decide(mut self, decision: Decision) -> Decision {
-        self.end(End::Decided(decision.clone()));
-        decision
-    }
-
-    /// Ends the flight without a verdict for others.
-    pub(super) fn abandon(mut self) {
-        self.end(End::Abandoned);
-    }
-
-    fn end(&mut self, end: End) {
-        self.is_over = true;
-        self.gate.0.engine.flights.leave(&self.flight);
-        self.flight.finish(end);
-    }
-
-    pub(super) fn release_request(&self, attempts: Attempts) -> Option<ReleaseRequest> {
-        Some(ReleaseRequest {
-            key: self.flight.key.clone()?,
-            token: self.flight.token,
-            retention: self.gate.policy().retention,
-            attempts,
-        })
-    }
-}
-
-/// Invariant: a dropped run leaves nothing in progress for longer than the lease
-/// (`a_dropped_run_gives_its_key_back`).
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if self.is_over {
-            return;
-        }
-        let engine = &self.gate.0.engine;
-        engine.watch.remove(&self.flight);
-        if self.is_claimed
-            && let Some(request) = self.release_request(Attempts::Keep)
-        {
-            let releases = engine.releases.clone();
-            engine.runtime.spawn(async move { releases.call_one(request).await });
-        }
-        self.end(End::Abandoned);
-    }
-}
-
-impl std::fmt::Debug for Leader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Leader").field("key", &self.flight.key).finish_non_exhaustive()
-    }
 }
 
 impl std::fmt::Debug for Follower {

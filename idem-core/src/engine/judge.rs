@@ -6,8 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::enter::{Leader, Mismatch, duplicate};
-use super::settle::{Held, Settled};
+use super::enter::{Mismatch, duplicate};
+use super::ticket::{Held, Leader, Settled};
 use super::transaction::OpenTransaction;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{InProgress, StoreFailure};
@@ -60,7 +60,7 @@ impl Gate {
             }
             Ok(Claim::InProgress { remaining, fingerprint }) => {
                 if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
-                    patience.waited += after;
+                    patience.waited = patience.waited.saturating_add(after);
                     return Judged::Again(Again { leader, permit: None, after });
                 }
                 Judged::Admitted(self.known(leader, permit, fingerprint, |leader| {
@@ -79,7 +79,6 @@ impl Gate {
         transaction: Option<OpenTransaction>,
         now: Duration,
     ) -> Admission {
-        self.watch(&leader.flight, now);
         let attempt = leader.attempt(attempt);
         if attempt > self.0.policy.max_attempts {
             let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
@@ -87,6 +86,7 @@ impl Gate {
                 .because("all attempts were used up before");
             return Admission::Decided(Settled { decision, held: Some(Held::new(leader)) });
         }
+        self.watch(&leader.flight, now);
         let flight = leader.flight.clone();
         Admission::Run(Claimed {
             gate: self.clone(),
@@ -119,7 +119,7 @@ impl Gate {
                 Admission::Decided(Settled::of(decision))
             }
             Some(Mismatch::Run) => {
-                let attempt = leader.redeliveries + 1;
+                let attempt = leader.redeliveries.saturating_add(1);
                 leader.abandon();
                 self.run_without_dedup(attempt, permit)
             }
@@ -157,13 +157,13 @@ impl Gate {
             }
             StoreFailure::Open => {
                 // The claim may have been stored all the same: it is given back when the store answers again.
-                let attempt = leader.redeliveries + 1;
-                drop(leader);
+                let attempt = leader.redeliveries.saturating_add(1);
+                leader.abandon_now();
                 Judged::Admitted(self.run_without_dedup(attempt, permit))
             }
             StoreFailure::Retry => {
                 leader.is_claimed = false;
-                let delay = self.0.policy.backoff.after(leader.redeliveries + 1);
+                let delay = self.0.policy.backoff.after(leader.redeliveries.saturating_add(1));
                 let decision =
                     Decision::new(Verdict::Retry(delay), Outcome::StoreFailed).because(error.to_string());
                 Judged::Admitted(Admission::Decided(Settled::of(leader.decide(decision))))

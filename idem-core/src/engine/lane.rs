@@ -18,10 +18,13 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::ticket::Turn;
 use crate::clock::Clock;
+use crate::lease::Flight;
+use crate::panics::{self, Fault};
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
-    StoreError,
+    StoreError, guarded,
 };
 
 /// How many requests must wait, for each round trip that is under way, before they start one beside it: a store takes
@@ -81,6 +84,7 @@ struct Shared<O: Operation> {
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: Handle,
+    fault: Arc<Fault>,
     queue: Mutex<Queue<O>>,
     keys: OnceLock<Histogram>,
 }
@@ -95,34 +99,60 @@ struct Queue<O: Operation> {
 
 struct Group<O: Operation> {
     requests: Vec<O::Request>,
+    /// Until the answer is there, no other operation of these tokens is asked for.
+    turns: Vec<Turn>,
     reply: oneshot::Sender<Replies<O::Answer>>,
 }
 
 impl<O: Operation> Lane<O> {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle, fault: Arc<Fault>) -> Self {
         let queue = Mutex::new(Queue { groups: Vec::new(), waiting: 0, under_way: 0 });
-        Self(Arc::new(Shared { store, clock, runtime, queue, keys: OnceLock::new() }))
+        Self(Arc::new(Shared { store, clock, runtime, fault, queue, keys: OnceLock::new() }))
     }
 
-    /// Sends requests with the next round trip. The answers come in the requests' order.
+    /// Whether an operation is over when its call is, so that none is ever under way.
+    fn answers_at_once(&self) -> bool {
+        self.0.store.locality() == Locality::InProcess
+    }
+
+    /// Adds the turn of a flight's token to `turns`, and waits for it.
+    pub(crate) async fn turn(&self, flight: &Arc<Flight>, turns: &mut Vec<Turn>) {
+        if !self.answers_at_once() {
+            turns.push(Turn::of(flight).await);
+        }
+    }
+
+    /// As [`turn`](Self::turn), without waiting. Whether it was free.
+    pub(crate) fn takes_turn(&self, flight: &Arc<Flight>, turns: &mut Vec<Turn>) -> bool {
+        if self.answers_at_once() {
+            return true;
+        }
+        let turn = Turn::try_of(flight);
+        let is_free = turn.is_some();
+        turns.extend(turn);
+        is_free
+    }
+
+    /// Sends requests with the next round trip, in the turns of their tokens. The answers come in the requests' order.
     ///
     /// # Cancel safety
     /// A dropped call is sent all the same once it was queued.
-    pub(crate) async fn call(&self, requests: Vec<O::Request>) -> Replies<O::Answer> {
+    pub(crate) async fn call(&self, requests: Vec<O::Request>, turns: Vec<Turn>) -> Replies<O::Answer> {
         if requests.is_empty() {
             return Replies { sent: self.0.clock.now(), answers: Vec::new() };
         }
         match self.0.store.locality() {
             Locality::InProcess => self.0.round_trip(&requests).await,
-            Locality::Remote => self.queued(requests).await,
+            Locality::Remote => self.queued(requests, turns).await,
         }
     }
 
-    /// As [`call`](Self::call), for one request.
+    /// As [`call`](Self::call), for one request and its turn.
     // No async function: it would have room for both ways in one, and each message has one of these.
     pub(crate) fn call_one(
         &self,
         request: O::Request,
+        turns: Vec<Turn>,
     ) -> impl Future<Output = (Duration, Result<O::Answer, StoreError>)> + Send {
         let only = |Replies { sent, mut answers }: Replies<O::Answer>| {
             (sent, answers.pop().unwrap_or_else(|| Err(no_answer())))
@@ -132,14 +162,28 @@ impl<O: Operation> Lane<O> {
                 let sent = self.0.clock.now();
                 only(Replies { sent, answers: self.0.ask(slice::from_ref(&request)).await })
             }),
-            Locality::Remote => Either::Right(self.queued(vec![request]).map(only)),
+            Locality::Remote => Either::Right(self.queued(vec![request], turns).map(only)),
         }
     }
 
-    async fn queued(&self, requests: Vec<O::Request>) -> Replies<O::Answer> {
+    /// Sends one request when it is its token's turn.
+    ///
+    /// # Cancel safety
+    /// A dropped call is sent all the same once it was queued.
+    pub(crate) async fn ask(
+        &self,
+        flight: &Arc<Flight>,
+        request: O::Request,
+    ) -> (Duration, Result<O::Answer, StoreError>) {
+        let mut turns = Vec::new();
+        self.turn(flight, &mut turns).await;
+        self.call_one(request, turns).await
+    }
+
+    async fn queued(&self, requests: Vec<O::Request>, turns: Vec<Turn>) -> Replies<O::Answer> {
         let count = requests.len();
         let (reply, answers) = oneshot::channel();
-        self.push(Group { requests, reply });
+        self.push(Group { requests, turns, reply });
         answers.await.unwrap_or_else(|_| Replies {
             sent: Duration::ZERO,
             answers: (0..count).map(|_| Err(no_answer())).collect(),
@@ -170,8 +214,14 @@ fn no_answer() -> StoreError {
 
 impl<O: Operation> Shared<O> {
     fn start_a_trip(self: &Arc<Self>) {
-        let shared = self.clone();
-        self.runtime.spawn(async move { while shared.next_round_trip().await {} });
+        let (shared, fault) = (self.clone(), self.fault.clone());
+        let trips = async move {
+            let trip = Trip(&shared);
+            while shared.next_round_trip().await {}
+            // What took nothing has been counted out.
+            std::mem::forget(trip);
+        };
+        self.runtime.spawn(panics::loud("lane", trips, move || fault.fail("a lane to the store")));
     }
 
     /// Takes what is queued and sends it. Whether there was anything.
@@ -186,13 +236,14 @@ impl<O: Operation> Shared<O> {
         let mut requests = Vec::with_capacity(groups.iter().map(|group| group.requests.len()).sum());
         let mut asked = Vec::with_capacity(groups.len());
         for group in groups {
-            asked.push((group.requests.len(), group.reply));
+            asked.push((group.requests.len(), group.turns, group.reply));
             requests.extend(group.requests);
         }
         let replies = self.round_trip(&requests).await;
         let mut answers = replies.answers.into_iter();
-        for (count, reply) in asked {
+        for (count, turns, reply) in asked {
             let answers = answers.by_ref().take(count).collect();
+            drop(turns);
             // Whoever asked may be gone by now; what was claimed for them runs out with its lease.
             let _ = reply.send(Replies { sent: replies.sent, answers });
         }
@@ -246,7 +297,8 @@ impl<O: Operation> Shared<O> {
     /// fail its neighbours.
     async fn ask(&self, batch: &[O::Request]) -> Vec<Result<O::Answer, StoreError>> {
         self.keys().record(as_f64(batch.len()));
-        match O::call(&*self.store, batch).await {
+        let asked = guarded::ask(self.store.name(), || O::call(&*self.store, batch)).await;
+        match asked {
             Ok(answers) if answers.len() == batch.len() => answers,
             Ok(answers) => {
                 let text = format!("the store answered {} of {} keys", answers.len(), batch.len());
@@ -276,6 +328,21 @@ impl<O: Operation> Shared<O> {
     fn keys(&self) -> &Histogram {
         let new = || metrics::histogram!("idem_store_batch_keys", "operation" => O::NAME);
         self.keys.get_or_init(new)
+    }
+}
+
+/// Round trips that are under way. Where they end by a panic, nobody waits for one that never comes.
+struct Trip<'a, O: Operation>(&'a Shared<O>);
+
+impl<O: Operation> Drop for Trip<'_, O> {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.lock();
+        queue.under_way = queue.under_way.saturating_sub(1);
+        let left = if queue.under_way == 0 { std::mem::take(&mut queue.groups) } else { Vec::new() };
+        queue.waiting = queue.groups.iter().map(|group| group.requests.len()).sum();
+        drop(queue);
+        // Their replies say so, as their senders are gone.
+        drop(left);
     }
 }
 

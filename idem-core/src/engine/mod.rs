@@ -12,6 +12,7 @@ mod judge;
 mod lane;
 mod run;
 mod settle;
+mod ticket;
 mod together;
 mod transaction;
 mod unfit;
@@ -36,13 +37,16 @@ use self::unfit::Tolerance;
 use self::watch::Watch;
 use crate::clock::Clock;
 use crate::key::{Fingerprint, RecordKey};
+use crate::panics::{self, Fault};
 use crate::policy::Policy;
-use crate::store::Store;
+use crate::record::Record;
+use crate::store::guarded::{self, GuardedTransactions};
+use crate::store::{Claim, Store, StoreError};
 
 pub use self::claim::{Admission, Claimed, Permits};
-pub use self::enter::{Entry, Follower, Leader};
-pub use self::run::{Begun, Finished};
-pub use self::settle::{Held, Settled};
+pub use self::enter::{Entry, Follower};
+pub use self::run::Begun;
+pub use self::ticket::{Finished, Held, Leader, Settled};
 pub use self::together::Commit;
 pub use self::transaction::{LentTransaction, OpenTransaction};
 pub use self::unfit::Unfit;
@@ -66,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) closing: CancellationToken,
     /// Runs are cancelled.
     pub(crate) stop: CancellationToken,
+    pub(crate) fault: Arc<Fault>,
 }
 
 impl Engine {
@@ -76,15 +81,18 @@ impl Engine {
 
     /// An engine on another clock and runtime, for tests that pause the time.
     pub fn with(store: Arc<dyn Store>, clock: Clock, runtime: Handle) -> Self {
-        let renewals = Lane::<Renewals>::new(store.clone(), clock, runtime.clone());
+        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let fault = Arc::new(Fault::new(&closing, &stop));
+        let renewals = Lane::<Renewals>::new(store.clone(), clock, runtime.clone(), fault.clone());
         Self(Arc::new(Inner {
-            claims: Lane::new(store.clone(), clock, runtime.clone()),
-            completions: Lane::new(store.clone(), clock, runtime.clone()),
-            releases: Lane::new(store.clone(), clock, runtime.clone()),
+            claims: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
+            completions: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
+            releases: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             flights: Flights::default(),
-            watch: Watch::start(renewals, clock, &runtime),
-            closing: CancellationToken::new(),
-            stop: CancellationToken::new(),
+            watch: Watch::start(renewals, clock, &runtime, &fault),
+            closing,
+            stop,
+            fault,
             store,
             clock,
             runtime,
@@ -106,7 +114,8 @@ impl Engine {
         commit: Commit,
         user: Option<Handle>,
     ) -> Option<Gate> {
-        let transacts = Transacts::new(self.0.store.transactions()?, commit, user);
+        let transactions = Arc::new(GuardedTransactions(self.0.store.transactions()?));
+        let transacts = Transacts::new(transactions, commit, user);
         Some(self.gate_with(name.into(), policy, Some(transacts)))
     }
 
@@ -146,6 +155,11 @@ impl Engine {
         tokio::time::timeout(pause, self.0.closing.cancelled()).await.is_ok()
     }
 
+    /// What stops the engine where something that it relies on has panicked.
+    pub fn fault(&self) -> &Arc<Fault> {
+        &self.0.fault
+    }
+
     /// The store, for an operator's questions.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.0.store
@@ -155,6 +169,20 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("store", &self.0.store.name()).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// The answer to a claim that the store knows without waiting.
+    fn known(&self, key: &RecordKey) -> Option<Claim> {
+        panics::catch(|| self.store.known(key)).unwrap_or_else(|_| {
+            panics::report("store", "a store has panicked; what it was asked for counts as not answered");
+            None
+        })
+    }
+
+    async fn read(&self, key: &RecordKey) -> Result<Option<Record>, StoreError> {
+        guarded::ask(self.store.name(), || self.store.read(key)).await
     }
 }
 

@@ -2,32 +2,22 @@
 
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::enter::Leader;
+use super::ticket::{Ending, Finished, Ran};
 use super::transaction::OpenTransaction;
 use crate::attempt::Attempt;
-use crate::handler_error::{Disposition, HandlerError, HandlerResult};
+use crate::handler_error::{HandlerError, HandlerResult};
 use crate::lease::{Flight, Lease, Stop};
 use crate::outcome::{Decision, Outcome, Verdict};
-
-/// A run that is over and has not been settled. Dropping it gives the key back.
-pub struct Finished {
-    pub(super) gate: Gate,
-    pub(super) leader: Option<Leader>,
-    pub(super) attempt: u32,
-    pub(super) result: Ran,
-}
+use crate::panics::{self, Guarded, Panicked};
 
 /// How far a run came at once.
 pub enum Begun {
@@ -36,23 +26,6 @@ pub enum Begun {
     /// It is to be polled on, wherever its handler shall run. Dropping it cancels the handler and gives the key back
     /// without counting an attempt.
     Going(BoxFuture<'static, Finished>),
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(super) enum Ran {
-    Ok,
-    Err {
-        disposition: Disposition,
-        text: Arc<str>,
-    },
-    Panicked,
-    Stopped(Stop),
-    Shutdown,
-    /// The run's transaction came to this, and there is nothing to settle.
-    Decided(Decision),
-    /// The transaction that it shared was undone: it is to be run again alone, with this permit.
-    Undone(OwnedSemaphorePermit),
 }
 
 impl Claimed {
@@ -78,27 +51,22 @@ impl Claimed {
         F: Future<Output = HandlerResult> + Unpin + Send + 'static,
     {
         if self.transaction.is_some() || self.member.is_some() {
-            return Begun::polled(self.run(work).boxed());
+            return Begun::polled(self.run_guarded(|lease, attempt| calling(work, lease, attempt)).boxed());
         }
-        let now = self.gate.0.engine.clock.now();
-        if let Some(stop) = overdue(&self.flight, now) {
-            return Begun::Over(self.over(Ran::Stopped(stop)));
+        if let Err(ran) = self.start() {
+            return Begun::Over(self.over(ran));
         }
-        self.flight.start(now);
         let (lease, attempt) = (self.lease(), self.attempt());
         let running = Running::begin(&self.gate);
-        let polled = catch_unwind(AssertUnwindSafe(move || {
-            let mut work = work(lease, attempt);
-            (&mut work).now_or_never().ok_or(work)
-        }));
+        let mut work = calling(work, lease, attempt);
+        let polled = (&mut work).now_or_never();
         drop(running);
         match polled {
-            Ok(Ok(result)) => {
+            Some(result) => {
                 let ran = self.returned(result);
                 Begun::Over(self.over(ran))
             }
-            Ok(Err(work)) => Begun::Going(self.run(|_, _| work).boxed()),
-            Err(_panic) => Begun::Over(self.over(Ran::Panicked)),
+            None => Begun::Going(self.run_guarded(|_, _| work).boxed()),
         }
     }
 
@@ -111,6 +79,15 @@ impl Claimed {
     where
         F: Future<Output = HandlerResult>,
     {
+        let boxed = |lease, attempt| Box::pin(work(lease, attempt));
+        self.run_guarded(|lease, attempt| calling(boxed, lease, attempt)).await
+    }
+
+    /// As [`run`](Self::run), for a handler whose panics are errors.
+    async fn run_guarded<F>(self, work: impl FnOnce(Lease, Attempt) -> F) -> Finished
+    where
+        F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
+    {
         let (lease, attempt) = (self.lease(), self.attempt());
         // What only a transaction needs is boxed, so that every other run's future has no room for it.
         let result = {
@@ -119,14 +96,14 @@ impl Claimed {
             match &self.member {
                 None => Some(driven.await),
                 Some(member) => {
-                    let record = self.leader.as_ref().and_then(|leader| self.gate.complete_request(leader));
+                    let record =
+                        self.leader.as_ref().and_then(|leader| self.gate.complete_request(&leader.flight));
                     Box::pin(member.run(driven, record)).await
                 }
             }
         };
         let Self { gate, mut leader, flight, attempt, permit, transaction, member } = self;
-        gate.0.engine.watch.remove(&flight);
-        flight.rest();
+        let took = flight.rest(gate.0.engine.clock.now());
         let result = match (&mut leader, transaction, member, result) {
             (Some(leader), _, Some(member), result) => gate.end_together(leader, member, result).await,
             (Some(leader), Some(transaction), None, Some(result)) => {
@@ -135,25 +112,21 @@ impl Claimed {
             (.., result) => result,
         };
         let result = result.unwrap_or_else(|| Ran::Undone(permit));
-        Finished { gate, leader, attempt, result }
+        Finished::new(gate, leader, &flight, attempt, took, result)
     }
 
     async fn drive<F>(&self, work: impl FnOnce() -> F) -> Ran
     where
-        F: Future<Output = HandlerResult>,
+        F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
-        // Invariant 4: no handler starts after its lease's local deadline.
-        let now = engine.clock.now();
-        if let Some(stop) = overdue(flight, now) {
-            return Ran::Stopped(stop);
+        if let Err(ran) = self.start() {
+            return ran;
         }
-        flight.start(now);
         let _running = Running::begin(&self.gate);
-        let work = AssertUnwindSafe(async move { work().await }).catch_unwind();
         tokio::select! {
             biased;
-            result = work => result.map_or(Ran::Panicked, |result| self.returned(result)),
+            result = work() => self.returned(result),
             stop = flight.stopped() => Ran::Stopped(stop),
             () = engine.stop.cancelled() => Ran::Shutdown,
         }
@@ -161,20 +134,46 @@ impl Claimed {
 }
 
 impl Claimed {
-    fn returned(&self, result: HandlerResult) -> Ran {
-        match result {
-            Ok(()) => Ran::Ok,
-            Err(error) if self.gate.is_conflict(&error) => self.undone(&error),
-            Err(error) => Ran::Err { disposition: error.disposition(), text: error.to_string().into() },
+    /// Begins the handler's time, at its first poll: a run that has waited for it until its lease was over, or the engine
+    /// stopped, was none and costs nothing.
+    ///
+    /// Invariant 4: no handler starts after its lease's local deadline.
+    fn start(&self) -> Result<(), Ran> {
+        let (engine, flight) = (&self.gate.0.engine, &self.flight);
+        let (now, is_first) = (engine.clock.now(), flight.started().is_none());
+        if let Some(stop) = overdue(flight, now) {
+            return Err(Ran::Stopped(stop));
         }
+        if is_first && engine.stop.is_cancelled() {
+            return Err(Ran::Shutdown);
+        }
+        if is_first {
+            flight.start(now);
+        }
+        Ok(())
+    }
+
+    /// The error is the user's: it may panic where it is looked into, shown or dropped.
+    fn returned(&self, result: Result<HandlerResult, Panicked>) -> Ran {
+        let error = match result {
+            Ok(Ok(())) => return Ran::Ok,
+            Ok(Err(error)) => error,
+            Err(_) => return Ran::Panicked,
+        };
+        let looked_into = panics::catch(move || {
+            if self.gate.is_conflict(&error) {
+                return self.undone(&error);
+            }
+            Ran::Err { disposition: error.disposition(), text: error.to_string().into() }
+        });
+        looked_into.unwrap_or(Ran::Panicked)
     }
 
     /// The run is over, and was not in a transaction.
     fn over(self, result: Ran) -> Finished {
         let Self { gate, leader, flight, attempt, .. } = self;
-        gate.0.engine.watch.remove(&flight);
-        flight.rest();
-        Finished { gate, leader, attempt, result }
+        let took = flight.rest(gate.0.engine.clock.now());
+        Finished::new(gate, leader, &flight, attempt, took, result)
     }
 
     /// The database gave way to another transaction: the message is run again, and that costs no attempt.
@@ -184,6 +183,14 @@ impl Claimed {
         let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
         Ran::Decided(decision.because(error.to_string()))
     }
+}
+
+/// A handler's call. Its panics, and those of what makes its future, are errors; those of its `Drop` go no further.
+fn calling<F>(work: impl FnOnce(Lease, Attempt) -> F, lease: Lease, attempt: Attempt) -> Guarded<F>
+where
+    F: Future<Output = HandlerResult> + Unpin,
+{
+    panics::guard_call(|| work(lease, attempt))
 }
 
 impl Begun {
@@ -199,13 +206,13 @@ impl Finished {
     ///
     /// # Errors
     /// The run is to be settled.
-    pub fn again(mut self) -> Result<Admission, Self> {
-        match (self.result, self.leader.take()) {
-            (Ran::Undone(permit), Some(leader)) => {
+    pub fn again(self) -> Result<Admission, Self> {
+        match self.ending {
+            Ending::Other(Some(leader), Ran::Undone(permit)) => {
                 leader.flight.forget_stop();
                 Ok(self.gate.open_later(leader, permit))
             }
-            (result, leader) => Err(Self { leader, result, ..self }),
+            ending => Err(Self { ending, ..self }),
         }
     }
 }
@@ -239,14 +246,5 @@ impl fmt::Debug for Begun {
             Self::Over(finished) => finished.fmt(f),
             Self::Going(_) => f.write_str("Going"),
         }
-    }
-}
-
-impl fmt::Debug for Finished {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Finished")
-            .field("attempt", &self.attempt)
-            .field("result", &self.result)
-            .finish_non_exhaustive()
     }
 }

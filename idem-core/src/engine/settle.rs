@@ -1,78 +1,29 @@
 //! The third step: what the run came to is recorded, and the message is decided.
+//!
+//! A settlement runs on idem's own runtime, whatever becomes of the task that waits for it. Only where the store answers in
+//! place, without waiting, there is nothing to hand over.
 
-use std::fmt;
-use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 
 use super::Gate;
-use super::enter::Leader;
 use super::judge::hold_delay;
-use super::run::{Finished, Ran};
-use crate::handler_error::Disposition;
-use crate::lease::Stop;
+use super::lane::{Lane, Operation};
+use super::ticket::{Done, Ending, Finished, Kind, Settled, Turn};
+use crate::lease::Flight;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::record::State;
-use crate::store::{Answer, Attempts, CompleteRequest, ReleaseRequest, StoreError};
+use crate::store::{Answer, Attempts, CompleteRequest, Locality, ReleaseRequest, StoreError};
 
-/// How long a settlement may still take once the engine was stopped.
+/// How long a settlement is still waited for once the engine was stopped.
 const LAST_TRY: Duration = Duration::from_secs(2);
 
-/// A message that is decided.
-#[derive(Debug)]
-#[must_use]
-pub struct Settled {
-    /// What is decided.
-    pub decision: Decision,
-    /// The key, still held, where the message is to become a dead letter: to be released when the broker has
-    /// confirmed the dead letter, so that no duplicate runs meanwhile.
-    pub held: Option<Held>,
-}
-
-impl Settled {
-    pub(super) fn of(decision: Decision) -> Self {
-        Self { decision, held: None }
-    }
-
-    pub(super) fn leave() -> Self {
-        Self::of(Decision::new(Verdict::Leave, Outcome::Shutdown))
-    }
-}
-
-/// A key that is held while its message becomes a dead letter. Dropping it gives the key back with its attempts.
-pub struct Held {
-    leader: Option<Leader>,
-}
-
-impl Held {
-    pub(super) fn new(leader: Leader) -> Self {
-        Self { leader: Some(leader) }
-    }
-
-    /// Gives the key back with all its attempts: the broker has the dead letter, and a replay starts anew.
-    ///
-    /// # Cancel safety
-    /// Dropping this gives the key back with its attempts as they were.
-    pub async fn release(mut self, decision: &Decision) {
-        let Some(leader) = self.leader.take() else { return };
-        let gate = leader.gate.clone();
-        gate.0.engine.watch.remove(&leader.flight);
-        if let Some(request) = leader.release_request(Attempts::Reset) {
-            let bound = gate.policy().lease;
-            let _ = tokio::time::timeout(bound, gate.release(request)).await;
-        }
-        leader.decide(decision.clone());
-    }
-}
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held")
-    }
-}
+type First = Option<Result<Answer, StoreError>>;
 
 impl Gate {
     /// Settles runs that finished together: one round trip for all that succeeded, one beside it for those that
@@ -82,7 +33,7 @@ impl Gate {
     /// a duplicate from doing it again.
     ///
     /// # Cancel safety
-    /// What was sent to the store is sent; a run that was not settled gives its key back.
+    /// A run whose handler has returned `Ok` is completed all the same, on idem's own runtime; see [`Finished`].
     pub async fn settle(&self, finished: Vec<Finished>) -> Vec<Settled> {
         let mut settled: Vec<Option<Settled>> = finished.iter().map(|_| None).collect();
         self.settle_each(finished, |place, decided| settled[place] = Some(decided)).await;
@@ -95,22 +46,44 @@ impl Gate {
     /// # Cancel safety
     /// As that of [`settle`](Self::settle).
     pub async fn settle_each(&self, finished: Vec<Finished>, mut tell: impl FnMut(usize, Settled)) {
+        if finished.is_empty() {
+            return;
+        }
+        if self.0.engine.store.locality() == Locality::InProcess {
+            return self.settle_all(finished, tell).await;
+        }
+        let (sender, mut settled) = mpsc::unbounded_channel();
+        let gate = self.clone();
+        self.0.engine.runtime.spawn(async move {
+            let tell = |place, one| drop(sender.send((place, one)));
+            gate.settle_all(finished, tell).await;
+        });
+        while let Some((place, one)) = settled.recv().await {
+            tell(place, one);
+        }
+    }
+
+    async fn settle_all(&self, finished: Vec<Finished>, mut tell: impl FnMut(usize, Settled)) {
         let engine = &self.0.engine;
-        let completions = finished.iter().filter_map(Finished::completion).collect();
-        let releases = finished.iter().filter_map(Finished::release).collect();
-        let (completions, releases) =
-            join(engine.completions.call(completions), engine.releases.call(releases)).await;
-        let (mut completions, mut releases) = (completions.answers.into_iter(), releases.answers.into_iter());
+        let (mut completing, mut releasing) = (Together::default(), Together::default());
         let mut later = FuturesUnordered::new();
         for (place, run) in finished.into_iter().enumerate() {
-            let answer = match run.kind() {
-                Kind::Completes => completions.next(),
-                Kind::Releases => releases.next(),
-                Kind::Holds | Kind::Free => None,
+            let waits = match run.kind() {
+                Kind::Completes => completing.add(&engine.completions, place, run, Finished::completion),
+                Kind::Releases => releasing.add(&engine.releases, place, run, Finished::release),
+                Kind::Holds | Kind::Free => {
+                    tell(place, run.concluded_alone());
+                    None
+                }
             };
+            later.extend(waits.map(|run| run.settled(place, None)));
+        }
+        let (completed, released) =
+            join(completing.ask(&engine.completions), releasing.ask(&engine.releases)).await;
+        for (place, run, answer) in completed.chain(released) {
             match run.decided_by(answer.as_ref()) {
                 Some(decision) => tell(place, run.concluded(decision)),
-                None => later.push(async move { (place, run.settled(answer).await) }),
+                None => later.push(run.settled(place, answer)),
             }
         }
         while let Some((place, settled)) = later.next().await {
@@ -120,234 +93,186 @@ impl Gate {
 
     /// As [`settle`](Self::settle), for one run.
     pub async fn settle_one(&self, finished: Finished) -> Settled {
-        let answer = match (finished.completion(), finished.release()) {
-            (Some(request), _) => Some(self.0.engine.completions.call_one(request).await.1),
-            (None, Some(request)) => Some(self.0.engine.releases.call_one(request).await.1),
-            (None, None) => None,
-        };
-        match finished.decided_by(answer.as_ref()) {
-            Some(decision) => finished.concluded(decision),
-            // Boxed, because it is rare and large, and each message's task would have room for it.
-            None => Box::pin(finished.settled(answer)).await,
+        let needs_nothing = matches!(finished.kind(), Kind::Holds | Kind::Free);
+        if needs_nothing || self.0.engine.store.locality() == Locality::InProcess {
+            return settle_one_here(finished).await;
         }
+        // Boxed, because each message's task would have room for it.
+        let settling = self.0.engine.runtime.spawn(settle_one_here(finished));
+        settling.await.unwrap_or_else(|_| Settled::leave())
     }
 
-    pub(super) fn complete_request(&self, leader: &Leader) -> Option<CompleteRequest> {
+    pub(super) fn complete_request(&self, flight: &Flight) -> Option<CompleteRequest> {
         Some(CompleteRequest {
-            key: leader.flight.key.clone()?,
-            token: leader.flight.token,
-            fence: leader.flight.fence(),
+            key: flight.key.clone()?,
+            token: flight.token,
+            fence: flight.fence(),
             retention: self.policy().retention,
-            fingerprint: leader.flight.fingerprint,
+            fingerprint: flight.fingerprint,
             reply: None,
         })
     }
 
     /// Releases a key, for as long as it takes. Gives up soon after the engine was stopped.
-    async fn release(&self, request: ReleaseRequest) -> Option<Answer> {
-        let releases = &self.0.engine.releases;
-        self.ask_until_answered(|| async { releases.call_one(request.clone()).await.1 }).await
+    pub(super) async fn release(&self, flight: &Arc<Flight>, request: ReleaseRequest) -> Option<Answer> {
+        let asking = self.ask_until_answered(&self.0.engine.releases, flight, request);
+        self.until_stopped(asking).await?.ok()
     }
 
-    async fn complete(&self, request: CompleteRequest) -> Option<Answer> {
-        let completions = &self.0.engine.completions;
-        self.ask_until_answered(|| async { completions.call_one(request.clone()).await.1 }).await
+    /// Completes a key, for as long as it takes.
+    ///
+    /// # Errors
+    /// The key has a record that this version does not understand.
+    pub(super) async fn ask_to_complete(&self, flight: &Arc<Flight>) -> Result<Answer, StoreError> {
+        let Some(request) = self.complete_request(flight) else {
+            return Err(StoreError::statement("the message has no key"));
+        };
+        self.ask_until_answered(&self.0.engine.completions, flight, request).await
     }
 
-    /// Asks until there is an answer, or a record that this version does not understand, or the engine is gone.
-    async fn ask_until_answered<F>(&self, ask: impl Fn() -> F) -> Option<Answer>
+    /// Asks until there is an answer, or a record that this version does not understand.
+    async fn ask_until_answered<O>(
+        &self,
+        lane: &Lane<O>,
+        flight: &Arc<Flight>,
+        request: O::Request,
+    ) -> Result<Answer, StoreError>
     where
-        F: Future<Output = Result<Answer, StoreError>>,
+        O: Operation<Answer = Answer>,
+        O::Request: Clone,
     {
-        let asking = async {
-            let mut failures = 0_u32;
-            loop {
-                match ask().await {
-                    Ok(answer) => return Some(answer),
-                    Err(error) if error.is_record() => return None,
-                    Err(error) => {
-                        self.report_unanswered("a settlement: asking again until it does", &error, failures);
-                        failures = failures.saturating_add(1);
-                        tokio::time::sleep(hold_delay(failures)).await;
-                    }
+        let mut failures = 0_u32;
+        loop {
+            match lane.ask(flight, request.clone()).await.1 {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_record() => return Err(error),
+                Err(error) => {
+                    self.report_unanswered("a settlement: asking again until it does", &error, failures);
+                    failures = failures.saturating_add(1);
+                    tokio::time::sleep(hold_delay(failures)).await;
                 }
             }
-        };
+        }
+    }
+
+    /// `None` soon after the engine was stopped.
+    async fn until_stopped<T>(&self, asking: impl Future<Output = T>) -> Option<T> {
         let gone = async {
             self.0.engine.stop.cancelled().await;
             tokio::time::sleep(LAST_TRY).await;
         };
         tokio::select! {
-            answer = asking => answer,
+            answer = asking => Some(answer),
             () = gone => None,
         }
-    }
-}
-
-/// What a finished run needs from the store.
-enum Kind {
-    Completes,
-    Releases,
-    /// The key is held until the dead letter is stored.
-    Holds,
-    /// The store has no lease: the run was without dedup, or its transaction has settled it.
-    Free,
-}
-
-impl Finished {
-    fn kind(&self) -> Kind {
-        match &self.result {
-            Ran::Decided(_) | Ran::Undone(_) => Kind::Free,
-            _ if !self.leader.as_ref().is_some_and(|leader| leader.is_claimed) => Kind::Free,
-            Ran::Ok => Kind::Completes,
-            Ran::Stopped(Stop::Lost) | Ran::Shutdown => Kind::Releases,
-            _ if self.is_dead_letter() => Kind::Holds,
-            _ => Kind::Releases,
-        }
-    }
-
-    fn is_dead_letter(&self) -> bool {
-        let is_last = self.attempt >= self.gate.policy().max_attempts;
-        match &self.result {
-            Ran::Err { disposition: Disposition::Reject, .. } => true,
-            Ran::Err { .. } | Ran::Panicked | Ran::Stopped(Stop::TimedOut) => is_last,
-            Ran::Ok | Ran::Stopped(Stop::Lost) | Ran::Shutdown | Ran::Decided(_) | Ran::Undone(_) => false,
-        }
-    }
-
-    fn completion(&self) -> Option<CompleteRequest> {
-        let leader = self.leader.as_ref().filter(|_| matches!(self.result, Ran::Ok))?;
-        self.gate.complete_request(leader)
-    }
-
-    fn release(&self) -> Option<ReleaseRequest> {
-        let Kind::Releases = self.kind() else { return None };
-        let attempts = match self.result {
-            Ran::Stopped(Stop::Lost) | Ran::Shutdown => Attempts::Keep,
-            _ => Attempts::Count,
-        };
-        self.leader.as_ref()?.release_request(attempts)
-    }
-
-    /// The decision, where the store's first answer is all that it needs.
-    fn decided_by(&self, first: Option<&Result<Answer, StoreError>>) -> Option<Decision> {
-        match (self.kind(), first) {
-            (Kind::Holds | Kind::Free, _) | (Kind::Releases, Some(Ok(_))) => Some(self.decide()),
-            (Kind::Completes, Some(Ok(Answer::Done))) => {
-                Some(Decision::new(Verdict::Ack, Outcome::Completed).attempt(self.attempt))
-            }
-            (Kind::Completes | Kind::Releases, _) => None,
-        }
-    }
-
-    /// The decision, after the store's first answer, or after as many more as it takes.
-    async fn settled(self, first: Option<Result<Answer, StoreError>>) -> Settled {
-        let decision = match self.kind() {
-            Kind::Completes => self.completed(first).await,
-            Kind::Releases => self.released(first).await,
-            Kind::Holds | Kind::Free => self.decide(),
-        };
-        self.concluded(decision)
-    }
-
-    fn concluded(mut self, decision: Decision) -> Settled {
-        let is_held = decision.verdict == Verdict::DeadLetter;
-        let is_open =
-            matches!(decision.outcome, Outcome::LeaseLost | Outcome::Shutdown | Outcome::TransactionFailed);
-        match self.leader.take() {
-            None => Settled::of(decision),
-            Some(leader) if is_held => {
-                self.gate.watch(&leader.flight, self.gate.0.engine.clock.now());
-                Settled { decision, held: Some(Held::new(leader)) }
-            }
-            Some(leader) if is_open => {
-                leader.abandon();
-                Settled::of(decision)
-            }
-            Some(leader) => Settled::of(leader.decide(decision)),
-        }
-    }
-
-    /// The decision that needs no answer of the store.
-    fn decide(&self) -> Decision {
-        let policy = self.gate.policy();
-        let decision = match &self.result {
-            Ran::Ok => Decision::new(Verdict::Ack, Outcome::CompletedWithoutDedup),
-            Ran::Err { disposition: Disposition::Reject, text } => {
-                Decision::new(Verdict::DeadLetter, Outcome::Rejected).because(text.clone())
-            }
-            Ran::Err { disposition: Disposition::Retry(after), text } => {
-                self.failed(Outcome::Failed, *after).because(text.clone())
-            }
-            Ran::Panicked => self.failed(Outcome::Panicked, None).because("the handler panicked"),
-            Ran::Stopped(Stop::TimedOut) => self
-                .failed(Outcome::TimedOut, None)
-                .because(format!("the handler took longer than its time-out of {:?}", policy.timeout)),
-            Ran::Stopped(Stop::Lost) => {
-                Decision::new(Verdict::Retry(self.conflict_delay()), Outcome::LeaseLost)
-                    .because("the lease could not be kept, so the handler was cancelled")
-            }
-            Ran::Shutdown => Decision::new(Verdict::Leave, Outcome::Shutdown),
-            Ran::Decided(decision) => decision.clone(),
-            Ran::Undone(_) => {
-                Decision::new(Verdict::Retry(self.conflict_delay()), Outcome::TransactionFailed)
-                    .because("the transaction that it shared with other messages was undone")
-            }
-        };
-        decision.attempt(self.attempt)
-    }
-
-    fn failed(&self, outcome: Outcome, after: Option<Duration>) -> Decision {
-        if self.is_dead_letter() {
-            return Decision::new(Verdict::DeadLetter, Outcome::Exhausted);
-        }
-        let after = after.unwrap_or_else(|| self.gate.policy().backoff.after(self.attempt));
-        Decision::new(Verdict::Retry(after), outcome)
-    }
-
-    fn conflict_delay(&self) -> Duration {
-        let redeliveries = self.leader.as_ref().map_or(0, |leader| leader.redeliveries);
-        self.gate.conflict_delay(Duration::ZERO, redeliveries)
     }
 
     /// Invariant 5: a message is acked only when its key is completed
     /// (`invariant_5_ok_is_acked_only_when_the_completion_is_recorded`).
-    async fn completed(&self, first: Option<Result<Answer, StoreError>>) -> Decision {
-        let answer = match (first, self.completion()) {
-            (Some(Ok(answer)), _) => Some(answer),
-            (_, Some(request)) => self.gate.complete(request).await,
-            (_, None) => None,
+    async fn complete(&self, done: Done, attempt: u32, first: First) -> Settled {
+        let answer = match first {
+            Some(Ok(answer)) => Some(Ok(answer)),
+            _ => self.until_stopped(self.ask_to_complete(done.flight())).await,
         };
-        let is_stopped = self.gate.0.engine.stop.is_cancelled();
+        let Some(answer) = answer else {
+            // Dropped, it is asked for on and on; nobody waits for it any more.
+            drop(done);
+            return Settled::of(Decision::new(Verdict::Leave, Outcome::CompletionLost).attempt(attempt));
+        };
+        let is_stopped = self.0.engine.stop.is_cancelled();
         let (verdict, outcome) = match answer {
-            Some(Answer::Done) => (Verdict::Ack, Outcome::Completed),
-            Some(Answer::Lost) if self.is_completed_by_now().await => {
+            Ok(Answer::Done) => (Verdict::Ack, Outcome::Completed),
+            Ok(Answer::Lost) if self.is_completed_by_now(done.flight()).await => {
                 (Verdict::Ack, Outcome::CompletedElsewhere)
             }
-            Some(Answer::Lost) | None if is_stopped => (Verdict::Leave, Outcome::CompletionLost),
-            Some(Answer::Lost) | None => (Verdict::Retry(self.conflict_delay()), Outcome::CompletionLost),
+            Ok(Answer::Lost) | Err(_) if is_stopped => (Verdict::Leave, Outcome::CompletionLost),
+            Ok(Answer::Lost) | Err(_) => {
+                let delay = self.conflict_delay(Duration::ZERO, done.redeliveries());
+                (Verdict::Retry(delay), Outcome::CompletionLost)
+            }
         };
-        Decision::new(verdict, outcome).attempt(self.attempt)
+        Settled::of(done.decide(Decision::new(verdict, outcome).attempt(attempt)))
     }
 
-    async fn is_completed_by_now(&self) -> bool {
-        let Some(key) = self.leader.as_ref().and_then(|leader| leader.flight.key.as_ref()) else {
-            return false;
-        };
-        let record = self.gate.0.engine.store.read(key).await;
+    async fn is_completed_by_now(&self, flight: &Flight) -> bool {
+        let Some(key) = &flight.key else { return false };
+        let record = self.0.engine.read(key).await;
         matches!(record, Ok(Some(record)) if record.state == State::Completed)
     }
+}
 
-    async fn released(&self, first: Option<Result<Answer, StoreError>>) -> Decision {
-        if let (Some(Err(_)) | None, Some(request)) = (first, self.release()) {
-            if request.attempts == Attempts::Keep {
-                // Nothing was counted: where the store does not answer, the lease runs out by itself.
-                let releases = self.gate.0.engine.releases.clone();
-                self.gate.0.engine.runtime.spawn(async move { releases.call_one(request).await });
-            } else {
-                self.gate.release(request).await;
-            }
+async fn settle_one_here(finished: Finished) -> Settled {
+    let gate = finished.gate.clone();
+    let engine = &gate.0.engine;
+    let answer = match (finished.completion(), finished.release()) {
+        (Some((flight, request)), _) => Some(engine.completions.ask(flight, request).await.1),
+        (None, Some((flight, request))) => Some(engine.releases.ask(flight, request).await.1),
+        (None, None) => None,
+    };
+    match finished.decided_by(answer.as_ref()) {
+        Some(decision) => finished.concluded(decision),
+        // Boxed, because it is rare and large.
+        None => Box::pin(finished.settled(0, answer)).await.1,
+    }
+}
+
+impl Finished {
+    /// What is settled after the store's first answer, or after as many more as it takes.
+    async fn settled(self, place: usize, first: First) -> (usize, Settled) {
+        if !matches!(self.ending, Ending::Done(_)) {
+            self.released(first).await;
+        } else if let Self { gate, attempt, ending: Ending::Done(done), .. } = self {
+            return (place, gate.complete(done, attempt, first).await);
         }
-        self.decide()
+        (place, self.concluded_alone())
+    }
+
+    async fn released(&self, first: First) {
+        let (Some(Err(_)) | None, Some((flight, request))) = (first, self.release()) else { return };
+        if request.attempts == Attempts::Keep {
+            // Nothing was counted: where the store does not answer, the lease runs out by itself.
+            let (engine, flight) = (self.gate.0.engine.clone(), flight.clone());
+            let runtime = engine.runtime.clone();
+            runtime.spawn(async move { engine.releases.ask(&flight, request).await });
+        } else {
+            self.gate.release(flight, request).await;
+        }
+    }
+}
+
+/// Runs that ask for one operation with one group of requests.
+struct Together<O: Operation> {
+    runs: Vec<(usize, Finished)>,
+    requests: Vec<O::Request>,
+    turns: Vec<Turn>,
+}
+
+impl<O: Operation> Default for Together<O> {
+    fn default() -> Self {
+        Self { runs: Vec::new(), requests: Vec::new(), turns: Vec::new() }
+    }
+}
+
+impl<O: Operation<Answer = Answer>> Together<O> {
+    /// Takes a run in; gives it back where another operation of its token is under way.
+    fn add(
+        &mut self,
+        lane: &Lane<O>,
+        place: usize,
+        run: Finished,
+        asks: impl Fn(&Finished) -> Option<(&Arc<Flight>, O::Request)>,
+    ) -> Option<Finished> {
+        let request = match asks(&run) {
+            Some((flight, request)) if lane.takes_turn(flight, &mut self.turns) => request,
+            _ => return Some(run),
+        };
+        self.requests.push(request);
+        self.runs.push((place, run));
+        None
+    }
+
+    async fn ask(self, lane: &Lane<O>) -> impl Iterator<Item = (usize, Finished, First)> + use<O> {
+        let mut answers = lane.call(self.requests, self.turns).await.answers.into_iter();
+        self.runs.into_iter().map(move |(place, run)| (place, run, answers.next()))
     }
 }

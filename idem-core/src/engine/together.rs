@@ -16,10 +16,8 @@ use tokio::time::timeout;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::enter::Leader;
 use super::judge::{Judged, Patience, hold_delay};
-use super::run::Ran;
-use super::settle::Settled;
+use super::ticket::{Leader, Ran, Settled};
 use super::transaction::{Open, OpenTransaction, kept_nothing, record_is_gone};
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::StoreFailure;
@@ -175,7 +173,7 @@ impl Gate {
                 ran => ran?,
             };
             let Member { commit, open, over, end, .. } = member;
-            let record = || self.complete_request(leader);
+            let record = || self.complete_request(&leader.flight);
             let _ = over.send(match (&ran, commit) {
                 (Ran::Ok, Commit::Savepoints) => Over::Good(None),
                 (Ran::Ok, _) => record().map_or(Over::Failed, |record| Over::Good(Some(record))),
@@ -234,14 +232,11 @@ impl Group {
         attempt: u32,
     ) -> Admission {
         leader.flight.claimed(fence, Duration::MAX);
-        let flight = leader.flight.clone();
         let now = self.gate.0.engine.clock.now();
         let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()), now);
         match admission {
             // Alone in it: a transaction as any other.
             Admission::Run(claimed) if self.members > 1 => {
-                // Its time begins with its turn.
-                flight.rest();
                 Admission::Run(Claimed { member: Some(self.member()), ..claimed })
             }
             admission => admission,

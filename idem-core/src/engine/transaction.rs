@@ -17,9 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Gate;
 use super::claim::Admission;
-use super::enter::Leader;
 use super::judge::{Again, Judged, Patience};
-use super::run::Ran;
+use super::ticket::{Leader, Ran};
 use super::together::Commit;
 use crate::handler_error::Disposition;
 use crate::outcome::{Decision, Outcome, Verdict};
@@ -193,7 +192,7 @@ impl Gate {
                 // Its dead letter holds the key under a lease.
                 open.rollback().await;
                 let request = leader.claim_request();
-                let (sent, answer) = self.0.engine.claims.call_one(request).await;
+                let (sent, answer) = self.0.engine.claims.ask(&leader.flight, request).await;
                 self.judge(leader, permit, sent, answer, patience)
             }
             Ok(Some((open, claim))) => {
@@ -239,7 +238,7 @@ impl Gate {
             open.rollback().await;
             return self.counted(leader, ran).await;
         }
-        let Some(record) = self.complete_request(leader) else {
+        let Some(record) = self.complete_request(&leader.flight) else {
             return self.undone(leader, &StoreError::statement("the message has no key"));
         };
         match open.commit(&[record]).await {
@@ -261,7 +260,8 @@ impl Gate {
         if matches!(ran, Ran::Shutdown | Ran::Decided(_)) {
             return ran;
         }
-        let (sent, answer) = self.0.engine.claims.call_one(leader.claim_request()).await;
+        let request = leader.claim_request();
+        let (sent, answer) = self.0.engine.claims.ask(&leader.flight, request).await;
         match answer {
             Ok(Claim::Claimed { fence, .. }) => {
                 leader.flight.claimed(fence, self.local_deadline(sent));

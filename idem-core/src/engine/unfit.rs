@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::Gate;
 use super::claim::Admission;
-use super::settle::Settled;
+use super::ticket::Settled;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{MissingKey, Undecodable};
 

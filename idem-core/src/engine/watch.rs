@@ -14,8 +14,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, Renewals};
-use crate::clock::Clock;
+use super::ticket::Turn;
+use crate::clock::{Clock, Later as _};
 use crate::lease::{Flight, Stop};
+use crate::panics::{Fault, loud};
 use crate::policy::Policy;
 use crate::store::{Answer, RenewRequest};
 
@@ -36,6 +38,7 @@ pub(crate) struct Watch {
     renewals: Lane<Renewals>,
     clock: Clock,
     runtime: Handle,
+    fault: Arc<Fault>,
     /// The time between two looks that the shortest durations need, in µs.
     tick: AtomicU64,
     /// Whether the task looks by itself; where it does not, an addition wakes it.
@@ -50,22 +53,32 @@ struct Watched {
     retention: Duration,
     timeout: Duration,
     next_renewal: Duration,
+    /// No run is bounded by it any more: the key is held until its dead letter is stored, however long that takes.
+    is_held: bool,
 }
 
 impl Watch {
-    pub(crate) fn start(renewals: Lane<Renewals>, clock: Clock, runtime: &Handle) -> Arc<Self> {
+    pub(crate) fn start(
+        renewals: Lane<Renewals>,
+        clock: Clock,
+        runtime: &Handle,
+        fault: &Arc<Fault>,
+    ) -> Arc<Self> {
         let watch = Arc::new(Self {
             live: Mutex::default(),
             renewals,
             clock,
             runtime: runtime.clone(),
+            fault: fault.clone(),
             tick: AtomicU64::new(micros(LONGEST_TICK)),
             is_awake: AtomicBool::new(false),
             wake: Notify::new(),
             ended: CancellationToken::new(),
         });
         let looking = watch.clone();
-        runtime.spawn(async move { looking.ended.run_until_cancelled(looking.look_forever()).await });
+        let fault = fault.clone();
+        let looking = async move { looking.ended.run_until_cancelled(looking.look_forever()).await };
+        runtime.spawn(loud("watch", looking, move || fault.fail("the watch over leases and time-outs")));
         watch
     }
 
@@ -75,8 +88,28 @@ impl Watch {
 
     /// Looks after a flight from now on.
     pub(crate) fn add(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
+        self.insert(flight, policy, now, false);
+    }
+
+    /// Keeps a flight's key from now on, whatever its run came to, until it is removed or the store says that it is lost
+    /// (`a_key_is_held_until_its_dead_letter_is_stored`).
+    pub(crate) fn hold(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
+        {
+            let mut live = self.live.lock();
+            flight.forget_stop();
+            let slot = flight.slot.load(Ordering::Acquire);
+            if let Some(watched) = live.get_mut(slot).filter(|watched| Arc::ptr_eq(&watched.flight, flight)) {
+                watched.is_held = true;
+                return;
+            }
+        }
+        self.insert(flight, policy, now, true);
+    }
+
+    fn insert(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration, is_held: bool) {
         let watched = Watched {
-            next_renewal: now + policy.lease / 3,
+            is_held,
+            next_renewal: now.later(policy.lease / 3),
             lease: policy.lease,
             retention: policy.retention,
             timeout: policy.timeout,
@@ -123,42 +156,44 @@ impl Watch {
     }
 
     fn look(self: &Arc<Self>) {
-        let due = self.due();
+        let (due, turns) = self.due();
         if !due.is_empty() {
-            let watch = self.clone();
-            self.runtime.spawn(async move { watch.renew(due).await });
+            let (watch, fault) = (self.clone(), self.fault.clone());
+            let renewing = async move { watch.renew(due, turns).await };
+            self.runtime.spawn(loud("renewal", renewing, move || fault.fail("the renewal of leases")));
         }
     }
 
-    /// Halts what is over, and says what is to be renewed.
-    fn due(&self) -> Vec<(Arc<Flight>, RenewRequest)> {
+    /// Halts what is over, and says what is to be renewed, in whose turns.
+    fn due(&self) -> (Vec<(Arc<Flight>, RenewRequest)>, Vec<Turn>) {
         let now = self.clock.now();
-        let mut due = Vec::new();
+        let (mut due, mut turns) = (Vec::new(), Vec::new());
         for (_, watched) in self.live.lock().iter_mut() {
             let flight = &watched.flight;
-            if now >= flight.deadline() {
+            if now >= flight.deadline() && !watched.is_held {
                 flight.halt(Stop::Lost);
             }
-            if flight.started().is_some_and(|started| now >= started + watched.timeout) {
+            if flight.started().is_some_and(|started| now >= started.later(watched.timeout)) {
                 flight.halt(Stop::TimedOut);
             }
-            // Renewal runs until the handler's time-out and no longer.
+            // Renewal runs until the handler's time-out and no longer; before the handler's first poll its time does not run.
             if flight.stop().is_none()
                 && now >= watched.next_renewal
                 && let Some(request) = watched.renewal()
+                && self.renewals.takes_turn(flight, &mut turns)
             {
                 // Asked again after a sixteenth of the lease where this one is not confirmed.
-                watched.next_renewal = now + watched.lease / 16;
+                watched.next_renewal = now.later(watched.lease / 16);
                 due.push((watched.flight.clone(), request));
             }
         }
-        due
+        (due, turns)
     }
 
-    async fn renew(&self, due: Vec<(Arc<Flight>, RenewRequest)>) {
+    async fn renew(&self, due: Vec<(Arc<Flight>, RenewRequest)>, turns: Vec<Turn>) {
         let (flights, requests): (Vec<_>, Vec<_>) = due.into_iter().unzip();
         let leases: Vec<Duration> = requests.iter().map(|request| request.lease).collect();
-        let replies = self.renewals.call(requests).await;
+        let replies = self.renewals.call(requests, turns).await;
         for ((flight, lease), answer) in flights.iter().zip(leases).zip(replies.answers) {
             match answer {
                 Ok(Answer::Done) => self.confirmed(flight, replies.sent, lease),
@@ -172,12 +207,12 @@ impl Watch {
     }
 
     fn confirmed(&self, flight: &Flight, sent: Duration, lease: Duration) {
-        flight.set_deadline(sent + safe_part(lease));
+        flight.set_deadline(sent.later(safe_part(lease)));
         let slot = flight.slot.load(Ordering::Acquire);
         if let Some(watched) = self.live.lock().get_mut(slot)
             && std::ptr::eq(Arc::as_ptr(&watched.flight), flight)
         {
-            watched.next_renewal = sent + lease / 3;
+            watched.next_renewal = sent.later(lease / 3);
         }
     }
 }

@@ -68,7 +68,7 @@ impl Sweeper {
 
     async fn turn(&self) -> Result<Turn, StoreError> {
         loop {
-            let lease = (self.outbox.sweep_every() * 3).max(SHORTEST_LEASE);
+            let lease = self.outbox.sweep_every().saturating_mul(3).max(SHORTEST_LEASE);
             if !self.outbox.lead(self.holder, lease).await? {
                 return Ok(Turn::AnotherSweeps);
             }

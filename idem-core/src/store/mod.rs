@@ -7,6 +7,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub(crate) mod guarded;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "mysql")]
@@ -108,6 +109,14 @@ pub trait Store: Send + Sync + 'static {
             self.name()
         ));
         Box::pin(std::future::ready(Err(error)))
+    }
+
+    /// How often the store was not heard from so far: a connection broke, or a call had no answer in time. It may be in another
+    /// [life](Self::incarnation) since, which a cache in front of it asks before it answers again.
+    ///
+    /// A store that makes connections anew by itself has to count that here, because no call fails then.
+    fn interruptions(&self) -> u64 {
+        0
     }
 
     /// How many connections the store has at most, and so how many calls it works on at once; `None` where that is no

@@ -1,6 +1,8 @@
 //! Every store against the conformance suite, and what is each store's own.
 
 mod cluster;
+mod crashes;
+mod dropped;
 mod failures;
 mod guards;
 mod logs;
@@ -15,11 +17,14 @@ mod redis_harness;
 mod sentinel;
 mod server;
 mod server_rules;
+mod services;
+mod silence;
 mod single;
 mod sql_harness;
 mod sql_rules;
 mod sqlite;
 mod sqlite_harness;
 mod tiered;
+mod times;
 mod tls;
 mod transactions;

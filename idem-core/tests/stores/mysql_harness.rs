@@ -58,6 +58,11 @@ impl MySql {
         if self.like_mysql { builder.like_mysql() } else { builder }
     }
 
+    /// The same over another line to the server.
+    pub(crate) fn at(&self, url: String) -> Self {
+        Self { url, ..self.clone() }
+    }
+
     fn named(&self, table: Option<&str>) -> MySqlStoreBuilder {
         table.into_iter().fold(self.builder(), MySqlStoreBuilder::table)
     }

@@ -51,6 +51,11 @@ impl Postgres {
         builder.response_timeout(Duration::from_secs(20))
     }
 
+    /// The same over another line to the server.
+    pub(crate) fn at(&self, url: String) -> Self {
+        Self { url, ..self.clone() }
+    }
+
     fn named(&self, table: Option<&str>) -> PostgresStoreBuilder {
         table.into_iter().fold(self.builder(), PostgresStoreBuilder::table)
     }

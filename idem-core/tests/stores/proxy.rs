@@ -1,6 +1,7 @@
 //! A line to a server that breaks, hangs or swallows answers when a test wants it to.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,6 +13,8 @@ pub(crate) enum Line {
     Open,
     /// What comes from the server is lost, what goes to it arrives.
     Mute,
+    /// What comes from the server is so late.
+    Late(Duration),
     /// Connections are ended, new ones as soon as they are made.
     Cut,
 }
@@ -80,6 +83,9 @@ async fn pump(
             read = from.read(&mut buffer) => {
                 let count = read.unwrap_or(0);
                 let lost = answers && mode == Line::Mute;
+                if let (true, Line::Late(time)) = (answers, mode) {
+                    tokio::time::sleep(time).await;
+                }
                 if count == 0 || (!lost && to.write_all(&buffer[..count]).await.is_err()) {
                     return;
                 }

@@ -84,19 +84,30 @@ mod redis {
 
 /// A database whose claims are counted, and that can be out of reach.
 #[derive(Clone)]
-struct Watched {
+pub(crate) struct Watched {
     store: Arc<dyn Store>,
     claims: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
     is_away: Arc<AtomicBool>,
 }
 
 impl Watched {
-    fn new(store: impl Store) -> Self {
-        Self { store: Arc::new(store), claims: Arc::default(), is_away: Arc::default() }
+    pub(crate) fn new(store: impl Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            claims: Arc::default(),
+            asked: Arc::default(),
+            is_away: Arc::default(),
+        }
     }
 
-    fn claims(&self) -> usize {
+    pub(crate) fn claims(&self) -> usize {
         self.claims.load(Ordering::SeqCst)
+    }
+
+    /// How often it has told its incarnation.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -113,10 +124,16 @@ impl Store for Watched {
         self.store.transactions()
     }
 
+    fn interruptions(&self) -> u64 {
+        self.store.interruptions()
+    }
+
     fn incarnation(&self) -> BoxFuture<'_, Result<Incarnation, StoreError>> {
         Box::pin(async {
             self.check()?;
-            self.store.incarnation().await
+            let incarnation = self.store.incarnation().await;
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            incarnation
         })
     }
 
@@ -149,7 +166,7 @@ impl Store for Watched {
     }
 }
 
-async fn done(store: &dyn Store, claim: &ClaimRequest) {
+pub(crate) async fn done(store: &dyn Store, claim: &ClaimRequest) {
     let claimed = store.claim(std::slice::from_ref(claim)).await.unwrap().remove(0).unwrap();
     let Claim::Claimed { fence, .. } = claimed else { panic!("{claimed:?}") };
     assert_eq!(store.complete(&[completion(claim, fence)]).await.unwrap().remove(0).unwrap(), Answer::Done);
@@ -160,7 +177,7 @@ fn completion(claim: &ClaimRequest, fence: Fence) -> CompleteRequest {
     CompleteRequest { key, token, fence, retention, fingerprint, reply: None }
 }
 
-async fn claim(store: &dyn Store, claim: &ClaimRequest) -> Claim {
+pub(crate) async fn claim(store: &dyn Store, claim: &ClaimRequest) -> Claim {
     store.claim(&[rival(claim)]).await.unwrap().remove(0).unwrap()
 }
 
@@ -173,7 +190,7 @@ pub(crate) async fn until(what: &str, seen: impl AsyncFn() -> bool) {
 }
 
 /// Asks for a duplicate until the cache has answered for it, which it may not have heard of at once.
-async fn until_cached(store: &dyn Store, database: &Watched, one: &ClaimRequest) {
+pub(crate) async fn until_cached(store: &dyn Store, database: &Watched, one: &ClaimRequest) {
     until("the cache answers", async || {
         let before = database.claims();
         matches!(claim(store, one).await, Claim::Completed { .. }) && database.claims() == before

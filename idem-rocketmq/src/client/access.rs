@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use rocketmq_client_rust::AclClientRPCHook;
 use serde_json::json;
 
-use super::reach::Brokers;
+use super::reach::{Broker, Brokers};
 use super::tls::LoadedTls;
 use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials, Expression, Mode, begin, members};
+use super::{ClientError, ClientSettings, Expression, members};
 
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
 const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
@@ -21,24 +21,37 @@ pub(super) const SUCCESS: i64 = 0;
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
 
-pub(super) async fn check(
+/// The brokers that were asked.
+pub(super) struct Asked<'a> {
+    /// Those that let the group in.
+    pub(super) there: Vec<(&'a Broker, Connection<'a>)>,
+    /// Those that did not answer.
+    pub(super) away: Vec<(&'a Broker, ClientError)>,
+}
+
+pub(super) async fn check<'a>(
     settings: &ClientSettings,
-    tls: Option<&LoadedTls>,
-    brokers: &Brokers,
-) -> Result<(), ClientError> {
-    let signer = settings.credentials.as_ref().map(Credentials::hook);
-    let asked = brokers.iter().map(|(address, topics)| {
-        let asking = Asking { settings, address, topics };
-        asking.ask(tls, signer.as_ref())
+    tls: Option<&'a LoadedTls>,
+    signer: Option<&'a AclClientRPCHook>,
+    brokers: &'a Brokers,
+) -> Result<Asked<'a>, ClientError> {
+    let asked = brokers.iter().map(|(address, broker)| {
+        let asking = Asking { settings, address, topics: &broker.topics };
+        asking.ask(tls, signer)
     });
-    for answer in join_all(asked).await {
+    let (mut there, mut away) = (Vec::new(), Vec::new());
+    for (broker, answer) in brokers.values().zip(join_all(asked).await) {
         match answer {
+            Ok(connection) => there.push((broker, connection)),
             // It may be restarting; the client will find it, or another one.
-            Err(error) if error.is_unreachable() => tracing::warn!(%error, "a broker does not answer"),
-            answer => answer?,
+            Err(error) if error.is_unreachable() => {
+                tracing::warn!(%error, "a broker does not answer");
+                away.push((broker, error));
+            }
+            Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(Asked { there, away })
 }
 
 struct Asking<'a> {
@@ -48,11 +61,11 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn ask(
+    async fn ask<'a>(
         self,
-        tls: Option<&LoadedTls>,
-        signer: Option<&AclClientRPCHook>,
-    ) -> Result<(), ClientError> {
+        tls: Option<&'a LoadedTls>,
+        signer: Option<&'a AclClientRPCHook>,
+    ) -> Result<Connection<'a>, ClientError> {
         let mut connection = Connection::open(Server::Broker, self.address, tls, signer).await?;
         let group = self.settings.full_group();
         for (topic, _) in self.topics {
@@ -63,7 +76,7 @@ impl Asking<'_> {
                 return Err(self.unknown());
             }
             if let (Expression::Sql(filter), true) = (expression, answer.code != SUCCESS) {
-                return Err(self.bad_filter(topic, filter, &answer.remark));
+                return Err(self.bad_filter(topic, filter, &answer));
             }
         }
         let of_group = [("consumerGroup", &*group)];
@@ -77,12 +90,7 @@ impl Asking<'_> {
                 return Err(self.refused("topic", topic));
             }
         }
-        // In broadcasting each instance keeps its own offsets.
-        let stores_offsets = self.settings.mode != Mode::Broadcast;
-        for (topic, queues) in self.topics.iter().filter(|_| stores_offsets) {
-            begin::at(self.settings.consume_from, &mut connection, &group, topic, *queues).await?;
-        }
-        Ok(())
+        Ok(connection)
     }
 
     /// What is wanted of a topic, which is named with its namespace.
@@ -93,18 +101,12 @@ impl Asking<'_> {
         found.map_or(ALL, |(_, expression)| expression)
     }
 
-    fn bad_filter(&self, topic: &str, filter: &str, remark: &str) -> ClientError {
-        let cause = remark.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-        // The name of the Java exception tells a reader nothing.
-        let cause = match cause.split_once(": ") {
-            Some((class, text)) if class.starts_with("org.apache.") => text,
-            _ => cause,
-        };
+    fn bad_filter(&self, topic: &str, filter: &str, answer: &Answer) -> ClientError {
         ClientError::Filter {
             topic: topic.to_owned(),
             filter: filter.to_owned(),
             address: self.address.to_owned(),
-            cause: cause.trim().to_owned(),
+            cause: answer.reason().to_owned(),
         }
     }
 

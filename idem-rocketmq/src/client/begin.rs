@@ -1,14 +1,24 @@
-//! Where a group begins that has no offset yet.
+//! Where a group begins in a topic that is new to it.
 //!
-//! The client asks the broker for the group's offset before it applies its own rule, and a broker that still has the
-//! queue's first message in memory answers a group it does not know with 0 (`ConsumerManageProcessor` of Apache's broker):
-//! on a quiet topic the last offset and a time would mean the first. So the offsets are stored before the client starts.
+//! The client decides for each queue by itself, when the queue is given to it: a queue that it finds no offset of begins at
+//! the first message, the last one or a time, whatever the group has done in the topic's other queues. Told to begin at the
+//! last one, it would skip what came to a queue while nobody looked: a queue that the topic was given later, one of a new
+//! broker, one that had been empty. So here it is always told to begin at the first message, and for a group that is new to
+//! the whole topic an offset of each queue is stored before the client starts. A queue that has none later is then one that
+//! is new to a known group.
+//!
+//! The offsets are asked from the brokers also because a broker that still has a queue's first message in memory answers a
+//! group it does not know with 0 (`ConsumerManageProcessor` of Apache's broker).
 
-use std::time::UNIX_EPOCH;
+use std::time::Duration;
 
-use super::access::{QUERY_CONSUMER_OFFSET, SUCCESS};
+use tokio::time::sleep;
+
+use super::access::{Asked, QUERY_CONSUMER_OFFSET, SUCCESS};
+use super::offsets::Offsets;
+use super::settings::millis;
 use super::wire::{Answer, Connection};
-use super::{ClientError, ConsumeFrom};
+use super::{ClientError, ClientSettings, ConsumeFrom};
 
 const PULL_MESSAGE: i32 = 11;
 const UPDATE_CONSUMER_OFFSET: i32 = 15;
@@ -17,59 +27,146 @@ const GET_MAX_OFFSET: i32 = 30;
 
 const QUERY_NOT_FOUND: i64 = 22;
 
-/// Stores an offset for each queue that the group has none of.
-pub(super) async fn at(
-    from: ConsumeFrom,
-    connection: &mut Connection<'_>,
-    group: &str,
-    topic: &str,
-    queues: u64,
+/// Another member of a new group may be storing its offsets at this moment; it takes milliseconds for a queue.
+const A_MOMENT: Duration = Duration::from_millis(300);
+
+/// Stores where the group begins in each of its topics that it has no offset in. In broadcasting each instance keeps its own
+/// offsets, and `own` are those.
+pub(super) async fn prepare(
+    settings: &ClientSettings,
+    asked: &mut Asked<'_>,
+    mut own: Option<&mut Offsets>,
 ) -> Result<(), ClientError> {
-    if from == ConsumeFrom::First {
+    if settings.consume_from == ConsumeFrom::First {
         return Ok(());
     }
-    for queue in 0..queues {
-        let queue = queue.to_string();
-        let of_group = [("topic", topic), ("queueId", &*queue), ("consumerGroup", group)];
-        if !is_known(connection, &of_group).await?
-            && let Some(last) = last(connection, topic, &queue).await?
-            && let Some(offset) = wanted(from, connection, topic, &queue, &last).await?
-        {
-            make_group(connection, &of_group, &last).await?;
-            store(connection, &of_group, &offset).await?;
+    let group = settings.full_group();
+    for (topic, _) in &settings.subscriptions {
+        let mut topic = Topic { settings, group: &group, name: settings.in_namespace(topic), asked };
+        let is_known = match &own {
+            Some(own) => own.know(&topic.name),
+            None => topic.is_known().await?,
+        };
+        if !is_known {
+            topic.is_there()?;
+            topic.begin(own.as_deref_mut()).await?;
         }
     }
     Ok(())
 }
 
+struct Topic<'a, 'b> {
+    settings: &'a ClientSettings,
+    group: &'a str,
+    /// With its namespace.
+    name: String,
+    asked: &'a mut Asked<'b>,
+}
+
 type Fields<'a> = [(&'a str, &'a str)];
 
-async fn is_known(connection: &mut Connection<'_>, of_group: &Fields<'_>) -> Result<bool, ClientError> {
-    let fields = [of_group, &[("setZeroIfNotFound", "false")]].concat();
-    Ok(connection.ask(QUERY_CONSUMER_OFFSET, &fields, &[]).await?.code != QUERY_NOT_FOUND)
+impl Topic<'_, '_> {
+    /// Whether the group has an offset of any queue of the topic.
+    async fn is_known(&mut self) -> Result<bool, ClientError> {
+        let mut before = None;
+        loop {
+            let (known, all) = self.known().await?;
+            if known == 0 || known == all || before == Some(known) {
+                return Ok(known > 0);
+            }
+            before = Some(known);
+            sleep(A_MOMENT).await;
+        }
+    }
+
+    /// The number of queues that the group has an offset of, and of all.
+    async fn known(&mut self) -> Result<(u64, u64), ClientError> {
+        let (mut known, mut all) = (0, 0);
+        for (broker, connection) in &mut self.asked.there {
+            for queue in 0..broker.queues(&self.name) {
+                let queue = queue.to_string();
+                let fields = [
+                    ("topic", &*self.name),
+                    ("queueId", &queue),
+                    ("consumerGroup", self.group),
+                    ("setZeroIfNotFound", "false"),
+                ];
+                let answer = connection.ask(QUERY_CONSUMER_OFFSET, &fields, &[]).await?;
+                all += 1;
+                known += match answer.code {
+                    QUERY_NOT_FOUND => 0,
+                    SUCCESS => u64::from(number(&answer).is_some_and(|offset| offset >= 0)),
+                    _ => return Err(refused(self.settings, &self.name, connection, &answer)),
+                };
+            }
+        }
+        Ok((known, all))
+    }
+
+    /// A new group is not to begin anywhere on a broker that comes back later.
+    fn is_there(&mut self) -> Result<(), ClientError> {
+        let away = self.asked.away.iter().position(|(broker, _)| broker.queues(&self.name) > 0);
+        away.map_or(Ok(()), |place| Err(self.asked.away.swap_remove(place).1))
+    }
+
+    /// Stores an offset for each queue.
+    async fn begin(&mut self, mut own: Option<&mut Offsets>) -> Result<(), ClientError> {
+        for (broker, connection) in &mut self.asked.there {
+            for queue in 0..broker.queues(&self.name) {
+                let id = queue.to_string();
+                let mut queue = Queue { settings: self.settings, topic: &self.name, id: &id, connection };
+                let last = queue.last().await?;
+                let offset = queue.wanted(last).await?;
+                match &mut own {
+                    Some(own) => own.begin(&self.name, &broker.name, &id, offset),
+                    None => queue.store(self.group, last, offset).await?,
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The offset that the next message of the queue will have.
-async fn last(
-    connection: &mut Connection<'_>,
-    topic: &str,
-    queue: &str,
-) -> Result<Option<String>, ClientError> {
-    let fields = [("topic", topic), ("queueId", queue)];
-    Ok(offset(&connection.ask(GET_MAX_OFFSET, &fields, &[]).await?))
+struct Queue<'a, 'b> {
+    settings: &'a ClientSettings,
+    topic: &'a str,
+    id: &'a str,
+    connection: &'a mut Connection<'b>,
 }
 
-async fn wanted(
-    from: ConsumeFrom,
-    connection: &mut Connection<'_>,
-    topic: &str,
-    queue: &str,
-    last: &str,
-) -> Result<Option<String>, ClientError> {
-    let ConsumeFrom::Timestamp(time) = from else { return Ok(Some(last.to_owned())) };
-    let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
-    let fields = [("topic", topic), ("queueId", queue), ("timestamp", &*millis)];
-    Ok(offset(&connection.ask(SEARCH_OFFSET_BY_TIMESTAMP, &fields, &[]).await?))
+impl Queue<'_, '_> {
+    /// The offset that the next message of the queue will have.
+    async fn last(&mut self) -> Result<i64, ClientError> {
+        let fields = [("topic", self.topic), ("queueId", self.id)];
+        let answer = self.connection.ask(GET_MAX_OFFSET, &fields, &[]).await?;
+        self.offset(&answer)
+    }
+
+    async fn wanted(&mut self, last: i64) -> Result<i64, ClientError> {
+        let ConsumeFrom::Timestamp(time) = self.settings.consume_from else { return Ok(last) };
+        let millis = millis(time).to_string();
+        let fields = [("topic", self.topic), ("queueId", self.id), ("timestamp", &*millis)];
+        let answer = self.connection.ask(SEARCH_OFFSET_BY_TIMESTAMP, &fields, &[]).await?;
+        self.offset(&answer)
+    }
+
+    fn offset(&self, answer: &Answer) -> Result<i64, ClientError> {
+        let offset = number(answer).filter(|_| answer.code == SUCCESS);
+        offset.map(|offset| offset.max(0)).ok_or_else(|| self.refused(answer))
+    }
+
+    async fn store(&mut self, group: &str, last: i64, offset: i64) -> Result<(), ClientError> {
+        let (last, offset) = (last.to_string(), offset.to_string());
+        let of_group = [("topic", self.topic), ("queueId", self.id), ("consumerGroup", group)];
+        make_group(self.connection, &of_group, &last).await?;
+        let fields = [&of_group[..], &[("commitOffset", &*offset)]].concat();
+        let answer = self.connection.ask(UPDATE_CONSUMER_OFFSET, &fields, &[]).await?;
+        if answer.code == SUCCESS { Ok(()) } else { Err(self.refused(&answer)) }
+    }
+
+    fn refused(&self, answer: &Answer) -> ClientError {
+        refused(self.settings, self.topic, self.connection, answer)
+    }
 }
 
 /// A broker stores no offset for a group that it has never seen, and makes one when it is asked for messages. At the
@@ -94,26 +191,22 @@ async fn make_group(
     connection.ask(PULL_MESSAGE, &[of_group, &rest].concat(), &[]).await.map(drop)
 }
 
-async fn store(
-    connection: &mut Connection<'_>,
-    of_group: &Fields<'_>,
-    offset: &str,
-) -> Result<(), ClientError> {
-    let fields = [of_group, &[("commitOffset", offset)]].concat();
-    let answer = connection.ask(UPDATE_CONSUMER_OFFSET, &fields, &[]).await?;
-    if answer.code != SUCCESS {
-        let [(_, topic), _, (_, group)] = of_group else { return Ok(()) };
-        tracing::warn!(
-            group,
-            topic,
-            code = answer.code,
-            "the broker did not store where the group is to begin; it may begin at the first message"
-        );
-    }
-    Ok(())
+fn number(answer: &Answer) -> Option<i64> {
+    let offset = &answer.fields["offset"];
+    offset.as_i64().or_else(|| offset.as_str()?.parse().ok())
 }
 
-fn offset(answer: &Answer) -> Option<String> {
-    let offset = &answer.fields["offset"];
-    offset.as_str().map(str::to_owned).or_else(|| offset.as_i64().map(|offset| offset.to_string()))
+fn refused(
+    settings: &ClientSettings,
+    topic: &str,
+    connection: &Connection<'_>,
+    answer: &Answer,
+) -> ClientError {
+    ClientError::Beginning {
+        group: settings.group.clone(),
+        topic: topic.to_owned(),
+        address: connection.address().to_owned(),
+        code: answer.code,
+        cause: answer.reason().to_owned(),
+    }
 }

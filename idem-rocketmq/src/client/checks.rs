@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use idem_core::panics::tireless;
 use rocketmq_client_rust::{DefaultMQProducer, LocalTransactionState, TransactionListener};
 use rocketmq_model::common::message::MessageTrait;
 use rocketmq_model::common::message::message_ext::MessageExt;
@@ -62,18 +63,22 @@ pub(super) fn answer(
     let mut topics: Vec<cheetah_string::CheetahString> =
         settings.checked_topics.iter().map(|topic| settings.in_namespace(topic).into()).collect();
     topics.extend(settings.all_may_check.then_some(EVERYWHERE.into()));
-    Ok(tokio::spawn(async move {
-        while let Ok(client) = inner.get_mq_client_factory() {
-            for topic in &topics {
-                Box::pin(client.update_topic_route_info_from_name_server_topic(topic)).await;
+    let find = move || {
+        let (inner, topics) = (inner.clone(), topics.clone());
+        async move {
+            while let Ok(client) = inner.get_mq_client_factory() {
+                for topic in &topics {
+                    Box::pin(client.update_topic_route_info_from_name_server_topic(topic)).await;
+                }
+                Box::pin(client.send_heartbeat_to_all_broker_with_lock()).await;
+                let known = client.topic_route_snapshot();
+                let all = topics.iter().all(|topic| known.contains_key(topic));
+                drop(client);
+                sleep(if all { FIND_BROKERS_AGAIN } else { FIND_BROKERS }).await;
             }
-            Box::pin(client.send_heartbeat_to_all_broker_with_lock()).await;
-            let known = client.topic_route_snapshot();
-            let all = topics.iter().all(|topic| known.contains_key(topic));
-            drop(client);
-            sleep(if all { FIND_BROKERS_AGAIN } else { FIND_BROKERS }).await;
         }
-    }))
+    };
+    Ok(tokio::spawn(tireless("check-backs", find)))
 }
 
 /// The client's listener, which blocks one of its threads for each check-back.

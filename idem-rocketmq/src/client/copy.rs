@@ -151,7 +151,9 @@ impl Copying<'_> {
             Purpose::Retry(_) => {}
             Purpose::Onward(_) => {
                 for name in names::OF_A_RETRY {
-                    own(name).into_iter().for_each(|value| put(name, value));
+                    if let Some(value) = own(name) {
+                        put(name, value);
+                    }
                 }
             }
             Purpose::DeadLetter(_) => put(Name::PROPERTY_RETRY_TOPIC, self.topic.to_owned()),
@@ -162,14 +164,18 @@ impl Copying<'_> {
             }
             Purpose::Onward(_) => (&[][..], &[][..]),
         };
-        first.iter().for_each(|(name, value)| put(name, value.clone()));
+        for (name, value) in first {
+            put(name, value.clone());
+        }
         let first_id = own(Name::PROPERTY_ORIGIN_MESSAGE_ID).filter(|_| self.is_of_a_retry());
         put(Name::PROPERTY_ORIGIN_MESSAGE_ID, first_id.unwrap_or_else(|| self.message.msg_id().to_string()));
         put(Name::PROPERTY_WAIT_STORE_MSG_OK, "true".to_owned());
         if self.extent == Extent::Reference {
             put(names::REFERENCE, self.place());
         }
-        last.iter().for_each(|(name, value)| put(name, value.clone()));
+        for (name, value) in last {
+            put(name, value.clone());
+        }
     }
 
     /// Whether the message is itself a copy for another attempt of this topic's message.

@@ -45,6 +45,11 @@ pub(crate) enum ClientError {
     )]
     Offsets { group: String, file: String, cause: io::Error },
     #[error(
+        "the consumer group {group} cannot begin in topic {topic} where it was told to: the broker {address} refuses to tell or to \
+         store an offset ({cause}, code {code}); see to that, or begin at the first message with `ConsumeFrom::First`"
+    )]
+    Beginning { group: String, topic: String, address: String, code: i64, cause: String },
+    #[error(
         "the broker {address} asks the consumer group {group} who it is: give the access key and the secret key of a user with \
          `.credentials(Credentials::new(access_key, secret_key))`"
     )]

@@ -103,7 +103,7 @@ fn put_stamp(request: &mut RemotingCommand) {
     };
     request.make_custom_header_to_net();
     let all = request.ext_fields().and_then(|fields| fields.get(properties));
-    let Some((stamp, rest)) = all.and_then(|all| take_stamp(all)) else { return };
+    let Some((stamp, rest)) = all.and_then(take_stamp) else { return };
     request.add_ext_field(properties, rest);
     request.add_ext_field(sys_flag, stamp.sys_flag.to_string());
     request.add_ext_field(born, stamp.born.to_string());

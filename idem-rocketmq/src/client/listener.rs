@@ -22,6 +22,8 @@ pub(crate) enum Answer {
     /// Some are left to the broker. The call blocks until the client is down and cannot hear an answer: "later"
     /// would make it send all of them back, and count an attempt for each.
     Leave,
+    /// The client has lost the queue since, and ignores what is said.
+    Lost,
 }
 
 /// Receives messages on a thread that may block for as long as the work takes.
@@ -29,7 +31,10 @@ pub(crate) enum Answer {
 /// A panic counts as [`Answer::Leave`].
 pub(crate) trait Listener: Send + Sync + 'static {
     /// Called with 1 to `batch_size` messages of one queue.
-    fn consume(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
+    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
+
+    /// The client has ended by a panic: no message comes any more.
+    fn client_failed(&self) {}
 }
 
 /// The client's kind of listener around ours.
@@ -52,6 +57,7 @@ impl MessageListenerOrderly for Adapter {
                 context.set_suspend_current_queue_time_millis(millis);
             }
             Answer::Leave => self.gate.wait(),
+            Answer::Lost => {}
         }
         Ok(ConsumeOrderlyStatus::SuspendCurrentQueueAMoment)
     }
@@ -63,10 +69,11 @@ impl MessageListenerConcurrently for Adapter {
         messages: &[&MessageExt],
         context: &ConsumeConcurrentlyContext,
     ) -> ClientResult<ConsumeConcurrentlyStatus> {
-        if self.answer(messages, context.get_message_queue()) == Answer::Success {
-            return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess);
+        match self.answer(messages, context.get_message_queue()) {
+            Answer::Success => return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess),
+            Answer::Lost => {}
+            Answer::Suspend(_) | Answer::Leave => self.gate.wait(),
         }
-        self.gate.wait();
         Ok(ConsumeConcurrentlyStatus::ReconsumeLater)
     }
 }
@@ -76,7 +83,7 @@ impl Adapter {
         if !self.gate.is_open() {
             return Answer::Leave;
         }
-        let call = AssertUnwindSafe(|| self.listener.consume(messages, queue));
+        let call = AssertUnwindSafe(|| self.listener.clone().consume(messages, queue));
         catch_unwind(call).unwrap_or_else(|_| {
             tracing::error!(
                 topic = queue.topic_str(),

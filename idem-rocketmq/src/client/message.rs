@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 use cheetah_string::CheetahString;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
+use rocketmq_runtime::common::time_utils::current_millis;
 
 use super::body;
 use super::pulled::UNREADABLE;
 use crate::delivery::Delivery;
+
+const JUST_BEGUN_MILLIS: u64 = 10_000;
 
 /// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared, unless the
 /// body was compressed. It is decompressed up to `largest` bytes.
@@ -45,9 +48,20 @@ pub(super) fn is_as_stored(message: &MessageExt) -> bool {
     message.property_ref(&Name::PROPERTY_MIN_OFFSET.into()).is_some()
 }
 
+/// When the client began the call that this message is in, in milliseconds. None where a person had it called with one message,
+/// past its queue.
+pub(crate) fn begun(message: &MessageExt) -> Option<u64> {
+    let name = CheetahString::from_static_str(Name::PROPERTY_CONSUME_START_TIMESTAMP);
+    let begun = message.properties().get(&name)?.parse().ok()?;
+    // Another client may have left its own in the message.
+    let is_now = current_millis().abs_diff(begun) < JUST_BEGUN_MILLIS;
+    is_now.then_some(begun)
+}
+
 /// RocketMQ counts milliseconds since 1970.
 fn time(millis: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+    SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

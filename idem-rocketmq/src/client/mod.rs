@@ -48,7 +48,7 @@ pub use delay::DelayBy;
 pub(crate) use delay::Levels;
 pub(crate) use error::ClientError;
 pub(crate) use listener::{Answer, Listener};
-pub(crate) use message::delivery;
+pub(crate) use message::{begun, delivery};
 pub(crate) use outgoing::{Delay, Wire};
 pub(crate) use producer::{Half, ProducerClient, ProducerSettings};
 pub(crate) use properties::{ATTEMPTS, DUE, KEY, OUTCOME, REASON};
@@ -56,6 +56,7 @@ pub(crate) use reach::check_syntax as check_addresses;
 #[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;
 pub(crate) use sending::{Placed, SendFailure, place};
+pub(crate) use session::Queues;
 pub(crate) use settings::{ClientSettings, Expression, Mode, check_credentials};
 pub use settings::{ConsumeFrom, Credentials, MessageTrace};
 #[cfg(feature = "embedded")]
@@ -115,6 +116,11 @@ impl Client {
     /// Lets so many listener calls be under way at once, up to the `listener_threads` that it was started with.
     pub(crate) fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
         Box::pin(self.face.take_threads(threads))
+    }
+
+    /// The queues that this member has; none once it is stopped.
+    pub(crate) fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(self.face.queues())
     }
 
     /// Stops pulling; what was pulled already still reaches the listener.

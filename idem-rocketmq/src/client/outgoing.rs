@@ -60,8 +60,8 @@ impl Delay {
         match self {
             Self::For(delay) => delay,
             Self::Until(millis) => {
-                let time = UNIX_EPOCH + Duration::from_millis(millis);
-                time.duration_since(SystemTime::now()).unwrap_or_default()
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Duration::from_millis(millis).saturating_sub(now)
             }
         }
     }

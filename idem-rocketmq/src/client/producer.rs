@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use idem_core::clock::Later as _;
+use idem_core::panics::loud;
 use rocketmq_client_rust::{
     ClientRuntime, ClientRuntimeConfig, DefaultMQProducer, LocalTransactionState, SendResult,
 };
@@ -231,7 +233,7 @@ impl Face {
     ) -> BoxFuture<'static, Result<SendResult, SendFailure>> {
         let face = Arc::clone(self);
         self.run(async move {
-            let deadline = Instant::now() + patience;
+            let deadline = Instant::now().later(patience);
             let waiting = tokio::time::timeout_at(deadline.into(), face.sends.acquire());
             let _permit = match waiting.await {
                 Ok(Ok(permit)) => permit,
@@ -294,11 +296,9 @@ impl Face {
                 return Err(SendFailure::Stopped);
             }
             // The runtime goes away only with the producer; what was under way may have arrived.
-            let cause = || "the producer was shut down meanwhile".to_owned();
-            handle
-                .spawn(Box::pin(work))
-                .await
-                .unwrap_or_else(|_| Err(SendFailure::MaybeSent { cause: cause() }))
+            let cause = || "the producer was shut down or failed meanwhile".to_owned();
+            let done = handle.spawn(loud("client", Box::pin(work), || {})).await;
+            done.ok().flatten().unwrap_or_else(|| Err(SendFailure::MaybeSent { cause: cause() }))
         })
     }
 }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::str;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use cheetah_string::CheetahString;
 use rocketmq_model::common::sys_flag::message_sys_flag::MessageSysFlag as Flag;
 use rocketmq_protocol::protocol::header::pull_message_response_header::PullMessageResponseHeader;
 use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
@@ -78,7 +79,7 @@ impl Pulled {
         let header = answer.decode_command_custom_header::<PullMessageResponseHeader>().ok();
         let delta = header.as_ref().and_then(|header| header.offset_delta).unwrap_or(0);
         let end = header.map_or(i64::MAX, |header| header.next_begin_offset) - delta;
-        let topic = field("topic").map(|topic| topic.as_str()).unwrap_or_default();
+        let topic = field("topic").map(CheetahString::as_str).unwrap_or_default();
         let begin = asked - delta;
         let mut sorting = Answer { pulled: self, topic, begin, next: begin, end, written: None };
         let done = sorting.sort_out(&frames);

@@ -36,9 +36,24 @@ fn is_host_and_port(address: &str) -> bool {
     port && !host.is_empty() && !host.contains(strange) && !bare_ipv6
 }
 
-/// The topics by the address of a broker that has them, with the number of queues to read there; none where the topic
-/// does not exist yet.
-pub(super) type Brokers = BTreeMap<String, Vec<(String, u64)>>;
+/// Brokers by their address.
+pub(super) type Brokers = BTreeMap<String, Broker>;
+
+/// A broker, with the topics that it has and the number of queues to read of each; none where the topic does not exist yet.
+#[derive(Debug)]
+pub(super) struct Broker {
+    pub(super) name: String,
+    pub(super) topics: Vec<(String, u64)>,
+}
+
+impl Broker {
+    pub(super) fn queues(&self, topic: &str) -> u64 {
+        self.topics.iter().find(|(name, _)| name == topic).map_or(0, |(_, queues)| *queues)
+    }
+}
+
+/// A broker's name and address, with a topic's number of queues there.
+type Found = (String, String, u64);
 
 /// Asks all addresses at once. One that answers is enough, as the client needs only one; each other is a warning.
 pub(super) async fn check(
@@ -69,18 +84,14 @@ async fn ask(address: &str, tls: Option<&LoadedTls>, topics: &[String]) -> Resul
         let mut known = route(&mut connection, address, topic).await?;
         if known.is_empty() {
             let makers = route(&mut connection, address, DEFAULT_TOPIC).await?;
-            known = makers.into_iter().map(|(broker, _)| (broker, 0)).collect();
+            known = makers.into_iter().map(|(name, broker, _)| (name, broker, 0)).collect();
         }
         if known.is_empty() {
-            known = cluster(&mut connection, address)
-                .await?
-                .into_iter()
-                .take(1)
-                .map(|broker| (broker, 0))
-                .collect();
+            known = cluster(&mut connection, address).await?.into_iter().take(1).collect();
         }
-        for (broker, queues) in known {
-            brokers.entry(broker).or_default().push((topic.clone(), queues));
+        for (name, broker, queues) in known {
+            let broker = brokers.entry(broker).or_insert_with(|| Broker { name, topics: Vec::new() });
+            broker.topics.push((topic.clone(), queues));
         }
     }
     Ok(brokers)
@@ -91,7 +102,7 @@ async fn route(
     connection: &mut Connection<'_>,
     address: &str,
     topic: &str,
-) -> Result<Vec<(String, u64)>, ClientError> {
+) -> Result<Vec<Found>, ClientError> {
     let fields = [("topic", topic), ("acceptStandardJsonOnly", "true")];
     let answer = connection.ask(GET_ROUTE_BY_TOPIC, &fields, &[]).await?;
     let route = body(address, &answer)?;
@@ -101,18 +112,22 @@ async fn route(
         of_broker.and_then(|queues| queues["readQueueNums"].as_u64()).unwrap_or(0)
     };
     let brokers = route["brokerDatas"].as_array().into_iter().flatten();
-    Ok(brokers.filter_map(|broker| Some((master(broker)?, queues(broker)))).collect())
+    Ok(brokers.filter_map(|broker| Some((name(broker), master(broker)?, queues(broker)))).collect())
 }
 
-async fn cluster(connection: &mut Connection<'_>, address: &str) -> Result<Vec<String>, ClientError> {
+async fn cluster(connection: &mut Connection<'_>, address: &str) -> Result<Vec<Found>, ClientError> {
     let answer = connection.ask(GET_BROKER_CLUSTER, &[], &[]).await?;
     let cluster = body(address, &answer)?;
     Ok(cluster["brokerAddrTable"]
         .as_object()
         .into_iter()
         .flatten()
-        .filter_map(|(_, broker)| master(broker))
+        .filter_map(|(_, broker)| Some((name(broker), master(broker)?, 0)))
         .collect())
+}
+
+fn name(broker: &Value) -> String {
+    broker["brokerName"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The address of the master, or of the first slave where there is none.

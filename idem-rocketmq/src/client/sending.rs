@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use idem_core::clock::Later as _;
 use rocketmq_client_rust::{
     ClientError as Cause, DefaultMQProducer, MQClientException, SendResult, SendStatus,
 };
@@ -206,7 +207,7 @@ pub(super) async fn send(
                 cause
             }
         };
-        if Instant::now() + pause >= deadline {
+        if Instant::now().later(pause) >= deadline {
             return Err(if maybe {
                 SendFailure::MaybeSent { cause }
             } else {
@@ -215,7 +216,7 @@ pub(super) async fn send(
         }
         tracing::debug!(topic, cause, "a send failed and is tried again");
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         let refreshing = refresh_route(producer, &topic);
         let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
     }

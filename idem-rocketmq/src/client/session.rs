@@ -1,12 +1,14 @@
 //! The thread that a client lives on, from start to end.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
-use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer};
+use idem_core::panics;
+use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer, MQConsumerInner};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -47,6 +49,9 @@ pub(super) struct Face {
     copies: Semaphore,
     probe: Arc<Probe>,
 }
+
+/// The queues of a member, each with the time at which the client took it up, by this machine's clock in milliseconds.
+pub(crate) type Queues = HashMap<MessageQueue, u64>;
 
 /// Why a copy was not sent.
 struct Refusal {
@@ -91,7 +96,18 @@ pub(super) fn spawn(
     ready: oneshot::Sender<Result<Face, ClientError>>,
 ) -> Result<Life, ClientError> {
     thread::spawn(settings.listener_threads, move |owner, stopped| match owner {
-        Ok(owner) => live_on(owner, settings, listener, ready, stopped),
+        Ok(owner) => {
+            let (gate, of_client) = (Arc::new(Gate::default()), listener.clone());
+            let lived =
+                panics::catch(|| live_on(owner, settings, listener, Arc::clone(&gate), ready, stopped));
+            if lived.is_err() {
+                panics::report("client", "the thread of the RocketMQ client has panicked: consuming stops");
+                of_client.client_failed();
+                // No listener call waits for a client that is gone.
+                gate.close();
+                gate.down();
+            }
+        }
         Err(error) => drop(ready.send(Err(error))),
     })
 }
@@ -100,10 +116,10 @@ fn live_on(
     owner: RuntimeOwner,
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
+    gate: Arc<Gate>,
     ready: oneshot::Sender<Result<Face, ClientError>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let gate = Arc::new(Gate::default());
     owner.block_on(async {
         match start::start(&owner, &settings, listener, Arc::clone(&gate)).await {
             Ok(running) => {
@@ -169,6 +185,18 @@ impl Face {
             });
             let _ = taken.await;
         }
+    }
+
+    pub(super) async fn queues(&self) -> Option<Queues> {
+        let consumer = self.consumer.upgrade()?;
+        let asking = self.run(async move {
+            let consumer = consumer.lock().await.default_mq_push_consumer_impl().cloned()?;
+            let info = Box::pin(MQConsumerInner::consumer_running_info(&*consumer)).await;
+            let held = info.mq_table.into_iter().filter(|(_, info)| !info.droped);
+            // The client stamps a queue when it takes it up, and again only where queues are locked.
+            Some(held.map(|(queue, info)| (queue, info.last_lock_timestamp)).collect())
+        });
+        asking.await.ok().flatten()
     }
 
     pub(super) async fn pause(&self) {
@@ -279,7 +307,8 @@ impl Face {
         if !self.gate.is_open() {
             return Err(ClientError::Stopped);
         }
-        self.handle.spawn(Box::pin(work)).await.map_err(|_| ClientError::Stopped)
+        let done = self.handle.spawn(panics::loud("client", Box::pin(work), || {})).await;
+        done.ok().flatten().ok_or(ClientError::Stopped)
     }
 }
 

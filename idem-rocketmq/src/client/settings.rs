@@ -98,6 +98,14 @@ pub enum ConsumeFrom {
     Timestamp(SystemTime),
 }
 
+/// A time in RocketMQ's milliseconds since 1970. Earlier is 1970, and later than the client can write a date is that date,
+/// the end of the year 9999; it would take an unknown one for 1970.
+pub(super) fn millis(time: SystemTime) -> u64 {
+    const LAST: u64 = 253_402_214_400_000;
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(LAST).min(LAST)
+}
+
 /// RocketMQ's message trace: who consumed a message, when and for how long, for its console and `mqadmin`.
 ///
 /// It shows how the client's listener calls went: a message that idem has sent back for a retry counts as consumed there,

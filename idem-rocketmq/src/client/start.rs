@@ -16,19 +16,19 @@ use rocketmq_observability::TelemetryHandle;
 use rocketmq_protocol::code::response_code::ResponseCode;
 use rocketmq_protocol::protocol::heartbeat::message_model::MessageModel;
 use rocketmq_runtime::RuntimeOwner;
-use rocketmq_runtime::common::time_utils::time_millis_to_human_string3;
 use tokio::sync::Mutex;
 
 use super::gate::Gate;
 use super::hook::Hook;
 use super::listener::Adapter;
+use super::offsets::{self, Offsets};
 use super::pulled::Pulled;
 use super::session::Running;
 use super::tls::LoadedTls;
 use super::versions::Versions;
 use super::{
-    ClientError, ClientSettings, ConsumeFrom, Expression, Listener, MessageTrace, Mode, Tls, access, chores,
-    offsets, reach,
+    ClientError, ClientSettings, Credentials, Expression, Listener, MessageTrace, Mode, Tls, access, begin,
+    chores, reach,
 };
 
 /// The client's own time-out, in minutes: a year. Its sweeper would send back messages that still run, and drop
@@ -57,12 +57,12 @@ pub(super) async fn start(
     gate: Arc<Gate>,
 ) -> Result<Running, ClientError> {
     let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
-    ask_the_servers(settings, tls.as_ref()).await?;
+    let config = client_config(settings, tls.as_ref());
+    ask_the_servers(settings, &config, tls.as_ref()).await?;
     let failed = |error: Cause| ClientError::Start { group: settings.group.clone(), cause: text(&error) };
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
-    let config = client_config(settings, tls.as_ref());
     let versions = Arc::<Versions>::default();
     let mut producer = producer(&runtime, settings, config.clone(), &versions);
     let mut consumer = consumer(&runtime, settings, config.clone(), &versions);
@@ -81,20 +81,28 @@ pub(super) async fn start(
     #[cfg(feature = "embedded")]
     crate::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
     producer.start().await.map_err(failed)?;
-    if settings.mode == Mode::Broadcast {
-        offsets::prepare(settings, &config, &mut producer).await?;
-    }
     consumer.start().await.map_err(failed)?;
     let chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
     Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, versions, chores, tls })
 }
 
-/// What the client would start over in silence.
-async fn ask_the_servers(settings: &ClientSettings, tls: Option<&LoadedTls>) -> Result<(), ClientError> {
+/// What the client would start over in silence, and where it is to begin.
+async fn ask_the_servers(
+    settings: &ClientSettings,
+    config: &ClientConfig,
+    tls: Option<&LoadedTls>,
+) -> Result<(), ClientError> {
     let topics: Vec<_> =
         settings.subscriptions.iter().map(|(topic, _)| settings.in_namespace(topic)).collect();
     let brokers = reach::check(&settings.name_servers, tls, &topics).await?;
-    access::check(settings, tls, &brokers).await
+    let signer = settings.credentials.as_ref().map(Credentials::hook);
+    let mut asked = access::check(settings, tls, signer.as_ref(), &brokers).await?;
+    if settings.mode != Mode::Broadcast {
+        return begin::prepare(settings, &mut asked, None).await;
+    }
+    let mut own = Offsets::read(settings, config)?;
+    begin::prepare(settings, &mut asked, Some(&mut own)).await?;
+    own.write(settings)
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
@@ -147,15 +155,15 @@ fn consumer(
     config: ClientConfig,
     versions: &Arc<Versions>,
 ) -> DefaultMQPushConsumer {
-    let (from, timestamp) = consume_from(settings.consume_from);
-    let mut builder = DefaultMQPushConsumer::builder(Arc::clone(runtime))
+    DefaultMQPushConsumer::builder(Arc::clone(runtime))
         .client_config(config)
         .consumer_group(settings.group.clone())
         .message_model(match settings.mode {
             Mode::Concurrent | Mode::Orderly => MessageModel::Clustering,
             Mode::Broadcast => MessageModel::Broadcasting,
         })
-        .consume_from_where(from)
+        // What it begins without an offset is new to a known group; see `begin`.
+        .consume_from_where(ConsumeFromWhere::ConsumeFromFirstOffset)
         .consume_thread_min(settings.first_threads.unwrap_or(settings.listener_threads))
         // The client takes an update of the first one only below this.
         .consume_thread_max(settings.listener_threads + 1)
@@ -163,11 +171,9 @@ fn consumer(
         .pull_batch_size(settings.batch_size.max(32))
         .max_reconsume_times(MAX_RECONSUME_TIMES)
         .consume_timeout(CONSUME_TIMEOUT)
-        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS);
-    if let Some(timestamp) = timestamp {
-        builder = builder.consume_timestamp(timestamp);
-    }
-    builder.rpc_hook(Some(Arc::new(hook(settings, versions)))).build()
+        .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS)
+        .rpc_hook(Some(Arc::new(hook(settings, versions))))
+        .build()
 }
 
 fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
@@ -203,18 +209,6 @@ fn producer(
         .send_msg_timeout(SEND_MILLIS)
         .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), versions)))
         .build()
-}
-
-fn consume_from(from: ConsumeFrom) -> (ConsumeFromWhere, Option<String>) {
-    match from {
-        ConsumeFrom::First => (ConsumeFromWhere::ConsumeFromFirstOffset, None),
-        ConsumeFrom::Last => (ConsumeFromWhere::ConsumeFromLastOffset, None),
-        ConsumeFrom::Timestamp(time) => {
-            let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-            let local = time_millis_to_human_string3(i64::try_from(millis).unwrap_or(i64::MAX));
-            (ConsumeFromWhere::ConsumeFromTimestamp, Some(local))
-        }
-    }
 }
 
 /// The client's error with its sources, because its own text names no cause; and the broker's code with its name, because the

@@ -3,6 +3,7 @@
 use std::thread;
 
 use futures_util::future::BoxFuture;
+use idem_core::panics;
 use parking_lot::Mutex;
 use rocketmq_runtime::RuntimeOwner;
 use tokio::sync::{oneshot, watch};
@@ -29,7 +30,10 @@ pub(super) fn spawn(
     let builder = thread::Builder::new().name("idem-rocketmq".to_owned()).stack_size(STACK_BYTES);
     let thread = builder.spawn(move || {
         let owner = runtime::own_runtime("idem-rocketmq", blocking_calls);
-        live(owner.map_err(|cause| ClientError::Runtime { cause }), stopped);
+        let owner = owner.map_err(|cause| ClientError::Runtime { cause });
+        if panics::catch(move || live(owner, stopped)).is_err() {
+            panics::report("client", "the thread of a RocketMQ client has panicked");
+        }
         down_sender.send_replace(true);
     });
     thread.map_err(ClientError::Thread)?;

@@ -64,6 +64,19 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+impl Answer {
+    /// What the server says of a refusal, on one line.
+    pub(super) fn reason(&self) -> &str {
+        let line = self.remark.lines().map(str::trim).find(|line| !line.is_empty());
+        let line = line.unwrap_or("no reason given");
+        // The name of the Java exception tells a reader nothing.
+        match line.split_once(": ") {
+            Some((class, text)) if class.starts_with("org.apache.") => text.trim(),
+            _ => line,
+        }
+    }
+}
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -84,6 +97,10 @@ impl<'a> Connection<'a> {
             Ok(stream) => Ok(Self { server, address, tls, signer, stream }),
             Err(error) => Err(explain(server, &address, tls, &error)),
         }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(super) async fn ask(

@@ -174,8 +174,9 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Where a group that is new to a topic starts. At the first offset by default. A group that has stored offsets goes on
-    /// from them, whatever this says.
+    /// Where a group that is new to a topic starts. At the first offset by default. A group that has a stored offset of any of
+    /// the topic's queues goes on from there, whatever this says: queues that it has none of, such as those that the topic was
+    /// given later, begin at their first message.
     ///
     /// ```no_run
     /// # use idem_rocketmq::prelude::*;

@@ -13,7 +13,7 @@ use crate::client::{
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
-use crate::names;
+use crate::names::{self, Given};
 
 /// Backoffs reach their longest delay before this attempt.
 const MANY_ATTEMPTS: u32 = 1_000;
@@ -23,6 +23,7 @@ impl Setup {
         if let Some(fault) = names::group_fault(&self.group) {
             return Err(Kind::Client(ClientError::Group { group: self.group.clone(), fault }).into());
         }
+        self.check_names()?;
         if self.name_servers.is_empty() {
             return Err(Kind::NoNameServer { group: self.group.clone() }.into());
         }
@@ -43,6 +44,25 @@ impl Setup {
         check_scopes(&self.routes)?;
         self.states.check(&self.routes).map_err(Kind::MissingState)?;
         Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), Error> {
+        let given = Given {
+            group: &self.group,
+            namespace: self.namespace.as_deref(),
+            deployment: self.deployment.as_deref(),
+            instance: self.instance_name.as_deref(),
+        };
+        if let Some(fault) = given.fault(self.routes.iter().map(Route::topic)) {
+            return Err(Kind::name(&self.group, fault).into());
+        }
+        match &self.trace {
+            MessageTrace::Topic(topic) => match names::topic_fault(topic) {
+                Some(fault) => Err(Kind::Client(ClientError::Topic { topic: topic.clone(), fault }).into()),
+                None => Ok(()),
+            },
+            MessageTrace::Off | MessageTrace::On => Ok(()),
+        }
     }
 
     /// How the group consumes: as its first handler says, which all others have to say too.
@@ -103,7 +123,7 @@ impl Setup {
     /// Runs hold the threads of their listener calls: beyond these, a slow handler could starve another, where there is one.
     pub(super) fn warn_of_too_much_at_once(&self) {
         let policies = self.routes.iter().filter_map(|route| self.policy(route).ok());
-        let at_once: usize = policies.map(|policy| policy.concurrency).sum();
+        let at_once = policies.fold(0_usize, |sum, policy| sum.saturating_add(policy.concurrency));
         if at_once > CROWD && self.routes.len() > 1 {
             tracing::warn!(
                 group = self.group,
@@ -120,8 +140,8 @@ impl Setup {
     pub(super) fn warn_of_a_shared_pool(&self, store: &dyn Store) {
         let Some(connections) = store.connections().filter(|_| store.shares_connections()) else { return };
         let leased = self.routes.iter().filter(|route| !route.is_transactional());
-        let at_once: usize =
-            leased.filter_map(|route| self.policy(route).ok()).map(|policy| policy.concurrency).sum();
+        let policies = leased.filter_map(|route| self.policy(route).ok());
+        let at_once = policies.fold(0_usize, |sum, policy| sum.saturating_add(policy.concurrency));
         if at_once >= usize::try_from(connections).unwrap_or(usize::MAX) {
             tracing::warn!(
                 group = self.group,

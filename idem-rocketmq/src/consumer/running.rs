@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use idem_core::Store;
 use idem_core::engine::Engine;
+use idem_core::panics;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -53,12 +54,19 @@ pub(super) fn start(
         setup.warn_of_too_much_at_once();
         setup.warn_of_a_shared_pool(&*store);
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
+        let group = setup.group.clone();
         // On idem's runtime, so that a start that is dropped halfway is still cleaned up there.
         let starting = idem_core::runtime::handle().spawn(connect(setup, store, user));
         let aborting = AbortOnDrop(starting.abort_handle());
         let started = starting.await;
         drop(aborting);
-        started.unwrap_or_else(|_| Err(Kind::NoRuntime.into()))
+        started.unwrap_or_else(|ended| {
+            if !ended.is_panic() {
+                return Err(Kind::NoRuntime.into());
+            }
+            panics::report("start", "the start of a consumer has panicked");
+            Err(Kind::Panicked { group, what: "its start" }.into())
+        })
     }
     .boxed()
 }
@@ -69,7 +77,7 @@ pub(super) fn run(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Res
         let mut consumer = start(setup, store).await?;
         tokio::select! {
             () = signals.next() => {}
-            () = consumer.ended() => return Err(Kind::RuntimeGone { group: consumer.inner.group.clone() }.into()),
+            () = consumer.ended() => return Err(consumer.inner.why().into()),
         }
         tracing::info!(group = consumer.inner.group, "shutting down: handlers under way may finish");
         tokio::select! {
@@ -198,6 +206,15 @@ impl Drop for RunningConsumer {
 }
 
 impl Inner {
+    /// Why it has stopped by itself.
+    fn why(&self) -> Kind {
+        let group = self.group.clone();
+        match self.bridge.engine.fault().place() {
+            Some(what) => Kind::Panicked { group, what },
+            None => Kind::RuntimeGone { group },
+        }
+    }
+
     /// Stops once, in the background, on idem's runtime. A later call with a shorter drain shortens it.
     fn stop(self: Arc<Self>, drain: Duration) {
         if *self.end.borrow() {
@@ -207,7 +224,13 @@ impl Inner {
             self.bridge.engine.stop();
         }
         if self.bridge.close() {
-            idem_core::runtime::handle().spawn(self.stop_now(drain));
+            // Whoever waits for the end must not wait for ever.
+            let (end, fault) = (End(self.clone()), self.bridge.engine.fault().clone());
+            let stopping = self.stop_now(drain);
+            idem_core::runtime::handle().spawn(async move {
+                panics::loud("shutdown", stopping, move || fault.fail("the shutdown")).await;
+                drop(end);
+            });
         }
     }
 
@@ -226,7 +249,6 @@ impl Inner {
         self.client.shutdown().await;
         drop(self.named.lock().take());
         tracing::info!(group = self.group, "consumer stopped");
-        self.end.send_replace(true);
     }
 
     /// Stops the consumer when the runtime of its handlers is gone.
@@ -239,13 +261,29 @@ impl Inner {
             let _ = ended.wait_for(|ended| *ended).await;
             until_dropped.disarm();
         });
-        idem_core::runtime::handle().spawn(async move {
-            gone.cancelled().await;
+        let fault = self.bridge.engine.fault().clone();
+        let mut ended = self.end.subscribe();
+        let looking = async move {
+            tokio::select! {
+                () = gone.cancelled() => {}
+                () = fault.failed() => {}
+                _ = ended.wait_for(|ended| *ended) => return,
+            }
             if let Some(inner) = weak.upgrade() {
-                tracing::error!(group = inner.group, "the runtime of the handlers is gone: consuming stops");
+                tracing::error!(group = inner.group, "{}: consuming stops", inner.why());
                 inner.stop(Duration::ZERO);
             }
-        });
+        };
+        idem_core::runtime::handle().spawn(panics::loud("consumer", looking, || {}));
+    }
+}
+
+/// Says that a consumer has ended, also where its shutdown has panicked.
+struct End(Arc<Inner>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end.send_replace(true);
     }
 }
 

@@ -75,6 +75,13 @@ impl Admin {
     }
 
     pub(super) async fn create_topic(&self, name: &str, queues: u32) -> Result<(), EmbeddedError> {
+        /// Clients keep a value for each queue of a topic.
+        const MOST_QUEUES: u32 = 1_024;
+        if !(1..=MOST_QUEUES).contains(&queues) {
+            let remark = format!("a topic has 1 to {MOST_QUEUES} queues here, and not {queues}");
+            return Err(EmbeddedError::Refused { request: "create the topic", code: 1, remark });
+        }
+        let wanted = u64::from(queues);
         let queues = queues.to_string();
         let fields = json!({
             "topic": name, "defaultTopic": "TBW102", "readQueueNums": queues, "writeQueueNums": queues,
@@ -83,12 +90,16 @@ impl Admin {
         let answer = self.broker().await?.ask(code::UPDATE_AND_CREATE_TOPIC, fields).await?;
         accepted("create the topic", answer)?;
         for _ in 0..3_000 {
-            if !route(&self.name_server, name).await?.is_null() {
+            let route = route(&self.name_server, name).await?;
+            let mut brokers = route["queueDatas"].as_array().into_iter().flatten();
+            if brokers.any(|queues| queues["readQueueNums"] == wanted) {
                 return Ok(());
             }
             sleep(Duration::from_millis(10)).await;
         }
-        Err(EmbeddedError::Connection(format!("the name server does not learn of topic {name}")))
+        Err(EmbeddedError::Connection(format!(
+            "the name server does not learn of topic {name} with {wanted} queues"
+        )))
     }
 
     pub(super) async fn read_all(&self, topic: &str) -> Result<Vec<StoredMessage>, EmbeddedError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
+use idem_core::clock::LONGEST;
 use rocketmq_broker::config::broker_config::BrokerConfig;
 use rocketmq_broker::config::validated::ValidatedBrokerConfig;
 use rocketmq_namesrv::NamesrvConfig;
@@ -92,7 +93,8 @@ pub(super) fn broker(
     options: &Options,
 ) -> Result<ValidatedBrokerConfig, EmbeddedError> {
     let root: CheetahString = directory.join("store").to_string_lossy().into_owned().into();
-    let interval = u64::try_from(options.check_transactions.as_millis()).unwrap_or(u64::MAX).max(100);
+    let interval =
+        u64::try_from(options.check_transactions.min(LONGEST).as_millis()).unwrap_or(u64::MAX).max(100);
     let defaults = BrokerConfig::default();
     let mut broker = BrokerConfig {
         transaction_check_interval: interval,

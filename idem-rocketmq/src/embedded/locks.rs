@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use idem_core::panics::loud;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -54,7 +55,7 @@ pub(super) async fn keep(name_server: String, broker: String) -> Result<(), Embe
     let (sender, adoptions) = mpsc::unbounded_channel();
     let keeper = Keeper { connection: Connection::open(&broker).await?, locked: HashMap::new() };
     RUNNING.lock().push((name_server, sender));
-    tokio::spawn(keeper.run(adoptions));
+    tokio::spawn(loud("embedded", keeper.run(adoptions), || {}));
     Ok(())
 }
 

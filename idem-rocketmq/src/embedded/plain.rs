@@ -24,7 +24,7 @@ pub struct PlainListener(Arc<dyn Broker>);
 struct Each<F>(F, CheetahString);
 
 impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
-    fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+    fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
         for message in messages {
             (self.0)(&crate::client::delivery(message, &self.1, crate::client::LARGEST_BODY));
         }
@@ -36,7 +36,7 @@ impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
 struct Bare<F>(F);
 
 impl<F: Fn(&Bytes) + Send + Sync + 'static> Listener for Bare<F> {
-    fn consume(&self, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+    fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
         for message in messages {
             (self.0)(&message.body().unwrap_or_default());
         }

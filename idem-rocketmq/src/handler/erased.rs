@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use idem_core::engine::{LentTransaction, OpenTransaction};
-use idem_core::{HandlerResult, IdempotencyKey, KeyError};
+use idem_core::panics::{self, Careful};
+use idem_core::{Fingerprint, HandlerResult, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, Item, gather};
 use super::{Call, CallContext, Handler, KeySource, Needs};
@@ -19,8 +19,9 @@ pub(crate) trait ErasedHandler: Send + Sync {
     /// What a call looks up.
     fn needs(&self, needs: &mut Needs);
 
-    /// Decodes the payload and takes the key; runs nothing of the handler.
-    fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError>;
+    /// Decodes the payload and takes the key; runs nothing of the handler. The payload's digest is taken where payloads are
+    /// compared.
+    fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError>;
 
     /// Whether one call of the handler is for many messages.
     fn is_batch(&self) -> bool;
@@ -35,30 +36,32 @@ pub(crate) struct Prepared {
     pub(crate) key: Result<IdempotencyKey, KeyError>,
     /// What the message's order is kept by; none for the order of its whole queue.
     pub(crate) order: Option<IdempotencyKey>,
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) run: Run,
 }
 
 /// One run of a handler that has not begun.
-pub(crate) struct Run(pub(super) Box<dyn Begin>);
+///
+/// It holds the payload, whose `Drop` is the user's.
+pub(crate) struct Run(Careful<Box<dyn Begin>>);
 
 impl Run {
     pub(super) fn new(run: impl Begin) -> Self {
-        Self(Box::new(run))
+        Self(Careful::new(Box::new(run)))
     }
 
     /// Begins. A panic of the handler is a panic of the future.
     pub(crate) fn call(self, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        self.0.call(context)
+        self.0.into_inner().call(context)
     }
 
     /// What the run was made of, where it is a `T`.
     pub(super) fn downcast<T: Begin>(self) -> Result<Box<T>, Self> {
-        let Self(run) = self;
-        if (&*run as &dyn Any).is::<T>() {
-            let run: Box<dyn Any> = run;
+        if (&**self.0 as &dyn Any).is::<T>() {
+            let run: Box<dyn Any> = self.0.into_inner();
             return Ok(run.downcast().expect("it was asked before"));
         }
-        Err(Self(run))
+        Err(self)
     }
 }
 
@@ -108,15 +111,19 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
         }
     }
 
-    fn prepare(&self, delivery: &Arc<Delivery>) -> Result<Prepared, DecodeError> {
-        let payload = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))??;
+    fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError> {
+        let decoded = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))?;
+        let payload = Careful::new(decoded?);
         let key =
             unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
         let order = unless_panic("the function that computes what order is kept by panicked", || {
             self.order_by.as_ref().and_then(|order| order(&payload).ok())
         })?;
-        let run = self.work.run(payload, key.clone().ok());
-        Ok(Prepared { key, order, run })
+        let fingerprint = unless_panic("the codec panicked over the payload's fingerprint", || {
+            compares.then(|| self.codec.fingerprint(delivery.body()))
+        })?;
+        let run = self.work.run(payload.into_inner(), key.clone().ok());
+        Ok(Prepared { key, order, fingerprint, run })
     }
 
     fn is_batch(&self) -> bool {
@@ -169,5 +176,5 @@ impl<P: Send + 'static> Begin for One<P> {
 
 /// A user's code must not take the listener down: its panic is this message's error.
 fn unless_panic<T>(what: &str, f: impl FnOnce() -> T) -> Result<T, DecodeError> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|_| DecodeError::new(what))
+    panics::catch(f).map_err(|_| DecodeError::new(what))
 }

@@ -37,7 +37,7 @@ fn states(gmv: &Gmv) -> States {
 }
 
 fn prepare(route: &Route, delivery: Delivery) -> Prepared {
-    route.handler().prepare(&Arc::new(delivery)).unwrap()
+    route.handler().prepare(&Arc::new(delivery), false).unwrap()
 }
 
 fn key(route: &Route, delivery: Delivery) -> Result<IdempotencyKey, KeyError> {
@@ -53,7 +53,7 @@ async fn run(route: &Route, delivery: Delivery, states: States) -> HandlerResult
         attempt: Attempt::new(2, 16),
         transaction: None,
     };
-    route.handler().prepare(&delivery).unwrap().run.call(context).await
+    route.handler().prepare(&delivery, false).unwrap().run.call(context).await
 }
 
 fn only<const N: usize>(routes: Vec<Route>) -> [Route; N] {
@@ -236,7 +236,7 @@ fn a_unique_key_is_joined_with_a_digest_of_the_body() {
 #[test]
 fn panics_of_codecs_and_key_functions_are_this_messages_error() {
     fn error(route: &Route) -> String {
-        route.handler().prepare(&Arc::new(order().build())).unwrap_err().to_string()
+        route.handler().prepare(&Arc::new(order().build()), false).unwrap_err().to_string()
     }
     struct Broken;
     impl Codec<u8> for Broken {
@@ -244,8 +244,22 @@ fn panics_of_codecs_and_key_functions_are_this_messages_error() {
             panic!("secret")
         }
     }
+    struct Mute;
+    impl Codec<u8> for Mute {
+        fn decode(&self, _: &Bytes) -> Result<u8, crate::codec::DecodeError> {
+            Ok(1)
+        }
+
+        fn fingerprint(&self, _: &Bytes) -> crate::codec::Fingerprint {
+            panic!("secret")
+        }
+    }
     let route = handler_with("orders", Broken, |_: u8| async {}).key(|n| *n);
     assert_eq!(error(&route), "the codec panicked");
+    let route = handler_with("orders", Mute, |_: u8| async {}).key(|n| *n);
+    let compared = |compares| route.handler().prepare(&Arc::new(order().build()), compares);
+    assert!(compared(false).is_ok());
+    assert_eq!(compared(true).unwrap_err().to_string(), "the codec panicked over the payload's fingerprint");
     let key = |order: &OrderPaid| -> u64 { order.buyer.as_ref().unwrap().r#type };
     let route = handler("orders", |_: OrderPaid| async {}).key(key);
     assert_eq!(error(&route), "the function that computes the key panicked");

@@ -6,7 +6,7 @@
 use futures_util::future::BoxFuture;
 use rocketmq_model::common::message::message_ext::MessageExt;
 
-use crate::client::{Client, ClientError, Extent, Purpose};
+use crate::client::{Client, ClientError, Extent, Purpose, Queues};
 
 /// The group's member that messages come through.
 pub(crate) trait Broker: Send + Sync {
@@ -20,6 +20,9 @@ pub(crate) trait Broker: Send + Sync {
 
     /// Lets so many listener calls be under way at once.
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()>;
+
+    /// The queues that this member has; none once it is stopped.
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>>;
 
     /// Stops pulling.
     fn pause(&self) -> BoxFuture<'_, ()>;
@@ -43,6 +46,10 @@ impl Broker for Client {
 
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
         Client::take_threads(self, threads)
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Client::queues(self)
     }
 
     fn pause(&self) -> BoxFuture<'_, ()> {

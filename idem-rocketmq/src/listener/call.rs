@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use idem_core::clock::Later as _;
 use idem_core::engine::{Admission, Claimed, Settled};
+use idem_core::panics;
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
@@ -18,11 +20,15 @@ use super::Bridge;
 use super::dispatch::{Entry, Handler};
 use super::recall::Past;
 use super::run::{self, Report, Reporter, Shared, Start};
+use super::seats::Asks;
 use super::waiting::Waiting;
 use super::{report, settle};
 use crate::client::{Answer, Mode};
 use crate::delivery::Delivery;
 use crate::handler::Run;
+
+/// For how long a queue is suspended whose thread others need.
+const SUSPENDED: Duration = Duration::from_secs(1);
 
 /// One message of the call.
 struct Message {
@@ -34,6 +40,8 @@ struct Message {
     key: Option<RecordKey>,
     /// The place of the message that follows when this one is settled.
     next: Option<usize>,
+    /// Its handler is at work on it.
+    is_running: bool,
     /// How many attempts have failed, where no record counts them.
     failures: u32,
     /// How often it was tried again in place.
@@ -47,6 +55,8 @@ enum State {
     Settled,
     /// A retry that is still to wait for this long.
     Early(Duration),
+    /// To the broker.
+    Left,
     /// To be tried again in place, not before this.
     Parked(Instant),
 }
@@ -81,11 +91,25 @@ struct Call<'a> {
     /// Messages that wait for the end of a delay, with those that follow them.
     parked: usize,
     is_left: bool,
+    asks: &'a Asks,
+    /// The client has lost the queue.
+    is_lost: bool,
+    /// The queue is suspended, so that its thread is free.
+    is_suspended: bool,
 }
 
 impl Bridge {
     /// Settles the messages of one listener call.
-    pub(super) async fn call(&self, sources: &[&MessageExt], queue: &MessageQueue) -> Answer {
+    ///
+    /// The user's code is guarded where it is called, so that a panic here is one of idem's own: nobody knows what became of the
+    /// messages, and the broker has them still.
+    pub(super) async fn call(&self, sources: &[&MessageExt], queue: &MessageQueue, asks: &Asks) -> Answer {
+        let settled = self.settle_call(sources, queue, asks);
+        let fail = || self.engine.fault().fail("a listener call");
+        panics::loud("listener", settled, fail).await.unwrap_or(Answer::Leave)
+    }
+
+    async fn settle_call(&self, sources: &[&MessageExt], queue: &MessageQueue, asks: &Asks) -> Answer {
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
@@ -97,7 +121,11 @@ impl Bridge {
             next: Vec::new(),
             parked: 0,
             is_left: false,
+            asks,
+            is_lost: false,
+            is_suspended: false,
         };
+        let is_orderly = call.mode() == Mode::Orderly;
         call.enter(queue);
         while call.goes_on() {
             tokio::select! {
@@ -105,6 +133,8 @@ impl Bridge {
                 Some(report) = reports.recv() => call.reported(report),
                 Some(event) = call.events.next(), if !call.events.is_empty() => call.happened(event),
                 Some(()) = call.settling.next(), if !call.settling.is_empty() => {}
+                () = asks.lost.notified(), if !call.is_lost => call.lose(),
+                () = asks.aside.notified(), if is_orderly => call.suspend(),
             }
             call.admit_next();
         }
@@ -121,7 +151,27 @@ impl Call<'_> {
     /// may take it over. In broadcasting there is no other member, and what is not settled would be lost.
     fn goes_on(&self) -> bool {
         let parked = if self.mode() == Mode::Orderly { self.parked } else { 0 };
-        self.shared.open() > parked
+        !self.is_suspended && self.shared.open() > parked
+    }
+
+    /// The client has lost the queue: whoever has it now gets what waits here.
+    fn lose(&mut self) {
+        self.is_lost = true;
+        self.events.clear();
+        self.next.clear();
+        for place in 0..self.messages.len() {
+            let message = &self.messages[place];
+            if !message.is_running
+                && matches!(message.state, State::Open | State::Early(_) | State::Parked(_))
+            {
+                self.left(place);
+            }
+        }
+    }
+
+    /// Gives the thread back where all that is left waits. The messages come again, and what was settled is known then.
+    fn suspend(&mut self) {
+        self.is_suspended = self.messages.iter().all(|message| !message.is_running);
     }
 
     fn answer(self, queue: &MessageQueue) -> Answer {
@@ -132,10 +182,11 @@ impl Call<'_> {
             State::Parked(until) => Some(until),
             _ => None,
         });
-        let Some(first) = parked.min() else { return Answer::Success };
+        let soon = self.is_suspended.then(|| Instant::now().later(SUSPENDED));
+        let Some(first) = parked.chain(soon).min() else { return Answer::Success };
         let past = self.messages.iter().zip(self.sources).filter_map(|(message, source)| {
             let past = match message.state {
-                State::Open | State::Early(_) => return None,
+                State::Open | State::Early(_) | State::Left => return None,
                 State::Settled => Past::Settled,
                 State::Parked(until) => {
                     Past::Failed { until, failures: message.failures, tries: message.tries }
@@ -153,14 +204,14 @@ impl Call<'_> {
                 let runs =
                     admissions.into_iter().filter_map(|(place, admission)| self.admitted(place, admission));
                 let runs = runs.collect();
-                self.settling.extend(run::start(self.bridge, runs));
+                self.settling.extend(run::start(self.bridge, runs, self.asks));
                 if let Some(waiting) = rest {
                     self.events.push(Box::pin(waiting.claim(self.bridge)));
                 }
             }
             Event::Admitted(place, admission) => {
                 let runs = self.admitted(place, admission).into_iter().collect();
-                self.settling.extend(run::start(self.bridge, runs));
+                self.settling.extend(run::start(self.bridge, runs, self.asks));
             }
             Event::Deferred(waiting) => {
                 for (place, leader) in waiting.places.into_iter().zip(waiting.leaders) {
@@ -175,14 +226,30 @@ impl Call<'_> {
 
     fn reported(&mut self, report: Report) {
         match report {
-            Report::Settled(place, settled) => self.decided(place, settled),
-            Report::Again(place, admission) => self.undone(place, admission),
+            Report::Settled(place, settled) => {
+                self.messages[place].is_running = false;
+                self.decided(place, settled);
+            }
+            Report::Again(place, admission) => {
+                self.messages[place].is_running = false;
+                self.undone(place, admission);
+            }
             Report::Dropped(place) => {
+                self.messages[place].is_running = false;
                 self.bridge.user_is_gone.cancel();
                 let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
                 self.decided(place, Settled { decision, held: None });
             }
-            Report::Acked(place) => self.settled(place),
+            Report::Panicked(place) => {
+                self.bridge.engine.fault().fail("the task of a run");
+                self.messages[place].is_running = false;
+                let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
+                self.decided(place, Settled { decision, held: None });
+            }
+            Report::Acked(place) => {
+                self.messages[place].is_running = false;
+                self.settled(place);
+            }
             Report::Closed => {}
         }
     }
@@ -200,6 +267,9 @@ impl Call<'_> {
 
     /// A run was undone, and with it its payload is gone: it is decoded again.
     fn undone(&mut self, place: usize, admission: Admission) {
+        if self.is_lost {
+            return self.left(place);
+        }
         let message = &mut self.messages[place];
         let entry = message.handler.as_ref().map(|(_, handler)| handler.prepare(&message.delivery).entry);
         if let Some(Entry::Ready { run, .. }) = entry {
@@ -218,6 +288,7 @@ impl Call<'_> {
             self.reported(Report::Dropped(place));
             return None;
         };
+        message.is_running = true;
         let delivery = message.delivery.clone();
         let hash = message.hash();
         let states = self.bridge.dispatch.states.clone();
@@ -238,9 +309,10 @@ impl Call<'_> {
         match settled.decision.verdict {
             Verdict::Ack => self.settled(place),
             Verdict::Leave => self.left(place),
+            Verdict::Retry(_) | Verdict::DeadLetter if self.is_lost => self.left(place),
             Verdict::Retry(delay) if !is_concurrent => {
                 message.tries = message.tries.saturating_add(1);
-                message.state = State::Parked(Instant::now() + delay);
+                message.state = State::Parked(Instant::now().later(delay));
                 self.park(place);
             }
             Verdict::Retry(_) | Verdict::DeadLetter => {
@@ -301,7 +373,9 @@ impl Call<'_> {
     fn left(&mut self, place: usize) {
         self.is_left = true;
         self.unpark(place);
-        for _ in self.from(place) {
+        let places: Vec<_> = self.from(place).collect();
+        for place in places {
+            self.messages[place].state = State::Left;
             self.shared.close();
         }
     }

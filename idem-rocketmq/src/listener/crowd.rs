@@ -103,9 +103,9 @@ impl Drop for Waits<'_> {
 
 /// Looks at the handlers of a bridge for as long as there is one.
 pub(super) fn watch(bridge: &Arc<Bridge>) {
-    let bridge = Arc::downgrade(bridge);
-    idem_core::runtime::handle().spawn(async move {
-        let upgrade = || Weak::upgrade(&bridge);
+    let weak = Arc::downgrade(bridge);
+    bridge.spawn("crowd", async move {
+        let upgrade = || Weak::upgrade(&weak);
         let mut next = tokio::time::interval(LOOK);
         loop {
             next.tick().await;

@@ -192,11 +192,12 @@ impl Handler {
             let (what, reason) = (Unfit::Undecodable, reason.to_string());
             return Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } };
         }
-        match self.route.handler().prepare(delivery) {
-            Ok(Prepared { key: Ok(key), order, run }) => {
-                Prepare { order, entry: Entry::Ready { job: self.job(delivery, key), run } }
+        let compares = self.gate.policy().fingerprint != FingerprintMismatch::Ignore;
+        match self.route.handler().prepare(delivery, compares) {
+            Ok(Prepared { key: Ok(key), order, fingerprint, run }) => {
+                Prepare { order, entry: Entry::Ready { job: self.job(delivery, key, fingerprint), run } }
             }
-            Ok(Prepared { key: Err(error), order, run }) => {
+            Ok(Prepared { key: Err(error), order, run, .. }) => {
                 let (what, reason) = (Unfit::MissingKey, error.to_string());
                 Prepare { order, entry: Entry::Unfit { what, reason, run: Some(run) } }
             }
@@ -220,12 +221,11 @@ impl Handler {
         super::span::of_batch(self.route.name(), group, self.route.topic(), messages)
     }
 
-    fn job(&self, delivery: &Delivery, key: IdempotencyKey) -> Job {
+    fn job(&self, delivery: &Delivery, key: IdempotencyKey, fingerprint: Option<Fingerprint>) -> Job {
         let namespace = self.scope.namespace(delivery.topic(), delivery.tag().unwrap_or_default());
-        let compares = self.gate.policy().fingerprint != FingerprintMismatch::Ignore;
         Job {
             key: RecordKey::new(namespace, key),
-            fingerprint: compares.then(|| Fingerprint::of(delivery.body())),
+            fingerprint,
             redeliveries: delivery.reconsume_times(),
             failures: 0,
         }

@@ -4,6 +4,7 @@
 //! when every message in it is settled; where order is kept, it suspends the queue while a message waits for its next
 //! attempt. When the process goes away under a call, its messages are left to the broker.
 
+mod aside;
 mod broker;
 mod call;
 mod crowd;
@@ -12,6 +13,7 @@ mod over;
 mod recall;
 mod report;
 mod run;
+mod seats;
 mod settle;
 mod span;
 mod threads;
@@ -25,18 +27,21 @@ use std::time::Duration;
 
 use cheetah_string::CheetahString;
 use idem_core::engine::Engine;
+use idem_core::panics;
 use parking_lot::{Condvar, Mutex};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use self::aside::{Lounge, Place, Ticket};
 pub(crate) use self::broker::Broker;
 pub(crate) use self::crowd::CROWD;
 use self::dispatch::Dispatch;
+use self::seats::{Seat, Seats};
 use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
-use crate::client::{Answer, LARGEST_BODY, Listener};
+use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode};
 
 pub(crate) use self::settle::no_handler;
 pub(crate) use self::span::OnSpan;
@@ -64,12 +69,16 @@ pub(crate) struct Bridge {
 struct Calls {
     state: Mutex<State>,
     changed: Condvar,
+    /// For those that stay on their threads until others are over.
+    seats: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     /// Calls that work on messages; one that has left its messages to the broker is not among them.
-    working: usize,
+    seats: Seats,
+    /// Where calls go on that have given their threads back.
+    lounge: Option<Lounge>,
     /// How many calls have ended.
     ended: u64,
     threads: Threads,
@@ -101,6 +110,7 @@ impl Bridge {
         let _ = self.client.set(Arc::downgrade(client));
         crowd::watch(self);
         over::watch(self);
+        aside::watch(self, client);
     }
 
     /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.
@@ -120,43 +130,54 @@ impl Bridge {
     /// Waits until no call works on messages any more, or `bound` is over. Blocks the thread.
     pub(crate) fn drained(&self, bound: Duration) -> bool {
         let mut state = self.calls.state.lock();
-        let is_timed_out = self.calls.changed.wait_while_for(&mut state, |state| state.working > 0, bound);
+        let is_timed_out =
+            self.calls.changed.wait_while_for(&mut state, |state| state.seats.working() > 0, bound);
         !is_timed_out.timed_out()
     }
 
-    fn begin(&self) -> bool {
-        let mut state = self.calls.state.lock();
+    /// A task of idem's own, on its runtime. A panic there ends the consumer.
+    fn spawn(&self, place: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let fault = self.engine.fault().clone();
+        idem_core::runtime::handle().spawn(panics::loud(place, task, move || fault.fail(place)));
+    }
+
+    fn begin(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Option<Ticket> {
+        let first = messages.iter().map(|message| message.queue_offset()).min()?;
+        let bytes = messages.iter().filter_map(|message| message.body()).map(|body| body.len()).sum();
+        let stamp = client::begun(messages[0]);
+        let calls = self.calls.clone();
+        let mut state = calls.state.lock();
         // What was pulled before the pause, or by a request that was with the broker already, waits here.
-        self.calls.changed.wait_while(&mut state, |state| state.is_paused && !state.is_closed);
+        calls.changed.wait_while(&mut state, |state| state.is_paused && !state.is_closed);
         if state.is_closed {
-            return false;
+            return None;
         }
-        state.working += 1;
-        let is_crowded = state.working > CROWD;
-        let is_full = state.threads == Threads::Few && state.working >= FEW as usize;
+        // While there are few, they are quick, and their messages are not worth a copy.
+        let can_move = state.seats.on_threads() >= FEW as usize && self.dispatch.mode != Mode::Orderly;
+        if can_move && state.lounge.is_none() {
+            state.lounge = Lounge::open();
+        }
+        let lounge = state.lounge.clone().filter(|_| can_move);
+        let seat = Seat::new(queue.clone(), (first, messages.len(), bytes), stamp);
+        let asks = seat.asks();
+        let id = state.seats.take(seat);
+        let working = state.seats.on_threads();
+        let is_full = state.threads == Threads::Few && working >= FEW as usize;
         if let (true, Some(client)) = (is_full, self.client.get()) {
             state.threads = Threads::Looking;
-            idem_core::runtime::handle().spawn(threads::look(self.calls.clone(), client.clone()));
+            self.spawn("threads", threads::look(self.calls.clone(), client.clone()));
         }
         drop(state);
-        if is_crowded {
+        if working > CROWD {
             self.relieve();
         }
-        true
+        let place = Place::Thread;
+        Some(Ticket { bridge: self, queue: queue.clone(), first, id, asks, lounge, place })
     }
 
-    /// How many calls work on messages.
+    /// How many calls are on threads.
     fn working(&self) -> usize {
-        self.calls.state.lock().working
-    }
-
-    fn end(&self) {
-        {
-            let mut state = self.calls.state.lock();
-            state.working -= 1;
-            state.ended += 1;
-        }
-        self.calls.changed.notify_all();
+        self.calls.state.lock().seats.on_threads()
     }
 
     async fn client(&self) -> Option<Arc<dyn Broker>> {
@@ -169,24 +190,29 @@ impl Bridge {
     }
 }
 
-impl Listener for Bridge {
-    fn consume(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
-        if !self.begin() {
-            return Answer::Leave;
+impl Calls {
+    /// A call is over.
+    fn over(&self, wakes: bool) {
+        self.changed.notify_all();
+        if wakes {
+            self.seats.notify_all();
         }
-        let ended = End(self);
-        let _entered = idem_core::runtime::handle().enter();
-        let answer = pollster::block_on(self.call(messages, queue));
-        drop(ended);
-        answer
     }
 }
 
-/// Ends a call also when it panics: the panic then is a bug of idem's, and must not keep a shutdown waiting.
-struct End<'a>(&'a Bridge);
+impl Listener for Bridge {
+    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
+        let Some(ticket) = self.begin(messages, queue) else { return Answer::Leave };
+        let _entered = idem_core::runtime::handle().enter();
+        let fault = ticket.bridge.engine.fault().clone();
+        panics::catch(|| ticket.work(messages, queue)).unwrap_or_else(|_| {
+            panics::report("listener", "a listener call has panicked; its messages are left to the broker");
+            fault.fail("a listener call");
+            Answer::Leave
+        })
+    }
 
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.end();
+    fn client_failed(&self) {
+        self.engine.fault().fail("the thread of the RocketMQ client");
     }
 }

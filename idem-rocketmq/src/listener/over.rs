@@ -66,15 +66,15 @@ impl Unsettled {
 pub(super) fn watch(bridge: &Arc<Bridge>) {
     let leases = bridge.dispatch.handlers().iter().map(|handler| handler.gate.policy().lease);
     let every = leases.min().map_or(LOOK, |lease| LOOK.min(lease / LOOKS_IN_A_LEASE));
-    let bridge = Arc::downgrade(bridge);
-    idem_core::runtime::handle().spawn(async move {
+    let weak = Arc::downgrade(bridge);
+    bridge.spawn("settling", async move {
         loop {
             tokio::time::sleep(every).await;
-            let Some(bridge) = Weak::upgrade(&bridge) else { return };
+            let Some(bridge) = Weak::upgrade(&weak) else { return };
             for handler in bridge.dispatch.handlers() {
                 for over in handler.unsettled.calls() {
                     let gate = handler.gate.clone();
-                    tokio::spawn(async move { over.settle(&gate).await });
+                    bridge.spawn("settling", async move { over.settle(&gate).await });
                 }
             }
         }

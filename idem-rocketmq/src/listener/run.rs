@@ -12,6 +12,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled};
+use idem_core::panics::{self, Fault};
 use idem_core::{Attempt, HandlerResult, Lease, Verdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use tracing::{Instrument as _, Span};
 
 use super::dispatch::Handler;
 use super::over::Over;
+use super::seats::Asks;
 use super::{Bridge, crowd};
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
@@ -32,6 +34,8 @@ pub(super) enum Report {
     Again(usize, Admission),
     /// The task was dropped: the handlers' runtime is going away.
     Dropped(usize),
+    /// The task has panicked, which is no fault of the handler's.
+    Panicked(usize),
     /// It is done, where the call has to know of each.
     Acked(usize),
     /// The last message was closed.
@@ -69,16 +73,23 @@ impl Shared {
 /// They begin on this thread, with the user's runtime entered, and go on in tasks of that runtime where their handlers
 /// wait for something. Most quick handlers are done by then, and waking another thread costs more than they do. A
 /// handler that keeps the thread for long is not begun here for a while, so that it holds up no neighbour.
-pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Option<BoxFuture<'static, ()>> {
+pub(super) fn start(bridge: &Bridge, runs: Vec<Start>, asks: &Asks) -> Option<BoxFuture<'static, ()>> {
     let handler = runs.first()?.handler.clone();
-    let mut begun = Begin::new(bridge, &handler, runs.len());
+    let mut begun = Begin::new(bridge, &handler, runs.len(), asks.is_aside());
     match handler.route.handler().gather() {
-        None => runs.into_iter().for_each(|run| begun.begin(run)),
+        None => {
+            for run in runs {
+                let is_here = begun.begins_here();
+                begun.begin(run, is_here);
+            }
+        }
         Some(seat) => {
             let span = handler.batch_span(runs[0].delivery.group(), runs.len());
             handler.meter.batch(runs.len());
+            // All or none of them here: the time of those that have begun runs, and their call waits for every one.
+            let is_here = begun.begins_here();
             for run in runs {
-                begun.begin(Start { run: seat(run.run), span: Some(span.clone()), ..run });
+                begun.begin(Start { run: seat(run.run), span: Some(span.clone()), ..run }, is_here);
             }
             // The call begins when every run has its seat.
             drop(seat);
@@ -92,6 +103,8 @@ pub(super) fn start(bridge: &Bridge, runs: Vec<Start>) -> Option<BoxFuture<'stat
 struct Begin<'a> {
     bridge: &'a Bridge,
     handler: &'a Handler,
+    /// The call has given its thread back: no handler begins on the one that it is on now.
+    is_aside: bool,
     /// When the first one began, and when the last one waited or was over.
     first: Instant,
     last: Instant,
@@ -104,20 +117,28 @@ struct Begin<'a> {
 }
 
 impl<'a> Begin<'a> {
-    fn new(bridge: &'a Bridge, handler: &'a Handler, runs: usize) -> Self {
+    fn new(bridge: &'a Bridge, handler: &'a Handler, runs: usize, is_aside: bool) -> Self {
         let (now, over) = (Instant::now(), handler.unsettled.of_call(runs));
-        Self { bridge, handler, first: now, last: now, going: Vec::new(), later: Vec::new(), over }
+        Self { bridge, handler, is_aside, first: now, last: now, going: Vec::new(), later: Vec::new(), over }
     }
 
-    fn begin(&mut self, run: Start) {
+    /// Whether the next run begins on this thread.
+    fn begins_here(&self) -> bool {
         let is_user_gone = self.bridge.user_is_gone.is_cancelled();
-        if is_user_gone || self.handler.pace.blocks() || self.last - self.first > crowd::BLOCKING {
+        !self.is_aside
+            && !is_user_gone
+            && !self.handler.pace.blocks()
+            && self.last.saturating_duration_since(self.first) <= crowd::BLOCKING
+    }
+
+    fn begin(&mut self, run: Start, is_here: bool) {
+        if !is_here {
             self.later.push(run.finish().boxed());
             return;
         }
         let (begun, rest) = {
             let _entered = self.bridge.user.enter();
-            run.begin(self.last)
+            run.begin()
         };
         self.begun(begun, rest);
     }
@@ -135,11 +156,11 @@ impl<'a> Begin<'a> {
 
     fn begun(&mut self, begun: Begun, rest: Rest) {
         let now = Instant::now();
-        self.handler.pace.polled(now - self.last);
+        self.handler.pace.polled(now.saturating_duration_since(self.last));
         self.last = now;
         match begun {
             Begun::Going(run) => self.going.push((run, rest)),
-            Begun::Over(finished) => self.over.add(rest.over(finished, now)),
+            Begun::Over(finished) => self.over.add(rest.over(finished)),
         }
     }
 
@@ -156,7 +177,11 @@ impl<'a> Begin<'a> {
         if self.handler.route.batch().is_some() {
             later = vec![join_all(later).map(drop).boxed()];
         }
-        let on_user = |run| OnUser { run, gone: Some(self.bridge.user_is_gone.clone()) };
+        let on_user = |run| OnUser {
+            run,
+            gone: Some(self.bridge.user_is_gone.clone()),
+            fault: self.bridge.engine.fault().clone(),
+        };
         let later: Vec<_> = later.into_iter().map(on_user).collect();
         // The tasks are made there, and not from this thread one by one: between two of them a worker would be woken
         // up, finish a quick handler and fall asleep again.
@@ -174,13 +199,19 @@ impl<'a> Begin<'a> {
 struct OnUser {
     run: BoxFuture<'static, ()>,
     gone: Option<CancellationToken>,
+    fault: Arc<Fault>,
 }
 
 impl Future for OnUser {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let done = self.run.poll_unpin(context);
+        let done = panics::catch(|| self.run.poll_unpin(context)).unwrap_or_else(|_| {
+            // The handler's own panics are caught around it.
+            panics::report("run", "what follows a run has panicked; its message is left to the broker");
+            self.fault.fail("the task of a run");
+            Poll::Ready(())
+        });
         if done.is_ready() {
             self.gone = None;
         }
@@ -215,29 +246,25 @@ pub(super) struct Rest {
     delivery: Arc<Delivery>,
     hash: Option<u64>,
     reporter: Reporter,
-    begun: Instant,
 }
 
 impl Start {
     /// Begins the handler here.
-    fn begin(self, now: Instant) -> (Begun, Rest) {
-        let (claimed, work, rest) = self.parts(now);
+    fn begin(self) -> (Begun, Rest) {
+        let (claimed, work, rest) = self.parts();
         (claimed.begin(work), rest)
     }
 
     /// Begins the handler where this is polled first.
     async fn finish(self) {
-        let (claimed, work, rest) = self.parts(Instant::now());
+        let (claimed, work, rest) = self.parts();
         rest.finish(claimed.run(work).boxed()).await;
     }
 
-    fn parts(
-        self,
-        begun: Instant,
-    ) -> (Claimed, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
+    fn parts(self) -> (Claimed, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
         let Self { claimed, run, handler, delivery, hash, states, span, reporter } = self;
         let transaction = claimed.transaction();
-        let rest = Rest { handler: handler.clone(), delivery: delivery.clone(), hash, reporter, begun };
+        let rest = Rest { handler: handler.clone(), delivery: delivery.clone(), hash, reporter };
         let work = move |lease, attempt| {
             let span = span.unwrap_or_else(|| handler.span(&delivery, attempt, hash));
             run.call(CallContext { delivery, states, lease, attempt, transaction }).instrument(span)
@@ -252,15 +279,17 @@ type Running = Instrumented<BoxFuture<'static, HandlerResult>>;
 impl Rest {
     async fn finish(self, run: BoxFuture<'static, Finished>) {
         let finished = run.await;
-        if let Some((finished, rest)) = self.over(finished, Instant::now()) {
+        if let Some((finished, rest)) = self.over(finished) {
             let settled = rest.handler.gate.settle_one(finished).await;
             rest.settled(settled);
         }
     }
 
     /// The handler is over. None where its transaction was undone and it is to be run again.
-    fn over(self, finished: Finished, now: Instant) -> Option<(Finished, Self)> {
-        self.handler.meter.ran(now - self.begun);
+    fn over(self, finished: Finished) -> Option<(Finished, Self)> {
+        if let Some(took) = finished.took() {
+            self.handler.meter.ran(took);
+        }
         self.handler.pace.run_ended();
         match finished.again() {
             Ok(admission) => {
@@ -321,7 +350,8 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            let _ = shared.reports.send(Report::Dropped(self.place));
+            let report = if std::thread::panicking() { Report::Panicked } else { Report::Dropped };
+            let _ = shared.reports.send(report(self.place));
         }
     }
 }

@@ -38,14 +38,14 @@ pub(super) fn failures(decision: &Decision, before: u32) -> u32 {
         Outcome::Failed | Outcome::Panicked | Outcome::TimedOut | Outcome::Exhausted | Outcome::Rejected => {
             decision.attempt
         }
-        Outcome::Undecodable | Outcome::MissingKey => before + 1,
+        Outcome::Undecodable | Outcome::MissingKey => before.saturating_add(1),
         _ => before,
     }
 }
 
 /// A message for which this process has no handler is never acked: another member of the group may have one.
 pub(crate) fn no_handler(delivery: &Delivery) -> Decision {
-    let delay = idem_core::Backoff::levels().after(delivery.reconsume_times() + 1);
+    let delay = idem_core::Backoff::levels().after(delivery.reconsume_times().saturating_add(1));
     Decision::new(Verdict::Retry(delay), Outcome::NoHandler).because(
         "no handler of this process takes this topic and tag: deploy the handler to every member of the group, \
          or remove the tag from what is sent",

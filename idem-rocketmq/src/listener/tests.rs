@@ -1,5 +1,7 @@
 //! Listener calls without a broker.
 
+mod panics;
+
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,12 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use idem_core::clock::{LONGEST, extremes};
 use idem_core::engine::Engine;
 use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
 };
-use idem_core::{HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Reject};
+use idem_core::{
+    HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Reject, Retry, UNLIMITED, Undecodable,
+};
 use parking_lot::Mutex;
+use rocketmq_model::common::message::MessageTrait as _;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -20,7 +26,7 @@ use tokio::runtime::Handle;
 
 use super::broker::Broker;
 use super::{Bridge, FEW, THREADS};
-use crate::client::{Answer as Told, ClientError, Extent, Listener as _, Purpose};
+use crate::client::{Answer as Told, ClientError, Extent, Listener as _, Purpose, Queues};
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
@@ -74,25 +80,29 @@ impl Store for Noting {
 
 const TOPIC: &str = "orders";
 
-fn bridge(store: &Noting, route: Route) -> Bridge {
+fn bridge(store: &Noting, route: Route) -> Arc<Bridge> {
     let builder = Consumer::builder("group").store(store.clone()).handlers([route]);
     let (mut setup, store) = builder.into_parts();
     let engine = Engine::new(store);
     let dispatch = setup.dispatch(&engine, Some(&Handle::current())).unwrap();
-    Bridge::new("group".into(), dispatch, engine, Handle::current())
+    Arc::new(Bridge::new("group".into(), dispatch, engine, Handle::current()))
 }
 
 /// One call with these messages, whose bodies are their numbers.
-fn consume(bridge: &Bridge, messages: Range<usize>) -> Told {
-    let message = |number: usize| {
-        let mut inner = Message::default();
-        inner.set_topic(TOPIC.into());
-        inner.set_body(Some(number.to_string().into()));
-        MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
-    };
-    let messages: Vec<_> = messages.map(message).collect();
+fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> Told {
+    consume_all(bridge, &messages.map(message).collect::<Vec<_>>())
+}
+
+fn consume_all(bridge: &Arc<Bridge>, messages: &[MessageExt]) -> Told {
     let messages: Vec<_> = messages.iter().collect();
-    bridge.consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
+    bridge.clone().consume(&messages, &MessageQueue::from_parts(TOPIC, "broker", 0))
+}
+
+fn message(number: usize) -> MessageExt {
+    let mut inner = Message::default();
+    inner.set_topic(TOPIC.into());
+    inner.set_body(Some(number.to_string().into()));
+    MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
 }
 
 fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {
@@ -122,7 +132,7 @@ async fn a_call_of_quick_handlers_costs_two_round_trips() {
 async fn a_handler_that_blocks_holds_up_no_completion() {
     let (store, are_complete) = (Noting::default(), Arc::new(AtomicBool::new(false)));
     let seen = (store.clone(), are_complete.clone());
-    let bridge = Arc::new(bridge(
+    let bridge = bridge(
         &store,
         route(move |number| {
             let (store, are_complete) = &seen;
@@ -136,30 +146,38 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
             }
             Ok(())
         }),
-    ));
+    );
     super::over::watch(&bridge);
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), Told::Success);
     assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
     assert_eq!(store.completed(), 12);
 }
 
-/// A client that notes how many threads it is told to take.
+/// A client that notes how many threads it is told to take, and the copies that it is to send.
 #[derive(Default)]
-struct Widening(AtomicU32);
+struct Noted {
+    threads: AtomicU32,
+    copies: AtomicU32,
+}
 
-impl Broker for Widening {
+impl Broker for Noted {
     fn copy<'a>(
         &'a self,
         _: &'a MessageExt,
         _: Purpose,
         _: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        unreachable!("no handler fails")
+        self.copies.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
     }
 
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
-        self.0.store(threads, Ordering::SeqCst);
+        self.threads.store(threads, Ordering::SeqCst);
         Box::pin(async {})
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
     }
 
     fn pause(&self) -> BoxFuture<'_, ()> {
@@ -177,19 +195,18 @@ impl Broker for Widening {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_that_take_long_are_given_all_threads() {
-    let widening = Arc::new(Widening::default());
+    let widening = Arc::new(Noted::default());
     let seen = widening.clone();
     // The handlers are over when the client has taken more threads.
     let slow = handler_with(TOPIC, Text, move |_: String| {
         let widening = seen.clone();
         async move {
-            while widening.0.load(Ordering::SeqCst) == 0 {
+            while widening.threads.load(Ordering::SeqCst) == 0 {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
     });
-    let bridge =
-        Arc::new(bridge(&Noting::default(), slow.key(|number: &String| IdempotencyKey::new(number))));
+    let bridge = bridge(&Noting::default(), slow.key(|number: &String| IdempotencyKey::new(number)));
     let client: Arc<dyn Broker> = widening.clone();
     bridge.connect(&client);
     let call = |number: usize| {
@@ -201,7 +218,44 @@ async fn calls_that_take_long_are_given_all_threads() {
         let told = tokio::time::timeout(Duration::from_secs(30), call).await;
         assert_eq!(told.expect("no thread more was taken").unwrap(), Told::Success);
     }
-    assert_eq!(widening.0.load(Ordering::SeqCst), THREADS);
+    assert_eq!(widening.threads.load(Ordering::SeqCst), THREADS);
+}
+
+/// Handlers that block the workers of their runtime: what waits for a worker has not begun, and its time does not run.
+async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
+    let (client, store) = (Arc::new(Noted::default()), Noting::default());
+    let route = route.timeout(Duration::from_secs(1)).max_attempts(1).concurrency(100);
+    let bridge = bridge(&store, route);
+    let broker: Arc<dyn Broker> = client.clone();
+    bridge.connect(&broker);
+    let calls: Vec<_> = (0..4)
+        .map(|call| {
+            let bridge = bridge.clone();
+            tokio::task::spawn_blocking(move || consume(&bridge, call * 25..(call + 1) * 25))
+        })
+        .collect();
+    for call in calls {
+        let told = tokio::time::timeout(Duration::from_secs(60), call).await;
+        assert_eq!(told.expect("a call hangs").unwrap(), Told::Success);
+    }
+    let (run, sent) = (runs.load(Ordering::SeqCst), client.copies.load(Ordering::SeqCst));
+    assert_eq!((run, sent), (100, 0), "messages that ran, and copies");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_wait_for_a_blocked_runtime_are_no_attempts() {
+    let runs = Arc::new(AtomicU32::new(0));
+    let seen = runs.clone();
+    // Two at a time, 50 ms each: the last one is polled two and a half time-outs after it was claimed.
+    let work = move |_: String| {
+        let runs = seen.clone();
+        async move {
+            std::thread::sleep(Duration::from_millis(50));
+            runs.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let route = handler_with(TOPIC, Text, work).key(|number: &String| IdempotencyKey::new(number));
+    none_is_judged_unrun(route, runs).await;
 }
 
 /// Refuses copies, each in its turn, and takes every one after them.
@@ -219,7 +273,7 @@ impl Refusing {
 
     /// Made with such a client, over a handler that ends so.
     fn bridge(self: &Arc<Self>, work: fn() -> HandlerResult) -> Arc<Bridge> {
-        let bridge = Arc::new(bridge(&Noting::default(), route(move |_| work())));
+        let bridge = bridge(&Noting::default(), route(move |_| work()));
         let client: Arc<dyn Broker> = self.clone();
         bridge.connect(&client);
         bridge
@@ -253,6 +307,10 @@ impl Broker for Refusing {
 
     fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
         Box::pin(async {})
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
     }
 
     fn pause(&self) -> BoxFuture<'_, ()> {
@@ -306,4 +364,101 @@ async fn a_group_that_may_have_no_copies_holds_its_messages_and_a_shutdown_leave
     assert_eq!(call.await.unwrap(), Told::Leave);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == Extent::Full));
+}
+
+/// A client that takes whatever it is told, and counts it.
+#[derive(Default)]
+struct Taking(AtomicU32);
+
+impl Taking {
+    fn one(&self) -> BoxFuture<'static, Result<(), ClientError>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Broker for Taking {
+    fn copy<'a>(
+        &'a self,
+        _: &'a MessageExt,
+        _: Purpose,
+        _: Extent,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        self.one()
+    }
+
+    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
+    fn pause(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// A bridge with a client that takes everything.
+fn connected(store: &Noting, route: Route) -> (Arc<Bridge>, Arc<Taking>, Arc<dyn Broker>) {
+    let (bridge, taking) = (bridge(store, route), Arc::new(Taking::default()));
+    let client: Arc<dyn Broker> = taking.clone();
+    bridge.connect(&client);
+    (bridge, taking, client)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whatever_delay_a_handler_asks_for_its_queue_goes_on() {
+    for time in extremes() {
+        let fails = move || route(move |_| Err(Retry::after(time).into())).max_attempts(UNLIMITED);
+        let (bridge, _, _client) = connected(&Noting::default(), fails().orderly());
+        // Again while the first call's delay is remembered.
+        for _ in 0..2 {
+            let told = tokio::task::block_in_place(|| consume(&bridge, 0..2));
+            let Told::Suspend(delay) = told else { panic!("{told:?} for {time:?}") };
+            let longest = time.min(LONGEST);
+            assert!(
+                delay <= longest && delay >= longest.saturating_sub(Duration::from_secs(60)),
+                "{delay:?}"
+            );
+        }
+        let (bridge, taking, _client) = connected(&Noting::default(), fails());
+        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), Told::Success);
+        assert_eq!(taking.0.load(Ordering::SeqCst), 2, "two retries");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whatever_count_a_message_carries_it_is_settled() {
+    for undecodable in [Undecodable::DeadLetter, Undecodable::Retry] {
+        let (bridge, taking, _client) =
+            connected(&Noting::default(), route(|_| Err("no".into())).undecodable(undecodable));
+        let counts = [0, 1, i32::MAX, i32::MIN, -1].into_iter().flat_map(|reconsumed| {
+            ["0", "4294967294", "4294967295", "4294967296", "-1", "many"].map(|count| (reconsumed, count))
+        });
+        let messages = counts.zip(0..).flat_map(|((reconsumed, count), number)| {
+            let numbered = |body: Vec<u8>, number: usize| {
+                let mut message = message(number);
+                message.set_body(body.into());
+                message.put_property("IDEM_ATTEMPTS".into(), count.into());
+                message.set_reconsume_times(reconsumed);
+                message
+            };
+            [numbered(number.to_string().into(), 2 * number), numbered(vec![0xff], 2 * number + 1)]
+        });
+        let messages: Vec<_> = messages.collect();
+        for some in messages.chunks(32) {
+            assert_eq!(tokio::task::block_in_place(|| consume_all(&bridge, some)), Told::Success);
+        }
+        assert_eq!(taking.0.load(Ordering::SeqCst) as usize, messages.len());
+    }
 }

@@ -45,7 +45,7 @@ pub(super) async fn look(calls: Arc<Calls>, client: Weak<dyn Broker>) {
 impl State {
     /// Decides, when so many calls had ended at the last look.
     fn look(&mut self, ended: u64) -> Threads {
-        self.threads = if self.working < FEW as usize {
+        self.threads = if self.seats.on_threads() < FEW as usize {
             Threads::Few
         } else if self.ended - ended < u64::from(FEW) {
             Threads::Many
@@ -58,11 +58,21 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use rocketmq_model::common::message::message_queue::MessageQueue;
+
+    use super::super::Seat;
     use super::*;
 
     #[test]
     fn all_threads_are_taken_where_calls_take_them_all_and_longer_than_a_look() {
-        let looked = |working, ended| State { working, ended, ..State::default() }.look(0);
+        let looked = |working, ended| {
+            let mut state = State { ended, ..State::default() };
+            for call in 0..working {
+                let queue = MessageQueue::from_parts("orders", "broker", 0);
+                state.seats.take(Seat::new(queue, (call, 1, 1), None));
+            }
+            state.look(0)
+        };
         assert!(looked(32, 32) == Threads::Looking, "each call has ended once");
         assert!(looked(32, 31) == Threads::Many, "one has not");
         assert!(looked(31, 0) == Threads::Few, "one thread is free");

@@ -10,17 +10,18 @@ use futures_util::future::BoxFuture;
 use idem_core::HandlerError;
 use idem_core::outbox::{Outbox, TypedOutbox};
 
-use super::check::MAX_MESSAGE_SIZE;
+use super::check::{MAX_MESSAGE_SIZE, MessageFault};
 use super::outbox::{Confirmations, Markers, NoOutbox};
 use super::transaction::{CheckBacks, TransactionState};
 use super::{Inner, Producer};
+use crate::Error;
 use crate::client::{
     ClientError, Credentials, DelayBy, Levels, ProducerClient, ProducerSettings, Tls, check_addresses,
     check_credentials,
 };
 use crate::delivery::Delivery;
 use crate::error::Kind;
-use crate::{Error, names};
+use crate::names::{self, Given};
 
 /// Says how a producer works. Made by [`Producer::builder`].
 ///
@@ -219,6 +220,15 @@ impl Setup {
         if let Some(fault) = fault {
             return Err(Kind::ProducerGroup { group: self.group.clone(), fault }.into());
         }
+        let given = Given {
+            group: &self.group,
+            namespace: self.namespace.as_deref(),
+            deployment: None,
+            instance: self.instance_name.as_deref(),
+        };
+        if let Some(fault) = given.fault(self.check_backs.topics()) {
+            return Err(Kind::name(&self.group, fault).into());
+        }
         if self.name_servers.is_empty() {
             return Err(Kind::NoNameServerToSend { group: self.group.clone() }.into());
         }
@@ -277,6 +287,11 @@ impl Setup {
         let Some(text) = &self.delay_levels else { return Ok(Levels::default()) };
         let fault = || Kind::DelayLevels { group: self.group.clone(), levels: text.clone() };
         Ok(Levels::parse(text).ok_or_else(fault)?)
+    }
+
+    pub(super) fn check_full_topic(&self, topic: &str) -> Result<(), MessageFault> {
+        let fault = names::full_topic_fault(self.namespace.as_deref(), topic);
+        fault.map_or(Ok(()), |fault| Err(MessageFault::Topic { topic: topic.to_owned(), fault }))
     }
 
     /// The longest delay that can be asked for.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use idem_core::KeyError;
+use idem_core::clock::LONGEST;
 use rocketmq_model::common::message::STRING_HASH_SET;
 
 use super::message::{OutgoingMessage, When};
@@ -86,6 +87,9 @@ pub enum MessageFault {
         "its delay is longer than the longest of the broker's delay levels: use `.delay_by(DelayBy::Timer)`, or tell the levels with `.delay_levels(..)`"
     )]
     Delay,
+    /// The delay has no end.
+    #[error("its delay is longer than a hundred years: give it one that a broker can count")]
+    EndlessDelay,
 }
 
 impl OutgoingMessage {
@@ -116,6 +120,9 @@ impl OutgoingMessage {
         }
         self.lookup_keys.iter().try_for_each(|key| check_lookup_key(key))?;
         self.properties.iter().try_for_each(|(name, value)| check_property(name, value))?;
+        if self.delay() > LONGEST {
+            return Err(MessageFault::EndlessDelay);
+        }
         if self.delay() > longest_delay {
             return Err(MessageFault::Delay);
         }

@@ -272,7 +272,9 @@ impl Inner {
 
     /// The message as the client takes it, or what is wrong with it.
     fn wire(&self, message: OutgoingMessage) -> Result<Wire, SendError> {
-        match message.check_for(self.settings.max_message_size, self.settings.longest_delay()) {
+        let settings = &self.settings;
+        let checked = message.check_for(settings.max_message_size, settings.longest_delay());
+        match checked.and_then(|()| settings.check_full_topic(&message.topic)) {
             Ok(()) => Ok(message.into_wire()),
             Err(fault) => {
                 let error = SendError::invalid(self.group(), &message.topic, fault);

@@ -1,6 +1,8 @@
 //! What a producer says without a broker.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use idem_core::clock::{LONGEST, extreme_moments, extremes};
 
 use super::*;
 use crate::codec::{Encode, EncodeError};
@@ -110,4 +112,22 @@ fn a_check_back_needs_a_runtime() {
     let builder = builder.check_back("t", |_: crate::Delivery| async { Ok(TransactionState::Unknown) });
     let error = pollster::block_on(builder.start()).unwrap_err();
     assert!(error.to_string().contains("tokio runtime"), "{error}");
+}
+
+#[test]
+fn every_time_that_is_said_to_a_producer_is_refused_or_works() {
+    let good = || Producer::builder("shop").name_server("127.0.0.1:9876");
+    for time in extremes() {
+        assert_eq!(good().send_timeout(time).check().is_ok(), !time.is_zero(), "{time:?}");
+        assert_eq!(good().transaction_timeout(time).check().is_ok(), !time.is_zero(), "{time:?}");
+        let later = message().after(time);
+        assert_eq!(later.check().is_ok(), time <= LONGEST, "{time:?}");
+        later.into_wire();
+    }
+    for moment in extreme_moments() {
+        let (later, wait) = (message().at(moment), moment.duration_since(SystemTime::now()));
+        let is_endless = wait.is_ok_and(|wait| wait > LONGEST);
+        assert_eq!(later.check().is_err(), is_endless, "{moment:?}");
+        later.into_wire();
+    }
 }

@@ -1,13 +1,11 @@
 //! Messages that consumers get only if local work succeeded.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use idem_core::{HandlerError, runtime};
+use idem_core::{HandlerError, panics, runtime};
 use rocketmq_client_rust::LocalTransactionState;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -90,7 +88,7 @@ impl<O> Producer<O> {
         let message = message.to_outgoing();
         let topic = message.topic.clone();
         let undecided = self.inner.prepare(message).await.map_err(TransactionError::NotPrepared)?;
-        let working = AssertUnwindSafe(async { local_work().await }).catch_unwind();
+        let working = panics::guard(Box::pin(async { local_work().await }));
         let worked = tokio::time::timeout(self.inner.settings.transaction_timeout, working).await;
         let (state, result) = match worked {
             Ok(Ok(Ok(value))) => (TransactionState::Commit, Ok(value)),
@@ -233,10 +231,11 @@ fn ask(
 ) -> Result<TransactionState, String> {
     let (answer, answered) = std::sync::mpsc::channel();
     let task = on.spawn(async move {
-        let checking = AssertUnwindSafe(check).catch_unwind();
+        let checking = panics::guard(Box::pin(check));
         let state = match timeout(CHECK_TIME, checking).await {
             Ok(Ok(Ok(state))) => Ok(state),
-            Ok(Ok(Err(error))) => Err(format!("the check-back failed: {error}")),
+            Ok(Ok(Err(error))) => Err(panics::catch(move || format!("the check-back failed: {error}"))
+                .unwrap_or_else(|_| "the check-back failed with an error that cannot be shown".to_owned())),
             Ok(Err(_)) => Err("the check-back panicked".to_owned()),
             Err(_) => Err(format!("the check-back took longer than {CHECK_TIME:?}")),
         };

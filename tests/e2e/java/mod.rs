@@ -8,6 +8,7 @@ mod interop;
 mod ordered;
 mod outage;
 mod plain;
+mod soak;
 mod workers;
 
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,11 @@
 //! Where keys come from.
 
-use idem_rocketmq::KeyPart;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::{DisplayKey, KeyPart};
 use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
+use std::sync::Arc;
 
 #[derive(Deserialize, IdempotencyKey)]
 struct Order {
@@ -40,6 +43,19 @@ where
     inner: &'a T,
 }
 
+#[derive(Deserialize, IdempotencyKey)]
+struct Logon {
+    #[idempotency_key]
+    number: NonZeroU64,
+    #[idempotency_key]
+    device: Cow<'static, str>,
+    from: IpAddr,
+    by: Option<Box<u128>>,
+    #[serde(skip)]
+    user: Option<Arc<str>>,
+    peer: SocketAddr,
+}
+
 const TOPIC: &str = "orders";
 
 #[idempotent(topic = TOPIC)]
@@ -63,8 +79,18 @@ async fn computed_by_method(_: Order) {}
 #[idempotent(key_from = unique_key, topic = "orders")]
 async fn from_the_message(_: Bytes) {}
 
+#[idempotent(key = (from, by, user, number), topic = "logons")]
+async fn many_types(_: Logon) {}
+
+#[idempotent(key_with = peer, topic = "logons")]
+async fn of_another_crate(_: Logon) {}
+
 #[idempotent(key = "r#type", topic = "orders")]
 async fn r#match(_: Buyer) {}
+
+const fn peer(logon: &Logon) -> (DisplayKey<&SocketAddr>, NonZeroU64) {
+    (DisplayKey(&logon.peer), logon.number)
+}
 
 const fn tenant_of(order: &Order) -> &Tenant {
     &order.tenant
@@ -87,5 +113,5 @@ fn derived_keys_have_the_marked_fields_in_their_order() {
     assert_eq!(Borrowed { inner: "a" }.idempotency_key(), IdempotencyKey::new("a"));
     let routes =
         handlers![own, own_of_generic, nested, composite, computed, computed_by_method, from_the_message];
-    assert_eq!((routes.len(), handlers![r#match].len()), (7, 1));
+    assert_eq!((routes.len(), handlers![r#match, many_types, of_another_crate].len()), (7, 3));
 }

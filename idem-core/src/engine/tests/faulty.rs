@@ -1,5 +1,6 @@
 //! A store that fails on demand, over the memory store.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
     StoreError,
 };
-use crate::{Record, RecordKey};
+use crate::{Record, RecordKey, Token};
 
 pub(super) struct Faulty {
     inner: MemoryStore,
@@ -24,6 +25,11 @@ pub(super) struct Faulty {
     pub(super) claim_delay: Mutex<Duration>,
     /// A batch with this key fails as a whole.
     pub(super) poison: Mutex<Option<RecordKey>>,
+    /// How long the requests of an operation are on their way.
+    delays: Mutex<HashMap<&'static str, Duration>>,
+    /// The tokens of the operations under way, and how often one had two of them.
+    under_way: Mutex<Vec<Token>>,
+    pub(super) overtaken: AtomicUsize,
     pub(super) batches: Mutex<Vec<(&'static str, usize)>>,
     pub(super) is_local: bool,
     pub(super) connections: Option<u32>,
@@ -37,6 +43,9 @@ impl Faulty {
             lost_claims: AtomicUsize::new(0),
             claim_delay: Mutex::default(),
             poison: Mutex::default(),
+            delays: Mutex::default(),
+            under_way: Mutex::default(),
+            overtaken: AtomicUsize::new(0),
             batches: Mutex::default(),
             is_local: false,
             connections: None,
@@ -56,22 +65,56 @@ impl Faulty {
         self.batches.lock().iter().filter(|(name, _)| *name == operation).map(|(_, size)| *size).collect()
     }
 
-    fn enter<'r>(
-        &self,
+    /// From now on an operation's requests are so long on their way.
+    pub(super) fn delay(&self, operation: &'static str, by: Duration) {
+        self.delays.lock().insert(operation, by);
+    }
+
+    async fn enter<'s>(
+        &'s self,
         operation: &'static str,
-        keys: impl ExactSizeIterator<Item = &'r RecordKey>,
-    ) -> Result<(), StoreError> {
-        self.batches.lock().push((operation, keys.len()));
+        asked: Vec<(&RecordKey, Token)>,
+    ) -> Result<UnderWay<'s>, StoreError> {
+        self.batches.lock().push((operation, asked.len()));
+        let tokens: Vec<Token> = asked.iter().map(|(_, token)| *token).collect();
+        {
+            let mut under_way = self.under_way.lock();
+            let twice = tokens.iter().filter(|token| under_way.contains(token)).count();
+            self.overtaken.fetch_add(twice, Ordering::SeqCst);
+            under_way.extend(&tokens);
+        }
+        let under_way = UnderWay { store: self, tokens };
+        let delay = self.delays.lock().get(operation).copied().unwrap_or_default();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         if self.is_down.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("switched off by the test"));
         }
         let poison = self.poison.lock();
-        for key in keys {
+        for (key, _) in asked {
             if poison.as_ref() == Some(key) {
                 return Err(StoreError::statement("a poisoned key"));
             }
         }
-        Ok(())
+        Ok(under_way)
+    }
+}
+
+/// Operations that the store has not answered.
+struct UnderWay<'s> {
+    store: &'s Faulty,
+    tokens: Vec<Token>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.store.under_way.lock();
+        for token in &self.tokens {
+            if let Some(place) = under_way.iter().position(|other| other == token) {
+                under_way.swap_remove(place);
+            }
+        }
     }
 }
 
@@ -90,7 +133,7 @@ impl Store for Faulty {
 
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
         async move {
-            self.enter("claim", batch.iter().map(|r| &r.key))?;
+            let _under_way = self.enter("claim", batch.iter().map(|r| (&r.key, r.token)).collect()).await?;
             let answers = self.inner.claim(batch).await;
             let delay = std::mem::take(&mut *self.claim_delay.lock());
             tokio::time::sleep(delay).await;
@@ -103,7 +146,7 @@ impl Store for Faulty {
 
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
         async move {
-            self.enter("renew", batch.iter().map(|r| &r.key))?;
+            let _under_way = self.enter("renew", batch.iter().map(|r| (&r.key, r.token)).collect()).await?;
             self.inner.renew(batch).await
         }
         .boxed()
@@ -111,7 +154,8 @@ impl Store for Faulty {
 
     fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
         async move {
-            self.enter("complete", batch.iter().map(|r| &r.key))?;
+            let _under_way =
+                self.enter("complete", batch.iter().map(|r| (&r.key, r.token)).collect()).await?;
             self.inner.complete(batch).await
         }
         .boxed()
@@ -119,7 +163,7 @@ impl Store for Faulty {
 
     fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
         async move {
-            self.enter("release", batch.iter().map(|r| &r.key))?;
+            let _under_way = self.enter("release", batch.iter().map(|r| (&r.key, r.token)).collect()).await?;
             self.inner.release(batch).await
         }
         .boxed()

@@ -1,10 +1,15 @@
 //! The engine's guarantees, each under a name. Time is paused where nothing needs a real clock.
 
 mod begun;
+mod extremes;
 mod faulty;
 mod guarantees;
+mod held;
 mod leases;
+mod panics;
 mod permits;
+mod settlement;
+mod unpolled;
 mod verdicts;
 
 use std::collections::VecDeque;

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::row::Row;
 use super::stage::{NeedsId, Ready};
 use super::statement::{Bind, Column, Session, Statement, says_yes};
+use crate::clock::Later as _;
 use crate::sql::dialect::{Meaning, RowLock, Texts};
 use crate::sql::{Dialect, InTransaction, Target};
 
@@ -92,17 +93,16 @@ impl<'q, DB: Dialect> LockRow<'q, DB> {
     /// Tries until the row is free. To wait in the database would take a time-out of the session's, which outlives a future
     /// that is dropped, and which ends PostgreSQL's transaction when it runs out.
     async fn poll(&mut self, session: &mut Session<'_, DB>) -> Result<Found, Error> {
-        let deadline = Instant::now().checked_add(self.wait);
+        let deadline = Instant::now().later(self.wait);
         let (mut pause, longest) = PAUSES;
         loop {
             let found = self.attempt(session).await?;
             let now = Instant::now();
-            if !matches!(found, Err(Conflict::Locked)) || deadline.is_some_and(|deadline| now >= deadline) {
+            if !matches!(found, Err(Conflict::Locked)) || now >= deadline {
                 return Ok(found);
             }
-            let next = now + pause;
-            tokio::time::sleep_until(deadline.map_or(next, |deadline| next.min(deadline))).await;
-            pause = (pause * 2).min(longest);
+            tokio::time::sleep_until(now.later(pause).min(deadline)).await;
+            pause = pause.saturating_mul(2).min(longest);
         }
     }
 

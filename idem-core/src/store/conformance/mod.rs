@@ -95,6 +95,7 @@ macro_rules! __conformance_rules {
             invariant_3_completed_is_never_overwritten_before_retention
             invariant_3_completed_is_forgotten_after_retention
             a_longer_life_replaces_a_shorter_one
+            times_without_end_and_of_no_length_are_kept
             invariant_3_bounded_store_fails_when_full
             invariant_3_bounded_store_has_room_again_after_expiry
             invariant_7_fences_grow

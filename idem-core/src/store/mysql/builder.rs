@@ -96,7 +96,8 @@ impl MySqlStoreBuilder {
         Ok(self.dialect().script())
     }
 
-    /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.
+    /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other, up to ten
+    /// minutes.
     ///
     /// The user needs the right to create tables; at [`connect`](Self::connect) it needs only `SELECT`, `INSERT`, `UPDATE`
     /// and `DELETE` on them.

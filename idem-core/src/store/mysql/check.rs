@@ -4,6 +4,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::query_as;
 
 use crate::store::StoreError;
+use crate::store::sql::Frailty;
 
 /// The first whose `INSERT .. ON DUPLICATE KEY UPDATE` returns rows is 10.5, the first with `JSON_TABLE` is 10.6.
 const OLDEST_MARIADB: (u32, u32) = (10, 6);
@@ -37,6 +38,29 @@ pub(super) async fn server(on: &mut MySqlConnection, at: &str) -> sqlx::Result<R
         }
         Ok(flavour)
     }))
+}
+
+pub(super) async fn frailties(on: &mut MySqlConnection) -> sqlx::Result<Vec<Frailty>> {
+    let asked = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS CHAR), CAST(IF(@@log_bin, @@sync_binlog, 1) AS CHAR)";
+    let (flush, binlog): (String, String) = query_as(asked).fetch_one(on).await?;
+    let frailties = [
+        // 3 is MariaDB's, and no less than 1.
+        Frailty::unless(
+            "innodb_flush_log_at_trx_commit",
+            &flush,
+            &["1", "3"],
+            "a crash takes back the commits of the last second (0: of the server, 2: of its machine), and what they were about \
+             is done again: set it to 1",
+        ),
+        Frailty::unless(
+            "sync_binlog",
+            &binlog,
+            &["1"],
+            "a crash of its machine takes back commits from the binary log, so that a replica which takes over does not have \
+             them: set it to 1",
+        ),
+    ];
+    Ok(frailties.into_iter().flatten().collect())
 }
 
 fn flavour(version: &str, at: &str) -> Result<Flavour, StoreError> {

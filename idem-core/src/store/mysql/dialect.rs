@@ -13,7 +13,8 @@ use super::check::{self, Flavour};
 use super::errors;
 use crate::record::Token;
 use crate::store::sql::{
-    Dialect, Entry, Found, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing, micros,
+    Dialect, Entry, Found, Frailty, IN_PROGRESS, Meaning, Names, Purged, RELEASED, Request, Shapes, Standing,
+    micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -209,6 +210,10 @@ impl Dialect for MySql {
         }))
     }
 
+    async fn frailties(&self, on: &mut MySqlConnection) -> sqlx::Result<Vec<Frailty>> {
+        check::frailties(on).await
+    }
+
     async fn claim(
         &self,
         on: &mut MySqlConnection,
@@ -220,7 +225,7 @@ impl Dialect for MySql {
                 .bind(request.token.to_bytes().to_vec())
                 .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
                 .bind(lease)
-                .bind(lease + micros(request.retention))
+                .bind(lease.saturating_add(micros(request.retention)))
         };
         self.claim.run(self.flavour(), on, batch, bind, &self.read).await
     }
@@ -371,12 +376,16 @@ impl Dialect for MySql {
     }
 
     async fn identity(&self, on: &mut MySqlConnection) -> sqlx::Result<String> {
-        let server = match self.flavour() {
-            Flavour::MySql => "@@server_uuid",
-            Flavour::MariaDb => "@@hostname, @@port, @@server_id",
+        // Both the time and how long the server has been up are those of the statement's start: what is between them is the
+        // start's own time, to the second, and does not move when the clock is set.
+        let (server, status) = match self.flavour() {
+            Flavour::MySql => ("@@server_uuid", "performance_schema.global_status"),
+            Flavour::MariaDb => ("@@hostname, @@port, @@server_id", "information_schema.GLOBAL_STATUS"),
         };
         let identity = format!(
-            "SELECT CONCAT_WS(' ', {server}, `value`) FROM `idem_records_meta` WHERE `name` = 'epoch'"
+            "SELECT CONCAT_WS(' ', {server}, UNIX_TIMESTAMP() - \
+             (SELECT VARIABLE_VALUE FROM {status} WHERE VARIABLE_NAME = 'Uptime'), `value`)
+            FROM `idem_records_meta` WHERE `name` = 'epoch'"
         );
         query_scalar(self.names.statement(&identity)).fetch_one(on).await
     }

@@ -4,6 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::query_as;
 
 use crate::store::StoreError;
+use crate::store::sql::Frailty;
 
 /// The first with `plan_cache_mode`.
 const OLDEST: i32 = 120_000;
@@ -20,6 +21,36 @@ pub(super) async fn server(on: &mut PgConnection, at: &str) -> sqlx::Result<Resu
         }
         Ok(())
     }))
+}
+
+/// As the session has them, because a role or a database can have its own.
+pub(super) async fn frailties(on: &mut PgConnection) -> sqlx::Result<Vec<Frailty>> {
+    let asked = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
+                 current_setting('full_page_writes')";
+    let (commit, fsync, pages): (String, String, String) = query_as(asked).fetch_one(on).await?;
+    let frailties = [
+        Frailty::unless(
+            "synchronous_commit",
+            &commit,
+            &["on", "local", "remote_write", "remote_apply"],
+            "a crash of the server takes back the commits of its last moments, and what they were about is done again: set it \
+             to `on` for this user",
+        ),
+        Frailty::unless(
+            "fsync",
+            &fsync,
+            &["on"],
+            "a crash of its machine takes back commits of any age, or damages the tables: set it to `on`",
+        ),
+        Frailty::unless(
+            "full_page_writes",
+            &pages,
+            &["on"],
+            "a crash of its machine while a page is written can damage the tables: set it to `on`, unless the file system \
+             writes whole pages or none",
+        ),
+    ];
+    Ok(frailties.into_iter().flatten().collect())
 }
 
 fn fit(number: i32, version: &str, at: &str) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{check, errors};
-use crate::store::sql::{Dialect, Entry, Found, Meaning, Names, Purged, Standing, micros};
+use crate::store::sql::{Dialect, Entry, Found, Frailty, Meaning, Names, Purged, Standing, micros};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
@@ -143,6 +143,10 @@ impl Dialect for Postgres {
 
     async fn check(&self, on: &mut PgConnection, at: &str) -> sqlx::Result<Result<(), StoreError>> {
         check::server(on, at).await
+    }
+
+    async fn frailties(&self, on: &mut PgConnection) -> sqlx::Result<Vec<Frailty>> {
+        check::frailties(on).await
     }
 
     async fn claim(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
@@ -299,13 +303,7 @@ impl Dialect for Postgres {
     }
 
     async fn identity(&self, on: &mut PgConnection) -> sqlx::Result<String> {
-        // The first eight digits of a segment's name are the timeline.
-        let identity = self.names.statement(
-            r#"SELECT concat_ws(' ', (SELECT system_identifier FROM pg_control_system()),
-                left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), value)
-            FROM "idem_records_meta" WHERE name = 'epoch'"#,
-        );
-        query_scalar(identity).fetch_one(on).await
+        query_scalar(self.names.statement(include_str!("sql/identity.sql"))).fetch_one(on).await
     }
 
     async fn new_epoch(&self, on: &mut PgConnection) -> sqlx::Result<()> {

@@ -166,7 +166,7 @@ impl<D: PostgresDriver> Drop for Open<D> {
 
 impl<D: PostgresDriver> Open<D> {
     async fn begin(setting: Arc<Setting<D>>) -> Result<Self, StoreError> {
-        let begun = timeout(setting.longest(), setting.driver.begin()).await;
+        let begun = timeout(setting.response_timeout, setting.driver.begin()).await;
         let failed = |error| setting.error("gave no transaction over the connections of its driver", error);
         let transaction = begun.map_err(|_| setting.timed_out())?.map_err(failed)?;
         Ok(Self { setting, transaction: Some(transaction), is_over: false })
@@ -262,18 +262,17 @@ impl<D: PostgresDriver> Open<D> {
     }
 
     async fn tell(&mut self, statements: &[&str]) -> Result<(), StoreError> {
-        let longest = self.setting.longest();
+        let bound = self.setting.response_timeout;
         let telling = async {
             for statement in statements {
-                self.query(statement, &[]).await?;
+                if let Err(error) = self.query(statement, &[]).await {
+                    return Err(self.blame(error).await);
+                }
             }
             Ok(())
         };
-        match timeout(longest, telling).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.blame(error).await),
-            Err(late) => self.heard(Err(late)),
-        }
+        let told = timeout(bound, telling).await;
+        self.heard(told)
     }
 
     /// Invariant 6: a commit that the driver reports is no commit of the effect while the server has the transaction open
@@ -332,9 +331,9 @@ type Claimed = Option<Result<Claim, StoreError>>;
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
 impl<D: PostgresDriver> Setting<D> {
-    /// What a statement of idem's may take: a wait for another claim and an answer.
+    /// What a claim may take: a wait for another one and an answer.
     fn longest(&self) -> Duration {
-        2 * self.response_timeout
+        self.response_timeout.saturating_mul(2)
     }
 
     fn timed_out(&self) -> StoreError {
@@ -370,7 +369,7 @@ impl<D: PostgresDriver> Transaction for Open<D> {
 
     fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
         Box::pin(async move {
-            let answer = timeout(self.setting.longest(), self.try_complete(request)).await;
+            let answer = timeout(self.setting.response_timeout, self.try_complete(request)).await;
             self.heard(answer)
         })
     }
@@ -388,7 +387,7 @@ impl<D: PostgresDriver> Transaction for Open<D> {
 
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
-            let answer = timeout(self.setting.longest(), self.commit_all()).await;
+            let answer = timeout(self.setting.response_timeout, self.commit_all()).await;
             self.heard(answer)
         })
     }
@@ -396,7 +395,7 @@ impl<D: PostgresDriver> Transaction for Open<D> {
     fn rollback(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if !self.is_over {
-                let _ = timeout(self.setting.longest(), self.roll_back_all()).await;
+                let _ = timeout(self.setting.response_timeout, self.roll_back_all()).await;
             }
         })
     }

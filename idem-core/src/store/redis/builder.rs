@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::check;
 use super::target::{Login, Tls, Topology};
 use super::{Inner, RedisStore};
+use crate::clock::{OF_A_SERVER, within};
 use crate::runtime;
 use crate::store::StoreError;
 
@@ -46,7 +47,8 @@ impl RedisStoreBuilder {
     }
 
     /// How long a call may take, a reconnection included: 2 s unless said otherwise. Then it fails as
-    /// unavailable, and what it did is unknown until it is repeated.
+    /// unavailable, and what it did is unknown until it is repeated. Less than a millisecond and more than a day are
+    /// errors at [`connect`](Self::connect).
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
         self
@@ -97,6 +99,8 @@ impl RedisStoreBuilder {
         if self.urls.is_empty() {
             return Err(StoreError::config("a Redis store needs at least one URL"));
         }
+        within("response_timeout", self.response_timeout, OF_A_SERVER)
+            .map_err(|error| StoreError::config(error.to_string()))?;
         let prefix = self.prefix.clone();
         let connected = runtime::handle().spawn(async move { check::connect(&self).await });
         let cut_off = |error| StoreError::unavailable("connecting to Redis was cut off").with_source(error);

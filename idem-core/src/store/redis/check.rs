@@ -114,6 +114,14 @@ fn check_info(info: &str, cluster: bool, name: &str) -> Result<(), StoreError> {
             "Redis may evict idem's records, and an evicted record is a duplicate that runs: set maxmemory-policy to noeviction"
         );
     }
+    if field(info, "aof_enabled") == Some("0") {
+        tracing::warn!(
+            redis = name,
+            appendonly = "no",
+            "Redis is not durable: a crash or a restart forgets the records since its last snapshot, and their duplicates run: \
+             set appendonly to yes, unless it is a cache in front of a database"
+        );
+    }
     Ok(())
 }
 

@@ -13,8 +13,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::{ends_connection, timed_out};
 use super::link::{Link, Message};
+use super::route::deadline;
 use super::slot_map::{Address, Owners, read_owners};
 use super::target::Target;
+use crate::panics::loud;
 use crate::runtime;
 
 /// A slot moves once; more redirections than a few mean that the nodes disagree.
@@ -86,7 +88,8 @@ impl Cluster {
     /// Asks who has which slot now. Past the deadline that goes on for the calls to come.
     async fn refresh(&self, seen: u64, deadline: Instant) {
         let nodes = Arc::clone(&self.0);
-        let refreshing = runtime::handle().spawn(async move { nodes.refresh(seen).await });
+        let refreshing = async move { nodes.refresh(seen).await };
+        let refreshing = runtime::handle().spawn(loud("cluster", refreshing, || {}));
         // Where nobody knew better, the call's own error says more.
         let _ = timeout_at(deadline, refreshing).await;
     }
@@ -154,7 +157,7 @@ impl Nodes {
         let known: Vec<_> = self.map.lock().links.iter().map(|(_, link)| Arc::clone(link)).collect();
         let new_seeds = self.seeds.iter().filter(|seed| !known.iter().any(|link| Arc::ptr_eq(link, seed)));
         let links: Vec<_> = known.iter().chain(new_seeds).collect();
-        let deadline = Instant::now() + self.response_timeout;
+        let deadline = deadline(self.response_timeout);
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let ask = async |link: &Link| {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::{broke_off, ends_connection, timed_out};
 use super::target::Target;
+use crate::panics::loud;
 use crate::runtime;
 
 /// What is sent: one command, and what goes before it.
@@ -102,8 +103,9 @@ impl Link {
 /// Connects in a task of its own, so that it ends even when the caller that started it has gone.
 fn connect(target: &Arc<Target>) -> Connecting {
     let target = Arc::clone(target);
-    let connecting = runtime::handle().spawn(async move { target.connect().await });
-    async { connecting.await.unwrap_or_else(|_| Err(timed_out())) }.boxed().shared()
+    let connecting = async move { target.connect().await };
+    let connecting = runtime::handle().spawn(loud("connection", connecting, || {}));
+    async { connecting.await.ok().flatten().unwrap_or_else(|| Err(timed_out())) }.boxed().shared()
 }
 
 async fn send(connection: &mut MultiplexedConnection, message: Message<'_>) -> RedisResult<Value> {

@@ -164,7 +164,9 @@ impl Store for RedisStore {
         get.arg(&raw_key);
         Box::pin(async move {
             let group = inner.route.group(&raw_key);
-            let value = on_runtime(async move { inner.route.query(group, &get).await }).await?;
+            let value =
+                on_runtime(async move { inner.route.query(group, &get, inner.route.deadline()).await })
+                    .await?;
             answer::record(value, &self.0.route.name)
         })
     }

@@ -8,6 +8,12 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use super::link::{Link, Message};
 use super::slot::slot;
+use crate::clock::Later as _;
+
+/// A moment as long from now.
+pub(super) fn deadline(time: Duration) -> Instant {
+    Instant::now().later(time)
+}
 
 /// The way to the server or servers of a store.
 pub(super) struct Route {
@@ -32,9 +38,14 @@ impl Route {
         }
     }
 
-    /// Sends a command about keys of this group, and waits for its answer up to the response time-out.
-    pub(super) async fn query(&self, group: usize, command: &Cmd) -> RedisResult<Value> {
-        let deadline = Instant::now() + self.response_timeout;
+    /// When a call that begins now must have its answer, however many commands it is.
+    pub(super) fn deadline(&self) -> Instant {
+        deadline(self.response_timeout)
+    }
+
+    /// Sends a command about keys of this group, and waits for its answer up to the deadline. Every wait for a server of a store
+    /// goes through here.
+    pub(super) async fn query(&self, group: usize, command: &Cmd, deadline: Instant) -> RedisResult<Value> {
         match &self.ways {
             Ways::One(link) => link.query(Message::Plain(command), deadline).await,
             Ways::Cluster(cluster) => cluster.query(group, command, deadline).await,

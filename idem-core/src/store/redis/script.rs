@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::time::Instant;
 
 use super::route::Route;
+use crate::clock::LONGEST;
 
 /// A script's text, and the hash by which a server that has it runs it.
 pub(super) struct Script {
@@ -95,9 +97,7 @@ impl Terms {
     }
 }
 
-/// Longer is cut to this: a script adds it to the clock, and the sum must stay exact in a double.
-const LONGEST: Duration = Duration::from_hours(24 * 36_500);
-
+/// A script adds it to the clock, and the sum must stay exact in a double.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.min(LONGEST).as_micros()).unwrap_or(u64::MAX)
 }
@@ -115,9 +115,10 @@ pub(super) async fn run(
     batch: &Batch,
 ) -> RedisResult<Vec<RedisResult<Bytes>>> {
     let groups = split(route, batch);
+    let deadline = route.deadline();
     let runs = groups.iter().map(async |((group, _), places)| {
         let entries: Vec<&Entry> = places.iter().map(|&place| &batch.entries[place]).collect();
-        Step { route, group: *group, script, batch }.run(&entries).await
+        Step { route, group: *group, script, batch, deadline }.run(&entries).await
     });
     let mut answers: Vec<RedisResult<Bytes>> = batch.entries.iter().map(|_| Ok(Bytes::new())).collect();
     for ((_, places), parts) in groups.iter().zip(join_all(runs).await) {
@@ -159,6 +160,7 @@ struct Step<'a> {
     group: usize,
     script: &'a Script,
     batch: &'a Batch,
+    deadline: Instant,
 }
 
 impl Step<'_> {
@@ -184,9 +186,10 @@ impl Step<'_> {
     /// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
     async fn ask(&self, entries: &[&Entry]) -> RedisResult<Vec<Bytes>> {
         let by_hash = self.command("EVALSHA", &self.script.hash, entries);
-        let value = match self.route.query(self.group, &by_hash).await {
+        let value = match self.route.query(self.group, &by_hash, self.deadline).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.route.query(self.group, &self.command("EVAL", self.script.text, entries)).await?
+                let with_text = self.command("EVAL", self.script.text, entries);
+                self.route.query(self.group, &with_text, self.deadline).await?
             }
             answer => answer?,
         };

@@ -8,7 +8,8 @@ use super::link::{Link, Source, Work};
 use super::names::Names;
 use super::purge::{self, Purge};
 use super::transactions::Handlers;
-use super::{Core, schema};
+use super::{Core, durability, schema};
+use crate::clock::{OF_A_SERVER, within};
 use crate::store::remote::on_runtime;
 use crate::store::{StoreError, Transactions};
 
@@ -53,6 +54,11 @@ impl Settings {
         self.transactions = pool.saturating_sub(2).max(1);
     }
 
+    fn check(&self) -> Result<(), StoreError> {
+        let times = within("response_timeout", self.response_timeout, OF_A_SERVER);
+        times.and_then(|()| self.purge.check()).map_err(|error| StoreError::config(error.to_string()))
+    }
+
     /// Connects, and checks server and schema.
     pub(in crate::store) async fn open<D: Dialect>(
         self,
@@ -60,15 +66,17 @@ impl Settings {
         source: Source<D>,
         name: String,
     ) -> Result<Arc<Core<D>>, StoreError> {
-        on_runtime(Box::pin(async move {
+        on_runtime(async move {
+            self.check()?;
             let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
+            durability::warn(&link).await;
             let handlers = Handlers::new(self.transactions);
             let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });
             purge::start(&core, self.purge);
             Ok(core)
-        }))
+        })
         .await?
     }
 
@@ -79,11 +87,12 @@ impl Settings {
         source: Source<D>,
         name: String,
     ) -> Result<(), StoreError> {
-        on_runtime(Box::pin(async move {
+        on_runtime(async move {
+            self.check()?;
             let link = Link::new(dialect, name, source, 1, self.response_timeout);
             link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
             schema::migrate(&link).await
-        }))
+        })
         .await?
     }
 }
@@ -119,7 +128,11 @@ macro_rules! builder_methods {
         }
 
         /// How long a call may take, a reconnection included: 5 s unless said otherwise. Then it fails as
-        /// unavailable, and what it did is unknown until it is repeated.
+        /// unavailable, and what it did is unknown until it is repeated. Less than a millisecond and more than a day are
+        /// errors at `connect`.
+        ///
+        /// In a handler's transaction it bounds each statement of idem's, the commit among them; a claim there, which may wait as
+        /// long for another transaction, takes twice that at most.
         pub fn response_timeout(mut self, timeout: ::std::time::Duration) -> Self {
             self.settings.response_timeout = timeout;
             self

@@ -8,6 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::{Database, SqlStr};
 
 use super::batch::Entry;
+use super::durability::Frailty;
 use super::errors::Meaning;
 use super::found::{Found, Standing};
 use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
@@ -35,6 +36,9 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
 
     /// Whether the server is fit to be a store: its version, and that it can be written.
     fn check(&self, on: &mut Connection<Self>, at: &str) -> impl Reply<Result<(), StoreError>>;
+
+    /// The settings of this session with which the server may forget what it has confirmed.
+    fn frailties(&self, on: &mut Connection<Self>) -> impl Reply<Vec<Frailty>>;
 
     fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
     fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
@@ -113,7 +117,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// Deletes what has expired among the next `rows` records behind a key.
     fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<Purged>;
 
-    /// What tells this life of the database from others.
+    /// What tells this life of the database from others. It changes whenever the database may have lost what it had
+    /// confirmed, and is the same over all sessions until then.
     fn identity(&self, on: &mut Connection<Self>) -> impl Reply<String>;
     /// Begins another epoch, which no life of the database has had.
     fn new_epoch(&self, on: &mut Connection<Self>) -> impl Reply<()>;

@@ -3,16 +3,18 @@
 //! Architecture Invariant: everything here runs on idem's own runtime, so that the connections go on while a handler
 //! blocks its threads, and outlive the caller's runtime.
 
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Pool};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::dialect::{Connection, Dialect, Reply};
 use super::errors::{Meaning, meaning, store_error, timed_out};
+use super::pooled::Pooled;
 use crate::store::StoreError;
 
 /// How often a call is repeated after the database has rolled it back for another one's sake.
@@ -36,6 +38,7 @@ pub(in crate::store) struct Link<D: Dialect> {
     permits: Semaphore,
     connections: u32,
     response_timeout: Duration,
+    interruptions: AtomicU64,
 }
 
 /// Where connections come from.
@@ -51,21 +54,14 @@ pub(in crate::store) type Options<D> = <Connection<D> as sqlx::Connection>::Opti
 
 enum Held<D: Dialect> {
     Own(Connection<D>),
-    Pooled(PoolConnection<D::Db>),
+    Pooled(Pooled<D>),
 }
 
 impl<D: Dialect> Held<D> {
     fn connection(&mut self) -> &mut Connection<D> {
         match self {
             Self::Own(connection) => connection,
-            Self::Pooled(connection) => connection,
-        }
-    }
-
-    /// One whose call is dropped half-way is not given back either: sqlx's pool notices by itself.
-    fn discard(self) {
-        if let Self::Pooled(mut connection) = self {
-            connection.close_on_drop();
+            Self::Pooled(connection) => connection.get(),
         }
     }
 }
@@ -90,7 +86,8 @@ impl<D: Dialect> Link<D> {
         response_timeout: Duration,
     ) -> Self {
         let permits = Semaphore::new(connections.max(1) as usize);
-        Self { dialect, name, source, permits, connections, response_timeout }
+        let interruptions = AtomicU64::new(0);
+        Self { dialect, name, source, permits, connections, response_timeout, interruptions }
     }
 
     pub(in crate::store) fn source(&self) -> &Source<D> {
@@ -104,6 +101,23 @@ impl<D: Dialect> Link<D> {
     /// How many connections there are at most.
     pub(in crate::store) fn connections(&self) -> u32 {
         self.connections
+    }
+
+    /// How often a connection has broken or stayed silent.
+    pub(in crate::store) fn interruptions(&self) -> u64 {
+        self.interruptions.load(Ordering::Acquire)
+    }
+
+    /// Says that the server was not heard from: it may have lost something meanwhile.
+    pub(in crate::store) fn interrupted(&self) {
+        self.interruptions.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// As [`interrupted`](Self::interrupted), where an error means that.
+    pub(in crate::store) fn note(&self, meaning: Meaning) {
+        if matches!(meaning, Meaning::Broken | Meaning::ReadOnly) {
+            self.interrupted();
+        }
     }
 
     /// Does the work, within the time that a call may take.
@@ -120,17 +134,42 @@ impl<D: Dialect> Link<D> {
         time: Duration,
         work: &W,
     ) -> Result<W::Output, StoreError> {
-        let deadline = Instant::now() + time;
+        self.within(time, self.repeat(work)).await
+    }
+
+    /// Waits for the server, and no longer than this. Every wait for a database goes through here.
+    ///
+    /// Where the time is over, the wait is dropped with the connection that it holds: one whose answer is outstanding is never
+    /// given back.
+    pub(in crate::store) async fn within<T>(
+        &self,
+        time: Duration,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(time, answer).await.unwrap_or_else(|_| {
+            self.interrupted();
+            Err(timed_out::<D>(&self.name))
+        })
+    }
+
+    /// As [`within`](Self::within), for a call of several steps.
+    pub(in crate::store) async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.within(self.response_timeout, answer).await
+    }
+
+    async fn repeat<W: Work<D>>(&self, work: &W) -> Result<W::Output, StoreError> {
         let (mut conflicts, mut broken) = (0, 0);
         loop {
-            let Ok(tried) = timeout_at(deadline, self.attempt(work)).await else {
-                return Err(timed_out::<D>(&self.name));
-            };
-            let error = match tried {
+            let error = match self.attempt(work).await {
                 Ok(output) => return Ok(output),
                 Err(error) => error,
             };
-            match meaning::<D>(&error) {
+            let meaning = meaning::<D>(&error);
+            self.note(meaning);
+            match meaning {
                 Meaning::Conflict if conflicts < MOST_CONFLICTS => {
                     conflicts += 1;
                     sleep(Duration::from_millis(rand::random_range(0..=2 * u64::from(conflicts)))).await;
@@ -150,7 +189,7 @@ impl<D: Dialect> Link<D> {
         let mut held = self.acquire().await?;
         let result = work.run(&self.dialect, held.connection()).await;
         match &result {
-            Err(error) if is_useless_after::<D>(error) => held.discard(),
+            Err(error) if is_useless_after::<D>(error) => drop(held),
             _ => self.give_back(held),
         }
         result
@@ -165,7 +204,7 @@ impl<D: Dialect> Link<D> {
                     None => self.connect(options).await.map(Held::Own),
                 }
             }
-            Source::Pool(pool) => pool.acquire().await.map(Held::Pooled),
+            Source::Pool(pool) => Ok(Held::Pooled(Pooled::new(pool.acquire().await?))),
         }
     }
 
@@ -176,8 +215,10 @@ impl<D: Dialect> Link<D> {
     }
 
     fn give_back(&self, held: Held<D>) {
-        if let (Source::Own { idle, .. }, Held::Own(connection)) = (&self.source, held) {
-            idle.lock().push(connection);
+        match (&self.source, held) {
+            (Source::Own { idle, .. }, Held::Own(connection)) => idle.lock().push(connection),
+            (_, Held::Pooled(connection)) => connection.give_back(self.response_timeout),
+            (Source::Pool(_), Held::Own(_)) => {}
         }
     }
 

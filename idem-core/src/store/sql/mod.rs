@@ -5,12 +5,14 @@
 mod batch;
 mod builder;
 mod dialect;
+mod durability;
 mod errors;
 mod found;
 mod key;
 mod link;
 mod names;
 pub(in crate::store) mod outbox;
+mod pooled;
 mod purge;
 mod schema;
 mod shape;
@@ -22,6 +24,7 @@ use std::time::Duration;
 pub(super) use self::batch::{Entry, Request};
 pub(super) use self::builder::{Settings, builder_methods};
 pub(super) use self::dialect::{Connection, Dialect, Purged};
+pub(super) use self::durability::Frailty;
 pub(super) use self::errors::{Meaning, meaning};
 pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
 pub(super) use self::link::Source;
@@ -33,6 +36,7 @@ use self::transactions::Handlers;
 use self::transactions::SqlTransactions;
 use super::remote::on_runtime;
 use super::{Answers, Incarnation, StoreError, Transactions};
+use crate::clock::LONGEST;
 use crate::key::RecordKey;
 use crate::record::Record;
 
@@ -65,7 +69,7 @@ impl<D: Dialect> Core<D> {
 
     pub(super) async fn batch<R: Request>(self: &Arc<Self>, batch: &[R]) -> Answers<R::Answer> {
         let (core, batch) = (Arc::clone(self), batch.to_vec());
-        on_runtime(async move { batch::run(&core.link, batch).await }).await?
+        on_runtime(async move { core.link.in_time(batch::run(&core.link, batch)).await }).await?
     }
 
     pub(super) async fn read(self: &Arc<Self>, key: &RecordKey) -> Result<Option<Record>, StoreError> {
@@ -78,6 +82,10 @@ impl<D: Dialect> Core<D> {
         let core = Arc::clone(self);
         let identity = on_runtime(async move { core.link.call(&Identity).await }).await??;
         Ok(Incarnation::of(format!("{} {} {identity}", D::NAME, self.names.shown())))
+    }
+
+    pub(super) fn interruptions(&self) -> u64 {
+        self.link.interruptions()
     }
 
     pub(super) async fn new_epoch(self: &Arc<Self>) -> Result<(), StoreError> {
@@ -96,9 +104,9 @@ impl<D: Dialect> Core<D> {
     }
 }
 
-/// A duration as the statements have it, bounded so that sums of a few do not overflow.
+/// A duration as the statements have it, bounded so that sums of a few and a clock do not overflow.
 pub(super) fn micros(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 8)
+    i64::try_from(time.min(LONGEST).as_micros()).unwrap_or(i64::MAX)
 }
 
 struct Read(Vec<u8>);
@@ -183,6 +191,10 @@ macro_rules! sql_store {
             ) -> ::futures_util::future::BoxFuture<'_, Result<$crate::store::Incarnation, $crate::StoreError>>
             {
                 Box::pin(self.0.incarnation())
+            }
+
+            fn interruptions(&self) -> u64 {
+                self.0.interruptions()
             }
 
             fn transactions(&self) -> Option<::std::sync::Arc<dyn $crate::store::Transactions>> {

@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::dialect::{Connection, Dialect, Purged, Reply};
 use super::link::Work;
 use super::{Core, micros};
+use crate::clock::{Later as _, OF_A_PAUSE, OutOfBounds, within};
+use crate::panics::tireless;
 use crate::record::Token;
 use crate::store::StoreError;
 
@@ -52,11 +54,15 @@ impl Purge {
     }
 
     /// How long after the beginning of a walk over the table the next one begins, at the earliest: ten minutes unless
-    /// said otherwise.
+    /// said otherwise. Less than a millisecond is an error when the store connects.
     #[must_use]
     pub fn every(mut self, time: Duration) -> Self {
         self.every = time;
         self
+    }
+
+    pub(super) fn check(&self) -> Result<(), OutOfBounds> {
+        within("purge.every", self.every, OF_A_PAUSE)
     }
 
     /// How many records a range has: 1,000 unless said otherwise. So many are deleted by one statement at most.
@@ -125,7 +131,7 @@ impl<D: Dialect> Purger<D> {
                     return Ok(self.not_leading());
                 }
             }
-            sleep((begun.elapsed() * PAUSE).max(SHORTEST_PAUSE)).await;
+            sleep(begun.elapsed().saturating_mul(PAUSE).max(SHORTEST_PAUSE)).await;
         }
         tracing::debug!(store = D::NAME, deleted, "walked over all records");
         // Until the next walk is due, so that no other member begins one before.
@@ -145,7 +151,7 @@ impl<D: Dialect> Purger<D> {
 
     /// Waits. `false` when the store is gone.
     async fn rest(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
+        let until = Instant::now().later(time);
         while Instant::now() < until {
             if self.core.strong_count() == 0 {
                 return false;
@@ -185,5 +191,6 @@ impl<D: Dialect> Work<D> for Range<'_> {
 
 /// Starts the purge of a store on idem's runtime; it ends with the store.
 pub(super) fn start<D: Dialect>(core: &Arc<Core<D>>, settings: Purge) {
-    crate::runtime::handle().spawn(run(Arc::downgrade(core), settings));
+    let core = Arc::downgrade(core);
+    crate::runtime::handle().spawn(tireless("purge", move || run(core.clone(), settings.clone())));
 }

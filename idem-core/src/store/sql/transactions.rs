@@ -12,18 +12,19 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use sqlx::Database;
-use sqlx::pool::PoolConnection;
 use sqlx_core::transaction::TransactionManager;
 use tokio::runtime::{Handle, Id};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Core;
 use super::batch::{self, Entry};
 use super::dialect::{Connection, Dialect};
 use super::errors::{Meaning, meaning, store_error, timed_out};
 use super::link::Source;
+use super::pooled::Pooled;
+use crate::panics::loud;
 use crate::runtime;
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError,
@@ -99,24 +100,11 @@ enum Held<D: Dialect> {
     Pooled(Pooled<D>),
 }
 
-/// A connection of the user's pool, to be closed unless its transaction ends in order.
-struct Pooled<D: Dialect>(Option<PoolConnection<D::Db>>);
-
-impl<D: Dialect> Drop for Pooled<D> {
-    fn drop(&mut self) {
-        // sqlx closes it in a task, and there may be no runtime here.
-        let _entered = runtime::handle().enter();
-        drop(self.0.take());
-    }
-}
-
 impl<D: Dialect> Held<D> {
     fn get(&mut self) -> &mut Connection<D> {
         match self {
             Self::Own(_, connection) => connection,
-            Self::Pooled(Pooled(connection)) => {
-                connection.as_mut().expect("it is there until it is given back")
-            }
+            Self::Pooled(connection) => connection.get(),
         }
     }
 }
@@ -126,10 +114,9 @@ impl<D: Dialect> Core<D> {
     async fn handlers_connection(&self, fresh: bool) -> sqlx::Result<Held<D>> {
         match self.link.source() {
             Source::Pool(pool) => {
-                let mut connection = pool.acquire().await?;
-                connection.close_on_drop();
-                self.link.dialect.prepare_handlers(&mut connection).await?;
-                Ok(Held::Pooled(Pooled(Some(connection))))
+                let mut connection = Pooled::new(pool.acquire().await?);
+                self.link.dialect.prepare_handlers(connection.get()).await?;
+                Ok(Held::Pooled(connection))
             }
             Source::Own { options, .. } => {
                 let runtime = Handle::current().id();
@@ -146,6 +133,7 @@ impl<D: Dialect> Core<D> {
 
 impl<D: Dialect> Open<D> {
     pub(super) async fn begin(core: Arc<Core<D>>) -> Result<Self, StoreError> {
+        let asked = Instant::now();
         let bound = core.link.response_timeout();
         let permit = timeout(bound, core.handlers.permits.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
@@ -156,8 +144,8 @@ impl<D: Dialect> Open<D> {
                 core.link.name
             )));
         };
-        let begun = timeout(bound * 2, Self::begin_on_one(&core)).await;
-        let connection = begun.map_err(|_| timed_out::<D>(&core.link.name))??;
+        let left = bound.saturating_sub(asked.elapsed());
+        let connection = core.link.within(left, Self::begin_on_one(&core)).await?;
         Ok(Self { core, connection, is_silent: false, _permit: permit })
     }
 
@@ -177,6 +165,7 @@ impl<D: Dialect> Open<D> {
             match begun.await {
                 Ok(held) => return Ok(held),
                 Err(error) if meaning::<D>(&error) == Meaning::Broken && broken < MOST_BROKEN => {
+                    core.link.interrupted();
                     // What broke one connection has broken the others too, mostly.
                     core.handlers.idle.lock().clear();
                     broken += 1;
@@ -197,7 +186,9 @@ impl<D: Dialect> Open<D> {
     }
 
     pub(super) fn error(&self, error: sqlx::Error) -> StoreError {
-        if meaning::<D>(&error) == Meaning::Conflict {
+        let meaning = meaning::<D>(&error);
+        self.core.link.note(meaning);
+        if meaning == Meaning::Conflict {
             let text = format!("{} ended the transaction for another one's sake", D::TITLE);
             return StoreError::conflict(text);
         }
@@ -205,14 +196,21 @@ impl<D: Dialect> Open<D> {
     }
 
     /// Gives the connection back, after a transaction that ended in order.
-    async fn give_back(self) {
-        match self.connection {
-            Held::Own(runtime, connection) => self.core.handlers.idle.lock().push((runtime, connection)),
-            Held::Pooled(mut pooled) => {
-                let Some(mut connection) = pooled.0.take() else { return };
-                if self.core.link.dialect.rest_handlers(&mut connection).await.is_ok() {
-                    connection.return_to_pool().await;
-                }
+    fn give_back(self) {
+        let Self { core, connection, _permit: permit, .. } = self;
+        match connection {
+            Held::Own(runtime, connection) => core.handlers.idle.lock().push((runtime, connection)),
+            Held::Pooled(mut connection) => {
+                // In a task: what has ended in order is not held up by a server that falls silent.
+                let resting = async move {
+                    let bound = core.link.response_timeout();
+                    let rested = timeout(bound, core.link.dialect.rest_handlers(connection.get())).await;
+                    if matches!(rested, Ok(Ok(()))) {
+                        connection.give_back(bound);
+                    }
+                    drop(permit);
+                };
+                runtime::handle().spawn(loud("connection", resting, || {}));
             }
         }
     }
@@ -223,15 +221,21 @@ type Claimed = Result<Claim, StoreError>;
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
 impl<D: Dialect> Open<D> {
-    /// What a statement of idem's may take: a wait for another claim and an answer.
-    fn longest(&self) -> Duration {
-        2 * self.core.link.response_timeout()
+    /// What a claim may take: a wait for another one and an answer.
+    pub(super) fn longest(&self) -> Duration {
+        self.core.link.response_timeout().saturating_mul(2)
+    }
+
+    /// What any other statement of idem's may take.
+    pub(super) fn bound(&self) -> Duration {
+        self.core.link.response_timeout()
     }
 
     /// A server that has not answered in time is not asked again over this connection.
     fn heard<T>(&mut self, answer: Result<Result<T, StoreError>, Elapsed>) -> Result<T, StoreError> {
         answer.unwrap_or_else(|_| {
             self.is_silent = true;
+            self.core.link.interrupted();
             Err(timed_out::<D>(&self.core.link.name))
         })
     }
@@ -274,7 +278,7 @@ impl<D: Dialect> Open<D> {
     }
 
     async fn close_in_time(&mut self, but: usize, end: SavepointEnd) -> Result<(), StoreError> {
-        let closed = timeout(self.longest(), self.close(but, end)).await;
+        let closed = timeout(self.bound(), self.close(but, end)).await;
         self.heard(closed)
     }
 }
@@ -307,14 +311,14 @@ impl<D: Dialect> Transaction for Open<D> {
         requests: &'a [CompleteRequest],
     ) -> BoxFuture<'a, Result<Answer, StoreError>> {
         Box::pin(async move {
-            let answer = timeout(self.longest(), self.try_complete(requests)).await;
+            let answer = timeout(self.bound(), self.try_complete(requests)).await;
             self.heard(answer)
         })
     }
 
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let set = timeout(self.longest(), Manager::<D>::begin(self.connection.get(), None)).await;
+            let set = timeout(self.bound(), Manager::<D>::begin(self.connection.get(), None)).await;
             let set = set.map(|set| set.map_err(|error| self.error(error)));
             self.heard(set)
         })
@@ -327,7 +331,7 @@ impl<D: Dialect> Transaction for Open<D> {
     fn commit(mut self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async move {
             self.close_in_time(0, SavepointEnd::Release).await?;
-            self.give_back().await;
+            self.give_back();
             Ok(())
         })
     }
@@ -335,7 +339,7 @@ impl<D: Dialect> Transaction for Open<D> {
     fn rollback(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if !self.is_silent && self.close_in_time(0, SavepointEnd::Rollback).await.is_ok() {
-                self.give_back().await;
+                self.give_back();
             }
         })
     }

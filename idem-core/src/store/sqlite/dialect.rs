@@ -1,5 +1,6 @@
 //! SQLite's statements.
 
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use sqlx::error::DatabaseError;
@@ -9,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query
 
 use super::errors;
 use crate::store::sql::{
-    Dialect, Entry, Found, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
+    Dialect, Entry, Found, Frailty, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -118,9 +119,19 @@ async fn try_to_write(on: &mut SqliteConnection) -> sqlx::Result<()> {
     written.map(drop)
 }
 
+/// Which start of the machine this is: with a pool that does not sync, a crash of it can take back what was confirmed. Linux
+/// alone says it.
+fn boot() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    })
+}
+
 /// The host's clock: the file is used by the processes of one host.
 fn now() -> i64 {
-    micros(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Dialect for Sqlite {
@@ -144,6 +155,27 @@ impl Dialect for Sqlite {
             Err(error) if meaning::<Self>(&error) == Meaning::ReadOnlyFile => Err(error),
             _ => Ok(Ok(())),
         }
+    }
+
+    /// Idem's own connections are durable; a pool of the program's is as it says.
+    async fn frailties(&self, on: &mut SqliteConnection) -> sqlx::Result<Vec<Frailty>> {
+        let synchronous: i64 = query_scalar("PRAGMA synchronous").fetch_one(&mut *on).await?;
+        let journal: String = query_scalar("PRAGMA journal_mode").fetch_one(on).await?;
+        let frailties = [
+            Frailty::unless(
+                "synchronous",
+                &synchronous.to_string(),
+                &["2", "3"],
+                "a crash of the machine takes back the last commits, and what they were about is done again: set it to FULL",
+            ),
+            Frailty::unless(
+                "journal_mode",
+                &journal,
+                &["wal", "delete", "truncate", "persist"],
+                "a crash in the middle of a commit damages the file: set it to WAL",
+            ),
+        ];
+        Ok(frailties.into_iter().flatten().collect())
     }
 
     async fn claim(
@@ -291,7 +323,8 @@ impl Dialect for Sqlite {
         let epoch = self
             .names
             .statement(r#"SELECT CAST(value AS TEXT) FROM "idem_records_meta" WHERE name = 'epoch'"#);
-        query_scalar(epoch).fetch_one(on).await
+        let epoch: String = query_scalar(epoch).fetch_one(on).await?;
+        Ok(format!("{} {epoch}", boot()))
     }
 
     async fn new_epoch(&self, on: &mut SqliteConnection) -> sqlx::Result<()> {

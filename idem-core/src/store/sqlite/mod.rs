@@ -37,7 +37,8 @@ impl SqliteStore {
     /// A file by a pool of the program's own, with settings.
     ///
     /// How durable a completion is, and how long a call waits for another writer, is then as the pool's options say. Take
-    /// the write-ahead log and `synchronous=FULL`, unless a lost completion, and so a repeated effect, is acceptable.
+    /// the write-ahead log and `synchronous=FULL`, unless a lost completion, and so a repeated effect, is acceptable: a start
+    /// warns of less.
     pub fn pool(pool: sqlx::SqlitePool) -> SqliteStoreBuilder {
         SqliteStoreBuilder::with_pool(pool)
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{IN_MEMORY, Incarnation};
 use crate::key::RecordKey;
+use crate::panics::loud;
 use crate::record::{Record, State, Token};
 use crate::runtime;
 use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, Locality, Store, StoreError};
@@ -98,7 +99,7 @@ impl Cache {
                 Err(_) => inner.rest(&StoreError::unavailable("it did not answer in time")),
             }
         };
-        runtime::handle().spawn(writing);
+        runtime::handle().spawn(loud("cache", writing, || {}));
     }
 
     pub(super) async fn remove(&self, key: &RecordKey) -> Result<(), StoreError> {
@@ -163,10 +164,11 @@ impl Inner {
             "the cache does not answer: every key is asked of the database until it does"
         );
         let inner = self.clone();
-        runtime::handle().spawn(async move {
+        let resting = async move {
             tokio::time::sleep(REST).await;
             inner.rests.store(false, Ordering::Release);
-        });
+        };
+        runtime::handle().spawn(loud("cache", resting, || {}));
     }
 }
 

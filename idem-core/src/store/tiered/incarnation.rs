@@ -1,5 +1,6 @@
 //! Which life of a database an answer is about.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::panics::tireless;
 use crate::runtime;
 use crate::store::{Store, StoreError};
 
@@ -36,29 +38,62 @@ impl Incarnation {
 pub(super) struct Keeper(Arc<Inner>);
 
 struct Inner {
-    /// The last answer, and when it was asked for.
-    last: Mutex<Option<(Incarnation, Instant)>>,
+    last: Mutex<Option<Word>>,
+    /// How many calls have failed so far.
+    failures: AtomicU64,
     doubt: Notify,
+}
+
+impl Inner {
+    /// What must be as it was for a word to count.
+    fn trouble(&self, interruptions: u64) -> (u64, u64) {
+        (self.failures.load(Ordering::Acquire), interruptions)
+    }
+
+    async fn ask(&self, database: &dyn Store) -> Result<(), StoreError> {
+        let (asked, trouble) = (Instant::now(), self.trouble(database.interruptions()));
+        let answer = database.incarnation().await;
+        let word = |incarnation: &Incarnation| Word { incarnation: *incarnation, asked, trouble };
+        *self.last.lock() = answer.as_ref().ok().map(word);
+        answer.map(drop)
+    }
+}
+
+/// What the database has said last.
+#[derive(Clone, Copy)]
+struct Word {
+    incarnation: Incarnation,
+    asked: Instant,
+    /// How often it had failed until then.
+    trouble: (u64, u64),
 }
 
 impl Keeper {
     pub(super) async fn start(database: &Arc<dyn Store>) -> Result<Self, StoreError> {
-        let asked = Instant::now();
-        let incarnation = database.incarnation().await?;
-        let inner = Arc::new(Inner { last: Mutex::new(Some((incarnation, asked))), doubt: Notify::new() });
-        runtime::handle().spawn(keep(Arc::downgrade(&inner), Arc::downgrade(database)));
+        let inner =
+            Arc::new(Inner { last: Mutex::default(), failures: AtomicU64::new(0), doubt: Notify::new() });
+        inner.ask(&**database).await?;
+        let (weak, database) = (Arc::downgrade(&inner), Arc::downgrade(database));
+        runtime::handle().spawn(tireless("incarnation", move || keep(weak.clone(), database.clone())));
         Ok(Self(inner))
     }
 
-    /// The incarnation; none where that is not known just now.
-    pub(super) fn now(&self) -> Option<Incarnation> {
-        let last = *self.0.last.lock();
-        last.filter(|(_, asked)| asked.elapsed() < FRESH).map(|(incarnation, _)| incarnation)
+    /// The incarnation of a database that was not heard from so often so far; none where it is not known just now.
+    ///
+    /// A store makes broken connections anew, so that a server can have crashed and come back without a failed call: the word
+    /// from before that does not count.
+    pub(super) fn now(&self, interruptions: u64) -> Option<Incarnation> {
+        let word = (*self.0.last.lock())?;
+        if word.trouble != self.0.trouble(interruptions) {
+            self.0.doubt.notify_one();
+            return None;
+        }
+        (word.asked.elapsed() < FRESH).then_some(word.incarnation)
     }
 
     /// The database failed, and may be another one when it is back.
     pub(super) fn doubt(&self) {
-        *self.0.last.lock() = None;
+        self.0.failures.fetch_add(1, Ordering::AcqRel);
         self.0.doubt.notify_one();
     }
 }
@@ -72,8 +107,7 @@ async fn keep(inner: Weak<Inner>, database: Weak<dyn Store>) {
         }
         sleep(EVERY / 10).await;
         let (Some(inner), Some(database)) = (inner.upgrade(), database.upgrade()) else { return };
-        let asked = Instant::now();
-        let answer = database.incarnation().await;
-        *inner.last.lock() = answer.ok().map(|incarnation| (incarnation, asked));
+        // Where it fails, no word counts.
+        let _ = inner.ask(&*database).await;
     }
 }

@@ -46,9 +46,14 @@ impl TieredStore {
 }
 
 impl Tiers {
+    /// The incarnation in which cached completions count; none where that is not known just now.
+    fn incarnation(&self) -> Option<Incarnation> {
+        self.keeper.now(self.database.interruptions())
+    }
+
     /// The answers that the cache has; none for the keys that the database has to be asked for.
     async fn known(&self, batch: &[ClaimRequest]) -> Vec<Option<Claim>> {
-        match self.keeper.now() {
+        match self.incarnation() {
             Some(incarnation) => self.cache.completed(incarnation, batch).await,
             // Nobody knows which incarnation the database is now, so no cached completion counts.
             None => vec![None; batch.len()],
@@ -77,7 +82,7 @@ impl Tiers {
     /// What is written to the cache is a completion that the database has confirmed, under the incarnation from before it was
     /// asked, and for no longer than its record lives.
     async fn complete(&self, batch: &[CompleteRequest]) -> Answers<Answer> {
-        let (incarnation, asked) = (self.keeper.now(), Instant::now());
+        let (incarnation, asked) = (self.incarnation(), Instant::now());
         let answers = self.heard(self.database.complete(batch).await)?;
         if let Some(incarnation) = incarnation {
             let done = batch.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(Answer::Done)));
@@ -122,8 +127,12 @@ impl Store for TieredStore {
         self.0.database.incarnation()
     }
 
+    fn interruptions(&self) -> u64 {
+        self.0.database.interruptions()
+    }
+
     fn known(&self, key: &RecordKey) -> Option<Claim> {
-        self.0.cache.known(self.0.keeper.now()?, key)
+        self.0.cache.known(self.0.incarnation()?, key)
     }
 
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {

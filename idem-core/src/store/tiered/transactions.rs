@@ -61,11 +61,11 @@ impl Transaction for Tiered {
     }
 
     fn claim<'a>(&'a mut self, request: &'a ClaimRequest) -> BoxFuture<'a, Result<Claim, StoreError>> {
-        self.transaction.claim(request)
+        Box::pin(async move { self.tiers.heard(self.transaction.claim(request).await) })
     }
 
     fn claim_all<'a>(&'a mut self, requests: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
-        self.transaction.claim_all(requests)
+        Box::pin(async move { self.tiers.heard(self.transaction.claim_all(requests).await) })
     }
 
     fn complete<'a>(&'a mut self, request: &'a CompleteRequest) -> BoxFuture<'a, Result<Answer, StoreError>> {
@@ -76,9 +76,9 @@ impl Transaction for Tiered {
         &'a mut self,
         requests: &'a [CompleteRequest],
     ) -> BoxFuture<'a, Result<Answer, StoreError>> {
-        let (incarnation, asked) = (self.tiers.keeper.now(), Instant::now());
+        let (incarnation, asked) = (self.tiers.incarnation(), Instant::now());
         Box::pin(async move {
-            let answer = self.transaction.complete_all(requests).await?;
+            let answer = self.tiers.heard(self.transaction.complete_all(requests).await)?;
             if answer == Answer::Done {
                 // What was known at the first completion counts for all: it is the least.
                 let (completed, ..) = self.completes.get_or_insert_with(|| (Vec::new(), incarnation, asked));

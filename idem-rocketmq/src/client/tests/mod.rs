@@ -77,7 +77,7 @@ impl Recorder {
 }
 
 impl Listener for Recorder {
-    fn consume(&self, messages: &[&MessageExt], _: &MessageQueue) -> Answer {
+    fn consume(self: Arc<Self>, messages: &[&MessageExt], _: &MessageQueue) -> Answer {
         self.calls.lock().push(messages.len());
         self.messages.lock().extend(messages.iter().map(|message| (*message).clone()));
         (self.behaviour)(messages)

@@ -3,13 +3,14 @@
 //! Each message keeps a run of its own, so that the engine claims, renews, times out and settles it by itself. What
 //! the runs wait for is one future, which the last of them drops: then the handler is cancelled.
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use idem_core::engine::{LentTransaction, OpenTransaction};
-use idem_core::{HandlerResult, IdempotencyKey};
+use idem_core::panics;
+use idem_core::{HandlerResult, IdempotencyKey, Lease};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failures::ForAll;
@@ -37,7 +38,26 @@ struct Taken<P> {
     item: BatchItem<P>,
     states: Arc<States>,
     transaction: Option<OpenTransaction>,
+    result: Told,
+}
+
+/// Where a message's result goes.
+struct Told {
     result: oneshot::Sender<HandlerResult>,
+    /// Outside of a transaction the effect is there from the moment that the handler returns, and the run hears of it only
+    /// when it is polled the next time.
+    lease: Option<Lease>,
+}
+
+impl Told {
+    /// Invariant 8 (`a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears_of_it`). Nobody listens where a
+    /// message was taken out of the call.
+    fn tell(self, result: HandlerResult) {
+        if let (Ok(()), Some(lease)) = (&result, &self.lease) {
+            lease.has_returned_ok();
+        }
+        let _ = self.result.send(result);
+    }
 }
 
 /// One call of a handler, for the runs that it is given.
@@ -59,32 +79,33 @@ async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::Un
         shared = Some((taken.states, taken.transaction));
     }
     let Some((states, transaction)) = shared else { return };
-    let work = async {
+    // Boxed, so that it can be dropped where a panic is caught.
+    let work = Box::pin(async {
         let mut lent = transaction.as_ref().and_then(OpenTransaction::lend);
         let connection = lent.as_mut().map(LentTransaction::connection);
         handler.call(Batch::new(items), BatchCall::new(&states, connection)).await
-    };
+    });
     // A panic is told by dropping the senders: each run panics for its own message.
-    if let Ok(result) = AssertUnwindSafe(work).catch_unwind().await {
+    if let Ok(result) = panics::guard(work).await {
         tell(result, results);
     }
 }
 
-/// Tells each message its result. Nobody listens where a message was taken out of the call.
-fn tell(result: BatchResult, messages: Vec<oneshot::Sender<HandlerResult>>) {
+/// Tells each message its result.
+fn tell(result: BatchResult, messages: Vec<Told>) {
     let results = result.and_then(|failures| failures.results(messages.len())).unwrap_or_else(|error| {
         let error = Arc::new(error);
         messages.iter().map(|_| Err(ForAll(error.clone()).into())).collect()
     });
     for (message, result) in messages.into_iter().zip(results) {
-        let _ = message.send(result);
+        message.tell(result);
     }
 }
 
 impl<P: Send + 'static> Begin for Item<P> {
     /// A batch of one.
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        let alone = gather(self.handler.clone())(Run(self));
+        let alone = gather(self.handler.clone())(Run::new(*self));
         alone.call(context)
     }
 }
@@ -94,6 +115,8 @@ impl<P: Send + 'static> Begin for Seat<P> {
         let Self { item: Item { payload, key, .. }, taken, call } = *self;
         let (result, mine) = oneshot::channel();
         let (states, transaction) = (context.states.clone(), context.transaction.clone());
+        let lease = transaction.is_none().then(|| context.lease.clone());
+        let result = Told { result, lease };
         let item = BatchItem::of(payload, key, context);
         let _ = taken.send(Taken { item, states, transaction, result });
         drop(taken);

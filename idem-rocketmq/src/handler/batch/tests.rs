@@ -1,9 +1,12 @@
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
+use idem_core::engine::{Admission, Engine, Leader};
 use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, Store as _};
-use idem_core::{Namespace, RecordKey, Token};
+use idem_core::{Job, Namespace, RecordKey, Settings, Token};
 
 use crate::handler::CallContext;
 use crate::prelude::*;
@@ -344,7 +347,7 @@ async fn a_message_whose_run_does_not_begin_is_not_in_the_batch() {
     let calls = Calls::default();
     let route = noting(&calls, |_| ());
     let seat = route.handler().gather().unwrap();
-    let run = |id| seat(route.handler().prepare(&Arc::new(order(id))).unwrap().run);
+    let run = |id| seat(route.handler().prepare(&Arc::new(order(id)), false).unwrap().run);
     let (first, second, third) = (run("1"), run("2"), run("3"));
     drop(seat);
     let context = |id| CallContext {
@@ -358,4 +361,45 @@ async fn a_message_whose_run_does_not_begin_is_not_in_the_batch() {
     let (begun, ()) = futures_util::future::join(begun, async move { drop(second) }).await;
     assert!(begun.0.is_ok() && begun.1.is_ok());
     assert_eq!(calls.all(), [["1", "3"]]);
+}
+
+/// The user's runtime may go away between the end of a call and the moment when its runs hear of it.
+#[tokio::test]
+async fn a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears_of_it() {
+    let store = MemoryStore::new();
+    let gate = Engine::new(Arc::new(store.clone())).gate("index", Settings::new().resolve().unwrap());
+    let (calls, key) =
+        (Calls::default(), |id| RecordKey::new(Namespace::new(["test"]), IdempotencyKey::new(id).unwrap()));
+    let route = noting(&calls, |_| ());
+    let seat = route.handler().gather().unwrap();
+    let mut leaders: VecDeque<Leader> = ["1", "2"]
+        .map(|id| Job { key: key(id), fingerprint: None, redeliveries: 0, failures: 0 })
+        .map(|job| gate.enter(job).into_leader().unwrap())
+        .into();
+    let mut runs = Vec::new();
+    for (admission, id) in gate.claim(&mut leaders).await.into_iter().zip(["1", "2"]) {
+        let Admission::Run(claimed) = admission else { panic!("fresh keys run: {admission:?}") };
+        let run = seat(route.handler().prepare(&Arc::new(order(id))).unwrap().run);
+        let context = move |lease, attempt| CallContext {
+            delivery: Arc::new(order(id)),
+            states: Arc::default(),
+            lease,
+            attempt,
+            transaction: None,
+        };
+        runs.push(claimed.run(move |lease, attempt| run.call(context(lease, attempt))).boxed());
+    }
+    drop(seat);
+    let (mut last, mut first) = (runs.pop().unwrap(), runs.pop().unwrap());
+    assert!((&mut first).now_or_never().is_none(), "it waits for the other one's seat");
+    assert!((&mut last).now_or_never().is_some(), "the call is over");
+    drop((first, last));
+    assert_eq!(calls.all(), [["1", "2"]]);
+    let begun = Instant::now();
+    for id in ["1", "2"] {
+        while store.read(&key(id)).await.unwrap().unwrap().state != idem_core::State::Completed {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the key {id} is not completed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }

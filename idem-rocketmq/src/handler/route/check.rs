@@ -65,11 +65,13 @@ pub enum RouteError {
         /// What is wrong with it.
         fault: &'static str,
     },
-    /// The scope is empty.
-    #[error("the handler `{handler}` has an empty scope: name it, or leave it out for topic and tag")]
+    /// The scope is empty, too long, or has characters that cannot be seen.
+    #[error("the scope of handler `{handler}` {fault}: name it, or leave it out for topic and tag")]
     Scope {
         /// The handler's name.
         handler: String,
+        /// What is wrong with it.
+        fault: &'static str,
     },
 }
 
@@ -97,8 +99,8 @@ impl Route {
         if let Some(fault) = self.group_commit_fault() {
             return Err(RouteError::GroupCommit { handler: handler(), fault });
         }
-        if self.scope.as_deref() == Some("") {
-            return Err(RouteError::Scope { handler: handler() });
+        if let Some(fault) = self.scope.as_deref().and_then(names::label_fault) {
+            return Err(RouteError::Scope { handler: handler(), fault });
         }
         if self.mode().is_none() {
             return Err(RouteError::OrderlyBroadcast { handler: handler() });

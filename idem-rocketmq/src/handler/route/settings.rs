@@ -47,6 +47,7 @@ setters! {
     undecodable: Undecodable,
     /// What to do with a message that has no key.
     missing_key: MissingKey,
-    /// What to do when the key is known under another payload.
+    /// What to do when the key is known under another payload: another [`Codec::fingerprint`](crate::codec::Codec::fingerprint).
+    /// In JSON, neither whitespace nor the order of an object's members counts, and numbers count as they are written.
     fingerprint: FingerprintMismatch,
 }

@@ -89,8 +89,18 @@ impl Call<'_> {
             let prepared = handler.prepare(&delivery);
             (entry, order) = (Some(prepared.entry), prepared.order);
         }
-        let message =
-            Message { delivery, handler, entry, run: None, key: None, next: None, failures, tries, state };
+        let message = Message {
+            delivery,
+            handler,
+            entry,
+            run: None,
+            key: None,
+            next: None,
+            is_running: false,
+            failures,
+            tries,
+            state,
+        };
         (message, order)
     }
 
@@ -130,7 +140,7 @@ impl Call<'_> {
                 }
                 Entry::Unfit { what, reason, run } => {
                     message.run = run;
-                    let admission = gate.unfit(what, reason, message.failures + 1);
+                    let admission = gate.unfit(what, reason, message.failures.saturating_add(1));
                     self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
             }

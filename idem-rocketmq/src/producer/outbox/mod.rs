@@ -4,12 +4,11 @@ mod error;
 mod open;
 mod worker;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
 use idem_core::HandlerError;
 use idem_core::outbox::{Fate, Outbox, TransactionId, TypedOutbox};
+use idem_core::panics;
 use tokio::sync::mpsc;
 
 pub use self::error::OutboxError;
@@ -78,7 +77,7 @@ impl<O> Producer<O> {
         let Some(connection) = open.connection().downcast_mut() else {
             panic!("an outbox gives what its type says");
         };
-        let working = AssertUnwindSafe(async { local_work(connection).await }).catch_unwind();
+        let working = panics::guard(Box::pin(async { local_work(connection).await }));
         let worked = tokio::time::timeout(self.inner.settings.transaction_timeout, working).await;
         match worked {
             Ok(Ok(Ok(value))) => match open.commit().await {

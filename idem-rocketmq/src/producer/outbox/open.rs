@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::outbox::{Begun, Fate, LocalTransaction, OutboxMessage, TransactionId};
+use idem_core::panics::loud;
 use idem_core::{IdempotencyKey, StoreError, runtime};
 use tokio::time::{sleep, timeout};
 
@@ -120,7 +121,7 @@ impl Open {
     pub(super) fn commit(mut self) -> BoxFuture<'static, Result<(), NotCommitted>> {
         let (transaction, half) = self.parts.take().expect("it has not ended");
         let (inner, id, topic) = (Arc::clone(&self.inner), self.id, self.topic.clone());
-        let committing = runtime::handle().spawn(async move {
+        let committing = async move {
             let error = match transaction.commit().await {
                 Ok(()) => {
                     inner.announce(id, half, &topic).await;
@@ -143,10 +144,11 @@ impl Open {
                     Err(NotCommitted::Undecided(error))
                 }
             }
-        });
+        };
+        let committing = runtime::handle().spawn(loud("outbox commit", committing, || {}));
         Box::pin(async move {
-            let cut_off = |_| Err(NotCommitted::Undecided(StoreError::unavailable("the commit was cut off")));
-            committing.await.unwrap_or_else(cut_off)
+            let cut_off = || Err(NotCommitted::Undecided(StoreError::unavailable("the commit was cut off")));
+            committing.await.ok().flatten().unwrap_or_else(cut_off)
         })
     }
 
@@ -166,7 +168,8 @@ impl Drop for Open {
         let Some((transaction, half)) = self.parts.take() else { return };
         // Its connection is closed, so that nobody can commit any more.
         drop(transaction);
-        runtime::handle().spawn(self.inner.take_back(half, &self.topic));
+        let taking_back = self.inner.take_back(half, &self.topic);
+        runtime::handle().spawn(loud("outbox rollback", taking_back, || {}));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::outbox::{NotSent, Outbox, OutboxMessage, Resend, Sweeper, TransactionId};
+use idem_core::panics::tireless;
 use idem_core::runtime;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -40,8 +41,12 @@ impl Worker {
         inner: Weak<Inner>,
     ) -> Self {
         let outbox = markers.outbox;
-        let notes = runtime::handle().spawn(note(Arc::clone(&outbox), told));
-        let sweep = runtime::handle().spawn(Sweeper::new(Arc::clone(&outbox), inner).run()).abort_handle();
+        let (noted, told) = (Arc::clone(&outbox), Arc::new(tokio::sync::Mutex::new(told)));
+        let notes = tireless("outbox notes", move || note(Arc::clone(&noted), Arc::clone(&told)));
+        let notes = runtime::handle().spawn(notes);
+        let swept = Arc::clone(&outbox);
+        let sweep = tireless("outbox sweep", move || Sweeper::new(Arc::clone(&swept), inner.clone()).run());
+        let sweep = runtime::handle().spawn(sweep).abort_handle();
         Self { outbox, confirmed: Mutex::new(Some(tell)), notes: Mutex::new(Some(notes)), sweep }
     }
 
@@ -77,7 +82,11 @@ impl Drop for Worker {
 }
 
 /// Notes what is confirmed: whatever came while one note was written goes with the next.
-async fn note(outbox: Arc<dyn Outbox>, mut told: mpsc::UnboundedReceiver<TransactionId>) {
+async fn note(
+    outbox: Arc<dyn Outbox>,
+    told: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<TransactionId>>>,
+) {
+    let mut told = told.lock().await;
     let mut ids = Vec::with_capacity(NOTED);
     while told.recv_many(&mut ids, NOTED).await > 0 {
         for _ in 0..TRIES {

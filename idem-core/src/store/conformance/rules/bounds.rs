@@ -3,10 +3,12 @@
 use super::super::Harness;
 use super::super::bench::{
     Bench, LONG, PAST_SHORT, SHORT, claim_request, complete_request, expect_claimed, expect_completed,
-    expect_in_progress,
+    expect_in_progress, release_request, renew_request,
 };
+use crate::clock::{LONGEST, extremes};
+use crate::policy::MIN_LEASE;
 use crate::record::Token;
-use crate::store::{Answer, Attempts, ClaimRequest, CompleteRequest};
+use crate::store::{Answer, Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 
 /// Nothing that anybody asks for changes a completed record.
 pub async fn invariant_3_completed_is_never_overwritten_before_retention(harness: &dyn Harness) {
@@ -61,6 +63,36 @@ pub async fn a_longer_life_replaces_a_shorter_one(harness: &dyn Harness) {
     expect_in_progress(&bench.claim(&renewed, Token::random(), LONG).await);
     expect_completed(&bench.claim(&completed, Token::random(), LONG).await);
     expect_completed(&bench.claim(&late, Token::random(), LONG).await);
+}
+
+/// Whatever lease and retention a policy has, the store answers, and what has no end is there at the end of the test.
+pub async fn times_without_end_and_of_no_length_are_kept(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    for (turn, time) in extremes().map(|time| time.max(MIN_LEASE)).enumerate() {
+        let [held, done, given_back] =
+            ["held", "done", "given back"].map(|name| bench.key(&format!("{name} {turn}")));
+        let token = Token::random();
+        for key in [&held, &done, &given_back] {
+            let claim = ClaimRequest { lease: time, retention: time, ..claim_request(key, token, LONG) };
+            expect_claimed(&bench.try_claim(claim).await.expect("an answer"));
+            let renewal = RenewRequest { lease: time, retention: time, ..renew_request(key, token, LONG) };
+            bench.try_renew(renewal).await.expect("an answer");
+        }
+        assert_eq!(bench.complete(&done, token, time).await, Answer::Done);
+        let release = ReleaseRequest {
+            retention: time,
+            attempts: Attempts::Count,
+            ..release_request(&given_back, token)
+        };
+        bench.try_release(release).await.expect("an answer");
+        if time > LONG {
+            let (remaining, _) = expect_in_progress(&bench.claim(&held, Token::random(), time).await);
+            assert!(remaining > time.min(LONGEST).saturating_sub(LONG), "{time:?} {remaining:?}");
+            expect_completed(&bench.claim(&done, Token::random(), time).await);
+            let (_, attempt) = expect_claimed(&bench.claim(&given_back, Token::random(), time).await);
+            assert_eq!(attempt, 2, "{time:?}");
+        }
+    }
 }
 
 /// Where the store is bounded.

@@ -52,7 +52,7 @@ pub async fn invariant_1_no_second_claim_before_the_lease_is_over(harness: &dyn 
     bench.pass(SHORT).await;
     let (later, _) = expect_in_progress(&bench.claim(&key, Token::random(), LONG).await);
     assert!(later < remaining, "the remaining time shrinks: {later:?} after {remaining:?}");
-    bench.pass(later + Duration::from_millis(50)).await;
+    bench.pass(later.saturating_add(Duration::from_millis(50))).await;
     bench.claimed(&key, LONG).await;
 }
 
@@ -90,7 +90,7 @@ pub async fn crash_after_claim_frees_the_key_when_the_lease_is_over(harness: &dy
     let lease = Duration::from_secs(2);
     let (_, fence, attempt) = bench.claimed(&key, lease).await;
     expect_in_progress(&bench.claim(&key, Token::random(), lease).await);
-    bench.pass(lease + Duration::from_millis(50)).await;
+    bench.pass(lease.saturating_add(Duration::from_millis(50))).await;
     let (_, next_fence, next_attempt) = bench.claimed(&key, LONG).await;
     assert!(next_fence > fence, "the next claim's fence {next_fence} is greater than {fence}");
     assert_eq!(next_attempt, attempt, "a crash costs no attempt");

@@ -31,8 +31,9 @@ macro_rules! outbox_builder {
                 self.on_store(|store| store.table(name))
             }
 
-            /// How long each step may take, a wait for another transaction under the same key included: 5 s unless said
-            /// otherwise. It does not bound the local work.
+            /// How long each step may take: 5 s unless said otherwise, and twice that where it waits for another transaction under
+            /// the same key or id. Then it fails as unavailable: of a commit nobody knows whether it was made, and what asks for the
+            /// marker says it. It does not bound the local work.
             pub fn response_timeout(self, timeout: ::std::time::Duration) -> Self {
                 self.on_store(|store| store.response_timeout(timeout))
             }
@@ -69,7 +70,8 @@ macro_rules! outbox_builder {
                 Ok(self.store.dialect().of_outbox().script())
             }
 
-            /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other.
+            /// Creates the tables, or brings them up to date. Members that do so at the same time wait for each other, up to ten
+            /// minutes.
             ///
             /// # Errors
             #[doc = concat!("As [`", stringify!($connect), "`](Self::", stringify!($connect), ").")]

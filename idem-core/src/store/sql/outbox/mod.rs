@@ -20,6 +20,7 @@ pub(in crate::store) use self::message::Row;
 pub(in crate::store) use self::statements::Syntax;
 use self::statements::{IDS, Statements};
 use super::Core;
+use crate::clock::{OF_A_PAUSE, within};
 use crate::key::IdempotencyKey;
 use crate::outbox::{Begun, Fate, Outbox, OutboxMessage, TransactionId};
 use crate::store::StoreError;
@@ -31,6 +32,9 @@ const SENT: i64 = 2;
 
 /// For so long brokers keep messages as they come, and so ask for their transactions.
 const BROKERS_ASK: Duration = Duration::from_hours(72);
+
+/// How long a marker stays, unless said otherwise: as long as a consumer remembers its completions.
+const RETENTION: Duration = Duration::from_hours(4 * 24);
 
 /// How many messages are read at one time.
 const DUE: i64 = 32;
@@ -49,7 +53,7 @@ impl Default for Times {
     fn default() -> Self {
         Self {
             resend_after: Duration::from_mins(2),
-            retention: crate::ADVISED_RETENTION,
+            retention: RETENTION,
             sweep_every: Duration::from_secs(10),
         }
     }
@@ -59,14 +63,10 @@ impl Times {
     /// Refuses what would send without end, or forget too early.
     pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         let Self { resend_after, retention, sweep_every } = self;
-        for (what, time) in
-            [("resend_after", resend_after), ("retention", retention), ("sweep_every", sweep_every)]
-        {
-            if time.is_zero() {
-                return Err(StoreError::config(format!(
-                    "`{what}` of the outbox is zero: give it some seconds"
-                )));
-            }
+        let times = [("resend_after", resend_after), ("retention", retention), ("sweep_every", sweep_every)];
+        for (what, time) in times {
+            within(what, *time, OF_A_PAUSE)
+                .map_err(|error| StoreError::config(format!("the outbox's {error}")))?;
         }
         if retention < resend_after {
             return Err(StoreError::config(format!(
@@ -192,11 +192,20 @@ fn strange<D: OutboxDialect>(at: &str) -> StoreError {
 pub(in crate::store) struct SqlOutbox<D: OutboxDialect>(pub(in crate::store) Arc<Desk<D>>);
 
 impl<D: OutboxDialect> SqlOutbox<D> {
+    /// A step that waits for nobody but the server, and is over in time, however many statements it has.
     fn run<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Desk<D>>) -> F) -> Step<'_, T>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let step = step(Arc::clone(&self.0));
+        let (desk, step) = (Arc::clone(&self.0), step(Arc::clone(&self.0)));
+        Box::pin(async move { on_runtime(async move { desk.core.link.in_time(step).await }).await? })
+    }
+
+    /// A step that may wait for another transaction, and bounds that itself.
+    fn run_and_wait<T: Send + 'static>(
+        &self,
+        step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Step<'_, T> {
         Box::pin(async move { on_runtime(step).await? })
     }
 }
@@ -215,11 +224,12 @@ impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
 
     fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Step<'a, Begun> {
         let (message, key) = (message.clone(), message.record_key(key));
-        self.run(|desk| transaction::begin(desk, message, key))
+        self.run_and_wait(transaction::begin(Arc::clone(&self.0), message, key))
     }
 
     fn decide(&self, id: TransactionId) -> Step<'_, Fate> {
-        self.run(move |desk| async move { desk.decide(id).await })
+        let desk = Arc::clone(&self.0);
+        self.run_and_wait(async move { desk.decide(id).await })
     }
 
     fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Step<'a, ()> {

@@ -19,6 +19,17 @@ pub(super) async fn begin<D: OutboxDialect>(
     message: OutboxMessage,
     key: RecordKey,
 ) -> Result<Begun, StoreError> {
+    let bound = desk.core.link.response_timeout();
+    let begun = insert(Arc::clone(&desk), message, key);
+    // It waits for another transaction under the same key, and for an answer.
+    desk.core.link.within(bound.saturating_mul(2), begun).await
+}
+
+async fn insert<D: OutboxDialect>(
+    desk: Arc<Desk<D>>,
+    message: OutboxMessage,
+    key: RecordKey,
+) -> Result<Begun, StoreError> {
     let mut open = Open::begin(Arc::clone(&desk.core)).await?;
     let mut values = message::values(&message, &key);
     values.push(Value::time(desk.times.retention));
@@ -70,7 +81,10 @@ impl<D: OutboxDialect> LocalTransaction for Marked<D> {
     }
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), StoreError>> {
-        Box::pin(async move { on_runtime(self.finish_and_commit()).await? })
+        let desk = Arc::clone(&self.desk);
+        // Where the time is over nobody knows whether the server has committed, and the connection is closed.
+        let commit = async move { desk.core.link.in_time(self.finish_and_commit()).await };
+        Box::pin(async move { on_runtime(commit).await? })
     }
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -1,0 +1,143 @@
+//! The first message of its key in this process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::Done;
+use crate::engine::{Gate, Job};
+use crate::lease::{End, Flight};
+use crate::outcome::Decision;
+use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
+
+/// The first message of its key in this process. Dropping it gives the key back.
+pub struct Leader {
+    pub(in crate::engine) gate: Gate,
+    pub(in crate::engine) flight: Arc<Flight>,
+    pub(in crate::engine) redeliveries: u32,
+    failures: u32,
+    /// Whether the store may hold a lease for this flight that nobody has given back.
+    pub(in crate::engine) is_claimed: bool,
+    /// What becomes of the number of attempts where the key is given back.
+    pub(in crate::engine) attempts: Attempts,
+    is_over: bool,
+}
+
+impl Leader {
+    pub(in crate::engine) fn new(gate: Gate, flight: Arc<Flight>, job: &Job) -> Self {
+        Self {
+            gate,
+            flight,
+            redeliveries: job.redeliveries,
+            failures: job.failures,
+            is_claimed: false,
+            attempts: Attempts::Keep,
+            is_over: false,
+        }
+    }
+
+    /// Which attempt the next run is, where its record counts this one: the record may have expired since the message was
+    /// sent back.
+    pub(in crate::engine) fn attempt(&self, counted: u32) -> u32 {
+        counted.max(self.failures.saturating_add(1))
+    }
+
+    /// Ends the flight: whoever waits for this key takes `decision` too.
+    pub(in crate::engine) fn decide(mut self, decision: Decision) -> Decision {
+        self.end(End::Decided(decision.clone()));
+        decision
+    }
+
+    /// Ends the flight without a verdict for others.
+    pub(in crate::engine) fn abandon(mut self) {
+        self.end(End::Abandoned);
+    }
+
+    /// Ends the flight at once, and gives back later what its claim may have taken.
+    pub(in crate::engine) fn abandon_now(mut self) {
+        let unseen = self.is_claimed.then(|| self.successor());
+        self.end(End::Abandoned);
+        if let Some(unseen) = unseen {
+            unseen.give_back();
+        }
+    }
+
+    pub(in crate::engine) fn claim_request(&mut self) -> ClaimRequest {
+        // From here on the store may hold a lease for this flight. What a run before this claim has returned came to
+        // nothing.
+        self.is_claimed = true;
+        self.attempts = Attempts::Keep;
+        self.flight.forget_return();
+        let policy = self.gate.policy();
+        ClaimRequest {
+            key: self.flight.key.clone().expect("a leader's flight has a key"),
+            token: self.flight.token,
+            lease: policy.lease,
+            retention: policy.retention,
+            fingerprint: self.flight.fingerprint,
+        }
+    }
+
+    pub(in crate::engine) fn release_request(&self, attempts: Attempts) -> Option<ReleaseRequest> {
+        Some(ReleaseRequest {
+            key: self.flight.key.clone()?,
+            token: self.flight.token,
+            retention: self.gate.policy().retention,
+            attempts,
+        })
+    }
+
+    fn end(&mut self, end: End) {
+        self.is_over = true;
+        self.gate.0.engine.flights.leave(&self.flight);
+        self.flight.finish(end);
+    }
+
+    /// What goes on with the flight when this is dropped. It owes the store nothing.
+    fn successor(&self) -> Self {
+        let mut successor = Self::new(self.gate.clone(), self.flight.clone(), self.redeliveries);
+        successor.attempts = self.attempts;
+        successor
+    }
+
+    /// Gives the key back, on idem's own runtime, and ends the flight when the store has answered: messages of the key
+    /// that come before would find it in progress.
+    fn give_back(self) {
+        let engine = self.gate.0.engine.clone();
+        let runtime = engine.runtime.clone();
+        runtime.spawn(async move {
+            if let Some(request) = self.release_request(self.attempts) {
+                // Where the store does not answer, the lease runs out by itself.
+                let _ = engine.releases.ask(&self.flight, request).await;
+            }
+            self.abandon();
+        });
+    }
+}
+
+/// Invariant: a dropped run leaves nothing in progress for longer than the lease
+/// (`a_dropped_run_gives_its_key_back`). Invariant 8: what is dropped behind an `Ok` is completed
+/// (`invariant_8_what_is_dropped_behind_an_ok_is_completed`).
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        self.gate.0.engine.watch.remove(&self.flight);
+        if !self.is_claimed {
+            return self.end(End::Abandoned);
+        }
+        self.is_over = true;
+        let successor = self.successor();
+        if self.flight.has_returned() {
+            drop(Done::of(successor));
+        } else {
+            successor.give_back();
+        }
+    }
+}
+
+impl fmt::Debug for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leader").field("key", &self.flight.key).finish_non_exhaustive()
+    }
+}
