@@ -134,7 +134,7 @@ async fn handle(gate: &Gate, namespace: &Namespace, round: usize, batch: usize) 
     let mut leaders: VecDeque<_> = (0..BATCH)
         .map(|i| {
             let key = key(namespace, round, batch * BATCH + i);
-            let job = Job { key, fingerprint: None, redeliveries: 0 };
+            let job = Job { key, fingerprint: None, redeliveries: 0, failures: 0 };
             gate.enter(job).into_leader().expect("fresh keys lead")
         })
         .collect();

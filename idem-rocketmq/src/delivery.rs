@@ -47,6 +47,8 @@ pub struct Delivery {
     pub(crate) stored_at: SystemTime,
     pub(crate) properties: Properties,
     pub(crate) body: Bytes,
+    /// Why it cannot be handled, whatever its handler is; the body is as the broker has it then.
+    pub(crate) unreadable: Option<Box<str>>,
 }
 
 impl Delivery {

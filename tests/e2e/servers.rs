@@ -99,6 +99,63 @@ pub(crate) fn send_all(name_server: &str, topic: &str, orders: &[(&str, &[(&str,
     }
 }
 
+/// Sends one message, whatever its flag says about the body; an error is the broker's code.
+pub(crate) fn send_flagged(
+    name_server: &str,
+    topic: &str,
+    sys_flag: u32,
+    properties: &[(&str, &str)],
+    body: &[u8],
+) -> Result<(), i64> {
+    let (header, _) = exchange(&mut broker(name_server), 10, &sending(topic, properties, sys_flag), body);
+    match header["code"].as_i64().unwrap() {
+        0 => Ok(()),
+        code => Err(code),
+    }
+}
+
+/// Sends messages in one batch, each with its body and its properties as bytes, which are kept as they are.
+pub(crate) fn send_batch(name_server: &str, topic: &str, messages: &[(&[u8], &[u8])]) {
+    let mut all = Vec::new();
+    for (body, properties) in messages {
+        let length = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
+        all.extend(
+            [&length(22 + body.len() + properties.len())[..], &[0; 12], &length(body.len()), body].concat(),
+        );
+        all.extend([&u16::try_from(properties.len()).unwrap().to_be_bytes()[..], properties].concat());
+    }
+    let long = sending(topic, &[("UNIQ_KEY", &unique("batch"))], PLAIN);
+    // `SendMessageRequestHeaderV2`, as batches are sent.
+    let names = [
+        ("a", "producerGroup"),
+        ("b", "topic"),
+        ("c", "defaultTopic"),
+        ("d", "defaultTopicQueueNums"),
+        ("e", "queueId"),
+        ("f", "sysFlag"),
+        ("g", "bornTimestamp"),
+        ("h", "flag"),
+        ("i", "properties"),
+        ("j", "reconsumeTimes"),
+        ("k", "unitMode"),
+        ("l", "maxReconsumeTimes"),
+    ];
+    let mut fields = json!({ "m": "true" });
+    for (short, name) in names {
+        fields[short] = long[name].clone();
+    }
+    ask(&mut broker(name_server), 320, &fields, &all);
+}
+
+/// Creates a topic of one queue whose batches stay together (`queue.type=BatchCQ`).
+pub(crate) fn create_batch_topic(name_server: &str, topic: &str) {
+    let fields = json!({
+        "topic": topic, "defaultTopic": "TBW102", "readQueueNums": "1", "writeQueueNums": "1", "perm": "6",
+        "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0", "order": "false", "attributes": "+queue.type=BatchCQ",
+    });
+    ask(&mut broker(name_server), 17, &fields, b"");
+}
+
 /// Stores a half message of this producer group, and says nothing more, as a producer that dies.
 pub(crate) fn prepare(name_server: &str, topic: &str, group: &str, properties: &[(&str, &str)]) {
     let mut properties = properties.to_vec();
@@ -242,8 +299,14 @@ fn ask(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> Vec<u8
     answer(stream, code, fields, body).1
 }
 
-/// The answer's header and body.
+/// The answer's header and body, where it is no error.
 fn answer(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> (Value, Vec<u8>) {
+    let (header, body) = exchange(stream, code, fields, body);
+    assert_eq!(header["code"], 0, "{header}");
+    (header, body)
+}
+
+fn exchange(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> (Value, Vec<u8>) {
     let header = json!({
         "code": code, "language": "JAVA", "version": 493, "opaque": 0, "flag": 0,
         "serializeTypeCurrentRPC": "JSON", "extFields": fields,
@@ -254,7 +317,6 @@ fn answer(stream: &mut TcpStream, code: i32, fields: &Value, body: &[u8]) -> (Va
     while header["flag"].as_u64().unwrap() & 1 == 0 {
         (header, body) = read(stream);
     }
-    assert_eq!(header["code"], 0, "{header}");
     (header, body)
 }
 

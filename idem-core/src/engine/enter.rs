@@ -49,7 +49,7 @@ impl Gate {
         }
         let new = || Flight::new(Some(job.key.clone()), job.fingerprint);
         match self.0.engine.flights.enter(&job.key, new) {
-            Ok(flight) => Entry::Leader(Leader::new(self.clone(), flight, job.redeliveries)),
+            Ok(flight) => Entry::Leader(Leader::new(self.clone(), flight, &job)),
             Err(flight) => Entry::Follower(Follower { gate: self.clone(), flight, job }),
         }
     }

@@ -80,6 +80,7 @@ impl Gate {
         now: Duration,
     ) -> Admission {
         self.0.engine.fullness.took(self.0.engine.store.name(), now);
+        let attempt = leader.attempt(attempt);
         if attempt > self.0.policy.max_attempts {
             let decision = Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
                 .attempt(attempt - 1)

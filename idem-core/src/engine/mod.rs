@@ -237,6 +237,8 @@ pub struct Job {
     pub fingerprint: Option<Fingerprint>,
     /// How often the broker has delivered the message before: what the backoff of conflicts grows with.
     pub redeliveries: u32,
+    /// How many attempts of the message are known to have failed. The record says it too, but it may have expired meanwhile.
+    pub failures: u32,
 }
 
 impl Gate {

@@ -130,9 +130,11 @@ impl Gate {
             _ => None,
         };
         let members = answers.iter().filter_map(claimed).count();
-        let is_used_up = |(_, attempt)| attempt > self.0.policy.max_attempts;
+        let is_used_up = |((leader, _), answer): (&Message, _)| {
+            claimed(answer).is_some_and(|(_, attempt)| leader.attempt(attempt) > self.0.policy.max_attempts)
+        };
         // What is left of it becomes a dead letter, under a lease.
-        let is_apart = answers.iter().filter_map(claimed).any(is_used_up);
+        let is_apart = messages.iter().zip(&answers).any(is_used_up);
         let mut group = match open {
             Some(open) if is_apart || members == 0 => {
                 open.rollback().await;

@@ -184,7 +184,7 @@ impl Gate {
         match self.claim_inside(&mut leader).await {
             Ok(None) => Judged::Admitted(Admission::Decided(Settled::leave())),
             Ok(Some((Some(open), Claim::Claimed { fence, attempt })))
-                if attempt <= self.0.policy.max_attempts =>
+                if leader.attempt(attempt) <= self.0.policy.max_attempts =>
             {
                 // Nobody else sees the claim before it is completed, so that no lease runs.
                 leader.flight.claimed(fence, Duration::MAX);

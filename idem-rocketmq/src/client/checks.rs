@@ -13,8 +13,9 @@ use tokio::time::sleep;
 
 use super::ending::{self, Place};
 use super::message;
-use super::producer::{ProducerSettings, in_namespace};
+use super::producer::ProducerSettings;
 use super::sending::SendFailure;
+use super::settings::in_namespace;
 use crate::delivery::Delivery;
 
 /// A topic that each broker has by itself.
@@ -100,7 +101,7 @@ impl TransactionListener for Listener {
     }
 
     fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group.as_str().into());
+        let mut delivery = message::delivery(message, &self.group.as_str().into(), super::LARGEST_BODY);
         let prefix = in_namespace(self.namespace.as_deref(), "");
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();

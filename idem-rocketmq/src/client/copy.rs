@@ -6,45 +6,71 @@
 //! `RECONSUME_TIME` is above its `MAX_RECONSUME_TIMES` to `%DLQ%group`, with its properties.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cheetah_string::CheetahString;
-use rocketmq_model::common::message::MessageConst as Name;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
+use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
+use super::body;
 use super::delay::{DelayBy, Levels};
+use super::hook::{STAMP, Stamp};
+use super::message::is_as_stored;
+use super::properties::{self as names, DUE, Fate};
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Retry {
     /// From now until the message comes again, at least.
     pub(crate) delay: Duration,
-    /// Added to the message's properties; one of the same name is replaced.
+    /// Added to the message's properties, the most important ones first; one of the same name is replaced.
     pub(crate) properties: Vec<(String, String)>,
 }
 
-pub(super) enum Purpose {
+/// How much of a message a copy has. A broker that refuses one for its size may take the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it, with idem's properties as far as there is room.
+    #[default]
+    Full,
+    /// All of it, without idem's properties.
+    Bare,
+    /// A dead letter that says where the message is, and has nothing of it but its keys.
+    Reference,
+}
+
+/// What a copy is for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// Another attempt.
     Retry(Retry),
+    /// A retry that came before its time goes on waiting; it counts as no delivery.
+    Onward(Duration),
+    /// The end, with properties, the most important ones first.
     DeadLetter(Vec<(String, String)>),
 }
 
 impl Purpose {
     pub(super) const fn what(&self) -> &'static str {
         match self {
-            Self::Retry(_) => "retry copy",
+            Self::Retry(_) | Self::Onward(_) => "retry copy",
             Self::DeadLetter(_) => "dead letter",
         }
     }
 
-    pub(super) fn is_delayed(&self) -> bool {
-        matches!(self, Self::Retry(retry) if !retry.delay.is_zero())
+    pub(super) fn delay(&self) -> Duration {
+        match self {
+            Self::Retry(retry) => retry.delay,
+            Self::Onward(rest) => *rest,
+            Self::DeadLetter(_) => Duration::ZERO,
+        }
     }
 
     /// For the client's own send-back, to which 0 would mean a level of the broker's choice.
     pub(super) fn delay_level(&self, levels: &Levels) -> i32 {
         match self {
-            Self::Retry(retry) => levels.level(retry.delay).max(1),
+            Self::Retry(_) | Self::Onward(_) => levels.level(self.delay()).max(1),
             Self::DeadLetter(_) => -1,
         }
     }
@@ -54,64 +80,131 @@ impl Purpose {
 pub(crate) const PROPERTIES_BYTES: usize = 32_767 - 1_024;
 
 /// Brokers take a timer of up to three days.
-const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
+pub(crate) const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
 
-/// What the broker or the client wrote for one delivery; in a copy it would be wrong or even act.
-const OF_ONE_DELIVERY: [&str; 20] = [
-    Name::PROPERTY_DELAY_TIME_LEVEL,
-    Name::PROPERTY_STARTDE_LIVER_TIME,
-    Name::PROPERTY_REAL_TOPIC,
-    Name::PROPERTY_REAL_QUEUE_ID,
-    Name::PROPERTY_TRANSACTION_PREPARED,
-    Name::PROPERTY_CONSUME_START_TIMESTAMP,
-    Name::PROPERTY_MIN_OFFSET,
-    Name::PROPERTY_MAX_OFFSET,
-    Name::PROPERTY_FIRST_POP_TIME,
-    Name::PROPERTY_POP_CK,
-    Name::PROPERTY_POP_CK_OFFSET,
-    Name::PROPERTY_CRC32,
-    Name::PROPERTY_INNER_NUM,
-    Name::PROPERTY_INNER_BASE,
-    Name::PROPERTY_INNER_MULTI_DISPATCH,
-    Name::PROPERTY_INNER_MULTI_QUEUE_OFFSET,
-    Name::PROPERTY_RECONSUME_TIME,
-    Name::PROPERTY_MAX_RECONSUME_TIMES,
-    Name::PROPERTY_FORWARD_QUEUE_ID,
-    "__RMQ.TRANSIENT.TOPIC_SYS_FLAG",
-];
+/// Nobody waits for longer.
+const AN_AGE: Duration = Duration::from_hours(24 * 365 * 100);
 
-/// The message to send: `group` and `topic` are the names with namespace.
-pub(super) fn copy(
-    message: &MessageExt,
-    group: &str,
-    topic: &str,
-    purpose: &Purpose,
-    (by, levels): (DelayBy, &Levels),
-) -> Message {
-    let mut properties = lasting(message);
-    let mut put = |name: &'static str, value: String| properties.insert(name.into(), value.into());
-    let times = message.reconsume_times.saturating_add(1);
-    put(Name::PROPERTY_RECONSUME_TIME, times.to_string());
-    put(Name::PROPERTY_MAX_RECONSUME_TIMES, bound(purpose, times).to_string());
-    if let Purpose::Retry(retry) = purpose
-        && let Some((name, value)) = delay_property(retry.delay, by, levels)
-    {
-        put(name, value);
+/// A copy of a message of `topic` for a group, both with namespace.
+pub(super) struct Copying<'a> {
+    pub(super) message: &'a MessageExt,
+    pub(super) group: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) purpose: &'a Purpose,
+    pub(super) extent: Extent,
+}
+
+impl Copying<'_> {
+    /// The message to send.
+    pub(super) fn copy(&self, by: DelayBy, levels: &Levels) -> Message {
+        let Self { message, purpose, .. } = self;
+        let is_reference = self.extent == Extent::Reference;
+        let mut properties = if is_reference { self.keys() } else { lasting(message) };
+        let mut put = |name: &'static str, value: String| properties.insert(name.into(), value.into());
+        let times = message.reconsume_times.saturating_add(i32::from(!matches!(purpose, Purpose::Onward(_))));
+        put(Name::PROPERTY_RECONSUME_TIME, times.to_string());
+        put(Name::PROPERTY_MAX_RECONSUME_TIMES, bound(purpose, times).to_string());
+        put(STAMP, self.stamp().to_string());
+        if !matches!(purpose, Purpose::DeadLetter(_)) {
+            // The client takes a retry for a message of this topic.
+            put(Name::PROPERTY_RETRY_TOPIC, self.topic.to_owned());
+        }
+        if let Some((name, value)) = delay_property(purpose.delay(), by, levels) {
+            put(name, value);
+        }
+        if self.extent != Extent::Bare {
+            self.add_extras(&mut properties);
+        }
+        let mut copy = Message::default();
+        copy.set_topic(format!("%RETRY%{}", self.group).into());
+        copy.set_body(if is_reference { Some(self.place().into()) } else { message.body() });
+        copy.set_flag(message.flag());
+        copy.set_properties(properties);
+        copy
     }
-    origin(&mut properties, message, topic);
-    add(&mut properties, extras(purpose));
-    let mut copy = Message::default();
-    copy.set_topic(format!("%RETRY%{group}").into());
-    copy.set_body(message.body());
-    copy.set_flag(message.flag());
-    copy.set_properties(properties);
-    copy
+
+    /// Whether it was to wait by a timer and came early, and no timer has touched it.
+    pub(super) fn was_not_timed(&self) -> bool {
+        let has = |name: &'static str| self.message.property_ref(&name.into()).is_some();
+        let is_early = matches!(self.purpose, Purpose::Onward(_));
+        is_early && has(Name::PROPERTY_TIMER_DELAY_MS) && !has(Name::PROPERTY_TIMER_OUT_MS)
+    }
+
+    /// The body goes as it came, and is called compressed where it is: so it is no larger than what a broker has taken
+    /// before. A dead letter whose flag lies is told so no more: Apache's clients skip what they cannot decompress, and all
+    /// behind it.
+    fn stamp(&self) -> Stamp {
+        let message = self.message;
+        let is_dead = matches!(self.purpose, Purpose::DeadLetter(_));
+        let is_its_own = self.extent != Extent::Reference && is_as_stored(message);
+        let is_compressed = is_its_own && !(is_dead && body::is_damaged(message));
+        let sys_flag = if is_compressed { message.sys_flag() & body::FLAGS } else { 0 };
+        Stamp { sys_flag, born: message.born_timestamp() }
+    }
+
+    /// What is left out where there is no room, the first ones last.
+    fn add_extras(&self, properties: &mut Properties) {
+        let own = |name: &str| self.message.property_ref(&name.into()).map(ToString::to_string);
+        let mut put = |name: &str, value: String| add(properties, name, &value);
+        match self.purpose {
+            Purpose::Retry(retry) if !retry.delay.is_zero() => put(DUE, due(retry.delay)),
+            Purpose::Retry(_) => {}
+            Purpose::Onward(_) => {
+                for name in names::OF_A_RETRY {
+                    if let Some(value) = own(name) {
+                        put(name, value);
+                    }
+                }
+            }
+            Purpose::DeadLetter(_) => put(Name::PROPERTY_RETRY_TOPIC, self.topic.to_owned()),
+        }
+        let (first, last) = match self.purpose {
+            Purpose::Retry(Retry { properties, .. }) | Purpose::DeadLetter(properties) => {
+                properties.split_at(properties.len().min(1))
+            }
+            Purpose::Onward(_) => (&[][..], &[][..]),
+        };
+        for (name, value) in first {
+            put(name, value.clone());
+        }
+        let first_id = own(Name::PROPERTY_ORIGIN_MESSAGE_ID).filter(|_| self.is_of_a_retry());
+        put(Name::PROPERTY_ORIGIN_MESSAGE_ID, first_id.unwrap_or_else(|| self.message.msg_id().to_string()));
+        put(Name::PROPERTY_WAIT_STORE_MSG_OK, "true".to_owned());
+        if self.extent == Extent::Reference {
+            put(names::REFERENCE, self.place());
+        }
+        for (name, value) in last {
+            put(name, value.clone());
+        }
+    }
+
+    /// Whether the message is itself a copy for another attempt of this topic's message.
+    fn is_of_a_retry(&self) -> bool {
+        let retried = self.message.property_ref(&Name::PROPERTY_RETRY_TOPIC.into());
+        self.message.reconsume_times > 0 && retried.is_some_and(|topic| topic == self.topic)
+    }
+
+    fn keys(&self) -> Properties {
+        let names = [Name::PROPERTY_KEYS, Name::PROPERTY_TAGS, Name::PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX];
+        let values = names.into_iter().filter_map(|name| {
+            let value = self.message.property_ref(&name.into()).filter(|value| value.len() <= 1_024)?;
+            Some((name.into(), value.clone()))
+        });
+        values.collect()
+    }
+
+    fn place(&self) -> String {
+        let message = self.message;
+        let (id, broker, queue, offset) =
+            (message.msg_id(), message.broker_name(), message.queue_id(), message.queue_offset());
+        format!("message {id} of topic {}: broker {broker}, queue {queue}, offset {offset}", self.topic)
+    }
 }
 
 /// Invariant: a retry's count is never above its bound, a dead letter's always is.
 fn bound(purpose: &Purpose, times: i32) -> i32 {
     match purpose {
-        Purpose::Retry(_) => i32::MAX,
+        Purpose::Retry(_) | Purpose::Onward(_) => i32::MAX,
         Purpose::DeadLetter(_) => times - 1,
     }
 }
@@ -119,18 +212,16 @@ fn bound(purpose: &Purpose, times: i32) -> i32 {
 type Properties = HashMap<CheetahString, CheetahString>;
 
 fn lasting(message: &MessageExt) -> Properties {
-    let passing = |name: &str| OF_ONE_DELIVERY.contains(&name) || name.starts_with("TIMER_");
     let all = message.properties().iter();
-    all.filter(|(name, _)| !passing(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let kept = all.filter(|(name, _)| names::fate(name) == Fate::Kept);
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// The original topic and message id, which the first copy writes and later ones keep.
-fn origin(properties: &mut Properties, message: &MessageExt, topic: &str) {
-    let mut keep = |name: &'static str, value: CheetahString| {
-        properties.entry(name.into()).or_insert(value);
-    };
-    keep(Name::PROPERTY_RETRY_TOPIC, topic.into());
-    keep(Name::PROPERTY_ORIGIN_MESSAGE_ID, message.msg_id().clone());
+/// When a delay is over, and how long it was.
+fn due(delay: Duration) -> String {
+    let delay = delay.min(AN_AGE);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{},{}", now.saturating_add(delay).as_millis(), delay.as_millis())
 }
 
 fn delay_property(delay: Duration, by: DelayBy, levels: &Levels) -> Option<(&'static str, String)> {
@@ -144,24 +235,16 @@ fn delay_property(delay: Duration, by: DelayBy, levels: &Levels) -> Option<(&'st
     }
 }
 
-fn extras(purpose: &Purpose) -> &[(String, String)] {
-    match purpose {
-        Purpose::Retry(retry) => &retry.properties,
-        Purpose::DeadLetter(properties) => properties,
-    }
-}
-
 /// Adds what fits: a reason that is too long is cut, because a broker would refuse the whole message.
-fn add(properties: &mut Properties, extras: &[(String, String)]) {
-    for (name, value) in extras {
-        let (name, value) = (clean(name), clean(value));
-        properties.remove(name.as_str());
-        let used: usize = properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let room = PROPERTIES_BYTES.saturating_sub(used + name.len() + 2);
-        let value = &value[..value.floor_char_boundary(room)];
-        if !value.is_empty() && !name.is_empty() {
-            properties.insert(name.into(), value.into());
-        }
+fn add(properties: &mut Properties, name: &str, value: &str) {
+    let (name, value) = (clean(name), clean(value));
+    properties.remove(name.as_str());
+    let used: usize = properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let room = PROPERTIES_BYTES.saturating_sub(used + name.len() + 2);
+    let fits = value.len() <= room || name == names::REASON;
+    let value = &value[..value.floor_char_boundary(room)];
+    if fits && !value.is_empty() && !name.is_empty() {
+        properties.insert(name.into(), value.into());
     }
 }
 
@@ -171,125 +254,4 @@ fn clean(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn message(properties: &[(&'static str, &str)]) -> MessageExt {
-        let mut inner = Message::default();
-        inner.set_topic("orders".into());
-        inner.set_body(Some(Bytes::from_static(b"body")));
-        inner.set_properties(
-            properties.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        );
-        inner.set_flag(7);
-        let mut message = MessageExt { message: inner, ..MessageExt::default() };
-        message.set_msg_id("offset-id".into());
-        message
-    }
-
-    fn property(copy: &Message, name: &str) -> Option<String> {
-        copy.property(name).map(str::to_owned)
-    }
-
-    #[test]
-    fn a_copy_keeps_the_users_properties_and_drops_those_of_one_delivery() {
-        let received = message(&[
-            ("TAGS", "PAID"),
-            ("KEYS", "k"),
-            ("UNIQ_KEY", "u"),
-            ("colour", "blue"),
-            ("DELAY", "3"),
-            ("TIMER_OUT_MS", "5"),
-            ("TRAN_MSG", "true"),
-            ("REAL_TOPIC", "x"),
-        ]);
-        let copy = copy(
-            &received,
-            "ns%g",
-            "ns%orders",
-            &Purpose::Retry(Retry::default()),
-            (DelayBy::Level, &Levels::default()),
-        );
-        for (name, value) in [("TAGS", "PAID"), ("KEYS", "k"), ("UNIQ_KEY", "u"), ("colour", "blue")] {
-            assert_eq!(property(&copy, name).as_deref(), Some(value));
-        }
-        for name in ["DELAY", "TIMER_OUT_MS", "TRAN_MSG", "REAL_TOPIC"] {
-            assert_eq!(property(&copy, name), None, "{name}");
-        }
-        assert_eq!(copy.topic().as_str(), "%RETRY%ns%g");
-        assert_eq!(property(&copy, "RETRY_TOPIC").as_deref(), Some("ns%orders"));
-        assert_eq!(property(&copy, "ORIGIN_MESSAGE_ID").as_deref(), Some("offset-id"));
-        assert_eq!(copy.flag(), 7);
-        assert_eq!(copy.body().as_deref(), Some(b"body".as_slice()));
-    }
-
-    #[test]
-    fn a_second_copy_keeps_the_origin_of_the_first() {
-        let mut received = message(&[("RETRY_TOPIC", "orders"), ("ORIGIN_MESSAGE_ID", "first")]);
-        received.set_reconsume_times(4);
-        let copy = copy(
-            &received,
-            "g",
-            "other",
-            &Purpose::Retry(Retry::default()),
-            (DelayBy::Level, &Levels::default()),
-        );
-        assert_eq!(property(&copy, "RETRY_TOPIC").as_deref(), Some("orders"));
-        assert_eq!(property(&copy, "ORIGIN_MESSAGE_ID").as_deref(), Some("first"));
-        assert_eq!(property(&copy, "RECONSUME_TIME").as_deref(), Some("5"));
-    }
-
-    #[test]
-    fn only_a_dead_letters_count_is_above_its_bound() {
-        let number = |copy: &Message, name| property(copy, name).unwrap().parse::<i32>().unwrap();
-        for times in [0, 15, 1000] {
-            let mut received = message(&[]);
-            received.set_reconsume_times(times);
-            let retry = copy(
-                &received,
-                "g",
-                "t",
-                &Purpose::Retry(Retry::default()),
-                (DelayBy::Level, &Levels::default()),
-            );
-            let dead = copy(
-                &received,
-                "g",
-                "t",
-                &Purpose::DeadLetter(Vec::new()),
-                (DelayBy::Level, &Levels::default()),
-            );
-            assert!(number(&retry, "RECONSUME_TIME") <= number(&retry, "MAX_RECONSUME_TIMES"));
-            assert!(number(&dead, "RECONSUME_TIME") > number(&dead, "MAX_RECONSUME_TIMES"));
-        }
-    }
-
-    #[test]
-    fn a_delay_becomes_a_level_or_a_timer_and_none_becomes_nothing() {
-        let with = |delay, by| {
-            let retry = Retry { delay: Duration::from_millis(delay), properties: Vec::new() };
-            copy(&message(&[]), "g", "t", &Purpose::Retry(retry), (by, &Levels::default()))
-        };
-        assert_eq!(property(&with(3500, DelayBy::Level), "DELAY").as_deref(), Some("2"));
-        assert_eq!(property(&with(3500, DelayBy::Timer), "TIMER_DELAY_MS").as_deref(), Some("3500"));
-        assert_eq!(property(&with(0, DelayBy::Level), "DELAY"), None);
-        assert_eq!(property(&with(0, DelayBy::Timer), "TIMER_DELAY_MS"), None);
-    }
-
-    #[test]
-    fn separators_and_length_of_added_properties_cannot_break_the_message() {
-        let extras = vec![
-            ("IDEM_\u{1}REASON".to_owned(), format!("a\u{1}b\u{2}c{}", "é".repeat(40_000))),
-            ("IDEM_ATTEMPTS".to_owned(), "16".to_owned()),
-            ("EMPTY".to_owned(), String::new()),
-        ];
-        let copy =
-            copy(&message(&[]), "g", "t", &Purpose::DeadLetter(extras), (DelayBy::Level, &Levels::default()));
-        let reason = property(&copy, "IDEM_ REASON").unwrap();
-        assert!(reason.starts_with("a b cé"));
-        assert!(reason.len() <= PROPERTIES_BYTES);
-        assert_eq!(property(&copy, "EMPTY"), None);
-    }
-}
+mod tests;

@@ -1,8 +1,11 @@
 //! How a message waits: by a timer message where the broker has a timer, else by one of its delay levels.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+
+use super::versions::Versions;
 
 /// How the delay of a message or of a retry is asked from the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +74,7 @@ fn duration(text: &str) -> Option<Duration> {
 const NO_TIMER: i32 = 1;
 
 /// The code of a broker whose timer takes no delay as long as this (`MESSAGE_ILLEGAL`).
-const TOO_LONG: i32 = 13;
+pub(super) const TOO_LONG: i32 = 13;
 
 /// Then the timer is tried once more: the broker may have been full, or restarted with other settings.
 const AGAIN: Duration = Duration::from_mins(10);
@@ -81,15 +84,26 @@ const AGAIN: Duration = Duration::from_mins(10);
 #[derive(Debug, Default)]
 pub(super) struct Timer {
     refused: Mutex<Option<Instant>>,
+    versions: Arc<Versions>,
 }
 
 impl Timer {
+    pub(super) fn new(versions: Arc<Versions>) -> Self {
+        Self { refused: Mutex::default(), versions }
+    }
+
     /// How to ask for the next delay.
     pub(super) fn choose(&self, wanted: DelayBy) -> DelayBy {
         match *self.refused.lock() {
             Some(since) if since.elapsed() < AGAIN => DelayBy::Level,
+            _ if !self.versions.have_timers() => DelayBy::Level,
             _ => wanted,
         }
+    }
+
+    /// A message that went by timer came at once.
+    pub(super) fn was_ignored(&self, group: &str) {
+        self.refused(group, Some(NO_TIMER));
     }
 
     /// Whether a message that a broker refused with this code may be taken with a delay level.
@@ -119,11 +133,17 @@ pub(super) struct Delays {
     by: DelayBy,
     pub(super) levels: Levels,
     timer: Timer,
+    versions: Arc<Versions>,
 }
 
 impl Delays {
-    pub(super) fn new(group: &str, by: DelayBy, levels: Levels) -> Self {
-        Self { group: group.to_owned(), by, levels, timer: Timer::default() }
+    pub(super) fn new(group: &str, by: DelayBy, levels: Levels, versions: Arc<Versions>) -> Self {
+        Self { group: group.to_owned(), by, levels, timer: Timer::new(versions.clone()), versions }
+    }
+
+    /// Whether each broker that may get a message has a timer.
+    pub(super) fn have_timers(&self) -> bool {
+        self.versions.have_timers()
     }
 
     /// How to ask for the next one. By level only what a level is sufficient for: nothing comes before its time.

@@ -159,6 +159,23 @@ pub(crate) enum ClientError {
          not, so ask again: {cause}"
     )]
     Unconfirmed { what: &'static str, group: String, topic: String, message_id: String, cause: String },
+    #[error(
+        "the broker refuses the {what} of message {message_id} (topic {topic}, group {group}): {cause}; {}",
+        if *.is_too_large {
+            "the message leaves no room for what a copy needs: set `maxMessageSize` of the broker, or send smaller messages"
+        } else {
+            "nothing of the group can be retried or dead-lettered until it is allowed: create the consumer group on the broker, \
+             let its user send to the group's retry topic, and make that topic and the dead-letter queue writable"
+        }
+    )]
+    Refused {
+        what: &'static str,
+        group: String,
+        topic: String,
+        message_id: String,
+        cause: String,
+        is_too_large: bool,
+    },
     #[error("the RocketMQ client has been shut down")]
     Stopped,
 }
@@ -177,6 +194,16 @@ impl ClientError {
             self,
             Self::NameServerUnreachable { .. } | Self::BrokerUnreachable { .. } | Self::Unconfirmed { .. }
         )
+    }
+
+    /// Whether a broker will not take a copy, however often it is asked.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether a broker will not take a copy for its size.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, Self::Refused { is_too_large: true, .. })
     }
 
     /// Whether the same call can succeed later without a change by the user.

@@ -3,17 +3,29 @@
 use std::time::{Duration, SystemTime};
 
 use cheetah_string::CheetahString;
-use rocketmq_model::common::message::MessageConst;
 use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use rocketmq_runtime::common::time_utils::current_millis;
 
+use super::body;
+use super::pulled::UNREADABLE;
 use crate::delivery::Delivery;
 
 const JUST_BEGUN_MILLIS: u64 = 10_000;
 
-/// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared.
-pub(crate) fn delivery(message: &MessageExt, group: &CheetahString) -> Delivery {
-    let properties = message.properties().iter();
+/// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared, unless the
+/// body was compressed. It is decompressed up to `largest` bytes.
+pub(crate) fn delivery(message: &MessageExt, group: &CheetahString, largest: usize) -> Delivery {
+    let properties = message.properties().iter().filter(|(name, _)| *name != UNREADABLE);
+    let raw = message.body().unwrap_or_default();
+    let (body, unreadable) = match (message.property_ref(&UNREADABLE.into()), is_as_stored(message)) {
+        (Some(reason), _) => (raw, Some(reason.as_str().into())),
+        (None, false) => (raw, None),
+        (None, true) => match body::plain(raw.clone(), message.sys_flag(), largest) {
+            Ok(body) => (body, None),
+            Err(reason) => (raw, Some(reason.into())),
+        },
+    };
     Delivery {
         group: group.clone(),
         topic: message.topic().clone(),
@@ -25,14 +37,21 @@ pub(crate) fn delivery(message: &MessageExt, group: &CheetahString) -> Delivery 
         born_at: time(message.born_timestamp()),
         stored_at: time(message.store_timestamp()),
         properties: properties.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        body: message.body().unwrap_or_default(),
+        body,
+        unreadable,
     }
+}
+
+/// Whether the body is as the broker has it: so in what was pulled, on which the client writes the queue's ends. A message
+/// that an operator has this member consume (`mqadmin queryMsgById -g -d`) comes decompressed, with the flag that it was not.
+pub(super) fn is_as_stored(message: &MessageExt) -> bool {
+    message.property_ref(&Name::PROPERTY_MIN_OFFSET.into()).is_some()
 }
 
 /// When the client began the call that this message is in, in milliseconds. None where a person had it called with one message,
 /// past its queue.
 pub(crate) fn begun(message: &MessageExt) -> Option<u64> {
-    let name = CheetahString::from_static_str(MessageConst::PROPERTY_CONSUME_START_TIMESTAMP);
+    let name = CheetahString::from_static_str(Name::PROPERTY_CONSUME_START_TIMESTAMP);
     let begun = message.properties().get(&name)?.parse().ok()?;
     // Another client may have left its own in the message.
     let is_now = current_millis().abs_diff(begun) < JUST_BEGUN_MILLIS;
@@ -63,7 +82,7 @@ mod tests {
         let mut message =
             MessageExt { message: inner, queue_id: 3, queue_offset: 9, ..MessageExt::default() };
         message.set_msg_id("id".into());
-        let delivery = delivery(&message, &"g".into());
+        let delivery = delivery(&message, &"g".into(), body::LARGEST);
         assert_eq!(
             (delivery.topic(), delivery.tag(), delivery.keys()),
             ("orders", Some("PAID"), Some("a b"))

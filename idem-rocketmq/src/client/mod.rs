@@ -7,6 +7,7 @@
 
 mod access;
 mod begin;
+mod body;
 mod checks;
 mod chores;
 mod copy;
@@ -23,6 +24,8 @@ mod order;
 mod outgoing;
 mod probe;
 mod producer;
+mod properties;
+mod pulled;
 mod reach;
 mod runtime;
 mod sending;
@@ -31,13 +34,17 @@ mod settings;
 mod start;
 mod thread;
 mod tls;
+mod versions;
 mod wire;
 
 #[cfg(all(test, feature = "embedded"))]
 mod tests;
 
+pub(crate) use body::LARGEST as LARGEST_BODY;
+#[cfg(feature = "embedded")]
+pub(crate) use body::stored as stored_body;
 pub(crate) use checks::{CheckBack, Checked};
-pub(crate) use copy::{PROPERTIES_BYTES, Retry};
+pub(crate) use copy::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
 pub use delay::DelayBy;
 pub(crate) use delay::Levels;
 pub(crate) use error::ClientError;
@@ -45,6 +52,7 @@ pub(crate) use listener::{Answer, Listener};
 pub(crate) use message::{begun, delivery};
 pub(crate) use outgoing::{Delay, Wire};
 pub(crate) use producer::{Half, ProducerClient, ProducerSettings};
+pub(crate) use properties::{ATTEMPTS, DUE, KEY, OUTCOME, REASON};
 pub(crate) use reach::check_syntax as check_addresses;
 #[cfg(feature = "embedded")]
 pub(crate) use runtime::own_runtime;
@@ -92,28 +100,18 @@ impl Client {
         })
     }
 
-    /// Stores a copy of the message on the group's retry topic.
+    /// Stores a copy of the message, on the group's retry topic or its dead-letter queue.
     ///
     /// Resolves with `Ok` only when a broker confirmed that it has the copy in its commit log. A broker that
     /// stored it and only missed the time limit for its disk or its slave has it, and that counts; it is the
     /// same promise that the producer of the original got from its `SEND_OK`-like statuses.
-    pub(crate) fn retry<'a>(
+    pub(crate) fn copy<'a>(
         &'a self,
         message: &'a MessageExt,
-        how: Retry,
+        purpose: Purpose,
+        extent: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(self.face.send_copy(message, copy::Purpose::Retry(how)))
-    }
-
-    /// Stores a copy of the message on the group's dead-letter queue, with these properties added.
-    ///
-    /// The same confirmation as for [`Client::retry`] is needed for `Ok`.
-    pub(crate) fn dead_letter<'a>(
-        &'a self,
-        message: &'a MessageExt,
-        properties: Vec<(String, String)>,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(self.face.send_copy(message, copy::Purpose::DeadLetter(properties)))
+        Box::pin(self.face.send_copy(message, purpose, extent))
     }
 
     /// Lets so many listener calls be under way at once, up to the `listener_threads` that it was started with.

@@ -24,11 +24,14 @@ use tokio::time::timeout;
 use super::checks::{self, CheckBack};
 use super::delay::Delays;
 use super::ending::{self, Place};
+use super::hook::Hook;
 use super::outgoing::{Delay, Wire};
 use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
+use super::settings::in_namespace;
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
+use super::versions::Versions;
 use super::{ClientError, Credentials, DelayBy, Levels, Tls, reach, start};
 
 /// Sends at one time. The client's connection takes a few hundred requests and refuses more.
@@ -88,13 +91,6 @@ pub(crate) struct Half {
 impl ProducerSettings {
     pub(super) fn in_namespace(&self, name: &str) -> String {
         in_namespace(self.namespace.as_deref(), name)
-    }
-}
-
-pub(super) fn in_namespace(namespace: Option<&str>, name: &str) -> String {
-    match namespace {
-        Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
-        _ => name.to_owned(),
     }
 }
 
@@ -322,7 +318,12 @@ fn live_on(
                     producer: running.producer.clone(),
                     group: settings.in_namespace(&settings.group),
                     namespace: settings.namespace.clone(),
-                    delays: Delays::new(&settings.group, settings.delay_by, settings.delay_levels.clone()),
+                    delays: Delays::new(
+                        &settings.group,
+                        settings.delay_by,
+                        settings.delay_levels.clone(),
+                        running.versions.clone(),
+                    ),
                     probe: Probe::default(),
                     open: AtomicBool::new(true),
                     sends: Semaphore::new(SENDS),
@@ -343,6 +344,7 @@ fn live_on(
 struct Running {
     runtime: Arc<ClientRuntime>,
     producer: DefaultMQProducer,
+    versions: Arc<Versions>,
     chore: Option<JoinHandle<()>>,
     /// Holds the files that the client reads.
     tls: Option<LoadedTls>,
@@ -376,19 +378,18 @@ async fn start(
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
     let config = start::plain_config(&settings.name_servers, settings.instance_name.clone(), tls.as_ref());
-    let mut builder = DefaultMQProducer::builder(Arc::clone(&runtime))
+    let versions = Arc::<Versions>::default();
+    let builder = DefaultMQProducer::builder(Arc::clone(&runtime))
         .client_config(config)
         .producer_group(settings.in_namespace(&settings.group))
         .retry_times_when_send_failed(0)
-        .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX));
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Arc::new(credentials.hook()));
-    }
+        .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX))
+        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), &versions)));
     let mut producer = builder.build();
     Box::pin(producer.start()).await.map_err(failed)?;
     let chore = match checks {
         Some(checks) => Some(checks::answer(&producer, settings, checks, CHECKS).map_err(failed)?),
         None => None,
     };
-    Ok(Running { runtime, producer, chore, tls })
+    Ok(Running { runtime, producer, versions, chore, tls })
 }

@@ -17,7 +17,7 @@ use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use tokio::time::sleep;
 
-use super::delay::{Delays, Levels, Timer};
+use super::delay::{Delays, Levels, TOO_LONG, Timer};
 use super::outgoing::Delay;
 use super::probe::Probe;
 use super::start;
@@ -186,6 +186,10 @@ pub(super) async fn send(
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+        if load.is_timed() && !delays.have_timers() && !load.wait_by_level(&delays.levels) {
+            let cause = "a broker is older than RocketMQ 5.0 and has no timer, and no delay level is as long as the delay";
+            return Err(SendFailure::Refused { code: TOO_LONG, cause: cause.to_owned() });
+        }
         let attempt = match probe.refusal(producer, &topic).await {
             Some(cause) => Err(cause),
             None => Ok(load.attempt(producer, elsewhere.next(), order, millis).await),

@@ -20,13 +20,14 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::copy::{self, Purpose};
+use super::copy::{Copying, Extent, Purpose};
 use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
 use super::order::Beside;
 use super::probe::Probe;
 use super::thread::{self, Life};
 use super::tls::LoadedTls;
+use super::versions::Versions;
 use super::{ClientError, ClientSettings, Listener, start};
 
 /// Leaving takes a few requests to brokers, which may be gone.
@@ -62,11 +63,30 @@ struct Refusal {
     cause: String,
 }
 
+/// `MESSAGE_ILLEGAL`: too large, or with too many properties.
+const TOO_LARGE: i32 = 13;
+
+/// `NO_PERMISSION` and `SUBSCRIPTION_GROUP_NOT_EXIST`: until an operator changes something.
+const FORBIDDEN: [i32; 2] = [16, 26];
+
+impl Refusal {
+    fn explained(self, purpose: &Purpose, group: String, topic: String, message: &MessageExt) -> ClientError {
+        let Self { code, cause } = self;
+        let (what, message_id) = (purpose.what(), message.msg_id().to_string());
+        let is_too_large = code == Some(TOO_LARGE);
+        if is_too_large || code.is_some_and(|code| FORBIDDEN.contains(&code)) {
+            return ClientError::Refused { what, group, topic, message_id, cause, is_too_large };
+        }
+        ClientError::Unconfirmed { what, group, topic, message_id, cause }
+    }
+}
+
 /// What has to be ended.
 pub(super) struct Running {
     pub(super) runtime: Arc<ClientRuntime>,
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
+    pub(super) versions: Arc<Versions>,
     pub(super) chores: Vec<JoinHandle<()>>,
     /// Holds the files that the client reads.
     pub(super) tls: Option<Arc<LoadedTls>>,
@@ -151,7 +171,7 @@ impl Face {
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
             gate,
-            timer: Timer::default(),
+            timer: Timer::new(running.versions.clone()),
             copies: Semaphore::new(COPIES),
             probe: Arc::default(),
             beside: Arc::clone(&running.beside),
@@ -197,51 +217,52 @@ impl Face {
         }
     }
 
-    pub(super) async fn send_copy(&self, message: &MessageExt, purpose: Purpose) -> Result<(), ClientError> {
-        let settings = &self.settings;
+    pub(super) async fn send_copy(
+        &self,
+        message: &MessageExt,
+        purpose: Purpose,
+        extent: Extent,
+    ) -> Result<(), ClientError> {
+        let (settings, group) = (&self.settings, self.settings.full_group());
         let topic = settings.in_namespace(message.topic());
-        let is_empty = message.body().is_none_or(|body| body.is_empty());
+        let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != Extent::Reference;
         // As a message, a retry would become a dead letter; see `order`.
         let is_locked = matches!(purpose, Purpose::Retry(_)) && self.beside.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
-            self.send_back(message.clone(), purpose.delay_level(&settings.delay_levels)).await?
+            let level = purpose.delay_level(&settings.delay_levels);
+            let sent = self.send_back(message.clone(), level).await?;
+            sent.map_err(|cause| Refusal { code: None, cause })
         } else {
-            self.send_delayed(message, &topic, &purpose).await?
+            let copying = Copying { message, group: &group, topic: &topic, purpose: &purpose, extent };
+            self.send_delayed(&copying).await?
         };
-        sent.map_err(|cause| ClientError::Unconfirmed {
-            what: purpose.what(),
-            group: settings.group.clone(),
-            topic,
-            message_id: message.msg_id().to_string(),
-            cause,
-        })
+        sent.map_err(|refusal| refusal.explained(&purpose, settings.group.clone(), topic, message))
     }
 
     /// By the broker's timer, or by level where it has none.
-    async fn send_delayed(
-        &self,
-        message: &MessageExt,
-        topic: &str,
-        purpose: &Purpose,
-    ) -> Result<Result<(), String>, ClientError> {
-        let (settings, group) = (&self.settings, self.settings.full_group());
+    async fn send_delayed(&self, copying: &Copying<'_>) -> Result<Result<(), Refusal>, ClientError> {
+        let settings = &self.settings;
         let attempt = |by| {
-            let source = MessageQueue::from_parts(topic, message.broker_name(), 0);
-            self.send(copy::copy(message, &group, topic, purpose, (by, &settings.delay_levels)), source)
+            let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
+            self.send(copying.copy(by, &settings.delay_levels), source)
         };
+        if copying.was_not_timed() {
+            self.timer.was_ignored(&settings.group);
+        }
         let by = self.timer.choose(settings.delay_by);
         let refusal = match attempt(by).await? {
             Ok(()) => return Ok(Ok(())),
             Err(refusal) => refusal,
         };
-        if by == DelayBy::Level || !purpose.is_delayed() || !Timer::is_refusal(refusal.code) {
-            return Ok(Err(refusal.cause));
+        let is_delayed = !copying.purpose.delay().is_zero();
+        if by == DelayBy::Level || !is_delayed || !Timer::is_refusal(refusal.code) {
+            return Ok(Err(refusal));
         }
         let sent = attempt(DelayBy::Level).await?;
         if sent.is_ok() {
             self.timer.refused(&settings.group, refusal.code);
         }
-        Ok(sent.map_err(|refusal| refusal.cause))
+        Ok(sent)
     }
 
     /// One attempt; `source` is where the message came from.

@@ -51,6 +51,8 @@ pub(crate) struct ClientSettings {
     pub(crate) first_threads: Option<u32>,
     /// The most messages in one call of the listener.
     pub(crate) batch_size: u32,
+    /// The most that a body may be when it is decompressed, in bytes.
+    pub(crate) largest_body: usize,
     /// Whether live members of the group may want other messages.
     pub(crate) may_differ: bool,
     /// How a retry's delay is asked from the broker.
@@ -190,6 +192,7 @@ impl ClientSettings {
             listener_threads: DEFAULT_LISTENER_THREADS,
             first_threads: None,
             batch_size: DEFAULT_BATCH_SIZE,
+            largest_body: super::LARGEST_BODY,
             may_differ: false,
             delay_by: super::DelayBy::default(),
             delay_levels: super::Levels::default(),
@@ -222,11 +225,25 @@ impl ClientSettings {
     }
 
     pub(super) fn in_namespace(&self, name: &str) -> String {
-        match self.namespace.as_deref() {
-            Some(namespace) if !namespace.is_empty() => format!("{namespace}%{name}"),
-            _ => name.to_owned(),
-        }
+        in_namespace(self.namespace.as_deref(), name)
     }
+
+    /// By which the group's retries come.
+    pub(crate) fn retry_topic(&self) -> String {
+        format!("%RETRY%{}", self.full_group())
+    }
+}
+
+/// A name as brokers know it: the namespace stands behind the prefix of a group's own topics (`NamespaceUtil` in Apache's
+/// sources).
+pub(super) fn in_namespace(namespace: Option<&str>, name: &str) -> String {
+    let Some(namespace) = namespace.filter(|namespace| !namespace.is_empty()) else { return name.to_owned() };
+    let prefix = ["%RETRY%", "%DLQ%"].into_iter().find(|prefix| name.starts_with(prefix)).unwrap_or_default();
+    let bare = &name[prefix.len()..];
+    if bare.strip_prefix(namespace).is_some_and(|rest| rest.starts_with('%')) {
+        return name.to_owned();
+    }
+    format!("{prefix}{namespace}%{bare}")
 }
 
 fn check_topic(topic: &str) -> Result<(), ClientError> {
@@ -244,4 +261,24 @@ fn check_expression(expression: &Expression) -> Result<(), ClientError> {
 
 fn within(name: &'static str, value: u32, most: u32) -> Result<(), ClientError> {
     if (1..=most).contains(&value) { Ok(()) } else { Err(ClientError::OutOfRange { name, value, most }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocketmq_protocol::protocol::namespace_util::NamespaceUtil;
+
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_namespace_is_the_one_that_the_client_makes_of_it() {
+        for name in
+            ["orders", "%RETRY%campaign", "%DLQ%campaign", "ns%orders", "%DLQ%ns%campaign", "nsx%orders"]
+        {
+            let ours = in_namespace(Some("ns"), name);
+            assert_eq!(ours, NamespaceUtil::wrap_namespace("ns", name).as_str());
+            assert_eq!(in_namespace(None, name), name);
+            assert_eq!(in_namespace(Some(""), name), name);
+        }
+        assert_eq!(in_namespace(Some("ns"), "%DLQ%campaign"), "%DLQ%ns%campaign");
+    }
 }

@@ -23,9 +23,11 @@ use super::hook::Hook;
 use super::listener::Adapter;
 use super::offsets::{self, Offsets};
 use super::order::{self, Beside};
+use super::pulled::Pulled;
 use super::session::Running;
 use super::settings::{QUEUE_MIB, SPAN};
 use super::tls::LoadedTls;
+use super::versions::Versions;
 use super::{
     ClientError, ClientSettings, Credentials, Expression, Listener, MessageTrace, Mode, Tls, access, begin,
     chores, reach,
@@ -63,8 +65,9 @@ pub(super) async fn start(
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
-    let mut producer = producer(&runtime, settings, config.clone());
-    let mut consumer = consumer(&runtime, settings, config.clone());
+    let versions = Arc::<Versions>::default();
+    let mut producer = producer(&runtime, settings, config.clone(), &versions);
+    let mut consumer = consumer(&runtime, settings, config.clone(), &versions);
     for (topic, expression) in &settings.subscriptions {
         let selector = match expression {
             Expression::Tags(tags) => MessageSelector::by_tag(tags.as_str()),
@@ -84,7 +87,7 @@ pub(super) async fn start(
     let mut chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
     let beside = Beside::default();
     chores.extend(order::watch(settings, tls.clone(), brokers, Arc::clone(&beside)));
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, chores, tls, beside })
+    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, versions, chores, tls, beside })
 }
 
 /// What the client would start over in silence, and where it is to begin. Gives the addresses of the brokers.
@@ -111,6 +114,8 @@ async fn ask_the_servers(
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
     let mut config = plain_config(&settings.name_servers, settings.instance_name.clone(), tls);
     config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
+    // Each body is decompressed by itself, so that one that cannot be takes no other message with it.
+    config.set_decode_decompress_body(false);
     if settings.mode == Mode::Broadcast {
         config.set_client_ip(offsets::HOST.into());
     }
@@ -154,6 +159,7 @@ fn consumer(
     runtime: &Arc<ClientRuntime>,
     settings: &ClientSettings,
     config: ClientConfig,
+    versions: &Arc<Versions>,
 ) -> DefaultMQPushConsumer {
     DefaultMQPushConsumer::builder(Arc::clone(runtime))
         .client_config(config)
@@ -174,8 +180,19 @@ fn consumer(
         .max_reconsume_times(MAX_RECONSUME_TIMES)
         .consume_timeout(CONSUME_TIMEOUT)
         .await_termination_millis_when_shutdown(LAST_ANSWERS_MILLIS)
-        .rpc_hook(Some(Arc::new(Hook { signer: settings.credentials.as_ref().map(Credentials::hook) })))
+        .rpc_hook(Some(Arc::new(hook(settings, versions))))
         .build()
+}
+
+fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
+    let tag = |expression: &Expression| match expression {
+        Expression::Tags(tags) if tags != "*" => tags.split("||").next().map(str::to_owned),
+        Expression::Tags(_) | Expression::Sql(_) => None,
+    };
+    let subscriptions = settings.subscriptions.iter();
+    let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
+    let pulled = Pulled::new(settings.group.clone(), tags.collect(), settings.largest_body);
+    Hook::new(settings.credentials.as_ref(), versions).sorting(pulled)
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
@@ -185,20 +202,21 @@ fn producer(
     runtime: &Arc<ClientRuntime>,
     settings: &ClientSettings,
     mut config: ClientConfig,
+    versions: &Arc<Versions>,
 ) -> DefaultMQProducer {
     config.set_namespace("".into());
     config.enable_trace = false;
     config.set_instance_name(format!("{}#copies", config.get_instance_name()).into());
-    let mut builder = DefaultMQProducer::builder(Arc::clone(runtime))
+    DefaultMQProducer::builder(Arc::clone(runtime))
         .client_config(config)
         .producer_group(format!("idem_{}", &settings.group[..settings.group.len().min(100)]))
         .retry_times_when_send_failed(0)
+        // A copy's body goes as it came, compressed or not.
+        .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
-        .send_msg_timeout(SEND_MILLIS);
-    if let Some(credentials) = &settings.credentials {
-        builder = builder.rpc_hook(Arc::new(credentials.hook()));
-    }
-    builder.build()
+        .send_msg_timeout(SEND_MILLIS)
+        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), versions)))
+        .build()
 }
 
 /// The client's error with its sources, because its own text names no cause; and the broker's code with its name, because the

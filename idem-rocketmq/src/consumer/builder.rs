@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Mode, Tls};
+use crate::client::{ConsumeFrom, Credentials, DelayBy, LARGEST_BODY, MessageTrace, Mode, Tls};
 use crate::delivery::Delivery;
 use crate::handler::{IntoRoute, Route};
 use crate::listener::OnSpan;
@@ -80,6 +80,7 @@ pub(crate) struct Setup {
     pub(crate) on_span: OnSpan,
     pub(crate) delay_by: DelayBy,
     pub(crate) delay_levels: Option<String>,
+    pub(crate) largest_body: usize,
     pub(crate) drain: Duration,
 }
 
@@ -102,6 +103,7 @@ impl Builder {
             on_span: OnSpan::default(),
             delay_by: DelayBy::default(),
             delay_levels: None,
+            largest_body: LARGEST_BODY,
             drain: Duration::from_secs(30),
         };
         Self { store: NoStoreYet(()), setup }
@@ -269,6 +271,14 @@ impl<S> Builder<S> {
     /// matter where retries wait by delay level.
     pub fn delay_levels(mut self, levels: impl Into<String>) -> Self {
         self.setup.delay_levels = Some(levels.into());
+        self
+    }
+
+    /// The most that a body may grow to when it is decompressed, in bytes; a message whose body grows beyond it counts as one
+    /// that does not decode. 16 MiB by default, which is four times what a broker takes from a producer by default: so a small
+    /// message cannot fill the memory.
+    pub fn largest_body(mut self, bytes: usize) -> Self {
+        self.setup.largest_body = bytes;
         self
     }
 

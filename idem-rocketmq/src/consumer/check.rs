@@ -7,11 +7,16 @@ use idem_core::{ADVISED_RETENTION, Backoff, Policy, Store};
 
 use super::builder::Setup;
 use crate::Error;
-use crate::client::{ClientError, Levels, MessageTrace, Mode, check_addresses, check_credentials};
+use crate::client::{
+    ClientError, DelayBy, LONGEST_TIMER, Levels, MessageTrace, Mode, check_addresses, check_credentials,
+};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
 use crate::names::{self, Given};
+
+/// Backoffs reach their longest delay before this attempt.
+const MANY_ATTEMPTS: u32 = 1_000;
 
 impl Setup {
     pub(crate) fn check(&self, store: &dyn Store) -> Result<(), Error> {
@@ -147,6 +152,28 @@ impl Setup {
                  has connections: where each takes one, leases are not renewed in time, and the work is done again; give the \
                  store a URL instead of the pool, or more connections to the pool, or lower the handlers' concurrency"
             );
+        }
+    }
+
+    /// A retry whose delay is longer than the broker has any is sent on and on by the group's members.
+    pub(super) fn warn_of_long_delays(&self) {
+        let by = self.delay_by;
+        let Ok(levels) = self.levels() else { return };
+        let longest = if by == DelayBy::Level { levels.longest() } else { LONGEST_TIMER };
+        for route in self.routes.iter().filter(|_| self.mode() == Mode::Concurrent) {
+            let Ok(policy) = self.policy(route) else { continue };
+            let retries = 1..policy.max_attempts.min(MANY_ATTEMPTS);
+            let delay = retries.map(|attempt| policy.backoff.after(attempt)).max().unwrap_or_default();
+            if delay > longest {
+                tracing::warn!(
+                    group = self.group,
+                    handler = route.name(),
+                    ?delay,
+                    ?longest,
+                    "retries wait longer than the broker's longest delay: they come earlier and are sent on, without an \
+                     attempt, until their time has come"
+                );
+            }
         }
     }
 

@@ -51,6 +51,7 @@ pub(super) fn start(
     async move {
         setup.check(&*store)?;
         setup.warn_of_short_retention();
+        setup.warn_of_long_delays();
         setup.warn_of_too_much_at_once();
         setup.warn_of_a_shared_pool(&*store);
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
@@ -107,6 +108,7 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         credentials: setup.credentials,
         tls: setup.tls,
         trace: setup.trace,
+        largest_body: setup.largest_body,
         may_differ: setup.may_differ,
         delay_by: setup.delay_by,
         delay_levels,
@@ -114,7 +116,10 @@ async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Resul
         listener_threads: listener::THREADS,
         ..ClientSettings::new(setup.group.clone(), setup.name_servers)
     };
-    let bridge = Arc::new(Bridge::new(setup.group.as_str().into(), dispatch, engine, user));
+    let mut bridge = Bridge::new(setup.group.as_str().into(), dispatch, engine, user);
+    bridge.largest_body = setup.largest_body;
+    bridge.retry_topic = settings.retry_topic();
+    let bridge = Arc::new(bridge);
     let client: Arc<dyn Broker> =
         Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
     bridge.connect(&client);

@@ -24,6 +24,7 @@ impl DeliveryBuilder {
             stored_at: SystemTime::UNIX_EPOCH,
             properties: Properties::default(),
             body: Bytes::new(),
+            unreadable: None,
         })
     }
 

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::EmbeddedError;
 use super::remoting::{Connection, Request, Response};
+use crate::client;
 
 /// `RequestCode` of Apache RocketMQ.
 mod code {
@@ -45,7 +46,7 @@ pub struct StoredMessage {
     pub message_id: String,
     /// Everything that producer, idem and brokers wrote beside the body, with TAGS and KEYS.
     pub properties: BTreeMap<String, String>,
-    /// The payload.
+    /// The payload, without compression; as the broker has it where it does not decompress.
     pub body: Bytes,
 }
 
@@ -202,7 +203,7 @@ impl Broker<'_> {
             });
             let answer = self.ask(code::PULL_MESSAGE, fields).await?;
             let begin = answer.fields["nextBeginOffset"].as_str().and_then(|begin| begin.parse().ok());
-            let batch = decodes_batch(&mut Bytes::from(answer.body), true, true);
+            let batch = decodes_batch(&mut Bytes::from(answer.body), true, false);
             messages.extend(batch.iter().map(StoredMessage::of));
             match begin {
                 Some(begin) if begin > next => next = begin,
@@ -255,7 +256,7 @@ impl StoredMessage {
             reconsume_times: message.reconsume_times(),
             message_id: message.msg_id().to_string(),
             properties: properties.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            body: message.body().unwrap_or_default(),
+            body: client::stored_body(message),
         }
     }
 

@@ -26,7 +26,7 @@ struct Each<F>(F, CheetahString);
 impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
     fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
         for message in messages {
-            (self.0)(&crate::client::delivery(message, &self.1));
+            (self.0)(&crate::client::delivery(message, &self.1, crate::client::LARGEST_BODY));
         }
         Answer::Success
     }

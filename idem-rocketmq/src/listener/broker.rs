@@ -3,31 +3,19 @@
 //! The client's types are so deep that the compiler gives up on proving them `Send` inside another future; behind
 //! this trait it is proved once.
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
 use rocketmq_model::common::message::message_ext::MessageExt;
 
-use crate::client::{Client, ClientError, Queues, Retry};
-
-/// Properties that a copy of a message carries beside its own.
-pub(crate) type Properties = Vec<(String, String)>;
+use crate::client::{Client, ClientError, Extent, Purpose, Queues};
 
 /// The group's member that messages come through.
 pub(crate) trait Broker: Send + Sync {
-    /// Stores a copy that comes again after `delay`. `Ok` when a broker has confirmed it.
-    fn retry<'a>(
+    /// Stores a copy of a message. `Ok` when a broker has confirmed it.
+    fn copy<'a>(
         &'a self,
         message: &'a MessageExt,
-        delay: Duration,
-        properties: Properties,
-    ) -> BoxFuture<'a, Result<(), ClientError>>;
-
-    /// Stores a copy in the dead-letter queue. `Ok` when a broker has confirmed it.
-    fn dead_letter<'a>(
-        &'a self,
-        message: &'a MessageExt,
-        properties: Properties,
+        purpose: Purpose,
+        extent: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>>;
 
     /// Lets so many listener calls be under way at once.
@@ -47,21 +35,13 @@ pub(crate) trait Broker: Send + Sync {
 }
 
 impl Broker for Client {
-    fn retry<'a>(
+    fn copy<'a>(
         &'a self,
         message: &'a MessageExt,
-        delay: Duration,
-        properties: Properties,
+        purpose: Purpose,
+        extent: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        Client::retry(self, message, Retry { delay, properties })
-    }
-
-    fn dead_letter<'a>(
-        &'a self,
-        message: &'a MessageExt,
-        properties: Properties,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
-        Client::dead_letter(self, message, properties)
+        Client::copy(self, message, purpose, extent)
     }
 
     fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {

@@ -53,6 +53,8 @@ struct Message {
 enum State {
     Open,
     Settled,
+    /// A retry that is still to wait for this long.
+    Early(Duration),
     /// To the broker.
     Left,
     /// To be tried again in place, not before this.
@@ -159,7 +161,9 @@ impl Call<'_> {
         self.next.clear();
         for place in 0..self.messages.len() {
             let message = &self.messages[place];
-            if !message.is_running && matches!(message.state, State::Open | State::Parked(_)) {
+            if !message.is_running
+                && matches!(message.state, State::Open | State::Early(_) | State::Parked(_))
+            {
                 self.left(place);
             }
         }
@@ -182,7 +186,7 @@ impl Call<'_> {
         let Some(first) = parked.chain(soon).min() else { return Answer::Success };
         let past = self.messages.iter().zip(self.sources).filter_map(|(message, source)| {
             let past = match message.state {
-                State::Open | State::Left => return None,
+                State::Open | State::Early(_) | State::Left => return None,
                 State::Settled => Past::Settled,
                 State::Parked(until) => {
                     Past::Failed { until, failures: message.failures, tries: message.tries }
@@ -320,6 +324,14 @@ impl Call<'_> {
                 }));
             }
         }
+    }
+
+    /// A retry came before its time.
+    fn pass_on(&mut self, place: usize, left: Duration) {
+        let (bridge, source) = (self.bridge, self.sources[place]);
+        let delivery = self.messages[place].delivery.clone();
+        self.events
+            .push(Box::pin(async move { Event::Told(place, bridge.pass_on(source, &delivery, left).await) }));
     }
 
     /// A message waits in place for its next try, and those that follow it wait with it.

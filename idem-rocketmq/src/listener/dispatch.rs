@@ -188,6 +188,10 @@ impl Handler {
 
     /// Decodes a message and takes its key.
     pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
+        if let Some(reason) = &delivery.unreadable {
+            let (what, reason) = (Unfit::Undecodable, reason.to_string());
+            return Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } };
+        }
         let compares = self.gate.policy().fingerprint != FingerprintMismatch::Ignore;
         match self.route.handler().prepare(delivery, compares) {
             Ok(Prepared { key: Ok(key), order, fingerprint, run }) => {
@@ -219,6 +223,11 @@ impl Handler {
 
     fn job(&self, delivery: &Delivery, key: IdempotencyKey, fingerprint: Option<Fingerprint>) -> Job {
         let namespace = self.scope.namespace(delivery.topic(), delivery.tag().unwrap_or_default());
-        Job { key: RecordKey::new(namespace, key), fingerprint, redeliveries: delivery.reconsume_times() }
+        Job {
+            key: RecordKey::new(namespace, key),
+            fingerprint,
+            redeliveries: delivery.reconsume_times(),
+            failures: 0,
+        }
     }
 }

@@ -41,7 +41,7 @@ use self::dispatch::Dispatch;
 use self::seats::{Seat, Seats};
 use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
-use crate::client::{self, Answer, Listener, Mode};
+use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode};
 
 pub(crate) use self::settle::no_handler;
 pub(crate) use self::span::OnSpan;
@@ -51,6 +51,10 @@ pub(crate) struct Bridge {
     pub(crate) group: CheetahString,
     pub(crate) dispatch: Dispatch,
     pub(crate) engine: Engine,
+    /// The most that a body may be when it is decompressed, in bytes.
+    pub(crate) largest_body: usize,
+    /// By which the group's own retries come, with namespace.
+    pub(crate) retry_topic: String,
     /// Where handlers run: the runtime that the consumer was started on, entered or in its tasks.
     pub(crate) user: Handle,
     /// Set when the handlers' runtime went away under a message.
@@ -85,10 +89,13 @@ struct State {
 
 impl Bridge {
     pub(crate) fn new(group: CheetahString, dispatch: Dispatch, engine: Engine, user: Handle) -> Self {
+        let retry_topic = format!("%RETRY%{group}");
         Self {
             group,
             dispatch,
             engine,
+            largest_body: LARGEST_BODY,
+            retry_topic,
             user,
             user_is_gone: CancellationToken::new(),
             client: OnceLock::new(),

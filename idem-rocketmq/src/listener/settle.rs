@@ -1,24 +1,17 @@
 //! What the broker is told: a stored copy for a retry, or a dead letter.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idem_core::engine::Settled;
 use idem_core::{Decision, Outcome, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 
 use super::Bridge;
-use super::broker::Properties;
-use crate::client::ClientError;
+use crate::client::{ATTEMPTS, ClientError, DUE, Extent, KEY, OUTCOME, Purpose, REASON, Retry};
 use crate::delivery::Delivery;
 
-/// Why a message was retried or became a dead letter.
-pub(crate) const REASON: &str = "IDEM_REASON";
-/// The name of the outcome.
-pub(crate) const OUTCOME: &str = "IDEM_OUTCOME";
-/// How many runs of the handler have failed.
-pub(crate) const ATTEMPTS: &str = "IDEM_ATTEMPTS";
-/// The idempotency key, for people.
-pub(crate) const KEY: &str = "IDEM_KEY";
+/// A broker's timer may come that much before its time, and clocks differ.
+const EARLY: Duration = Duration::from_millis(1_500);
 
 /// The longest reason or key that goes into a property, in bytes: a broker bounds all of them together at 32 KiB.
 const LONGEST: usize = 1_024;
@@ -26,6 +19,17 @@ const LONGEST: usize = 1_024;
 /// The attempts that an earlier copy of the message carries.
 pub(super) fn attempts(delivery: &Delivery) -> u32 {
     delivery.property(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// What is left of the delay of a retry, where the broker had no delay as long as that, or did not keep it.
+pub(super) fn left_to_wait(delivery: &Delivery) -> Option<Duration> {
+    let millis = |text: &str| text.parse().ok().map(Duration::from_millis);
+    let (due, delay) = delivery.property(DUE)?.split_once(',')?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let left = millis(due)?.checked_sub(now)?;
+    // Where more is left than there was, the clocks of two members differ by more than the delay.
+    let is_sure = left > EARLY && left <= millis(delay)?;
+    is_sure.then_some(left)
 }
 
 /// How many attempts have failed with this decision. Without a key there is no record that counts.
@@ -66,42 +70,106 @@ impl Bridge {
     ) -> bool {
         let Settled { decision, held } = settled;
         let properties = properties(key, &decision, failed);
-        let mut failures = 0_u32;
-        loop {
-            match self.tell_once(source, &decision, &properties).await {
-                Some(Ok(())) => break,
-                None => return false,
-                Some(Err(error)) => self.report_untold(delivery, &error, failures),
+        let is_told = match decision.verdict {
+            Verdict::Ack | Verdict::Leave => true,
+            Verdict::Retry(delay) => {
+                let retry = || Purpose::Retry(Retry { delay, properties: properties.clone() });
+                self.copied(source, delivery, retry, &properties).await
             }
+            Verdict::DeadLetter => {
+                self.copied(source, delivery, || Purpose::DeadLetter(properties.clone()), &properties).await
+            }
+        };
+        if let (true, Some(held)) = (is_told, held) {
+            held.release(&decision).await;
+        }
+        is_told
+    }
+
+    /// Has a retry that came before its time go on waiting; as [`tell`](Self::tell).
+    pub(super) async fn pass_on(&self, source: &MessageExt, delivery: &Delivery, left: Duration) -> bool {
+        metrics::counter!("idem_early_retries_total", "group" => self.group.to_string()).increment(1);
+        tracing::debug!(
+            group = &*self.group,
+            topic = delivery.topic(),
+            message_id = delivery.message_id(),
+            ?left,
+            "a retry came before its time: it goes on waiting, and no attempt is counted"
+        );
+        self.copied(source, delivery, || Purpose::Onward(left), &Vec::new()).await
+    }
+
+    /// Asks for a copy until a broker has one. One that is too large is asked for with less of the message, because the
+    /// same would be refused for ever. While the group may have no copies at all, the message is held.
+    async fn copied(
+        &self,
+        source: &MessageExt,
+        delivery: &Delivery,
+        purpose: impl Fn() -> Purpose,
+        properties: &[(String, String)],
+    ) -> bool {
+        let (mut failures, mut lesser) = (0_u32, None);
+        loop {
+            let Some(client) = self.client().await else { return false };
+            let asking = match lesser {
+                None => client.copy(source, purpose(), Extent::Full),
+                Some(Lesser::Retry) => client.copy(source, purpose(), Extent::Bare),
+                Some(Lesser::DeadLetter(extent)) => {
+                    client.copy(source, Purpose::DeadLetter(properties.to_vec()), extent)
+                }
+            };
+            let Err(error) = asking.await else { return true };
+            if let (true, Some(next)) = (error.is_too_large(), Lesser::after(lesser, &purpose())) {
+                self.report_lesser(delivery, &error, next);
+                lesser = Some(next);
+                continue;
+            }
+            self.report_untold(delivery, &error, failures);
             failures = failures.saturating_add(1);
             let pause = Duration::from_millis(100 << failures.min(5));
-            if self.engine.stopped_within(pause).await {
+            // A shutdown does not wait for what will not come.
+            let is_over = if error.is_refusal() {
+                self.engine.closed_within(pause).await
+            } else {
+                self.engine.stopped_within(pause).await
+            };
+            if is_over {
                 return false;
             }
         }
-        if let Some(held) = held {
-            held.release(&decision).await;
-        }
-        true
     }
 
-    async fn tell_once(
-        &self,
-        source: &MessageExt,
-        decision: &Decision,
-        properties: &[(String, String)],
-    ) -> Option<Result<(), ClientError>> {
-        let client = self.client().await?;
-        Some(match decision.verdict {
-            Verdict::Retry(delay) => client.retry(source, delay, properties.to_vec()).await,
-            Verdict::DeadLetter => client.dead_letter(source, properties.to_vec()).await,
-            Verdict::Ack | Verdict::Leave => Ok(()),
-        })
+    fn report_lesser(&self, delivery: &Delivery, error: &ClientError, next: Lesser) {
+        metrics::counter!("idem_copies_cut_total", "group" => self.group.to_string()).increment(1);
+        tracing::error!(
+            group = &*self.group,
+            topic = delivery.topic(),
+            message_id = delivery.message_id(),
+            queue = delivery.queue(),
+            offset = delivery.offset(),
+            %error,
+            "a broker takes no copy of the message for its size: {}",
+            next.as_str()
+        );
     }
 
     fn report_untold(&self, delivery: &Delivery, error: &ClientError, failures: u32) {
         metrics::counter!("idem_send_failures_total", "group" => self.group.to_string()).increment(1);
-        if failures == 0 || failures.is_multiple_of(30) {
+        if failures != 0 && !failures.is_multiple_of(30) {
+            return;
+        }
+        if error.is_refusal() {
+            metrics::counter!("idem_copies_refused_total", "group" => self.group.to_string()).increment(1);
+            tracing::error!(
+                group = &*self.group,
+                topic = delivery.topic(),
+                message_id = delivery.message_id(),
+                failures,
+                %error,
+                "the broker takes no retries and dead letters of the group: the message is held, and a shutdown leaves it to \
+                 the broker"
+            );
+        } else {
             tracing::warn!(
                 group = &*self.group,
                 topic = delivery.topic(),
@@ -114,11 +182,46 @@ impl Bridge {
     }
 }
 
-fn properties(key: Option<&RecordKey>, decision: &Decision, failures: u32) -> Properties {
+/// What is tried where the whole message is too large.
+#[derive(Clone, Copy)]
+enum Lesser {
+    /// The message alone, for another attempt.
+    Retry,
+    /// A dead letter of it.
+    DeadLetter(Extent),
+}
+
+impl Lesser {
+    fn after(lesser: Option<Self>, purpose: &Purpose) -> Option<Self> {
+        match (lesser, purpose) {
+            (None, Purpose::Retry(_) | Purpose::Onward(_)) => Some(Self::Retry),
+            (None, Purpose::DeadLetter(_)) | (Some(Self::Retry), _) => Some(Self::DeadLetter(Extent::Bare)),
+            (Some(Self::DeadLetter(Extent::Full | Extent::Bare)), _) => {
+                Some(Self::DeadLetter(Extent::Reference))
+            }
+            (Some(Self::DeadLetter(Extent::Reference)), _) => None,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "it is retried without idem's properties",
+            Self::DeadLetter(Extent::Full | Extent::Bare) => {
+                "it becomes a dead letter without idem's properties"
+            }
+            Self::DeadLetter(Extent::Reference) => {
+                "it becomes a dead letter that says where the message is, and the message itself is kept in its topic alone"
+            }
+        }
+    }
+}
+
+/// The most important ones first.
+fn properties(key: Option<&RecordKey>, decision: &Decision, failures: u32) -> Vec<(String, String)> {
     let mut properties = Vec::with_capacity(4);
     let mut put = |name: &str, value: String| properties.push((name.to_owned(), value));
-    put(OUTCOME, decision.outcome.as_str().to_owned());
     put(ATTEMPTS, failures.to_string());
+    put(OUTCOME, decision.outcome.as_str().to_owned());
     if let Some(reason) = &decision.reason {
         put(REASON, shortened(reason));
     }
@@ -131,4 +234,31 @@ fn properties(key: Option<&RecordKey>, decision: &Decision, failures: u32) -> Pr
 fn shortened(text: &str) -> String {
     let end = text.floor_char_boundary(LONGEST);
     text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_that_came_early_has_its_rest_to_wait_unless_the_clocks_differ() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let left = |due: Duration, delay: u64| {
+            let text = format!("{},{delay}", due.as_millis());
+            left_to_wait(&Delivery::builder("orders").property(DUE, text).build())
+        };
+        let secs = Duration::from_secs;
+        let wait = left(now + secs(50), 60_000).unwrap();
+        assert!(wait > secs(45) && wait <= secs(50), "{wait:?}");
+        assert_eq!(left(now + secs(1), 60_000), None, "a timer is as early as that");
+        assert_eq!(left(now - secs(100), 60_000), None);
+        assert_eq!(left(now + secs(3_600), 60_000), None, "a clock is an hour late");
+        for text in ["", "1", ",", "99999999999999999999999,1", "x,1"] {
+            assert_eq!(
+                left_to_wait(&Delivery::builder("orders").property(DUE, text).build()),
+                None,
+                "{text}"
+            );
+        }
+    }
 }

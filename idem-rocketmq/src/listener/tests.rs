@@ -16,7 +16,7 @@ use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
 };
 use idem_core::{
-    HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Retry, UNLIMITED, Undecodable,
+    HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Reject, Retry, UNLIMITED, Undecodable,
 };
 use parking_lot::Mutex;
 use rocketmq_model::common::message::message_ext::MessageExt;
@@ -26,9 +26,9 @@ use rocketmq_model::common::message::{MessageConst, MessageTrait as _};
 use rocketmq_runtime::common::time_utils::current_millis;
 use tokio::runtime::Handle;
 
-use super::broker::{Broker, Properties};
+use super::broker::Broker;
 use super::{Bridge, FEW, THREADS};
-use crate::client::{Answer as Told, ClientError, Listener as _, Queues};
+use crate::client::{Answer as Told, ClientError, Extent, Listener as _, Purpose, Queues};
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
@@ -169,16 +169,12 @@ struct Noted {
 }
 
 impl Broker for Noted {
-    fn retry<'a>(
+    fn copy<'a>(
         &'a self,
         _: &'a MessageExt,
-        _: Duration,
-        _: Properties,
+        _: Purpose,
+        _: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        unreachable!("no handler fails")
-    }
-
-    fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
         unreachable!("no handler fails")
     }
 
@@ -266,6 +262,114 @@ async fn runs_that_wait_for_a_blocked_runtime_are_no_attempts() {
     none_is_judged_unrun(route, runs).await;
 }
 
+/// Refuses copies, each in its turn, and takes every one after them.
+#[derive(Default)]
+struct Refusing {
+    /// Whether for size; the last one stays.
+    refusals: Mutex<Vec<bool>>,
+    asked: Mutex<Vec<(&'static str, Extent)>>,
+}
+
+impl Refusing {
+    fn new(refusals: &[bool]) -> Arc<Self> {
+        Arc::new(Self { refusals: Mutex::new(refusals.to_vec()), ..Self::default() })
+    }
+
+    /// Made with such a client, over a handler that ends so.
+    fn bridge(self: &Arc<Self>, work: fn() -> HandlerResult) -> Arc<Bridge> {
+        let bridge = bridge(&Noting::default(), route(move |_| work()));
+        let client: Arc<dyn Broker> = self.clone();
+        bridge.connect(&client);
+        bridge
+    }
+}
+
+impl Broker for Refusing {
+    fn copy<'a>(
+        &'a self,
+        _: &'a MessageExt,
+        purpose: Purpose,
+        extent: Extent,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        let what = match purpose {
+            Purpose::Retry(_) | Purpose::Onward(_) => "retry",
+            Purpose::DeadLetter(_) => "dead letter",
+        };
+        self.asked.lock().push((what, extent));
+        let mut refusals = self.refusals.lock();
+        let refused = if refusals.is_empty() { None } else { Some(refusals.remove(0)) };
+        let error = |is_too_large| ClientError::Refused {
+            what: "copy",
+            group: "group".to_owned(),
+            topic: TOPIC.to_owned(),
+            message_id: "id".to_owned(),
+            cause: "a test".to_owned(),
+            is_too_large,
+        };
+        Box::pin(async move { refused.map_or(Ok(()), |is_too_large| Err(error(is_too_large))) })
+    }
+
+    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
+        Box::pin(async { None })
+    }
+
+    fn pause(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn resume(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_too_large_is_asked_for_with_less_until_it_is_taken() {
+    let wanted = [
+        ("retry", Extent::Full),
+        ("retry", Extent::Bare),
+        ("dead letter", Extent::Bare),
+        ("dead letter", Extent::Reference),
+    ];
+    for refused in 0..4 {
+        let broker = Refusing::new(&vec![true; refused]);
+        let bridge = broker.bridge(|| Err("no".into()));
+        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), Told::Success);
+        assert_eq!(*broker.asked.lock(), wanted[..=refused]);
+    }
+    let broker = Refusing::new(&[true, true]);
+    let bridge = broker.bridge(|| Err(Reject::new("no").into()));
+    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), Told::Success);
+    let extents: Vec<_> = broker.asked.lock().iter().map(|(_, extent)| *extent).collect();
+    assert_eq!(extents, [Extent::Full, Extent::Bare, Extent::Reference]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_may_have_no_copies_holds_its_messages_and_a_shutdown_leaves_them_at_once() {
+    let broker = Refusing::new(&[false; 10_000]);
+    let bridge = broker.bridge(|| Err(Reject::new("no").into()));
+    let call = tokio::task::spawn_blocking({
+        let bridge = bridge.clone();
+        move || consume(&bridge, 0..1)
+    });
+    while broker.asked.lock().len() < 3 {
+        assert!(!call.is_finished(), "it is neither acked nor lost");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let begun = Instant::now();
+    bridge.close();
+    assert_eq!(call.await.unwrap(), Told::Leave);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == Extent::Full));
+}
+
 /// A client that takes whatever it is told, and counts it.
 #[derive(Default)]
 struct Taking(AtomicU32);
@@ -278,16 +382,12 @@ impl Taking {
 }
 
 impl Broker for Taking {
-    fn retry<'a>(
+    fn copy<'a>(
         &'a self,
         _: &'a MessageExt,
-        _: Duration,
-        _: Properties,
+        _: Purpose,
+        _: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        self.one()
-    }
-
-    fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
         self.one()
     }
 

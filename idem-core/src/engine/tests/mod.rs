@@ -53,7 +53,7 @@ fn key(name: &str) -> RecordKey {
 }
 
 fn job(name: &str) -> Job {
-    Job { key: key(name), fingerprint: None, redeliveries: 0 }
+    Job { key: key(name), fingerprint: None, redeliveries: 0, failures: 0 }
 }
 
 fn job_with_payload(name: &str, payload: &str) -> Job {

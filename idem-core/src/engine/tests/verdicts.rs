@@ -203,3 +203,19 @@ async fn unfit_messages_are_retried_or_run_where_the_policy_says_so() {
     let settled = gate.settle_one(claimed.run(|_, _| async { Ok(()) }).await).await;
     assert_eq!(settled.decision.outcome, Outcome::CompletedWithoutDedup);
 }
+
+/// So it is where the record has expired before the retry came.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_only_the_message_knows_of_count_too() {
+    let (engine, _store) = engine();
+    let gate = gate(&engine, Settings { max_attempts: Some(3), ..Settings::new() });
+    let decision = fail(&gate, Job { failures: 1, ..job("a") }).await.decision;
+    assert_eq!((decision.attempt, matches!(decision.verdict, Verdict::Retry(_))), (2, true));
+    // The record counts one failure by now, and the message two.
+    let decision = fail(&gate, Job { failures: 2, ..job("a") }).await.decision;
+    assert_eq!((decision.attempt, decision.verdict), (3, Verdict::DeadLetter));
+    // Where the record counts more, it counts.
+    drop(fail(&gate, job("b")).await);
+    drop(fail(&gate, job("b")).await);
+    assert_eq!(fail(&gate, Job { failures: 1, ..job("b") }).await.decision.attempt, 3);
+}

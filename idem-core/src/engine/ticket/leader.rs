@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Done;
-use crate::engine::Gate;
+use crate::engine::{Gate, Job};
 use crate::lease::{End, Flight};
 use crate::outcome::Decision;
 use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
@@ -14,6 +14,7 @@ pub struct Leader {
     pub(in crate::engine) gate: Gate,
     pub(in crate::engine) flight: Arc<Flight>,
     pub(in crate::engine) redeliveries: u32,
+    failures: u32,
     /// Whether the store may hold a lease for this flight that nobody has given back.
     pub(in crate::engine) is_claimed: bool,
     /// What becomes of the number of attempts where the key is given back.
@@ -22,8 +23,22 @@ pub struct Leader {
 }
 
 impl Leader {
-    pub(in crate::engine) fn new(gate: Gate, flight: Arc<Flight>, redeliveries: u32) -> Self {
-        Self { gate, flight, redeliveries, is_claimed: false, attempts: Attempts::Keep, is_over: false }
+    pub(in crate::engine) fn new(gate: Gate, flight: Arc<Flight>, job: &Job) -> Self {
+        Self {
+            gate,
+            flight,
+            redeliveries: job.redeliveries,
+            failures: job.failures,
+            is_claimed: false,
+            attempts: Attempts::Keep,
+            is_over: false,
+        }
+    }
+
+    /// Which attempt the next run is, where its record counts this one: the record may have expired since the message was
+    /// sent back.
+    pub(in crate::engine) fn attempt(&self, counted: u32) -> u32 {
+        counted.max(self.failures.saturating_add(1))
     }
 
     /// Ends the flight: whoever waits for this key takes `decision` too.
@@ -79,9 +94,7 @@ impl Leader {
 
     /// What goes on with the flight when this is dropped. It owes the store nothing.
     fn successor(&self) -> Self {
-        let mut successor = Self::new(self.gate.clone(), self.flight.clone(), self.redeliveries);
-        successor.attempts = self.attempts;
-        successor
+        Self { gate: self.gate.clone(), flight: self.flight.clone(), is_claimed: false, is_over: false, ..*self }
     }
 
     /// Gives the key back, on idem's own runtime, and ends the flight when the store has answered: messages of the key

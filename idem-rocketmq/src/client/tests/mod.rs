@@ -14,7 +14,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::time::sleep;
 
-use super::{Answer, Client, ClientSettings, Expression, Listener};
+use super::{Answer, Client, ClientError, ClientSettings, Expression, Extent, Listener, Purpose, Retry};
 use crate::delivery::Delivery;
 use crate::embedded::EmbeddedBroker;
 
@@ -34,7 +34,7 @@ async fn broker() -> Arc<EmbeddedBroker> {
 }
 
 fn delivery(message: &MessageExt) -> Delivery {
-    super::delivery(message, &"group".into())
+    super::delivery(message, &"group".into(), super::LARGEST_BODY)
 }
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {
@@ -86,6 +86,20 @@ impl Listener for Recorder {
 
 async fn start(settings: ClientSettings, listener: &Arc<Recorder>) -> Client {
     Client::start(settings, Arc::clone(listener) as Arc<dyn Listener>).await.unwrap()
+}
+
+impl Client {
+    async fn retry(&self, message: &MessageExt, how: Retry) -> Result<(), ClientError> {
+        self.copy(message, Purpose::Retry(how), Extent::Full).await
+    }
+
+    async fn dead_letter(
+        &self,
+        message: &MessageExt,
+        properties: Vec<(String, String)>,
+    ) -> Result<(), ClientError> {
+        self.copy(message, Purpose::DeadLetter(properties), Extent::Full).await
+    }
 }
 
 /// Waits for the condition and returns how long that took.

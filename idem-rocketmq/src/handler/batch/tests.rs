@@ -373,7 +373,7 @@ async fn a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears
     let route = noting(&calls, |_| ());
     let seat = route.handler().gather().unwrap();
     let mut leaders: VecDeque<Leader> = ["1", "2"]
-        .map(|id| Job { key: key(id), fingerprint: None, redeliveries: 0 })
+        .map(|id| Job { key: key(id), fingerprint: None, redeliveries: 0, failures: 0 })
         .map(|job| gate.enter(job).into_leader().unwrap())
         .into();
     let mut runs = Vec::new();

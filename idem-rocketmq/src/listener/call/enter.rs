@@ -11,6 +11,7 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{Call, Event, Message, State};
 use crate::client::{self, Mode};
+use crate::listener::Bridge;
 use crate::listener::dispatch::Entry;
 use crate::listener::recall::Past;
 use crate::listener::settle;
@@ -25,7 +26,7 @@ impl Call<'_> {
         let mut first = Vec::with_capacity(self.sources.len());
         for place in 0..self.sources.len() {
             let past = past.get(&self.sources[place].queue_offset());
-            let (message, order) = self.message(place, past.copied());
+            let (message, order) = self.message(place, queue, past.copied());
             let is_settled = message.state == State::Settled;
             self.messages.push(message);
             if is_settled {
@@ -39,7 +40,11 @@ impl Call<'_> {
         let (parked, first): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|place| self.messages[*place].state != State::Open);
         for place in parked {
-            self.park(place);
+            if let State::Early(left) = self.messages[place].state {
+                self.pass_on(place, left);
+            } else {
+                self.park(place);
+            }
         }
         self.admit(first);
         self.admit_next();
@@ -54,10 +59,22 @@ impl Call<'_> {
     }
 
     /// A message, and what its order is kept by.
-    fn message(&self, place: usize, past: Option<Past>) -> (Message, Option<IdempotencyKey>) {
-        let delivery = Arc::new(client::delivery(self.sources[place], &self.bridge.group));
+    fn message(
+        &self,
+        place: usize,
+        queue: &MessageQueue,
+        past: Option<Past>,
+    ) -> (Message, Option<IdempotencyKey>) {
+        let Bridge { group, largest_body, retry_topic, .. } = self.bridge;
+        let delivery = Arc::new(client::delivery(self.sources[place], group, *largest_body));
+        // What a message says that came another way, such as a dead letter, is about something else.
+        let is_retry = queue.topic_str() == retry_topic;
         let (state, failures, tries) = match past {
-            None => (State::Open, settle::attempts(&delivery), 0),
+            None if is_retry => {
+                let left = settle::left_to_wait(&delivery);
+                (left.map_or(State::Open, State::Early), settle::attempts(&delivery), 0)
+            }
+            None => (State::Open, 0, 0),
             Some(Past::Settled) => (State::Settled, 0, 0),
             Some(Past::Failed { until, failures, tries }) => {
                 let state = if until > Instant::now() { State::Parked(until) } else { State::Open };
@@ -67,7 +84,8 @@ impl Call<'_> {
         let handler = self.bridge.dispatch.handler(delivery.topic(), delivery.tag());
         let handler = handler.map(|(index, handler)| (index, handler.clone()));
         let (mut entry, mut order) = (None, None);
-        if let (Some((_, handler)), true) = (&handler, state != State::Settled) {
+        let is_looked_into = !matches!(state, State::Settled | State::Early(_));
+        if let (Some((_, handler)), true) = (&handler, is_looked_into) {
             let prepared = handler.prepare(&delivery);
             (entry, order) = (Some(prepared.entry), prepared.order);
         }
@@ -103,6 +121,7 @@ impl Call<'_> {
                     gate.fit();
                     message.run = Some(run);
                     message.key = Some(job.key.clone());
+                    job.failures = message.failures;
                     if !is_concurrent {
                         job.redeliveries = message.tries;
                     }

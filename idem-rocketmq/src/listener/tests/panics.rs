@@ -73,16 +73,12 @@ async fn a_payload_whose_drop_panics_is_its_messages_affair() {
 struct Panicking;
 
 impl Broker for Panicking {
-    fn retry<'a>(
+    fn copy<'a>(
         &'a self,
         _: &'a MessageExt,
-        _: Duration,
-        _: Properties,
+        _: Purpose,
+        _: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        panic!("on purpose")
-    }
-
-    fn dead_letter<'a>(&'a self, _: &'a MessageExt, _: Properties) -> BoxFuture<'a, Result<(), ClientError>> {
         panic!("on purpose")
     }
 
