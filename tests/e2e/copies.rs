@@ -12,10 +12,12 @@ use crate::servers;
 
 /// How each run was, and when.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<(Arc<Delivery>, u32, Instant)>>>);
+struct Seen(Arc<Mutex<Vec<Run>>>);
+
+type Run = (Arc<Delivery>, u32, Instant);
 
 impl Seen {
-    fn all(&self) -> Vec<(Arc<Delivery>, u32, Instant)> {
+    fn all(&self) -> Vec<Run> {
         self.0.lock().unwrap().clone()
     }
 
@@ -120,12 +122,11 @@ on_both! {
         assert_eq!((runs.total(), runs.of("last")), (6, 1));
         for letter in &letters {
             let id = serde_json::from_slice::<Order>(&letter.body).map(|order| order.id);
-            match (letter.property("big"), id) {
-                (Some(big), Ok(id)) => assert_eq!(big.len().to_string(), id, "the user's properties are whole"),
-                _ => {
-                    let place = letter.property("IDEM_REFERENCE").unwrap();
-                    assert!(place.contains(", queue 0, offset "), "{place}");
-                }
+            if let (Some(big), Ok(id)) = (letter.property("big"), id) {
+                assert_eq!(big.len().to_string(), id, "the user's properties are whole");
+            } else {
+                let place = letter.property("IDEM_REFERENCE").unwrap();
+                assert!(place.contains(", queue 0, offset "), "{place}");
             }
         }
         assert!(letters.iter().filter(|letter| letter.property("big").is_some()).count() >= 4);

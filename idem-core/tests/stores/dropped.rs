@@ -26,10 +26,10 @@ fn job(name: usize) -> Job {
 }
 
 async fn gate(server: &Server) -> Gate {
-    let store = RedisStore::builder(server.url()).response_timeout(Duration::from_secs(60));
+    let store = RedisStore::builder(server.url()).response_timeout(Duration::from_mins(1));
     let engine = Engine::new(Arc::new(store.connect().await.unwrap()));
     let mut settings = Settings::new();
-    settings.lease = Some(Duration::from_secs(120));
+    settings.lease = Some(Duration::from_mins(2));
     settings.concurrency = Some(1_000);
     engine.gate("test", settings.resolve().unwrap())
 }

@@ -160,7 +160,9 @@ async fn that_a_store_is_full_is_said_once_and_that_it_has_room_again() {
     let gate = engine.gate("crowded", Settings::new().resolve().unwrap());
     let enter = |name: String| {
         let key = RecordKey::new(Namespace::new(["full"]), IdempotencyKey::new(name).unwrap());
-        gate.enter(Job { key, fingerprint: None, redeliveries: 0, failures: 0 }).into_leader().expect("a fresh key leads")
+        gate.enter(Job { key, fingerprint: None, redeliveries: 0, failures: 0 })
+            .into_leader()
+            .expect("a fresh key leads")
     };
     let day = Duration::from_hours(24);
     let old: Vec<_> = (0..CAPACITY).map(|one| claim(&format!("old {one}"), day)).collect();

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn text() -> Bytes {
-        (0..2_000).map(|number| format!("order {number}, ")).collect::<String>().into()
+        (0..2_000).flat_map(|number| format!("order {number}, ").into_bytes()).collect()
     }
 
     fn lz4_frame(plain: &[u8]) -> Bytes {

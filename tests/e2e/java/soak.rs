@@ -51,7 +51,7 @@ async fn every_kind_of_load_is_handled_once_while_members_come_and_go() {
     database.session().await.execute(effects).await.unwrap();
     let leases = Crew::new(&place, "leases", &redis.url());
     let transactions = Crew::new(&place, "transactions", &database.url);
-    let scene = Scene { place, database, leases, transactions };
+    let scene = Scene { leases, transactions, database, place };
     let (time, portion) = settings();
     scene.play(time, portion).await;
 }
@@ -88,7 +88,7 @@ impl Scene {
         self.leases.settle().await;
         self.transactions.settle().await;
         self.until_handled(&told, &mut ledger, time).await;
-        println!("handled after {:.1?} more", begun.elapsed() - sending);
+        println!("handled after {:.1?} more", begun.elapsed().saturating_sub(sending));
         self.until_nothing_is_left(time).await;
         self.leases.disband().await;
         self.transactions.disband().await;

@@ -6,12 +6,14 @@ use super::*;
 use crate::Reject;
 use crate::store::{Attempts, ClaimRequest, ReleaseRequest, Store as _};
 
+type Handler = fn() -> BoxFuture<'static, HandlerResult>;
+
 #[tokio::test(start_paused = true)]
 async fn a_key_is_held_until_its_dead_letter_is_stored() {
     let store = Arc::new(Faulty::new());
     let settings = || Settings { timeout: Some(secs(5)), max_attempts: Some(1), ..Settings::new() };
     let (gate, other) = (gate(&engine_over(&store), settings()), gate(&engine_over(&store), settings()));
-    let ends: [(&str, fn() -> BoxFuture<'static, HandlerResult>, Outcome); 4] = [
+    let ends: [(&str, Handler, Outcome); 4] = [
         ("error", || Box::pin(async { Err("no".into()) }), Outcome::Exhausted),
         ("reject", || Box::pin(async { Err(Reject::new("never").into()) }), Outcome::Rejected),
         ("panic", || Box::pin(async { panic!("a handler's") }), Outcome::Exhausted),

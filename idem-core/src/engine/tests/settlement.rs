@@ -180,11 +180,9 @@ fn a_completion_is_asked_for_again_while_the_users_runtime_is_blocked() {
     let gate = gate(&engine, Settings::new());
     let user = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (unblock, blocked) = mpsc::channel::<()>();
-    let settling = user.block_on(async {
-        let run = finished(&gate, 0..1, || Ok(())).await.remove(0);
-        store.go_down();
-        tokio::spawn(async move { gate.settle_one(run).await.decision })
-    });
+    let run = user.block_on(finished(&gate, 0..1, || Ok(()))).remove(0);
+    store.go_down();
+    let settling = user.spawn(async move { gate.settle_one(run).await.decision });
     until("the store has failed", || !store.sizes("complete").is_empty());
     user.spawn(async move {
         let _ = blocked.recv();

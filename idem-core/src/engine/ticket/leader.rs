@@ -94,7 +94,13 @@ impl Leader {
 
     /// What goes on with the flight when this is dropped. It owes the store nothing.
     fn successor(&self) -> Self {
-        Self { gate: self.gate.clone(), flight: self.flight.clone(), is_claimed: false, is_over: false, ..*self }
+        Self {
+            gate: self.gate.clone(),
+            flight: self.flight.clone(),
+            is_claimed: false,
+            is_over: false,
+            ..*self
+        }
     }
 
     /// Gives the key back, on idem's own runtime, and ends the flight when the store has answered: messages of the key

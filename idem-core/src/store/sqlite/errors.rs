@@ -65,7 +65,7 @@ mod tests {
         each_code_stands_once(CODES);
     }
 
-    /// SQLITE_BUSY_RECOVERY, SQLITE_IOERR_WRITE, SQLITE_CANTOPEN_ISDIR, SQLITE_READONLY_DIRECTORY and others.
+    /// `SQLITE_BUSY_RECOVERY`, `SQLITE_IOERR_WRITE`, `SQLITE_CANTOPEN_ISDIR`, `SQLITE_READONLY_DIRECTORY` and others.
     #[test]
     fn an_extended_code_means_what_its_code_does_unless_it_says_more() {
         for (sort, codes) in [

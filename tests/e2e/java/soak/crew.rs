@@ -147,7 +147,7 @@ impl Crew {
 
     fn log(&self) -> String {
         let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-        log.lines().rev().take(20).map(|line| format!("\n{line}")).collect()
+        log.lines().rev().take(20).flat_map(|line| ["\n", line]).collect()
     }
 }
 
