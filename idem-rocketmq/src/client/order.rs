@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use idem_core::panics::tireless;
 use rocketmq_client_rust::AclClientRPCHook;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -208,29 +210,12 @@ pub(super) fn watch(
 ) -> Option<JoinHandle<()>> {
     let ours = Order::of(settings.mode)?;
     let signer = settings.credentials.as_ref().map(Credentials::hook);
-    let mut look = Look { group: settings.full_group(), tls, signer, brokers, known: HashMap::new() };
-    Some(tokio::spawn(async move {
-        let mut seen: Option<Instant> = None;
-        loop {
-            sleep(BETWEEN_LOOKS).await;
-            let is_mixed = look.orders().await.iter().any(|theirs| *theirs != ours);
-            if is_mixed && seen.is_none() {
-                tracing::error!(
-                    group = look.group,
-                    ours = ours.as_str(),
-                    "members of the group consume in order and others do not: brokers take retries of such a group for dead letters; \
-                     stop one kind, or give it a group of its own. Retries of this member are sent back by delay level meanwhile"
-                );
-            }
-            // A lock outlives its member.
-            seen = if is_mixed {
-                Some(Instant::now())
-            } else {
-                seen.filter(|seen| seen.elapsed() < LONGEST_LOCK)
-            };
-            beside.store(seen.is_some(), Ordering::Release);
-        }
-    }))
+    let look = Look { group: settings.full_group(), tls, signer, brokers, known: HashMap::new() };
+    let look = Arc::new(Mutex::new(look));
+    Some(tokio::spawn(tireless("members", move || {
+        let (look, beside) = (Arc::clone(&look), Arc::clone(&beside));
+        async move { look.lock().await.go_on(ours, &beside).await }
+    })))
 }
 
 struct Look {
@@ -244,6 +229,29 @@ struct Look {
 
 impl Look {
     const TRIES: u8 = 3;
+
+    async fn go_on(&mut self, ours: Order, beside: &AtomicBool) {
+        let mut seen: Option<Instant> = None;
+        loop {
+            sleep(BETWEEN_LOOKS).await;
+            let is_mixed = self.orders().await.iter().any(|theirs| *theirs != ours);
+            if is_mixed && seen.is_none() {
+                tracing::error!(
+                    group = self.group,
+                    ours = ours.as_str(),
+                    "members of the group consume in order and others do not: brokers take retries of such a group for dead letters; \
+                     stop one kind, or give it a group of its own. Retries of this member are sent back by delay level meanwhile"
+                );
+            }
+            // A lock outlives its member.
+            seen = if is_mixed {
+                Some(Instant::now())
+            } else {
+                seen.filter(|seen| seen.elapsed() < LONGEST_LOCK)
+            };
+            beside.store(seen.is_some(), Ordering::Release);
+        }
+    }
 
     /// Of the live members that tell.
     async fn orders(&mut self) -> Vec<Order> {

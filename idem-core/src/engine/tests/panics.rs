@@ -156,14 +156,14 @@ async fn a_panic_of_the_watch_ends_the_engine() {
     let gate = gate(&engine, Settings::new());
     let armed = store.clone();
     let work = |_, _| async move {
-        // The next to ask where the store is looks for leases to renew.
+        // The next to ask where the store is renews the lease.
         armed.arm("locality", 1);
         std::future::pending().await
     };
     let decision = handle(&gate, job("a"), work).await.decision;
     assert_eq!((decision.verdict, decision.outcome), (Verdict::Leave, Outcome::Shutdown));
     engine.fault().failed().await;
-    assert_eq!(engine.fault().place(), Some("the watch over leases and time-outs"));
+    assert_eq!(engine.fault().place(), Some("the renewal of leases"));
 }
 
 /// Panics when it is dropped.
