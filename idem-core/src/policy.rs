@@ -95,7 +95,7 @@ pub enum StoreFailure {
 pub enum Undecodable {
     /// Dead letter at once; held instead when more than half of the handler's last 100 messages end so.
     DeadLetter,
-    /// Retry with the handler's backoff.
+    /// Retry with the handler's backoff; after the last attempt a dead letter.
     Retry,
 }
 
@@ -104,7 +104,7 @@ pub enum Undecodable {
 pub enum MissingKey {
     /// Dead letter at once; held instead when more than half of the handler's last 100 messages end so.
     DeadLetter,
-    /// Retry with the handler's backoff.
+    /// Retry with the handler's backoff; after the last attempt a dead letter.
     Retry,
     /// Run the handler without dedup.
     RunWithoutDedup,
@@ -117,7 +117,7 @@ pub enum FingerprintMismatch {
     Ignore,
     /// Dead letter at once.
     DeadLetter,
-    /// Acked as a duplicate; the event says that the payload differs.
+    /// Acked as a duplicate, also while the key is still in progress; the event says that the payload differs.
     Duplicate,
     /// Run the handler for this payload too, without dedup.
     Run,
@@ -145,7 +145,7 @@ pub struct Settings {
     pub store_failure: Option<StoreFailure>,
     /// The payload does not decode.
     pub undecodable: Option<Undecodable>,
-    /// The message has no key.
+    /// The message has no key, or an empty or over-long one.
     pub missing_key: Option<MissingKey>,
     /// The key is known under another payload.
     pub fingerprint: Option<FingerprintMismatch>,
@@ -179,7 +179,7 @@ impl Settings {
     /// The whole policy, with idem's defaults where nothing is said.
     ///
     /// # Errors
-    /// Two durations disagree, or a number is zero; the error says which.
+    /// Two durations disagree, a number is zero, or a time is too short or has no end; the error says which.
     pub fn resolve(&self) -> Result<Policy, PolicyError> {
         let default = Policy::default();
         let policy = Policy {
@@ -222,7 +222,7 @@ pub struct Policy {
     pub store_failure: StoreFailure,
     /// The payload does not decode: dead letter.
     pub undecodable: Undecodable,
-    /// The message has no key: dead letter.
+    /// The message has no key, or an empty or over-long one: dead letter.
     pub missing_key: MissingKey,
     /// The key is known under another payload: not compared.
     pub fingerprint: FingerprintMismatch,

@@ -165,7 +165,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// The name of this instance among those on the same machine. The process id by default.
+    /// The name of this instance among those on the same machine. A unique one by default.
     ///
     /// In broadcasting it must be given, be another one for each instance of the group on any machine, and stay the same
     /// when the instance is started again: its records and its place in the topics are kept under it.
@@ -291,10 +291,10 @@ impl<S> Builder<S> {
 
 /// A store is asked for by these methods and not by their `impl`, so that a forgotten one is said with its fix.
 impl<S> Builder<S> {
-    /// Looks for every mistake that needs no server to be seen: to be called in a unit test.
+    /// Looks for mistakes that need no server to be seen: to be called in a unit test.
     ///
     /// # Errors
-    /// As [`start`](Self::start), but for what only the name server can tell.
+    /// As [`start`](Self::start), but for what only a server, or another consumer of the process, can tell.
     pub fn check(&self) -> Result<(), Error>
     where
         S: HasStore,
@@ -302,7 +302,7 @@ impl<S> Builder<S> {
         self.setup.check(self.store.shared())
     }
 
-    /// Starts consuming, on this tokio runtime's threads for the handlers and on idem's own for everything else.
+    /// Starts consuming, with this tokio runtime for the handlers and threads of idem's own for nearly everything else.
     ///
     /// # Errors
     /// Something in the setup is wrong, no name server is in reach within 3 s, or a server refuses this consumer: its
@@ -311,7 +311,7 @@ impl<S> Builder<S> {
     /// [consume in another way](crate::guide::consuming). The error says which.
     ///
     /// Where an orderly member of the group was killed, and this one does not consume in order, the start waits for the end of
-    /// its locks, a minute at most.
+    /// its locks, about a minute at most.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.
@@ -322,10 +322,11 @@ impl<S> Builder<S> {
         running::start(self.setup, self.store.into_shared())
     }
 
-    /// Starts consuming, and ends on SIGINT or SIGTERM after the handlers under way have finished.
+    /// Starts consuming, and ends on SIGINT or SIGTERM, when the handlers under way have finished or the shutdown's time is over.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start). Later, where the runtime of the handlers goes away, or a part of idem panics that the consumer
+    /// cannot go on without.
     ///
     /// # Cancel safety
     /// Dropping the future stops the consumer without waiting for its handlers.
