@@ -117,7 +117,8 @@ pub enum FingerprintMismatch {
     Ignore,
     /// Dead letter at once.
     DeadLetter,
-    /// Acked as a duplicate, also while the key is still in progress; the event says that the payload differs.
+    /// Acked as a duplicate once the key is completed; the event says that the payload differs. While the key is in progress,
+    /// it waits as an equal payload would, because that run may still fail.
     Duplicate,
     /// Run the handler for this payload too, without dedup.
     Run,

@@ -52,6 +52,8 @@ on_both! {
                 }
             });
             let route = route.key(|order| order.id.clone()).max_attempts(3).named("three");
+            // Duplicates wait no longer than that.
+            let route = route.lease(Duration::from_secs(3)).timeout(Duration::from_secs(4));
             place.member(&store, [route.backoff(kit::secondly())])
         };
         let (one, two) = (member("one").start().await.unwrap(), member("two").start().await.unwrap());
@@ -81,8 +83,11 @@ on_both! {
 
         assert!(place.counted("in_progress") > 0, "no duplicate came while the order ran");
         let attempts = attempts.lock().unwrap().clone();
-        let rounds: Vec<u32> = (0..attempts.len()).map(|run| u32::try_from(run % 3).unwrap() + 1).collect();
-        assert_eq!(attempts, rounds, "three runs, then a dead letter, each time");
+        assert_eq!(attempts[..3], [1, 2, 3], "three runs, then a dead letter");
+        // A dead letter begins the key's count anew; a copy from before brings the count that it had.
+        for round in attempts.split_inclusive(|attempt| *attempt == 3) {
+            assert!(round.len() <= 3 && round.is_sorted() && round.iter().all(|n| *n <= 3), "{attempts:?}");
+        }
         for letter in place.dead_letters().await {
             assert_eq!(why(&letter), ("exhausted", "3", "the bank is closed"));
             assert_eq!(note(&letter, "IDEM_KEY"), "order-7");

@@ -134,7 +134,7 @@ async fn steps<O: TypedOutbox>(
 /// The steps in their order, and those of an answer to the broker.
 const STEPS: [&str; 8] = ["prepared", "begun", "worked", "committed", "told", "noted", "asked", "decided"];
 /// What happens where the broker does not ask in time. The last one leaves something for the clerk.
-const SWEPT: [&str; 5] = ["committed", "due", "sent again", "noted again", "committed"];
+const SWEPT: [&str; 5] = ["committed", "due", "sent-again", "noted-again", "committed"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_and_messages_agree_after_a_kill_at_each_step_on_sqlite() {

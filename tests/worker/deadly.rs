@@ -82,9 +82,9 @@ impl Outbox for Mortal {
     fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Answer<'a, ()> {
         Box::pin(async move {
             let is_again = ids.iter().any(|id| self.due.lock().unwrap().contains(id));
-            self.death.at(if is_again { "sent again" } else { "told" });
+            self.death.at(if is_again { "sent-again" } else { "told" });
             self.outbox.sent(ids).await?;
-            self.death.at(if is_again { "noted again" } else { "noted" });
+            self.death.at(if is_again { "noted-again" } else { "noted" });
             Ok(())
         })
     }

@@ -9,6 +9,7 @@ use crate::key::Fingerprint;
 use crate::lease::{End, Flight};
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::FingerprintMismatch;
+use crate::record::State;
 use crate::store::Claim;
 
 /// How a message enters the engine.
@@ -43,7 +44,7 @@ impl Gate {
     /// Lets a message in.
     pub fn enter(&self, job: Job) -> Entry {
         if let Some(Claim::Completed { fingerprint, .. }) = self.0.engine.known(&job.key)
-            && self.mismatch(fingerprint, job.fingerprint).is_none()
+            && self.mismatch(State::Completed, fingerprint, job.fingerprint).is_none()
         {
             return Entry::Decided(Settled::of(duplicate()));
         }
@@ -54,15 +55,23 @@ impl Gate {
         }
     }
 
-    /// What is decided for a payload that differs from the one that its key is known for.
-    pub(super) fn mismatch(&self, known: Option<Fingerprint>, ours: Option<Fingerprint>) -> Option<Mismatch> {
+    /// What is decided for a payload that differs from the one that its key is known for, in that state.
+    ///
+    /// Invariant 5: a key in progress makes no duplicate yet, because its run may still fail
+    /// (`another_payload_of_a_key_in_progress_is_no_duplicate_yet`).
+    pub(super) fn mismatch(
+        &self,
+        state: State,
+        known: Option<Fingerprint>,
+        ours: Option<Fingerprint>,
+    ) -> Option<Mismatch> {
         let differs = matches!((known, ours), (Some(known), Some(ours)) if known != ours);
         match self.0.policy.fingerprint {
             FingerprintMismatch::DeadLetter if differs => Some(Mismatch::Decided(
                 Decision::new(Verdict::DeadLetter, Outcome::FingerprintMismatch)
                     .because("the key is known under another payload"),
             )),
-            FingerprintMismatch::Duplicate if differs => {
+            FingerprintMismatch::Duplicate if differs && state == State::Completed => {
                 Some(Mismatch::Decided(Decision::new(Verdict::Ack, Outcome::FingerprintMismatch)))
             }
             FingerprintMismatch::Run if differs => Some(Mismatch::Run),
@@ -93,7 +102,7 @@ impl Follower {
     /// # Cancel safety
     /// Nothing is lost when this is dropped: a follower holds neither a permit nor a lease.
     pub async fn admit(self) -> Admission {
-        match self.gate.mismatch(self.flight.fingerprint, self.job.fingerprint) {
+        match self.gate.mismatch(State::InProgress, self.flight.fingerprint, self.job.fingerprint) {
             Some(Mismatch::Decided(decision)) => return Admission::Decided(Settled::of(decision)),
             Some(Mismatch::Run) => {
                 return self.gate.admit_without_dedup(self.job.redeliveries.saturating_add(1)).await;

@@ -11,6 +11,7 @@ use super::ticket::{Held, Leader, Settled};
 use super::transaction::OpenTransaction;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{InProgress, StoreFailure};
+use crate::record::State;
 use crate::store::{Claim, StoreError};
 
 /// What a repeated claim remembers.
@@ -56,14 +57,14 @@ impl Gate {
                 Judged::Admitted(self.claimed(leader, permit, attempt, None, now))
             }
             Ok(Claim::Completed { fingerprint, .. }) => {
-                Judged::Admitted(self.known(leader, permit, fingerprint, |_| duplicate()))
+                Judged::Admitted(self.known(leader, permit, (State::Completed, fingerprint), |_| duplicate()))
             }
             Ok(Claim::InProgress { remaining, fingerprint }) => {
                 if let Some(after) = self.waits_in_place(&leader, remaining, fingerprint, patience) {
                     patience.waited = patience.waited.saturating_add(after);
                     return Judged::Again(Again { leader, permit: None, after });
                 }
-                Judged::Admitted(self.known(leader, permit, fingerprint, |leader| {
+                Judged::Admitted(self.known(leader, permit, (State::InProgress, fingerprint), |leader| {
                     self.conflict(remaining, leader.redeliveries)
                 }))
             }
@@ -105,11 +106,11 @@ impl Gate {
         &self,
         mut leader: Leader,
         permit: OwnedSemaphorePermit,
-        known: Option<crate::Fingerprint>,
+        (state, known): (State, Option<crate::Fingerprint>),
         decide: impl FnOnce(&Leader) -> Decision,
     ) -> Admission {
         leader.is_claimed = false;
-        match self.mismatch(known, leader.flight.fingerprint) {
+        match self.mismatch(state, known, leader.flight.fingerprint) {
             None => {
                 let decision = decide(&leader);
                 Admission::Decided(Settled::of(leader.decide(decision)))
@@ -136,7 +137,7 @@ impl Gate {
     ) -> Option<Duration> {
         let InProgress::Wait(bound) = self.0.policy.in_progress else { return None };
         let left = bound.checked_sub(patience.waited).filter(|left| !left.is_zero())?;
-        if self.mismatch(known, leader.flight.fingerprint).is_some() {
+        if self.mismatch(State::InProgress, known, leader.flight.fingerprint).is_some() {
             return None;
         }
         // The holder may finish long before its lease ends: look in steps that are cheap for the store.

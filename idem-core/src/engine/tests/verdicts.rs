@@ -127,6 +127,31 @@ async fn the_same_key_under_another_payload_is_noticed_where_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_payload_of_a_key_in_progress_is_no_duplicate_yet() {
+    let (engine, store) = engine();
+    let settings = Settings { fingerprint: Some(FingerprintMismatch::Duplicate), ..Settings::new() };
+    // In this process, and in another one.
+    for (name, elsewhere) in [("here", engine.clone()), ("there", engine_over(&store))] {
+        let (gate, other) = (gate(&engine, settings.clone()), gate(&elsewhere, settings.clone()));
+        let begin = |ends: HandlerResult| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                let work = move |_, _| async move {
+                    tokio::time::sleep(secs(2)).await;
+                    ends
+                };
+                handle(&gate, job_with_payload(name, "one"), work).await.decision
+            })
+        };
+        let running = begin(Err("not today".into()));
+        tokio::time::sleep(secs(1)).await;
+        let second = succeed(&other, job_with_payload(name, "two")).await;
+        assert_eq!(second.outcome, Outcome::InProgress, "{name}");
+        assert_eq!(running.await.unwrap().outcome, Outcome::Failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_cancels_handlers_releases_their_keys_and_counts_nothing() {
     let (engine, store) = engine();
     let gate = gate(&engine, Settings { concurrency: Some(1), ..Settings::new() });
