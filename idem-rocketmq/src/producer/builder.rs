@@ -122,8 +122,8 @@ impl<O> ProducerBuilder<O> {
 
     /// How a delay is asked from the broker, and so how precisely it is kept.
     ///
-    /// By timer by default: to the second, up to three days. A broker whose timer is switched off, or takes no delay as
-    /// long as this one, is asked by delay level: the wait is then that of the smallest sufficient level, with the usual
+    /// By timer by default: to the second, up to three days. A broker that is older than 5.0, whose timer is switched off, or
+    /// which takes no delay as long as this one, is asked by delay level: the wait is then that of the smallest sufficient level, with the usual
     /// ones 1 h for 31 minutes, and 2 h at most. Where no level is sufficient the send is refused. `DelayBy::Level`
     /// asks by level always.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
