@@ -226,8 +226,8 @@ impl Face {
         let (settings, group) = (&self.settings, self.settings.full_group());
         let topic = settings.in_namespace(message.topic());
         let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != Extent::Reference;
-        // As a message, a retry would become a dead letter; see `order`.
-        let is_locked = matches!(purpose, Purpose::Retry(_)) && self.beside.load(Ordering::Acquire);
+        // As a message, a retry would become a dead letter, also one that goes on waiting; see `order`.
+        let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.beside.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
             let level = purpose.delay_level(&settings.delay_levels);
             let sent = self.send_back(message.clone(), level).await?;
