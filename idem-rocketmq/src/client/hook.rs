@@ -41,16 +41,28 @@ pub(super) struct Stamp {
 pub(super) struct Hook {
     signer: Option<AclClientRPCHook>,
     pulled: Option<Pulled>,
+    /// Whether what is sent is stamped; see [`STAMP`].
+    stamped: bool,
     versions: Arc<Versions>,
 }
 
 impl Hook {
     pub(super) fn new(credentials: Option<&Credentials>, versions: &Arc<Versions>) -> Self {
-        Self { signer: credentials.map(Credentials::hook), pulled: None, versions: versions.clone() }
+        Self {
+            signer: credentials.map(Credentials::hook),
+            pulled: None,
+            stamped: false,
+            versions: versions.clone(),
+        }
     }
 
     pub(super) fn sorting(self, pulled: Pulled) -> Self {
         Self { pulled: Some(pulled), ..self }
+    }
+
+    /// For a producer of copies.
+    pub(super) fn stamping(self) -> Self {
+        Self { stamped: true, ..self }
     }
 }
 
@@ -67,7 +79,9 @@ impl RPCHook for Hook {
             request.add_ext_field(CheetahString::from("consumerGroup"), CheetahString::from("%"));
             return Ok(());
         }
-        put_stamp(request);
+        if self.stamped {
+            put_stamp(request);
+        }
         match &self.signer {
             Some(signer) => signer.do_before_request(address, request),
             None => Ok(()),
@@ -149,7 +163,7 @@ mod tests {
             request =
                 request.set_ext_fields(fields.map(|(name, value)| (name.into(), value.into())).collect());
             let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-            Hook::default().do_before_request(nobody, &mut request).unwrap();
+            Hook::default().stamping().do_before_request(nobody, &mut request).unwrap();
             let fields = request.ext_fields().unwrap();
             let values = names.map(|name| fields.get(name).unwrap().as_str());
             assert_eq!(values, ["KEYS\u{1}k\u{2}TAGS\u{1}PAID\u{2}", "257", "1700000000123"]);

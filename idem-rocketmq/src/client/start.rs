@@ -215,7 +215,7 @@ fn producer(
         .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS)
-        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), versions)))
+        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), versions).stamping()))
         .build()
 }
 

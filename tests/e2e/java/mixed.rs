@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use expect_test::expect;
 use idem_rocketmq::prelude::*;
 
-use super::Log;
+use super::{Log, secs};
 use crate::kit::{self, Runs, SOON, secondly};
 use crate::place::{Place, on_both};
 use crate::servers::{self, OrderlyMember};
@@ -23,6 +23,16 @@ fn failing_first(place: &Place, log: &Log) -> Route {
 
 fn said(place: &Place, error: &impl std::fmt::Display) -> String {
     format!("{error}\n").replace(&place.group, "GROUP")
+}
+
+/// That a member consumes in order is logged once it is seen.
+async fn until_told(place: &Place) {
+    kit::until("it is told", SOON, async || {
+        let told =
+            kit::events(|event| event.level == tracing::Level::ERROR && event.is("group", &place.group));
+        !told.is_empty()
+    })
+    .await;
 }
 
 on_both! {
@@ -72,12 +82,7 @@ async fn retries_have_another_way_beside_a_member_that_consumes_in_order() {
     let (place, log) = (Place::plain(4).await, Log::default());
     let running = place.member(&MemoryStore::new(), [failing_first(&place, &log)]).start().await.unwrap();
     let member = OrderlyMember::join(place.name_server(), &place.group, &place.topic);
-    kit::until("it is told", SOON, async || {
-        let told =
-            kit::events(|event| event.level == tracing::Level::ERROR && event.is("group", &place.group));
-        !told.is_empty()
-    })
-    .await;
+    until_told(&place).await;
     place.send_all(place.orders(40)).await;
     // The other one consumes nothing of its queues, of which the one for retries may be one; its lock outlives it.
     kit::until("first attempts", SOON, async || log.runs().len() >= 10).await;
@@ -85,4 +90,28 @@ async fn retries_have_another_way_beside_a_member_that_consumes_in_order() {
     log.until(80, 2 * SOON).await;
     running.shutdown().await;
     assert_eq!(place.dead_letters().await.len(), 0);
+}
+
+/// A copy that its broker's longest level brought before its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_goes_on_waiting_beside_a_member_that_consumes_in_order() {
+    let (place, log) = (Place::levels(4).await, Log::default());
+    let end = |_: &str, attempt| match attempt {
+        1 => HandlerResult::Err(Retry::after(secs(35)).because("not yet").into()),
+        _ => Ok(()),
+    };
+    let route = log.handler(&place.topic, end).max_attempts(2);
+    let member = place.member(&MemoryStore::new(), [route]).delay_levels(crate::place::LEVELS);
+    let running = member.start().await.unwrap();
+    place.send(place.order("patient")).await;
+    log.until(1, SOON).await;
+    let member = OrderlyMember::join(place.name_server(), &place.group, &place.topic);
+    until_told(&place).await;
+    drop(member);
+    let runs = log.until(2, 2 * SOON).await;
+    place.until_acked().await;
+    running.shutdown().await;
+    assert_eq!(place.dead_letters().await.len(), 0);
+    let waited = runs[1].at - runs[0].at;
+    assert!(waited > secs(33), "{waited:?}");
 }
