@@ -19,6 +19,8 @@ pub mod panics;
 mod policy;
 mod record;
 pub mod runtime;
+#[cfg(test)]
+mod sources;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub mod sql;
 pub mod store;

@@ -204,6 +204,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::sources::{self, Source};
 
     struct Explosive(Arc<AtomicUsize>);
 
@@ -292,38 +293,18 @@ mod tests {
         ("client/session.rs", "thread::spawn("),
     ];
 
-    /// The lines of code that start something and name neither what reports its panics nor stand in [`SEEN`].
-    fn silent(directory: &std::path::Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
-            let path = entry.path();
-            let name = path.to_string_lossy().replace('\\', "/");
-            if path.is_dir() {
-                if !name.ends_with("/tests") && !name.ends_with("/conformance") {
-                    silent(&path, found);
-                }
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-            let starts = code.lines().filter(|line| line.contains("spawn(") && !line.contains("fn spawn("));
-            let is_seen = |line: &str| {
-                SEEN.iter().any(|(file, part)| name.contains(file) && line.contains(part))
-                    || ["loud(", "tireless(", "session::spawn("].iter().any(|known| line.contains(known))
-            };
-            found.extend(starts.filter(|line| !is_seen(line)).map(|line| format!("{name}: {}", line.trim())));
-        }
-    }
-
     #[test]
     fn no_task_of_idems_own_ends_in_silence() {
+        let is_seen = |path: &str, line: &str| {
+            SEEN.iter().any(|(file, part)| path.contains(file) && line.contains(part))
+                || ["loud(", "tireless(", "session::spawn("].iter().any(|known| line.contains(known))
+        };
         let mut found = Vec::new();
-        for source in ["src", "../idem-rocketmq/src"] {
-            let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
-            if source.is_dir() {
-                silent(&source, &mut found);
-            }
+        for Source { path, code } in sources::all() {
+            let starts = code.lines().filter(|line| line.contains("spawn(") && !line.contains("fn spawn("));
+            let silent = starts.filter(|line| !path.ends_with("/panics.rs") && !is_seen(&path, line));
+            found.extend(silent.map(|line| format!("{path}: {}", line.trim())));
         }
-        found.retain(|line| !line.contains("/panics.rs") && !line.ends_with("tests.rs"));
         assert!(found.is_empty(), "start these with `loud` or `tireless`: {found:#?}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use idem_core::engine::{Admission, Engine, Leader, Settled};
+use idem_core::engine::{Admission, Engine, Leader, Settled, verdict};
 use idem_core::{Decision, engine};
 use tracing::Instrument as _;
 
@@ -16,7 +16,6 @@ use crate::consumer::{Builder, HasStore};
 use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
 use crate::listener::dispatch::{Dispatch, Entry, Handler};
-use crate::listener::no_handler;
 
 pub use idem_core::{Outcome, Verdict};
 
@@ -82,7 +81,7 @@ impl TestConsumer {
         let mut work: Vec<BoxFuture<'_, Vec<(usize, Decision)>>> = Vec::new();
         for (place, delivery) in deliveries.into_iter().map(Into::into).enumerate() {
             let Some((index, handler)) = self.dispatch.handler(delivery.topic(), delivery.tag()) else {
-                let decision = no_handler(&delivery);
+                let decision = verdict::no_handler(delivery.reconsume_times());
                 work.push(async move { vec![(place, decision)] }.boxed());
                 continue;
             };

@@ -11,17 +11,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::judge::{Again, Judged, Patience};
+use super::judge::{Again, Judged};
 use super::ticket::{Leader, Settled};
 use super::together::{Commit, Member};
 use super::transaction::OpenTransaction;
+use super::verdict::{self, Patience};
 use crate::clock::Later as _;
 use crate::lease::Flight;
-use crate::outcome::{Decision, Outcome, Verdict};
 use crate::store::StoreError;
-
-/// How long a deferred message stays away at least.
-const DEFERRED: Duration = Duration::from_secs(10);
 
 /// What a message's claim came to.
 pub enum Admission {
@@ -97,7 +94,7 @@ impl Gate {
         claims
             .map(|((leader, permit), answer)| {
                 let mut patience = Patience::default();
-                match self.judge(leader, permit, replies.sent, answer, &mut patience) {
+                match self.judge(leader, permit, replies.sent, &answer, &mut patience) {
                     Judged::Admitted(admission) => admission,
                     Judged::Again(again) => Admission::Later(self.clone().again(again, patience).boxed()),
                 }
@@ -105,12 +102,9 @@ impl Gate {
             .collect()
     }
 
-    /// Sends a message back that waits for a slow handler, because others could not be taken in else. It costs no
-    /// attempt.
+    /// Sends back a message that waits for a slow handler, so that messages of other handlers can get in. It costs no attempt.
     pub fn defer(&self, leader: Leader) -> Settled {
-        let delay = self.conflict_delay(DEFERRED, leader.redeliveries);
-        let decision = Decision::new(Verdict::Retry(delay), Outcome::Deferred)
-            .because("too many messages wait for this handler, which is slow; other handlers' messages could not get in");
+        let decision = verdict::deferred(self.policy(), leader.message().redeliveries);
         Settled::of(leader.decide(decision))
     }
 
@@ -177,7 +171,7 @@ impl Gate {
             };
             let request = held.claim_request();
             let (sent, answer) = self.0.engine.claims.ask(&held.flight, request).await;
-            match self.judge(held, held_permit, sent, answer, &mut patience) {
+            match self.judge(held, held_permit, sent, &answer, &mut patience) {
                 Judged::Admitted(admission) => return admission,
                 Judged::Again(next) => again = next,
             }

@@ -17,6 +17,7 @@ mod ticket;
 mod together;
 mod transaction;
 mod unfit;
+pub mod verdict;
 mod watch;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use self::fullness::Fullness;
 use self::lane::{Claims, Completions, Lane, Releases, Renewals};
 use self::transaction::Transacts;
 use self::unfit::Tolerance;
+use self::verdict::Arrival;
 use self::watch::Watch;
 use crate::clock::Clock;
 use crate::key::{Fingerprint, RecordKey};
@@ -241,6 +243,14 @@ pub struct Job {
     pub failures: u32,
 }
 
+impl Job {
+    /// The part that its verdict depends on.
+    pub(crate) fn arrival(&self) -> Arrival {
+        let Self { fingerprint, redeliveries, failures, .. } = *self;
+        Arrival { fingerprint, redeliveries, failures }
+    }
+}
+
 impl Gate {
     /// The handler's name.
     pub fn name(&self) -> &str {
@@ -257,14 +267,6 @@ impl Gate {
     pub fn is_busy(&self) -> bool {
         let next = self.0.next.load(Ordering::Acquire);
         self.0.running.load(Ordering::Acquire) + next > self.0.policy.concurrency
-    }
-
-    /// The delay before a key in progress elsewhere is asked for again: at least `remaining`, and a backoff from
-    /// one second that grows with the redeliveries to the handler's time-out.
-    pub(crate) fn conflict_delay(&self, remaining: Duration, redeliveries: u32) -> Duration {
-        let doublings = 1_u32.checked_shl(redeliveries).unwrap_or(u32::MAX);
-        let backoff = Duration::from_secs(1).checked_mul(doublings).unwrap_or(Duration::MAX);
-        remaining.max(backoff.min(self.0.policy.timeout))
     }
 }
 

@@ -4,19 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::ticket::{Ending, Finished, Ran};
+use super::ticket::{Ending, Finished, Leader, Ran};
 use super::transaction::OpenTransaction;
+use super::verdict::{self, RunEnd};
 use crate::attempt::Attempt;
 use crate::handler_error::{HandlerError, HandlerResult};
 use crate::lease::{Flight, Lease, Stop};
-use crate::outcome::{Decision, Outcome, Verdict};
 use crate::panics::{self, Guarded, Panicked};
 
 /// How far a run came at once.
@@ -131,8 +130,8 @@ impl Claimed {
         tokio::select! {
             biased;
             result = work() => self.returned(result),
-            stop = flight.stopped() => Ran::Stopped(stop),
-            () = engine.stop.cancelled() => Ran::Shutdown,
+            stop = flight.stopped() => stop.into(),
+            () = engine.stop.cancelled() => Ran::SHUTDOWN,
         }
     }
 }
@@ -146,10 +145,10 @@ impl Claimed {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
         let (now, is_first) = (engine.clock.now(), flight.started().is_none());
         if let Some(stop) = overdue(flight, now) {
-            return Err(Ran::Stopped(stop));
+            return Err(stop.into());
         }
         if is_first && engine.stop.is_cancelled() {
-            return Err(Ran::Shutdown);
+            return Err(Ran::SHUTDOWN);
         }
         if is_first {
             flight.start(now);
@@ -160,17 +159,18 @@ impl Claimed {
     /// The error is the user's: it may panic where it is looked into, shown or dropped.
     fn returned(&self, result: Result<HandlerResult, Panicked>) -> Ran {
         let error = match result {
-            Ok(Ok(())) => return Ran::Ok,
+            Ok(Ok(())) => return Ran::OK,
             Ok(Err(error)) => error,
-            Err(_) => return Ran::Panicked,
+            Err(_) => return Ran::PANICKED,
         };
         let looked_into = panics::catch(move || {
             if self.gate.is_conflict(&error) {
                 return self.undone(&error);
             }
-            Ran::Err { disposition: error.disposition(), text: error.to_string().into() }
+            let (disposition, reason) = (error.disposition(), error.to_string().into());
+            Ran::Ended(RunEnd::Failed { disposition, reason })
         });
-        looked_into.unwrap_or(Ran::Panicked)
+        looked_into.unwrap_or(Ran::PANICKED)
     }
 
     /// The run is over, and was not in a transaction.
@@ -182,10 +182,8 @@ impl Claimed {
 
     /// The database gave way to another transaction: the message is run again, and that costs no attempt.
     fn undone(&self, error: &HandlerError) -> Ran {
-        let redeliveries = self.leader.as_ref().map_or(0, |leader| leader.redeliveries);
-        let delay = self.gate.conflict_delay(Duration::ZERO, redeliveries);
-        let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
-        Ran::Decided(decision.because(error.to_string()))
+        let message = self.leader.as_ref().map(Leader::message).unwrap_or_default();
+        Ran::Decided(verdict::rolled_back(self.gate.policy(), &message, error.to_string()))
     }
 }
 

@@ -12,11 +12,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::Gate;
-use super::judge::hold_delay;
 use super::lane::{Lane, Operation};
-use super::ticket::{Done, Ending, Finished, Kind, Settled, Turn};
+use super::ticket::{Done, Ending, Finished, Settled, Turn};
+use super::verdict::{self, Completion, Settlement, hold_delay};
 use crate::lease::Flight;
-use crate::outcome::{Decision, Outcome, Verdict};
 use crate::record::State;
 use crate::store::{Answer, Attempts, CompleteRequest, Locality, ReleaseRequest, StoreError};
 
@@ -68,10 +67,14 @@ impl Gate {
         let (mut completing, mut releasing) = (Together::default(), Together::default());
         let mut later = FuturesUnordered::new();
         for (place, run) in finished.into_iter().enumerate() {
-            let waits = match run.kind() {
-                Kind::Completes => completing.add(&engine.completions, place, run, Finished::completion),
-                Kind::Releases => releasing.add(&engine.releases, place, run, Finished::release),
-                Kind::Holds | Kind::Free => {
+            let waits = match run.settlement() {
+                Some(Settlement::Complete) => {
+                    completing.add(&engine.completions, place, run, Finished::completion)
+                }
+                Some(Settlement::Release(_)) => {
+                    releasing.add(&engine.releases, place, run, Finished::release)
+                }
+                Some(Settlement::Hold) | None => {
                     tell(place, run.concluded_alone());
                     None
                 }
@@ -93,7 +96,7 @@ impl Gate {
 
     /// As [`settle`](Self::settle), for one run.
     pub async fn settle_one(&self, finished: Finished) -> Settled {
-        let needs_nothing = matches!(finished.kind(), Kind::Holds | Kind::Free);
+        let needs_nothing = matches!(finished.settlement(), Some(Settlement::Hold) | None);
         if needs_nothing || self.0.engine.store.locality() == Locality::InProcess {
             return settle_one_here(finished).await;
         }
@@ -167,31 +170,27 @@ impl Gate {
         }
     }
 
-    /// Invariant 5: a message is acked only when its key is completed
-    /// (`invariant_5_ok_is_acked_only_when_the_completion_is_recorded`).
     async fn complete(&self, done: Done, attempt: u32, first: First) -> Settled {
         let answer = match first {
             Some(Ok(answer)) => Some(Ok(answer)),
             _ => self.until_stopped(self.ask_to_complete(done.flight())).await,
         };
-        let Some(answer) = answer else {
-            // Dropped, it is asked for on and on; nobody waits for it any more.
-            drop(done);
-            return Settled::of(Decision::new(Verdict::Leave, Outcome::CompletionLost).attempt(attempt));
-        };
+        let (policy, message) = (self.policy(), done.message());
         let is_stopped = self.0.engine.stop.is_cancelled();
-        let (verdict, outcome) = match answer {
-            Ok(Answer::Done) => (Verdict::Ack, Outcome::Completed),
-            Ok(Answer::Lost) if self.is_completed_by_now(done.flight()).await => {
-                (Verdict::Ack, Outcome::CompletedElsewhere)
+        let decide = |completion| verdict::completion(policy, &message, attempt, completion, is_stopped);
+        let completion = match answer {
+            None => {
+                // Dropped, it is asked for on and on; nobody waits for it any more.
+                drop(done);
+                return Settled::of(decide(Completion::Unanswered));
             }
-            Ok(Answer::Lost) | Err(_) if is_stopped => (Verdict::Leave, Outcome::CompletionLost),
-            Ok(Answer::Lost) | Err(_) => {
-                let delay = self.conflict_delay(Duration::ZERO, done.redeliveries());
-                (Verdict::Retry(delay), Outcome::CompletionLost)
+            Some(Ok(Answer::Done)) => Completion::Recorded,
+            Some(Ok(Answer::Lost)) if self.is_completed_by_now(done.flight()).await => {
+                Completion::RecordedElsewhere
             }
+            Some(Ok(Answer::Lost) | Err(_)) => Completion::Lost,
         };
-        Settled::of(done.decide(Decision::new(verdict, outcome).attempt(attempt)))
+        Settled::of(done.decide(decide(completion)))
     }
 
     async fn is_completed_by_now(&self, flight: &Flight) -> bool {

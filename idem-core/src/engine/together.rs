@@ -16,10 +16,10 @@ use tokio::time::timeout;
 
 use super::Gate;
 use super::claim::{Admission, Claimed};
-use super::judge::{Judged, Patience, hold_delay};
+use super::judge::Judged;
 use super::ticket::{Leader, Ran, Settled};
 use super::transaction::{Open, OpenTransaction, kept_nothing, record_is_gone};
-use crate::outcome::{Decision, Outcome, Verdict};
+use super::verdict::{self, Admit, Patience, RunEnd, hold_delay};
 use crate::policy::StoreFailure;
 use crate::record::Fence;
 use crate::store::{Answer, Claim, CompleteRequest, SavepointEnd, StoreError, Transaction};
@@ -126,13 +126,15 @@ impl Gate {
         sent: Duration,
     ) -> Vec<Admission> {
         let claimed = |answer: &Result<Claim, StoreError>| match answer {
-            Ok(Claim::Claimed { fence, attempt }) => Some((*fence, *attempt)),
+            Ok(Claim::Claimed { fence, .. }) => Some(*fence),
             _ => None,
         };
-        let members = answers.iter().filter_map(claimed).count();
-        let is_used_up = |((leader, _), answer): (&Message, _)| {
-            claimed(answer).is_some_and(|(_, attempt)| leader.attempt(attempt) > self.0.policy.max_attempts)
+        let admit = |leader: &Leader, answer: &Result<Claim, StoreError>| {
+            verdict::claim(self.policy(), &leader.message(), &Patience::default(), answer)
         };
+        let members = answers.iter().filter_map(claimed).count();
+        let is_used_up =
+            |((leader, _), answer): (&Message, _)| matches!(admit(leader, answer), Admit::DeadLetter(_));
         // What is left of it becomes a dead letter, under a lease.
         let is_apart = messages.iter().zip(&answers).any(is_used_up);
         let mut group = match open {
@@ -144,12 +146,13 @@ impl Gate {
             None => None,
         };
         let answered = messages.into_iter().zip(answers);
-        let admit = |((leader, permit), answer)| match (claimed(&answer), &mut group) {
-            (Some((fence, attempt)), Some(group)) => group.admit(leader, permit, fence, attempt),
-            (Some(_), None) => self.open_later(leader, permit),
-            (None, _) => {
+        let admit = |((leader, permit), answer)| match (admit(&leader, &answer), claimed(&answer), &mut group)
+        {
+            (Admit::Run { attempt }, Some(fence), Some(group)) => group.admit(leader, permit, fence, attempt),
+            (_, Some(_), _) => self.open_later(leader, permit),
+            (_, None, _) => {
                 let mut patience = Patience::default();
-                match self.judge(leader, permit, sent, answer, &mut patience) {
+                match self.judge(leader, permit, sent, &answer, &mut patience) {
                     Judged::Admitted(admission) => admission,
                     Judged::Again(again) => Admission::Later(self.clone().open(again, patience)),
                 }
@@ -169,33 +172,33 @@ impl Gate {
     ) -> BoxFuture<'a, Option<Ran>> {
         async move {
             let ran = match ran {
-                Some(Ran::Shutdown) => return Some(Ran::Shutdown),
+                Some(ran) if ran.is_shutdown() => return Some(ran),
                 ran => ran?,
             };
             let Member { commit, open, over, end, .. } = member;
             let record = || self.complete_request(&leader.flight);
             let _ = over.send(match (&ran, commit) {
-                (Ran::Ok, Commit::Savepoints) => Over::Good(None),
-                (Ran::Ok, _) => record().map_or(Over::Failed, |record| Over::Good(Some(record))),
+                (Ran::Ended(RunEnd::Ok), Commit::Savepoints) => Over::Good(None),
+                (Ran::Ended(RunEnd::Ok), _) => {
+                    record().map_or(Over::Failed, |record| Over::Good(Some(record)))
+                }
                 _ => Over::Failed,
             });
             drop((over, open));
             let end = end.await;
             // What failed in a savepoint was committed in progress.
-            leader.is_claimed = matches!(end, End::Committed) && !matches!(ran, Ran::Ok);
+            leader.is_claimed = matches!(end, End::Committed) && !ran.is_ok();
             let is_its_own_failure = match (commit, &ran, &end) {
                 // The database gave way to another transaction, which is nobody's fault.
-                (_, Ran::Ok | Ran::Decided(_), _) => false,
+                (_, Ran::Ended(RunEnd::Ok) | Ran::Decided(_), _) => false,
                 (Commit::Savepoints, ..) => true,
                 // Of a call that failed as a whole, any message may be the reason, and of one that took too long.
-                (_, Ran::Err { .. }, End::Undone { some_were_good }) => *some_were_good,
+                (_, Ran::Ended(RunEnd::Failed { .. }), End::Undone { some_were_good }) => *some_were_good,
                 _ => false,
             };
             match (ran, end) {
-                (Ran::Ok, End::Committed) => {
-                    Some(Ran::Decided(Decision::new(Verdict::Ack, Outcome::Completed)))
-                }
-                (Ran::Ok, End::Lost(error)) => Some(self.undone(leader, &error)),
+                (Ran::Ended(RunEnd::Ok), End::Committed) => Some(self.committed(leader)),
+                (Ran::Ended(RunEnd::Ok), End::Lost(error)) => Some(self.undone(leader, &error)),
                 (ran, _) if is_its_own_failure => Some(self.counted(leader, ran).await),
                 _ => None,
             }
@@ -232,8 +235,7 @@ impl Group {
         attempt: u32,
     ) -> Admission {
         leader.flight.claimed(fence, Duration::MAX);
-        let now = self.gate.0.engine.clock.now();
-        let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()), now);
+        let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()));
         match admission {
             // Alone in it: a transaction as any other.
             Admission::Run(claimed) if self.members > 1 => {
@@ -270,7 +272,7 @@ impl Member {
 
     /// Whether the run's effect was rolled back to its savepoint.
     pub(super) fn is_undone_alone(&self, result: Option<&Ran>) -> bool {
-        self.commit == Commit::Savepoints && result.is_some_and(|ran| !matches!(ran, Ran::Ok))
+        self.commit == Commit::Savepoints && result.is_some_and(|ran| !ran.is_ok())
     }
 
     /// One after the other. Where a run is dropped, or its savepoint is gone, nobody knows what the transaction holds.
@@ -286,7 +288,7 @@ impl Member {
         self.open.lend()?.transaction().savepoint().await.ok()?;
         let ran = run.await;
         let ran = end_savepoint(self.open.lend()?.transaction(), ran, record).await.ok()?;
-        *is_broken = matches!(ran, Ran::Shutdown);
+        *is_broken = ran.is_shutdown();
         Some(ran)
     }
 }
@@ -298,7 +300,7 @@ async fn end_savepoint(
     ran: Ran,
     record: &CompleteRequest,
 ) -> Result<Ran, StoreError> {
-    if !matches!(ran, Ran::Ok) {
+    if !ran.is_ok() {
         transaction.end_savepoint(SavepointEnd::Rollback).await?;
         return Ok(ran);
     }

@@ -17,11 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Gate;
 use super::claim::Admission;
-use super::judge::{Again, Judged, Patience};
+use super::judge::{Again, Judged};
 use super::ticket::{Held, Leader, Ran, Settled};
 use super::together::Commit;
+use super::verdict::{self, Admit, Completion, Patience, RunEnd};
 use crate::handler_error::Disposition;
-use crate::outcome::{Decision, Outcome, Verdict};
+use crate::outcome::Verdict;
 use crate::record::State;
 use crate::runtime;
 use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError, Transaction, Transactions};
@@ -183,29 +184,28 @@ impl Gate {
         let sent = self.0.engine.clock.now();
         match self.claim_inside(&mut leader).await {
             Ok(None) => Judged::Admitted(Admission::Decided(Settled::leave())),
-            Ok(Some((Some(open), Claim::Claimed { fence, attempt })))
-                if leader.attempt(attempt) <= self.0.policy.max_attempts =>
-            {
-                // Nobody else sees the claim before it is completed, so that no lease runs.
-                leader.flight.claimed(fence, Duration::MAX);
-                let transaction = Some(OpenTransaction::new(open));
-                let now = self.0.engine.clock.now();
-                Judged::Admitted(self.claimed(leader, permit, attempt, transaction, now))
-            }
-            Ok(Some((Some(open), Claim::Claimed { .. }))) => {
+            Ok(Some((Some(open), claim @ Claim::Claimed { fence, .. }))) => {
+                if let Admit::Run { attempt } =
+                    verdict::claim(self.policy(), &leader.message(), patience, &Ok(claim))
+                {
+                    // Nobody else sees the claim before it is completed, so that no lease runs.
+                    leader.flight.claimed(fence, Duration::MAX);
+                    let transaction = Some(OpenTransaction::new(open));
+                    return Judged::Admitted(self.claimed(leader, permit, attempt, transaction));
+                }
                 // Its dead letter holds the key under a lease.
                 open.rollback().await;
                 let request = leader.claim_request();
                 let (sent, answer) = self.0.engine.claims.ask(&leader.flight, request).await;
-                self.judge(leader, permit, sent, answer, patience)
+                self.judge(leader, permit, sent, &answer, patience)
             }
             Ok(Some((open, claim))) => {
                 if let Some(open) = open {
                     open.rollback().await;
                 }
-                self.judge(leader, permit, sent, Ok(claim), patience)
+                self.judge(leader, permit, sent, &Ok(claim), patience)
             }
-            Err(error) => self.judge(leader, permit, sent, Err(error), patience),
+            Err(error) => self.judge(leader, permit, sent, &Err(error), patience),
         }
     }
 
@@ -238,7 +238,7 @@ impl Gate {
         let Some(open) = open.take() else {
             return self.undone(leader, &StoreError::statement("the handler's transaction is gone"));
         };
-        if !matches!(ran, Ran::Ok) {
+        if !ran.is_ok() {
             open.rollback().await;
             return self.counted(leader, ran).await;
         }
@@ -246,45 +246,40 @@ impl Gate {
             return self.undone(leader, &StoreError::statement("the message has no key"));
         };
         match open.commit(&[record]).await {
-            Ok(()) => Ran::Decided(Decision::new(Verdict::Ack, Outcome::Completed)),
+            Ok(()) => self.committed(leader),
             // The connection is gone, or somebody else was preferred: no fault of the handler's.
             Err(error) if error.is_unavailable() || error.is_conflict() => self.undone(leader, &error),
             Err(error) => self.counted(leader, kept_nothing(&error)).await,
         }
     }
 
+    pub(super) fn committed(&self, leader: &Leader) -> Ran {
+        let (policy, message) = (self.policy(), leader.message());
+        Ran::Decided(verdict::completion(policy, &message, 0, Completion::Recorded, false))
+    }
+
     pub(super) fn undone(&self, leader: &Leader, error: &StoreError) -> Ran {
-        let delay = self.conflict_delay(Duration::ZERO, leader.redeliveries);
-        let decision = Decision::new(Verdict::Retry(delay), Outcome::TransactionFailed);
-        Ran::Decided(decision.because(error.to_string()))
+        Ran::Decided(verdict::rolled_back(self.policy(), &leader.message(), error.to_string()))
     }
 
     /// Takes the lease after a rollback, where a failed attempt is to be counted or a dead letter is to hold the key.
     pub(super) async fn counted(&self, leader: &mut Leader, ran: Ran) -> Ran {
-        if matches!(ran, Ran::Shutdown | Ran::Decided(_)) {
-            return ran;
+        let Ran::Ended(end) = ran else { return ran };
+        if end == RunEnd::Shutdown {
+            return Ran::SHUTDOWN;
         }
         if self.has_committed_itself(leader).await {
-            return self.keep_committed(leader, Some(&ran)).await;
+            return self.keep_committed(leader, Some(&end)).await;
         }
         let request = leader.claim_request();
         let (sent, answer) = self.0.engine.claims.ask(&leader.flight, request).await;
+        let decision = verdict::recount(self.policy(), &leader.message(), &answer);
         match answer {
-            Ok(Claim::Claimed { fence, .. }) => {
-                leader.flight.claimed(fence, self.local_deadline(sent));
-                ran
-            }
-            // Another process has taken the key in between, and its run counts.
-            Ok(Claim::Completed { .. }) => {
-                leader.is_claimed = false;
-                Ran::Decided(Decision::new(Verdict::Ack, Outcome::Duplicate))
-            }
-            Ok(Claim::InProgress { remaining, .. }) => {
-                leader.is_claimed = false;
-                Ran::Decided(self.conflict(remaining, leader.redeliveries))
-            }
-            Err(error) => self.undone(leader, &error),
+            Ok(Claim::Claimed { fence, .. }) => leader.flight.claimed(fence, self.local_deadline(sent)),
+            Ok(Claim::Completed { .. } | Claim::InProgress { .. }) => leader.is_claimed = false,
+            Err(_) => {}
         }
+        decision.map_or(Ran::Ended(end), Ran::Decided)
     }
 }
 
@@ -309,27 +304,16 @@ impl Gate {
 
     /// What the handler did before it has committed by itself is there, and its record was committed in progress. Nobody
     /// repeats it: the record is completed, and a person is told, because what the handler did since is not there.
-    async fn keep_committed(&self, leader: &mut Leader, ran: Option<&Ran>) -> Ran {
+    async fn keep_committed(&self, leader: &mut Leader, end: Option<&RunEnd>) -> Ran {
         leader.is_claimed = false;
         tracing::error!(handler = self.name(), "a handler has committed its transaction by itself");
         let completed = self.until_stopped(self.ask_to_complete(&leader.flight)).await;
-        if !matches!(completed, Some(Ok(_))) {
-            return Ran::Decided(Decision::new(Verdict::Leave, Outcome::Shutdown));
-        }
-        let failure = match ran {
-            Some(Ran::Err { text, .. }) => format!("; {text}"),
-            Some(Ran::Panicked) => "; it panicked".to_owned(),
-            Some(Ran::Stopped(_)) => "; it took too long".to_owned(),
-            _ => String::new(),
-        };
-        let decision = Decision::new(Verdict::DeadLetter, Outcome::CommittedByHandler);
-        Ran::Decided(decision.because(format!("{COMMITTED_BEHIND}{failure}")))
+        Ran::Decided(match completed {
+            Some(Ok(_)) => verdict::committed_by_handler(end),
+            Some(Err(_)) | None => verdict::shutdown(),
+        })
     }
 }
-
-const COMMITTED_BEHIND: &str = "the handler has ended its transaction by a commit of its own (on MySQL also by a change of \
-    a table): what it did before is kept, what it did behind it is not. It is not run again: its key counts as completed. \
-    Finish or undo its work by hand, or remove the key's record and send the dead letter again";
 
 pub(super) fn record_is_gone() -> StoreError {
     StoreError::statement(
@@ -340,8 +324,8 @@ pub(super) fn record_is_gone() -> StoreError {
 
 /// A handler that has returned Ok, although its statements came to nothing.
 pub(super) fn kept_nothing(error: &StoreError) -> Ran {
-    let text = format!("nothing of the handler's transaction was kept: {error}").into();
-    Ran::Err { disposition: Disposition::Retry(None), text }
+    let reason = format!("nothing of the handler's transaction was kept: {error}").into();
+    Ran::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })
 }
 
 impl Leader {

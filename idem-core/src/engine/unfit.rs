@@ -7,8 +7,7 @@ use tokio::sync::Semaphore;
 use super::Gate;
 use super::claim::Admission;
 use super::ticket::Settled;
-use crate::outcome::{Decision, Outcome, Verdict};
-use crate::policy::{MissingKey, Undecodable};
+use super::verdict::{self, AdmitUnfit};
 
 /// Half of the last 100 messages.
 const MOST: usize = 50;
@@ -54,12 +53,6 @@ pub enum Unfit {
     MissingKey,
 }
 
-enum Choice {
-    DeadLetter,
-    Retry,
-    Run,
-}
-
 impl Gate {
     /// Notes a message that decodes and has a key.
     pub fn fit(&self) {
@@ -78,49 +71,20 @@ impl Gate {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped: the message stays as it is.
     pub fn unfit(&self, what: Unfit, reason: String, attempt: u32) -> BoxFuture<'static, Admission> {
-        let choice = self.choice(what);
-        let is_held = matches!(choice, Choice::DeadLetter) && !self.0.tolerance.unfit();
-        self.clone().admit_unfit(what, choice, is_held, reason, attempt).boxed()
-    }
-
-    async fn admit_unfit(
-        self,
-        what: Unfit,
-        choice: Choice,
-        is_held: bool,
-        reason: String,
-        attempt: u32,
-    ) -> Admission {
-        let outcome = match what {
-            Unfit::Undecodable => Outcome::Undecodable,
-            Unfit::MissingKey => Outcome::MissingKey,
-        };
-        let verdict = match choice {
-            Choice::Run => return self.admit_without_dedup(attempt).await,
-            Choice::Retry if attempt < self.policy().max_attempts => {
-                Verdict::Retry(self.policy().backoff.after(attempt))
-            }
-            Choice::DeadLetter if is_held && !self.held(what, &reason).await => {
-                return Admission::Decided(Settled::leave());
-            }
-            Choice::Retry | Choice::DeadLetter => Verdict::DeadLetter,
-        };
-        Admission::Decided(Settled::of(Decision::new(verdict, outcome).because(reason)))
-    }
-
-    fn choice(&self, what: Unfit) -> Choice {
-        let policy = self.policy();
-        match what {
-            Unfit::Undecodable => match policy.undecodable {
-                Undecodable::DeadLetter => Choice::DeadLetter,
-                Undecodable::Retry => Choice::Retry,
-            },
-            Unfit::MissingKey => match policy.missing_key {
-                MissingKey::DeadLetter => Choice::DeadLetter,
-                MissingKey::Retry => Choice::Retry,
-                MissingKey::RunWithoutDedup => Choice::Run,
-            },
+        let verdict = verdict::unfit(self.policy(), what, attempt, &*reason);
+        let is_held = matches!(verdict, AdmitUnfit::DeadLetter(_)) && !self.0.tolerance.unfit();
+        let gate = self.clone();
+        async move {
+            let decision = match verdict {
+                AdmitUnfit::RunWithoutDedup => return gate.admit_without_dedup(attempt).await,
+                AdmitUnfit::DeadLetter(_) if is_held && !gate.held(what, &reason).await => {
+                    return Admission::Decided(Settled::leave());
+                }
+                AdmitUnfit::Decide(decision) | AdmitUnfit::DeadLetter(decision) => decision,
+            };
+            Admission::Decided(Settled::of(decision))
         }
+        .boxed()
     }
 
     /// Waits while the topic looks as if a bad deploy read it. `false` when the engine was stopped first.

@@ -9,9 +9,9 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use idem_core::clock::Later as _;
-use idem_core::engine::{Admission, Claimed, Settled};
+use idem_core::engine::{Admission, Claimed, Settled, verdict};
 use idem_core::panics;
-use idem_core::{Decision, Outcome, RecordKey, Verdict};
+use idem_core::{RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::mpsc;
@@ -19,10 +19,10 @@ use tokio::sync::mpsc;
 use super::Bridge;
 use super::dispatch::{Entry, Handler};
 use super::recall::Past;
+use super::report;
 use super::run::{self, Report, Reporter, Shared, Start};
 use super::seats::Asks;
 use super::waiting::Waiting;
-use super::{report, settle};
 use crate::client::{Answer, Mode};
 use crate::delivery::Delivery;
 use crate::handler::Run;
@@ -237,14 +237,12 @@ impl Call<'_> {
             Report::Dropped(place) => {
                 self.messages[place].is_running = false;
                 self.bridge.user_is_gone.cancel();
-                let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
-                self.decided(place, Settled { decision, held: None });
+                self.decided(place, Settled { decision: verdict::shutdown(), held: None });
             }
             Report::Panicked(place) => {
                 self.bridge.engine.fault().fail("the task of a run");
                 self.messages[place].is_running = false;
-                let decision = Decision::new(Verdict::Leave, Outcome::Shutdown);
-                self.decided(place, Settled { decision, held: None });
+                self.decided(place, Settled { decision: verdict::shutdown(), held: None });
             }
             Report::Acked(place) => {
                 self.messages[place].is_running = false;
@@ -305,7 +303,7 @@ impl Call<'_> {
             Some((_, handler)) => handler.meter.outcome(&message.delivery, &settled.decision, hash),
             None => report::unhandled(&message.delivery, &settled.decision),
         }
-        message.failures = settle::failures(&settled.decision, message.failures);
+        message.failures = verdict::failures(&settled.decision, message.failures);
         match settled.decision.verdict {
             Verdict::Ack => self.settled(place),
             Verdict::Leave => self.left(place),

@@ -43,7 +43,6 @@ use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
 use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode};
 
-pub(crate) use self::settle::no_handler;
 pub(crate) use self::span::OnSpan;
 
 /// The listener of one consumer.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idem_core::engine::Settled;
-use idem_core::{Decision, Outcome, RecordKey, Verdict};
+use idem_core::{Decision, RecordKey, Verdict};
 use rocketmq_model::common::message::message_ext::MessageExt;
 
 use super::Bridge;
@@ -30,29 +30,6 @@ pub(super) fn left_to_wait(delivery: &Delivery) -> Option<Duration> {
     // Where more is left than there was, the clocks of two members differ by more than the delay.
     let is_sure = left > EARLY && left <= millis(delay)?;
     is_sure.then_some(left)
-}
-
-/// How many attempts have failed with this decision. Without a key there is no record that counts.
-pub(super) fn failures(decision: &Decision, before: u32) -> u32 {
-    match decision.outcome {
-        Outcome::Failed
-        | Outcome::Panicked
-        | Outcome::TimedOut
-        | Outcome::Exhausted
-        | Outcome::Rejected
-        | Outcome::CommittedByHandler => decision.attempt,
-        Outcome::Undecodable | Outcome::MissingKey => before.saturating_add(1),
-        _ => before,
-    }
-}
-
-/// A message for which this process has no handler is never acked: another member of the group may have one.
-pub(crate) fn no_handler(delivery: &Delivery) -> Decision {
-    let delay = idem_core::Backoff::levels().after(delivery.reconsume_times().saturating_add(1));
-    Decision::new(Verdict::Retry(delay), Outcome::NoHandler).because(
-        "no handler of this process takes this topic and tag: deploy the handler to every member of the group, \
-         or remove the tag from what is sent",
-    )
 }
 
 impl Bridge {

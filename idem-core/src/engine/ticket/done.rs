@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Leader;
 use crate::engine::Gate;
+use crate::engine::verdict::{self, Arrival, Completion};
 use crate::lease::Flight;
-use crate::outcome::{Decision, Outcome, Verdict};
+use crate::outcome::Decision;
 use crate::store::{Answer, CompleteRequest};
 
 /// A message whose handler has returned `Ok`, and whose key is to be completed. There is no way from here to a release.
@@ -29,8 +30,8 @@ impl Done {
         &self.flight
     }
 
-    pub(in crate::engine) fn redeliveries(&self) -> u32 {
-        self.leader.as_ref().map_or(0, |leader| leader.redeliveries)
+    pub(in crate::engine) fn message(&self) -> Arrival {
+        self.leader.as_ref().map(Leader::message).unwrap_or_default()
     }
 
     pub(in crate::engine) fn request(&self, gate: &Gate) -> Option<CompleteRequest> {
@@ -60,7 +61,10 @@ async fn complete(leader: Leader) {
     let asking = gate.ask_to_complete(&leader.flight);
     let answer = tokio::time::timeout(gate.policy().retention, asking).await;
     match answer {
-        Ok(Ok(Answer::Done)) => drop(leader.decide(Decision::new(Verdict::Ack, Outcome::Completed))),
+        Ok(Ok(Answer::Done)) => {
+            let (policy, message) = (gate.policy(), leader.message());
+            drop(leader.decide(verdict::completion(policy, &message, 0, Completion::Recorded, false)));
+        }
         Ok(Ok(Answer::Lost) | Err(_)) | Err(_) => leader.abandon(),
     }
 }

@@ -8,10 +8,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Done, Held, Leader, Settled};
 use crate::engine::Gate;
-use crate::handler_error::Disposition;
+use crate::engine::verdict::{self, Arrival, Completion, RunEnd, Settlement};
 use crate::lease::{Flight, Stop};
-use crate::outcome::{Decision, Outcome, Verdict};
-use crate::store::{Answer, Attempts, CompleteRequest, ReleaseRequest, StoreError};
+use crate::outcome::{Decision, Verdict};
+use crate::store::{Answer, CompleteRequest, ReleaseRequest, StoreError};
 
 /// A run that is over and has not been settled.
 ///
@@ -32,32 +32,37 @@ pub(in crate::engine) enum Ending {
     Other(Option<Leader>, Ran),
 }
 
-/// How a run ended.
+/// How a run came out.
 #[derive(Debug)]
 pub(in crate::engine) enum Ran {
-    Ok,
-    Err {
-        disposition: Disposition,
-        text: Arc<str>,
-    },
-    Panicked,
-    Stopped(Stop),
-    Shutdown,
-    /// The run's transaction came to this, and there is nothing to settle.
+    Ended(RunEnd),
+    /// Its transaction has decided it, and there is nothing to settle.
     Decided(Decision),
     /// The transaction that it shared was undone: it is to be run again alone, with this permit.
     Undone(OwnedSemaphorePermit),
 }
 
-/// What a finished run needs from the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Kind {
-    Completes,
-    Releases,
-    /// The key is held until the dead letter is stored.
-    Holds,
-    /// The store has no lease: the run was without dedup, or its transaction has settled it.
-    Free,
+impl Ran {
+    pub(in crate::engine) const OK: Self = Self::Ended(RunEnd::Ok);
+    pub(in crate::engine) const PANICKED: Self = Self::Ended(RunEnd::Panicked);
+    pub(in crate::engine) const SHUTDOWN: Self = Self::Ended(RunEnd::Shutdown);
+
+    pub(in crate::engine) const fn is_ok(&self) -> bool {
+        matches!(self, Self::Ended(RunEnd::Ok))
+    }
+
+    pub(in crate::engine) const fn is_shutdown(&self) -> bool {
+        matches!(self, Self::Ended(RunEnd::Shutdown))
+    }
+}
+
+impl From<Stop> for Ran {
+    fn from(stop: Stop) -> Self {
+        Self::Ended(match stop {
+            Stop::Lost => RunEnd::LeaseLost,
+            Stop::TimedOut => RunEnd::TimedOut,
+        })
+    }
 }
 
 impl Finished {
@@ -75,43 +80,33 @@ impl Finished {
         ran: Ran,
     ) -> Self {
         let ending = match (leader, ran) {
-            (Some(leader), Ran::Ok) if leader.is_claimed => Ending::Done(Done::of(leader)),
+            (Some(leader), Ran::Ended(RunEnd::Ok)) if leader.is_claimed => Ending::Done(Done::of(leader)),
             (leader, ran) => Ending::Other(leader, ran),
         };
         let mut finished = Self { gate, attempt, ending, took };
-        let kind = finished.kind();
+        let settlement = finished.settlement();
         let Gate(gate) = &finished.gate;
-        if kind == Kind::Holds {
+        if settlement == Some(Settlement::Hold) {
             gate.engine.watch.hold(flight, &gate.policy, gate.engine.clock.now());
         } else {
             gate.engine.watch.remove(flight);
         }
-        if let Ending::Other(Some(leader), Ran::Err { .. } | Ran::Panicked | Ran::Stopped(Stop::TimedOut)) =
-            &mut finished.ending
-            && kind == Kind::Releases
+        if let (Some(Settlement::Release(attempts)), Ending::Other(Some(leader), _)) =
+            (settlement, &mut finished.ending)
         {
-            leader.attempts = Attempts::Count;
+            leader.attempts = attempts;
         }
         finished
     }
 
-    pub(in crate::engine) fn kind(&self) -> Kind {
-        let Ending::Other(leader, ran) = &self.ending else { return Kind::Completes };
-        match ran {
-            Ran::Decided(_) | Ran::Undone(_) => Kind::Free,
-            _ if !leader.as_ref().is_some_and(|leader| leader.is_claimed) => Kind::Free,
-            Ran::Stopped(Stop::Lost) | Ran::Shutdown => Kind::Releases,
-            _ if self.is_dead_letter(ran) => Kind::Holds,
-            _ => Kind::Releases,
-        }
-    }
-
-    fn is_dead_letter(&self, ran: &Ran) -> bool {
-        let is_last = self.attempt >= self.gate.policy().max_attempts;
-        match ran {
-            Ran::Err { disposition: Disposition::Reject, .. } => true,
-            Ran::Err { .. } | Ran::Panicked | Ran::Stopped(Stop::TimedOut) => is_last,
-            Ran::Ok | Ran::Stopped(Stop::Lost) | Ran::Shutdown | Ran::Decided(_) | Ran::Undone(_) => false,
+    /// What the store is to be told. `None` where it has no lease: the run was without dedup, or its transaction has settled it.
+    pub(in crate::engine) fn settlement(&self) -> Option<Settlement> {
+        match &self.ending {
+            Ending::Done(_) => Some(Settlement::Complete),
+            Ending::Other(Some(leader), Ran::Ended(end)) if leader.is_claimed => {
+                Some(verdict::settlement(self.gate.policy(), self.attempt, end))
+            }
+            Ending::Other(..) => None,
         }
     }
 
@@ -123,7 +118,9 @@ impl Finished {
 
     /// What the store is to be told, where the key is to be released.
     pub(in crate::engine) fn release(&self) -> Option<(&Arc<Flight>, ReleaseRequest)> {
-        let (Kind::Releases, Ending::Other(Some(leader), _)) = (self.kind(), &self.ending) else {
+        let (Some(Settlement::Release(_)), Ending::Other(Some(leader), _)) =
+            (self.settlement(), &self.ending)
+        else {
             return None;
         };
         Some((&leader.flight, leader.release_request(leader.attempts)?))
@@ -146,77 +143,52 @@ impl Finished {
         &self,
         first: Option<&Result<Answer, StoreError>>,
     ) -> Option<Decision> {
-        match (&self.ending, self.kind(), first) {
-            (_, Kind::Completes, Some(Ok(Answer::Done))) => {
-                Some(Decision::new(Verdict::Ack, Outcome::Completed).attempt(self.attempt))
+        match (&self.ending, self.settlement(), first) {
+            (Ending::Done(done), _, Some(Ok(Answer::Done))) => {
+                let (policy, message) = (self.gate.policy(), done.message());
+                Some(verdict::completion(policy, &message, self.attempt, Completion::Recorded, false))
             }
-            (Ending::Other(_, ran), Kind::Holds | Kind::Free, _)
-            | (Ending::Other(_, ran), Kind::Releases, Some(Ok(_))) => Some(self.decide(ran)),
+            (Ending::Other(_, ran), None | Some(Settlement::Hold), _)
+            | (Ending::Other(_, ran), Some(Settlement::Release(_)), Some(Ok(_))) => Some(self.decide(ran)),
             _ => None,
         }
     }
 
     pub(in crate::engine) fn concluded(self, decision: Decision) -> Settled {
         let is_held = decision.verdict == Verdict::DeadLetter;
-        let is_open =
-            matches!(decision.outcome, Outcome::LeaseLost | Outcome::Shutdown | Outcome::TransactionFailed);
         match self.ending {
             Ending::Done(done) => Settled::of(done.decide(decision)),
             Ending::Other(None, _) => Settled::of(decision),
             Ending::Other(Some(leader), _) if is_held => Settled { decision, held: Some(Held::new(leader)) },
-            Ending::Other(Some(leader), _) if is_open => {
+            Ending::Other(Some(leader), _) if verdict::is_shared(&decision) => {
+                Settled::of(leader.decide(decision))
+            }
+            Ending::Other(Some(leader), _) => {
                 leader.abandon();
                 Settled::of(decision)
             }
-            Ending::Other(Some(leader), _) => Settled::of(leader.decide(decision)),
         }
     }
 
     /// The decision that needs no answer of the store.
-    pub(in crate::engine) fn decide(&self, ran: &Ran) -> Decision {
-        let policy = self.gate.policy();
-        let decision = match ran {
-            Ran::Ok => Decision::new(Verdict::Ack, Outcome::CompletedWithoutDedup),
-            Ran::Err { disposition: Disposition::Reject, text } => {
-                Decision::new(Verdict::DeadLetter, Outcome::Rejected).because(text.clone())
-            }
-            Ran::Err { disposition: Disposition::Retry(after), text } => {
-                self.failed(ran, Outcome::Failed, *after).because(text.clone())
-            }
-            Ran::Panicked => self.failed(ran, Outcome::Panicked, None).because("the handler panicked"),
-            Ran::Stopped(Stop::TimedOut) => self
-                .failed(ran, Outcome::TimedOut, None)
-                .because(format!("the handler took longer than its time-out of {:?}", policy.timeout)),
-            Ran::Stopped(Stop::Lost) => {
-                Decision::new(Verdict::Retry(self.conflict_delay()), Outcome::LeaseLost)
-                    .because("the lease could not be kept, so the handler was cancelled")
-            }
-            Ran::Shutdown => Decision::new(Verdict::Leave, Outcome::Shutdown),
-            Ran::Decided(decision) => decision.clone(),
-            Ran::Undone(_) => {
-                Decision::new(Verdict::Retry(self.conflict_delay()), Outcome::TransactionFailed)
-                    .because("the transaction that it shared with other messages was undone")
-            }
-        };
-        decision.attempt(self.attempt)
-    }
-
-    fn failed(&self, ran: &Ran, outcome: Outcome, after: Option<Duration>) -> Decision {
-        if self.is_dead_letter(ran) {
-            return Decision::new(Verdict::DeadLetter, Outcome::Exhausted);
+    fn decide(&self, ran: &Ran) -> Decision {
+        let (policy, message) = (self.gate.policy(), self.message());
+        match ran {
+            Ran::Ended(end) => verdict::ended(policy, &message, self.attempt, end),
+            Ran::Decided(decision) => decision.clone().attempt(self.attempt),
+            Ran::Undone(_) => verdict::rolled_back(policy, &message, UNDONE).attempt(self.attempt),
         }
-        let after = after.unwrap_or_else(|| self.gate.policy().backoff.after(self.attempt));
-        Decision::new(Verdict::Retry(after), outcome)
     }
 
-    fn conflict_delay(&self) -> Duration {
-        let redeliveries = match &self.ending {
-            Ending::Done(done) => done.redeliveries(),
-            Ending::Other(leader, _) => leader.as_ref().map_or(0, |leader| leader.redeliveries),
-        };
-        self.gate.conflict_delay(Duration::ZERO, redeliveries)
+    fn message(&self) -> Arrival {
+        match &self.ending {
+            Ending::Done(done) => done.message(),
+            Ending::Other(leader, _) => leader.as_ref().map(Leader::message).unwrap_or_default(),
+        }
     }
 }
+
+const UNDONE: &str = "the transaction that it shared with other messages was undone";
 
 impl fmt::Debug for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

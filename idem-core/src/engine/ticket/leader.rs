@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Done;
+use crate::engine::verdict::Arrival;
 use crate::engine::{Gate, Job};
 use crate::lease::{End, Flight};
 use crate::outcome::Decision;
@@ -13,7 +14,7 @@ use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
 pub struct Leader {
     pub(in crate::engine) gate: Gate,
     pub(in crate::engine) flight: Arc<Flight>,
-    pub(in crate::engine) redeliveries: u32,
+    redeliveries: u32,
     failures: u32,
     /// Whether the store may hold a lease for this flight that nobody has given back.
     pub(in crate::engine) is_claimed: bool,
@@ -35,10 +36,10 @@ impl Leader {
         }
     }
 
-    /// Which attempt the next run is, where its record counts this one: the record may have expired since the message was
-    /// sent back.
-    pub(in crate::engine) fn attempt(&self, counted: u32) -> u32 {
-        counted.max(self.failures.saturating_add(1))
+    /// The part of the message that its verdict depends on.
+    pub(in crate::engine) fn message(&self) -> Arrival {
+        let Self { redeliveries, failures, .. } = *self;
+        Arrival { fingerprint: self.flight.fingerprint, redeliveries, failures }
     }
 
     /// Ends the flight: whoever waits for this key takes `decision` too.
@@ -53,9 +54,9 @@ impl Leader {
     }
 
     /// Ends the flight at once, and gives back later what its claim may have taken.
-    pub(in crate::engine) fn abandon_now(mut self) {
+    pub(in crate::engine) fn end_now(mut self, end: End) {
         let unseen = self.is_claimed.then(|| self.successor());
-        self.end(End::Abandoned);
+        self.end(end);
         if let Some(unseen) = unseen {
             unseen.give_back();
         }

@@ -10,7 +10,7 @@ mod turn;
 
 pub(super) use self::done::Done;
 pub use self::finished::Finished;
-pub(super) use self::finished::{Ending, Kind, Ran};
+pub(super) use self::finished::{Ending, Ran};
 pub use self::leader::Leader;
 pub use self::settled::{Held, Settled};
 pub(crate) use self::turn::Turn;

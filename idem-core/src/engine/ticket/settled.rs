@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::Leader;
-use crate::outcome::{Decision, Outcome, Verdict};
+use crate::engine::verdict;
+use crate::outcome::Decision;
 use crate::store::Attempts;
 
 /// A message that is decided.
@@ -23,7 +24,7 @@ impl Settled {
     }
 
     pub(in crate::engine) fn leave() -> Self {
-        Self::of(Decision::new(Verdict::Leave, Outcome::Shutdown))
+        Self::of(verdict::shutdown())
     }
 }
 

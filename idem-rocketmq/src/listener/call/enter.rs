@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use idem_core::IdempotencyKey;
-use idem_core::engine::{self, Settled};
+use idem_core::engine::{self, Settled, verdict};
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{Call, Event, Message, State};
@@ -151,7 +151,7 @@ impl Call<'_> {
     }
 
     fn unhandled(&mut self, place: usize) {
-        let decision = settle::no_handler(&self.messages[place].delivery);
+        let decision = verdict::no_handler(self.messages[place].delivery.reconsume_times());
         self.decided(place, Settled { decision, held: None });
     }
 }
