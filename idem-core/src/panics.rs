@@ -273,10 +273,10 @@ mod tests {
         ("consumer/running.rs", "spawn(connect(setup"),
         ("consumer/running.rs", "idem_core::runtime::handle().spawn(async move {"),
         ("consumer/running.rs", "self.bridge.user.spawn(async move {"),
-        ("embedded/host.rs", "builder.spawn(live)"),
-        ("embedded/host.rs", "bootstrap.boot_with_shutdown"),
-        ("embedded/producer.rs", "handle.spawn(Box::pin(work))"),
-        ("embedded/bench.rs", "builder.spawn(live)"),
+        ("embedded/src/host.rs", "builder.spawn(live)"),
+        ("embedded/src/host.rs", "bootstrap.boot_with_shutdown"),
+        ("embedded/src/producer.rs", "handle.spawn(Box::pin(work))"),
+        ("embedded/src/bench.rs", "builder.spawn(live)"),
         // A panic here ends the consumer.
         ("listener/aside.rs", "bridge.spawn("),
         ("listener/aside.rs", "thread::Builder::new()"),
@@ -288,9 +288,9 @@ mod tests {
         ("producer/transaction.rs", "on.spawn(async move {"),
         ("outbox/worker.rs", "handle().spawn(notes)"),
         ("outbox/worker.rs", "handle().spawn(sweep)"),
-        ("client/thread.rs", "builder.spawn(move || {"),
-        ("client/producer.rs", "thread::spawn("),
-        ("client/session.rs", "thread::spawn("),
+        ("client/src/thread.rs", "builder.spawn(move || {"),
+        ("client/src/producer.rs", "thread::spawn("),
+        ("client/src/session.rs", "thread::spawn("),
     ];
 
     #[test]

@@ -9,10 +9,12 @@ pub(crate) struct Source {
     pub(crate) code: String,
 }
 
-/// The files of this crate, and of idem-rocketmq where it lies beside this one.
+/// The files of this crate, and of those that lie beside it.
 pub(crate) fn all() -> Vec<Source> {
     let mut all = Vec::new();
-    for source in ["src", "../idem-rocketmq/src"] {
+    for source in
+        ["src", "../idem-rocketmq/src", "../idem-rocketmq/client/src", "../idem-rocketmq/embedded/src"]
+    {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
         if source.is_dir() {
             gather(&source, &mut all);

@@ -5,8 +5,8 @@ use std::fmt;
 use idem_core::{PolicyError, StoreError};
 
 use crate::client::ClientError;
+use crate::client::names::NameFault;
 use crate::handler::RouteError;
-use crate::names::NameFault;
 use crate::state::MissingState;
 
 /// Why a consumer or a producer did not start, or did not stop as it should.

@@ -1,7 +1,4 @@
 #![doc = include_str!("docs/crate.md")]
-// The client's types are so deep that proving them `Send` needs more than the default of 128. They stay inside of
-// this crate, so that users need no such line.
-#![recursion_limit = "256"]
 // Invariant: no sum of times overflows, whatever a user says; see `idem_core::clock::Later` and clippy.toml.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -9,19 +6,14 @@
 #[cfg(test)]
 extern crate self as idem_rocketmq;
 
-mod client;
 pub mod codec;
 pub mod consumer;
-mod delivery;
-#[cfg(feature = "embedded")]
-pub mod embedded;
 mod error;
 pub mod extract;
 pub mod guide;
 mod handler;
 mod listener;
 mod macros;
-mod names;
 pub mod prelude;
 pub mod producer;
 mod state;
@@ -29,6 +21,11 @@ pub mod testing;
 
 #[doc(hidden)]
 pub mod __private;
+
+use idem_rocketmq_client as client;
+#[cfg(feature = "embedded")]
+#[doc(inline)]
+pub use idem_rocketmq_embedded as embedded;
 
 #[doc = include_str!("docs/errors.md")]
 pub use idem_core::HandlerError;
@@ -62,7 +59,6 @@ pub use idem_core::{SqliteOutbox, SqliteStore};
 pub use futures_util::future::BoxFuture;
 
 pub use self::consumer::{ConsumeFrom, Consumer, Credentials, DelayBy, MessageTrace, RunningConsumer, Tls};
-pub use self::delivery::{Delivery, DeliveryBuilder};
 pub use self::error::Error;
 pub use self::handler::{
     Batch, BatchCall, BatchFailures, BatchHandler, BatchItem, BatchResult, BatchReturn, Call, FromBatch,
@@ -74,6 +70,7 @@ pub use self::producer::{
     SendError, Sent, TransactionError, TransactionState,
 };
 pub use self::state::{MissingState, States};
+pub use idem_rocketmq_client::{Delivery, DeliveryBuilder};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -12,8 +12,8 @@ use idem_core::{Decision, engine};
 use tracing::Instrument as _;
 
 use crate::Error;
+use crate::client::Delivery;
 use crate::consumer::{Builder, HasStore};
-use crate::delivery::Delivery;
 use crate::handler::{CallContext, Run};
 use crate::listener::dispatch::{Dispatch, Entry, Handler};
 

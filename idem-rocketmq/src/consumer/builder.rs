@@ -11,8 +11,7 @@ use tokio::runtime::Handle;
 
 use super::running::{self, RunningConsumer};
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials, DelayBy, LARGEST_BODY, MessageTrace, Mode, Tls};
-use crate::delivery::Delivery;
+use crate::client::{ConsumeFrom, Credentials, DelayBy, Delivery, LARGEST_BODY, MessageTrace, Mode, Tls};
 use crate::handler::{IntoRoute, Route};
 use crate::listener::OnSpan;
 use crate::listener::dispatch::{Dispatch, Identity};

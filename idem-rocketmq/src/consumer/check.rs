@@ -7,13 +7,13 @@ use idem_core::{ADVISED_RETENTION, Backoff, Policy, Store};
 
 use super::builder::Setup;
 use crate::Error;
+use crate::client::names::{self, Given};
 use crate::client::{
     ClientError, DelayBy, LONGEST_TIMER, Levels, MessageTrace, Mode, check_addresses, check_credentials,
 };
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::CROWD;
-use crate::names::{self, Given};
 
 /// Backoffs reach their longest delay before this attempt.
 const MANY_ATTEMPTS: u32 = 1_000;
@@ -102,7 +102,7 @@ impl Setup {
     fn check_filters(&self) -> Result<(), Error> {
         let Some(route) = self.routes.iter().find(|route| route.condition().is_some()) else { return Ok(()) };
         #[cfg(feature = "embedded")]
-        if crate::embedded::has_one_of(&self.name_servers) {
+        if crate::client::is_embedded(&self.name_servers) {
             return Err(Kind::FilterOnEmbedded { handler: route.name().to_owned() }.into());
         }
         let _ = route;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Call, Extract, ExtractError};
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 
 impl<'d> Extract<'d> for &'d Delivery {
     fn extract(call: &mut Call<'d>) -> Result<Self, ExtractError> {

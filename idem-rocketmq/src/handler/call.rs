@@ -5,7 +5,7 @@ use std::sync::Arc;
 use idem_core::engine::OpenTransaction;
 use idem_core::{IdempotencyKey, Lease};
 
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 use crate::extract::{Attempt, ExtractError};
 use crate::state::States;
 

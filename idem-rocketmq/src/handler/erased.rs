@@ -11,8 +11,8 @@ use idem_core::{Fingerprint, HandlerResult, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, Item, gather};
 use super::{Call, CallContext, Handler, KeySource, Needs};
+use crate::client::Delivery;
 use crate::codec::{Codec, DecodeError};
-use crate::delivery::Delivery;
 
 /// A handler of any payload.
 pub(crate) trait ErasedHandler: Send + Sync {

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use idem_core::{Fingerprint, IdempotencyKey, KeyError};
 
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 use crate::producer::key::PRODUCER_KEY;
 
 /// Where the idempotency key is taken from, when it is not in the payload.

@@ -10,13 +10,11 @@ use futures_util::future::{self, BoxFuture, Either};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use idem_core::panics;
-use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::mpsc;
 
 use super::seats::{Asks, ENOUGH, Stay};
 use super::{Bridge, Broker};
-use crate::client::{Answer, Mode};
+use crate::client::{Answer, Mode, Queue, Received};
 
 /// The time between two looks while threads are short, and while they are not.
 const LOOK: Duration = Duration::from_millis(200);
@@ -63,7 +61,7 @@ impl Lounge {
 /// A call's place among those under way. Where it is dropped, the call's messages are left to the broker.
 pub(super) struct Ticket {
     pub(super) bridge: Arc<Bridge>,
-    pub(super) queue: MessageQueue,
+    pub(super) queue: Queue,
     pub(super) first: i64,
     pub(super) id: u64,
     pub(super) asks: Arc<Asks>,
@@ -80,7 +78,7 @@ pub(super) enum Place {
 
 impl Ticket {
     /// Settles the messages of a call, on this thread or, where it has to give it back, elsewhere.
-    pub(super) fn work(mut self, sources: &[&MessageExt], queue: &MessageQueue) -> Answer {
+    pub(super) fn work(mut self, sources: &[&Received], queue: &Queue) -> Answer {
         let Some(lounge) = self.lounge.take() else {
             let answer = pollster::block_on(self.bridge.clone().call(sources, queue, &self.asks));
             return self.over(answer);

@@ -4,16 +4,15 @@
 //! this trait it is proved once.
 
 use futures_util::future::BoxFuture;
-use rocketmq_model::common::message::message_ext::MessageExt;
 
-use crate::client::{Client, ClientError, Extent, Purpose, Queues};
+use crate::client::{Client, ClientError, Extent, Purpose, Queues, Received};
 
 /// The group's member that messages come through.
 pub(crate) trait Broker: Send + Sync {
     /// Stores a copy of a message. `Ok` when a broker has confirmed it.
     fn copy<'a>(
         &'a self,
-        message: &'a MessageExt,
+        message: &'a Received,
         purpose: Purpose,
         extent: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>>;
@@ -37,7 +36,7 @@ pub(crate) trait Broker: Send + Sync {
 impl Broker for Client {
     fn copy<'a>(
         &'a self,
-        message: &'a MessageExt,
+        message: &'a Received,
         purpose: Purpose,
         extent: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {

@@ -12,8 +12,6 @@ use idem_core::clock::Later as _;
 use idem_core::engine::{Admission, Claimed, Settled, verdict};
 use idem_core::panics;
 use idem_core::{RecordKey, Verdict};
-use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::mpsc;
 
 use super::Bridge;
@@ -23,8 +21,7 @@ use super::report;
 use super::run::{self, Report, Reporter, Shared, Start};
 use super::seats::Asks;
 use super::waiting::Waiting;
-use crate::client::{Answer, Mode};
-use crate::delivery::Delivery;
+use crate::client::{Answer, Delivery, Mode, Queue, Received};
 use crate::handler::Run;
 
 /// For how long a queue is suspended whose thread others need.
@@ -80,7 +77,7 @@ pub(super) enum Event {
 /// A call under way.
 struct Call<'a> {
     bridge: &'a Bridge,
-    sources: &'a [&'a MessageExt],
+    sources: &'a [&'a Received],
     messages: Vec<Message>,
     events: FuturesUnordered<BoxFuture<'a, Event>>,
     /// Runs whose handlers are over. They report by themselves.
@@ -103,13 +100,13 @@ impl Bridge {
     ///
     /// The user's code is guarded where it is called, so that a panic here is one of idem's own: nobody knows what became of the
     /// messages, and the broker has them still.
-    pub(super) async fn call(&self, sources: &[&MessageExt], queue: &MessageQueue, asks: &Asks) -> Answer {
+    pub(super) async fn call(&self, sources: &[&Received], queue: &Queue, asks: &Asks) -> Answer {
         let settled = self.settle_call(sources, queue, asks);
         let fail = || self.engine.fault().fail("a listener call");
         panics::loud("listener", settled, fail).await.unwrap_or(Answer::Leave)
     }
 
-    async fn settle_call(&self, sources: &[&MessageExt], queue: &MessageQueue, asks: &Asks) -> Answer {
+    async fn settle_call(&self, sources: &[&Received], queue: &Queue, asks: &Asks) -> Answer {
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
@@ -174,7 +171,7 @@ impl Call<'_> {
         self.is_suspended = self.messages.iter().all(|message| !message.is_running);
     }
 
-    fn answer(self, queue: &MessageQueue) -> Answer {
+    fn answer(self, queue: &Queue) -> Answer {
         if self.is_left {
             return Answer::Leave;
         }

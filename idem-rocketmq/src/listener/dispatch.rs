@@ -12,8 +12,7 @@ use super::crowd::Pace;
 use super::over::Unsettled;
 use super::report::Meter;
 use super::span::OnSpan;
-use crate::client::{Expression, Mode};
-use crate::delivery::Delivery;
+use crate::client::{Delivery, Expression, Mode};
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
 

@@ -29,8 +29,6 @@ use cheetah_string::CheetahString;
 use idem_core::engine::Engine;
 use idem_core::panics;
 use parking_lot::{Condvar, Mutex};
-use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +39,7 @@ use self::dispatch::Dispatch;
 use self::seats::{Seat, Seats};
 use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
-use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode};
+use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode, Queue, Received};
 
 pub(crate) use self::span::OnSpan;
 
@@ -140,7 +138,7 @@ impl Bridge {
         idem_core::runtime::handle().spawn(panics::loud(place, task, move || fault.fail(place)));
     }
 
-    fn begin(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Option<Ticket> {
+    fn begin(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> Option<Ticket> {
         let offsets = || messages.iter().map(|message| message.queue_offset());
         let (first, last) = (offsets().min()?, offsets().max()?);
         let bytes = messages.iter().filter_map(|message| message.body()).map(|body| body.len()).sum();
@@ -201,7 +199,7 @@ impl Calls {
 }
 
 impl Listener for Bridge {
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
+    fn consume(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> Answer {
         let Some(ticket) = self.begin(messages, queue) else { return Answer::Leave };
         let _entered = idem_core::runtime::handle().enter();
         let fault = ticket.bridge.engine.fault().clone();

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::client::Queue;
 use parking_lot::Mutex;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 
 /// What became of a message when its queue was suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +24,16 @@ type Batch = HashMap<i64, Past>;
 const LONGEST: Duration = Duration::from_mins(2);
 
 #[derive(Default)]
-pub(super) struct Recall(Mutex<HashMap<MessageQueue, (Instant, Batch)>>);
+pub(super) struct Recall(Mutex<HashMap<Queue, (Instant, Batch)>>);
 
 impl Recall {
-    pub(super) fn keep(&self, queue: &MessageQueue, batch: Batch) {
+    pub(super) fn keep(&self, queue: &Queue, batch: Batch) {
         let mut queues = self.0.lock();
         queues.retain(|_, (since, _)| since.elapsed() < LONGEST);
         queues.insert(queue.clone(), (Instant::now(), batch));
     }
 
-    pub(super) fn take(&self, queue: &MessageQueue) -> Batch {
+    pub(super) fn take(&self, queue: &Queue) -> Batch {
         let batch = self.0.lock().remove(queue);
         batch.filter(|(since, _)| since.elapsed() < LONGEST).map(|(_, batch)| batch).unwrap_or_default()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use idem_core::{Decision, Outcome, Verdict};
 use metrics::{Counter, Histogram};
 
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 
 const OUTCOMES: usize = Outcome::ALL.len();
 

@@ -23,7 +23,7 @@ use super::dispatch::Handler;
 use super::over::Over;
 use super::seats::Asks;
 use super::{Bridge, crowd};
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 use crate::handler::{CallContext, Run};
 use crate::state::States;
 

@@ -15,10 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cheetah_string::CheetahString;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 use tokio::sync::Notify;
 
-use crate::client::{Queues, SPAN};
+use crate::client::{Queue, Queues, SPAN};
 
 /// While so many calls are on threads, none gives its thread back.
 pub(super) const ENOUGH: usize = 64;
@@ -34,7 +33,7 @@ const FIRST_CALL_MILLIS: u64 = 250;
 
 /// A listener call.
 pub(super) struct Seat {
-    queue: MessageQueue,
+    queue: Queue,
     /// The offsets of its first and last message.
     first: i64,
     last: i64,
@@ -82,7 +81,7 @@ pub(super) enum Stay {
 #[derive(Default)]
 pub(super) struct Seats {
     threads: HashMap<u64, Seat>,
-    aside: HashMap<MessageQueue, Aside>,
+    aside: HashMap<Queue, Aside>,
     /// How many of those that were set aside still work.
     working_aside: usize,
     next: u64,
@@ -99,7 +98,7 @@ struct Aside {
 
 impl Seat {
     pub(super) fn new(
-        queue: MessageQueue,
+        queue: Queue,
         (first, last): (i64, i64),
         (messages, bytes): (usize, usize),
         stamp: Option<u64>,
@@ -186,7 +185,7 @@ impl Seats {
         if self.threads.len() <= ENOUGH {
             return;
         }
-        let mut first: HashMap<(&MessageQueue, u64), i64> = HashMap::new();
+        let mut first: HashMap<(&Queue, u64), i64> = HashMap::new();
         for seat in self.threads.values() {
             if let Some(of) = seat.of {
                 let first = first.entry((&seat.queue, of)).or_insert(seat.first);
@@ -254,11 +253,7 @@ impl Seats {
     }
 
     /// A call that was set aside is over. Whether one on a thread may have waited for it.
-    pub(super) fn over_aside(
-        &mut self,
-        (queue, first, id): (&MessageQueue, i64, u64),
-        is_left: bool,
-    ) -> bool {
+    pub(super) fn over_aside(&mut self, (queue, first, id): (&Queue, i64, u64), is_left: bool) -> bool {
         let Some(aside) = self.aside.get_mut(queue) else { return false };
         let Some(seat) = aside.calls.get(&(first, id)) else { return false };
         self.working_aside -= 1;
@@ -292,8 +287,8 @@ mod tests {
 
     const TAKEN_UP: u64 = 1_000_000;
 
-    fn queue(id: i32) -> MessageQueue {
-        MessageQueue::from_parts("orders", "broker", id)
+    fn queue(id: i32) -> Queue {
+        Queue::from_parts("orders", "broker", id)
     }
 
     fn queues(taken_up: u64) -> Queues {

@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idem_core::engine::Settled;
 use idem_core::{Decision, RecordKey, Verdict};
-use rocketmq_model::common::message::message_ext::MessageExt;
 
 use super::Bridge;
-use crate::client::{ATTEMPTS, ClientError, DUE, Extent, KEY, OUTCOME, Purpose, REASON, Retry};
-use crate::delivery::Delivery;
+use crate::client::{
+    ATTEMPTS, ClientError, DUE, Delivery, Extent, KEY, OUTCOME, Purpose, REASON, Received, Retry,
+};
 
 /// A broker's timer may come that much before its time, and clocks differ.
 const EARLY: Duration = Duration::from_millis(1_500);
@@ -39,7 +39,7 @@ impl Bridge {
     /// Invariant 5: the message is acked only after the broker has confirmed the copy.
     pub(super) async fn tell(
         &self,
-        source: &MessageExt,
+        source: &Received,
         delivery: &Delivery,
         key: Option<&RecordKey>,
         settled: Settled,
@@ -64,7 +64,7 @@ impl Bridge {
     }
 
     /// Has a retry that came before its time go on waiting; as [`tell`](Self::tell).
-    pub(super) async fn pass_on(&self, source: &MessageExt, delivery: &Delivery, left: Duration) -> bool {
+    pub(super) async fn pass_on(&self, source: &Received, delivery: &Delivery, left: Duration) -> bool {
         metrics::counter!("idem_early_retries_total", "group" => self.group.to_string()).increment(1);
         tracing::debug!(
             group = &*self.group,
@@ -80,7 +80,7 @@ impl Bridge {
     /// same would be refused for ever. While the group may have no copies at all, the message is held.
     async fn copied(
         &self,
-        source: &MessageExt,
+        source: &Received,
         delivery: &Delivery,
         purpose: impl Fn() -> Purpose,
         properties: &[(String, String)],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use idem_core::Attempt;
 use tracing::Span;
 
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 
 /// The message property that W3C's trace context travels in.
 const TRACEPARENT: &str = "traceparent";

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use idem_core::clock::{LONGEST, extremes};
 use idem_core::engine::Engine;
@@ -19,16 +20,13 @@ use idem_core::{
     HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Reject, Retry, UNLIMITED, Undecodable,
 };
 use parking_lot::Mutex;
-use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_queue::MessageQueue;
-use rocketmq_model::common::message::message_single::Message;
-use rocketmq_model::common::message::{MessageConst, MessageTrait as _};
-use rocketmq_runtime::common::time_utils::current_millis;
 use tokio::runtime::Handle;
 
 use super::broker::Broker;
 use super::{Bridge, FEW, THREADS};
-use crate::client::{Answer as Told, ClientError, Extent, Listener as _, Purpose, Queues};
+use crate::client::{
+    self, Answer as Told, ClientError, Extent, Listener as _, Purpose, Queue, Queues, Received,
+};
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
@@ -95,22 +93,21 @@ fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> Told {
     consume_all(bridge, &messages.map(message).collect::<Vec<_>>())
 }
 
-fn consume_all(bridge: &Arc<Bridge>, messages: &[MessageExt]) -> Told {
+fn consume_all(bridge: &Arc<Bridge>, messages: &[Received]) -> Told {
     let messages: Vec<_> = messages.iter().collect();
     bridge.clone().consume(&messages, &queue())
 }
 
-fn queue() -> MessageQueue {
-    MessageQueue::from_parts(TOPIC, "broker", 0)
+fn queue() -> Queue {
+    Queue::from_parts(TOPIC, "broker", 0)
 }
 
-fn message(number: usize) -> MessageExt {
-    let mut inner = Message::default();
-    inner.set_topic(TOPIC.into());
-    inner.set_body(Some(number.to_string().into()));
-    let begun = (MessageConst::PROPERTY_CONSUME_START_TIMESTAMP.into(), current_millis().to_string().into());
-    inner.set_properties([begun].into_iter().collect());
-    MessageExt { message: inner, queue_offset: number.try_into().unwrap(), ..MessageExt::default() }
+fn message(number: usize) -> Received {
+    message_of(number, number.to_string().into(), &[])
+}
+
+fn message_of(number: usize, body: Bytes, properties: &[(&str, &str)]) -> Received {
+    client::received(TOPIC, body, number.try_into().unwrap(), properties)
 }
 
 fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {
@@ -169,12 +166,7 @@ struct Noted {
 }
 
 impl Broker for Noted {
-    fn copy<'a>(
-        &'a self,
-        _: &'a MessageExt,
-        _: Purpose,
-        _: Extent,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
         unreachable!("no handler fails")
     }
 
@@ -287,7 +279,7 @@ impl Refusing {
 impl Broker for Refusing {
     fn copy<'a>(
         &'a self,
-        _: &'a MessageExt,
+        _: &'a Received,
         purpose: Purpose,
         extent: Extent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
@@ -382,12 +374,7 @@ impl Taking {
 }
 
 impl Broker for Taking {
-    fn copy<'a>(
-        &'a self,
-        _: &'a MessageExt,
-        _: Purpose,
-        _: Extent,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
         self.one()
     }
 
@@ -448,9 +435,7 @@ async fn whatever_count_a_message_carries_it_is_settled() {
         });
         let messages = counts.zip(0..).flat_map(|((reconsumed, count), number)| {
             let numbered = |body: Vec<u8>, number: usize| {
-                let mut message = message(number);
-                message.set_body(body.into());
-                message.put_property("IDEM_ATTEMPTS".into(), count.into());
+                let mut message = message_of(number, body.into(), &[("IDEM_ATTEMPTS", count)]);
                 message.set_reconsume_times(reconsumed);
                 message
             };

@@ -11,8 +11,8 @@ use super::{Broker, Calls, State};
 /// How many at first. Each call holds up to 32 messages.
 pub(crate) const FEW: u32 = 32;
 
-/// How many at most. A thread that waits for its messages sleeps.
-pub(crate) const THREADS: u32 = 400;
+/// How many at most.
+pub(crate) use crate::client::LISTENER_THREADS as THREADS;
 
 /// The time between two looks at calls that take all threads.
 const LOOK: Duration = Duration::from_millis(100);
@@ -58,17 +58,16 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use rocketmq_model::common::message::message_queue::MessageQueue;
-
     use super::super::Seat;
     use super::*;
+    use crate::client::Queue;
 
     #[test]
     fn all_threads_are_taken_where_calls_take_them_all_and_longer_than_a_look() {
         let looked = |working, ended| {
             let mut state = State { ended, ..State::default() };
             for call in 0..working {
-                let queue = MessageQueue::from_parts("orders", "broker", 0);
+                let queue = Queue::from_parts("orders", "broker", 0);
                 state.seats.take(Seat::new(queue, (call, call), (1, 1), None));
             }
             state.look(0)

@@ -15,13 +15,13 @@ use super::outbox::{Confirmations, Markers, NoOutbox};
 use super::transaction::{CheckBacks, TransactionState};
 use super::{Inner, Producer};
 use crate::Error;
+use crate::client::Delivery;
+use crate::client::names::{self, Given};
 use crate::client::{
     ClientError, Credentials, DelayBy, Levels, ProducerClient, ProducerSettings, Tls, check_addresses,
     check_credentials,
 };
-use crate::delivery::Delivery;
 use crate::error::Kind;
-use crate::names::{self, Given};
 
 /// Says how a producer works. Made by [`Producer::builder`].
 ///

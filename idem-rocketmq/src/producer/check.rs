@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use idem_core::KeyError;
 use idem_core::clock::LONGEST;
-use rocketmq_model::common::message::STRING_HASH_SET;
 
 use super::message::{OutgoingMessage, When};
-use crate::client::PROPERTIES_BYTES;
+use crate::client::{PROPERTIES_BYTES, names};
 use crate::codec::EncodeError;
-use crate::names;
 
 /// Apache's brokers and the client take up to 4 MiB as they come.
 pub(super) const MAX_MESSAGE_SIZE: usize = 4 << 20;
@@ -165,7 +163,7 @@ fn check_lookup_key(key: &str) -> Result<(), MessageFault> {
 
 fn check_property(name: &str, value: &str) -> Result<(), MessageFault> {
     let separates = |text: &str| text.contains(['\u{1}', '\u{2}']);
-    let reserved = STRING_HASH_SET.contains(name)
+    let reserved = names::is_reserved_property(name)
         || ["IDEM_", "TIMER_", "__", "%"].iter().any(|prefix| name.starts_with(prefix));
     let fault = match (name, value) {
         ("", _) => "has no name: give it one",

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::{HandlerError, panics, runtime};
-use rocketmq_client_rust::LocalTransactionState;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -14,8 +13,7 @@ use super::message::{Message, OutgoingMessage};
 use super::outbox::{Markers, id_of};
 use super::{Inner, Producer, SendError, TransactionError};
 use crate::Error;
-use crate::client::{CheckBack, Checked, Half, ProducerClient};
-use crate::delivery::Delivery;
+use crate::client::{CheckBack, Checked, Delivery, Half, LocalTransactionState, ProducerClient};
 use crate::error::Kind;
 
 /// What a check-back may take.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use idem_core::{Attempt, IdempotencyKey, Lease};
 
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 use crate::handler::CallContext;
 
 /// The messages of one call of a batch handler: their payloads, and what else is known of each.

@@ -3,7 +3,7 @@
 use idem_core::engine::Commit;
 
 use super::{LONGEST_BATCH, Route};
-use crate::names;
+use crate::client::names;
 
 /// A handler that cannot be subscribed as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

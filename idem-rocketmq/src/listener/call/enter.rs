@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use idem_core::IdempotencyKey;
 use idem_core::engine::{self, Settled, verdict};
-use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{Call, Event, Message, State};
-use crate::client::{self, Mode};
+use crate::client::{self, Mode, Queue};
 use crate::listener::Bridge;
 use crate::listener::dispatch::Entry;
 use crate::listener::recall::Past;
@@ -19,7 +18,7 @@ use crate::listener::waiting::Waiting;
 
 impl Call<'_> {
     /// Looks into every message, and lets in those that follow no other one.
-    pub(super) fn enter(&mut self, queue: &MessageQueue) {
+    pub(super) fn enter(&mut self, queue: &Queue) {
         let is_orderly = self.mode() == Mode::Orderly;
         let past = if is_orderly { self.bridge.recall.take(queue) } else { HashMap::new() };
         let mut last: HashMap<Option<IdempotencyKey>, usize> = HashMap::new();
@@ -59,12 +58,7 @@ impl Call<'_> {
     }
 
     /// A message, and what its order is kept by.
-    fn message(
-        &self,
-        place: usize,
-        queue: &MessageQueue,
-        past: Option<Past>,
-    ) -> (Message, Option<IdempotencyKey>) {
+    fn message(&self, place: usize, queue: &Queue, past: Option<Past>) -> (Message, Option<IdempotencyKey>) {
         let Bridge { group, largest_body, retry_topic, .. } = self.bridge;
         let delivery = Arc::new(client::delivery(self.sources[place], group, *largest_body));
         // What a message says that came another way, such as a dead letter, is about something else.

@@ -18,7 +18,8 @@ async fn calls_that_wait_give_their_threads_back_and_the_first_one_stays() {
     });
     let store = Noting::default();
     let bridge = bridge(&store, slow.key(|number: &String| IdempotencyKey::new(number)));
-    let queues = [(queue(), current_millis() - 60_000)].into_iter().collect();
+    // Taken up long ago.
+    let queues = [(queue(), 0)].into_iter().collect();
     let client: Arc<dyn Broker> = Arc::new(Noted { queues: Some(queues), ..Noted::default() });
     bridge.connect(&client);
     let call = |number: usize| {

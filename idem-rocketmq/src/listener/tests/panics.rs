@@ -39,13 +39,9 @@ fn words(work: impl Fn(Word) -> HandlerResult + Clone + Send + Sync + 'static) -
     })
 }
 
-fn texts(texts: &[&str]) -> Vec<MessageExt> {
-    let numbered = texts.iter().enumerate().map(|(number, text)| {
-        let mut message = message(number);
-        message.set_body((*text).to_owned().into());
-        message
-    });
-    numbered.collect()
+fn texts(texts: &[&str]) -> Vec<Received> {
+    let numbered = texts.iter().enumerate();
+    numbered.map(|(number, text)| message_of(number, (*text).to_owned().into(), &[])).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -59,7 +55,7 @@ async fn a_payload_whose_drop_panics_is_its_messages_affair() {
         Ok(())
     });
     let (bridge, taking, _client) = connected(&Noting::default(), route.missing_key(MissingKey::DeadLetter));
-    let call = |texts: &[MessageExt]| tokio::task::block_in_place(|| consume_all(&bridge, texts));
+    let call = |texts: &[Received]| tokio::task::block_in_place(|| consume_all(&bridge, texts));
     assert_eq!(call(&texts(&["1 good"])), Told::Success);
     // A known duplicate, one without a key, one whose key panics, a follower, and two that are run.
     let messages = texts(&["1 bomb", " bomb", "panic bomb", "2 good", "2 bomb", "3 bomb", "4 good"]);
@@ -73,12 +69,7 @@ async fn a_payload_whose_drop_panics_is_its_messages_affair() {
 struct Panicking;
 
 impl Broker for Panicking {
-    fn copy<'a>(
-        &'a self,
-        _: &'a MessageExt,
-        _: Purpose,
-        _: Extent,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
         panic!("on purpose")
     }
 

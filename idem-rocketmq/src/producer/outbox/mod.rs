@@ -17,7 +17,7 @@ pub(super) use self::worker::Worker;
 use super::Producer;
 use super::message::Message;
 use super::transaction::TransactionState;
-use crate::delivery::Delivery;
+use crate::client::Delivery;
 
 /// The property by which a message names its local transaction.
 pub(super) const TRANSACTION: &str = "IDEM_TRANSACTION";
