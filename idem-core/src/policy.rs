@@ -14,6 +14,9 @@ enum Steps {
     Exponential { first: Duration, max: Duration },
 }
 
+/// As often as a nanosecond can be doubled before it is longer than any time.
+const MOST_DOUBLINGS: u32 = 94;
+
 impl Backoff {
     /// RocketMQ's delay levels from 10 s: 10 s, 30 s, 1 to 10 min by minutes, 20 min, 30 min, 1 h, 2 h.
     ///
@@ -60,7 +63,9 @@ impl Backoff {
                 delays.get(index).copied().unwrap_or_default()
             }
             Steps::Exponential { first, max } => {
-                first.checked_mul(1_u32.checked_shl(index).unwrap_or(u32::MAX)).unwrap_or(*max).min(*max)
+                let mut doublings = 0..index.min(MOST_DOUBLINGS);
+                let delay = doublings.try_fold(*first, |delay, _| delay.checked_mul(2));
+                delay.map_or(*max, |delay| delay.min(*max))
             }
         }
     }
@@ -355,46 +360,4 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn secs(n: u64) -> Duration {
-        Duration::from_secs(n)
-    }
-
-    #[test]
-    fn levels_start_at_ten_seconds_and_stay_at_the_last() {
-        let levels = Backoff::levels();
-        assert_eq!(levels.after(1), secs(10));
-        assert_eq!(levels.after(2), secs(30));
-        assert_eq!(levels.after(16), secs(7_200));
-        assert_eq!(levels.after(400), secs(7_200));
-    }
-
-    #[test]
-    fn exponential_doubles_up_to_its_bound_without_overflow() {
-        let backoff = Backoff::exponential(secs(1), secs(60));
-        assert_eq!(backoff.after(3), secs(4));
-        assert_eq!(backoff.after(40), secs(60));
-        assert_eq!(Backoff::steps([]).after(7), Duration::ZERO);
-    }
-
-    #[test]
-    fn durations_that_disagree_are_named() {
-        let settings = Settings { lease: Some(secs(100)), retention: Some(secs(10)), ..Settings::new() };
-        assert_eq!(
-            settings.resolve(),
-            Err(PolicyError::LeaseOverRetention { lease: secs(100), retention: secs(10) })
-        );
-        let settings = Settings { lease: Some(secs(1)), retention: Some(secs(60)), ..Settings::new() };
-        assert!(settings.resolve().unwrap_err().to_string().contains("timeout"));
-    }
-
-    #[test]
-    fn what_a_handler_leaves_out_comes_from_the_defaults() {
-        let handler = Settings { timeout: Some(secs(5)), ..Settings::new() };
-        let consumer = Settings { timeout: Some(secs(9)), max_attempts: Some(3), ..Settings::new() };
-        let policy = handler.or(&consumer).resolve().unwrap();
-        assert_eq!((policy.timeout, policy.max_attempts, policy.lease), (secs(5), 3, secs(30)));
-    }
-}
+mod tests;

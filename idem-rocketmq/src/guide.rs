@@ -17,3 +17,6 @@ pub mod outbox {}
 
 #[doc = include_str!("docs/tracing.md")]
 pub mod tracing {}
+
+#[cfg(test)]
+mod tests;

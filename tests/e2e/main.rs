@@ -38,3 +38,4 @@ mod transactional;
 mod transactional_batches;
 mod transfers;
 mod two_brokers;
+mod weaknesses;

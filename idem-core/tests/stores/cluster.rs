@@ -69,16 +69,22 @@ async fn own_cluster() -> Vec<Server> {
     servers
 }
 
-/// One master of three refuses what the others do.
+/// Each in its turn refuses what the others do.
 #[tokio::test]
 async fn each_master_is_probed() {
     let servers = own_cluster().await;
     let urls = || servers.iter().map(Server::url);
     RedisStore::cluster(urls()).connect().await.unwrap();
-    let mut connection = servers[1].client().get_multiplexed_async_connection().await.unwrap();
-    let mut limit = redis::cmd("CONFIG");
-    limit.arg("SET").arg("maxmemory").arg(1).exec_async(&mut connection).await.unwrap();
-    assert!(RedisStore::cluster(urls()).connect().await.unwrap_err().is_full());
+    for server in &servers {
+        let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
+        let mut limit = async |bytes: u32| {
+            let mut limit = redis::cmd("CONFIG");
+            limit.arg("SET").arg("maxmemory").arg(bytes).exec_async(&mut connection).await.unwrap();
+        };
+        limit(1).await;
+        assert!(RedisStore::cluster(urls()).connect().await.unwrap_err().is_full());
+        limit(0).await;
+    }
     for server in &servers {
         let mut connection = server.client().get_multiplexed_async_connection().await.unwrap();
         let left: i64 = redis::cmd("DBSIZE").query_async(&mut connection).await.unwrap();

@@ -13,11 +13,15 @@ use idem_core::{MemoryStore, Record, RecordKey, RedisStore, StoreError, TieredSt
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::mysql_harness::MySql;
+use super::outbox::{Options, pay};
 use super::postgres_harness::Postgres;
 use super::proxy::{Line, Proxy};
 use super::server::Server;
+use super::silence::{Lined, completion, lined, release, renewal};
 use super::single::claims;
 use super::tiered::{claim, done, until};
+use super::transactions::Bank as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -187,4 +191,68 @@ async fn a_database_is_asked_twice_a_second_and_its_word_counts_for_two() {
     let start = Instant::now();
     until("the word is too old", async || store.known(&one.key).is_none()).await;
     assert!((SECOND..3 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+/// The round trips of an outbox's transaction whose work is one statement, once its statements are prepared.
+async fn round_trips<S: Lined>() -> usize {
+    let (_shop, lined, proxy) = lined::<S>().await;
+    let outbox = lined.outbox(Options::default()).await.unwrap();
+    let mut before = 0;
+    for name in ["1", "2", "3"] {
+        before = proxy.questions();
+        pay::<S>(&outbox, name).await;
+    }
+    proxy.questions() - before
+}
+
+#[tokio::test]
+async fn a_transaction_of_an_outbox_costs_three_statements_more_on_a_server() {
+    // It is begun, it works, and it is committed.
+    let other = 3;
+    assert_eq!(round_trips::<Postgres>().await - other, 3);
+    assert_eq!(round_trips::<MySql>().await - other, 3);
+}
+
+/// The round trips of a claim, a renewal, a release, another claim, its completion, and a renewal that comes too late, of 32 keys
+/// each.
+async fn round_trips_of_batches(store: &dyn Store, proxy: &Proxy) -> [usize; 6] {
+    let mut least = [usize::MAX; 6];
+    // The first ones prepare their statements, and a purge may come in between.
+    for _ in 0..6 {
+        let batch = claims(32);
+        let renewals: Vec<_> = batch.iter().map(renewal).collect();
+        let releases: Vec<_> = batch.iter().map(release).collect();
+        let completions: Vec<_> = batch.iter().map(completion).collect();
+        let mut asked = vec![proxy.questions()];
+        store.claim(&batch).await.unwrap();
+        asked.push(proxy.questions());
+        store.renew(&renewals).await.unwrap();
+        asked.push(proxy.questions());
+        store.release(&releases).await.unwrap();
+        asked.push(proxy.questions());
+        store.claim(&batch).await.unwrap();
+        asked.push(proxy.questions());
+        store.complete(&completions).await.unwrap();
+        asked.push(proxy.questions());
+        store.renew(&renewals).await.unwrap();
+        asked.push(proxy.questions());
+        for (least, asked) in least.iter_mut().zip(asked.windows(2)) {
+            *least = (*least).min(asked[1] - asked[0]);
+        }
+    }
+    least
+}
+
+#[tokio::test]
+async fn a_batch_is_as_many_statements_as_is_documented() {
+    let (_shop, lined_up, proxy) = lined::<Postgres>().await;
+    let store = lined_up.store(20 * SECOND).await;
+    assert_eq!(round_trips_of_batches(&*store, &proxy).await, [1, 1, 1, 1, 1, 1]);
+    let (_shop, lined_up, proxy) = lined::<MySql>().await;
+    let store = lined_up.store(20 * SECOND).await;
+    assert_eq!(round_trips_of_batches(&*store, &proxy).await, [1, 1, 1, 1, 1, 2]);
+    let mysql = MySql::like_mysql().await;
+    let proxy = Proxy::before(&mysql.url).await;
+    let store = mysql.at(proxy.url(&mysql.url)).connect().await;
+    assert_eq!(round_trips_of_batches(&store, &proxy).await, [2, 1, 1, 2, 2, 2]);
 }

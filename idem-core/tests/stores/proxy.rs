@@ -1,6 +1,8 @@
 //! A line to a server that breaks, hangs or swallows answers when a test wants it to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,6 +25,7 @@ pub(crate) enum Line {
 pub(crate) struct Proxy {
     address: SocketAddr,
     line: watch::Sender<(u32, Line)>,
+    questions: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -33,16 +36,29 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (line, watched) = watch::channel((0, Line::Open));
+        let questions = Arc::<AtomicUsize>::default();
+        let asked = questions.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&target).await.unwrap();
                 let ((from_client, to_client), (from_server, to_server)) =
                     (client.into_split(), server.into_split());
-                tokio::spawn(pump(from_client, to_server, watched.clone(), false));
-                tokio::spawn(pump(from_server, to_client, watched.clone(), true));
+                let is_answered = Arc::new(AtomicBool::new(true));
+                let [questions, answers] = [false, true].map(|answers| Turns {
+                    asked: asked.clone(),
+                    is_answered: is_answered.clone(),
+                    answers,
+                });
+                tokio::spawn(pump(from_client, to_server, watched.clone(), questions));
+                tokio::spawn(pump(from_server, to_client, watched.clone(), answers));
             }
         });
-        Self { address, line }
+        Self { address, line, questions }
+    }
+
+    /// How many round trips have begun so far.
+    pub(crate) fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
     }
 
     /// The URL, with this proxy in the server's place.
@@ -68,12 +84,27 @@ impl Proxy {
     }
 }
 
+/// One direction of a connection, by which the round trips are counted: what is sent between two answers is one question.
+struct Turns {
+    asked: Arc<AtomicUsize>,
+    is_answered: Arc<AtomicBool>,
+    answers: bool,
+}
+
+impl Turns {
+    fn note(&self) {
+        if self.is_answered.swap(self.answers, Ordering::SeqCst) && !self.answers {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Until the line is cut.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut line: watch::Receiver<(u32, Line)>,
-    answers: bool,
+    turns: Turns,
 ) {
     let (begun, mut mode) = *line.borrow_and_update();
     let mut cuts = begun;
@@ -82,6 +113,8 @@ async fn pump(
         tokio::select! {
             read = from.read(&mut buffer) => {
                 let count = read.unwrap_or(0);
+                turns.note();
+                let answers = turns.answers;
                 let lost = answers && mode == Line::Mute;
                 if let (true, Line::Late(time)) = (answers, mode) {
                     tokio::time::sleep(time).await;

@@ -41,23 +41,23 @@ async fn silent<T>(what: &str, bound: Duration, step: impl Future<Output = Resul
     assert!(error.is_unavailable(), "{what}: {error:?}");
 }
 
-fn renewal(claim: &ClaimRequest) -> RenewRequest {
+pub(crate) fn renewal(claim: &ClaimRequest) -> RenewRequest {
     let ClaimRequest { key, token, lease, retention, .. } = claim.clone();
     RenewRequest { key, token, lease, retention }
 }
 
-fn completion(claim: &ClaimRequest) -> CompleteRequest {
+pub(crate) fn completion(claim: &ClaimRequest) -> CompleteRequest {
     let ClaimRequest { key, token, retention, fingerprint, .. } = claim.clone();
     CompleteRequest { key, token, fence: Fence(1), retention, fingerprint, reply: None }
 }
 
-fn release(claim: &ClaimRequest) -> ReleaseRequest {
+pub(crate) fn release(claim: &ClaimRequest) -> ReleaseRequest {
     let ClaimRequest { key, token, retention, .. } = claim.clone();
     ReleaseRequest { key, token, retention, attempts: Attempts::Count }
 }
 
 /// A shop whose line to the server can be cut off.
-trait Lined: Shop {
+pub(crate) trait Lined: Shop {
     fn url(&self) -> &str;
     fn over(&self, url: String) -> Self;
 }
@@ -82,7 +82,7 @@ impl Lined for MySql {
     }
 }
 
-async fn lined<S: Lined>() -> (S, S, Proxy) {
+pub(crate) async fn lined<S: Lined>() -> (S, S, Proxy) {
     let shop = <S as Bank>::open().await;
     Shop::migrate(&shop, "idem_outbox").await.unwrap();
     let proxy = Proxy::before(shop.url()).await;

@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::redis_harness::{Harnessed, single_url};
 use super::server::Server;
+use super::tiered::{claim, done};
 
 idem_core::conformance_tests!(Harnessed::single());
 
@@ -69,6 +70,18 @@ async fn a_record_expires_after_lease_and_retention() {
     let value = harness.raw.query(redis::cmd("PTTL").arg(&raw_key)).await.unwrap();
     let left: i64 = redis::from_redis_value(value).unwrap();
     assert!((80_000..=90_000).contains(&left), "{left} ms are left of 30 s and 60 s");
+}
+
+/// As a failover does with what the new master had not received.
+#[tokio::test]
+async fn what_redis_forgot_is_done_again() {
+    let server = Server::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let one = claims(1).remove(0);
+    done(&store, &one).await;
+    assert!(matches!(claim(&store, &one).await, Claim::Completed { .. }));
+    redis::cmd("FLUSHALL").exec(&mut server.client().get_connection().unwrap()).unwrap();
+    assert!(matches!(claim(&store, &one).await, Claim::Claimed { .. }));
 }
 
 #[tokio::test]

@@ -159,6 +159,8 @@ impl Delays {
 
 #[cfg(test)]
 mod tests {
+    use rocketmq_model::common::mq_version::RocketMqVersion;
+
     use super::*;
 
     #[test]
@@ -197,5 +199,19 @@ mod tests {
         timer.refused("g", Some(NO_TIMER));
         assert_eq!(timer.choose(DelayBy::Timer), DelayBy::Level);
         assert!(!Timer::is_refusal(None) && Timer::is_refusal(Some(NO_TIMER)));
+    }
+
+    #[test]
+    fn beside_a_broker_that_is_known_to_have_no_timer_delays_are_kept_by_levels() {
+        const HEART_BEAT: i32 = 34;
+        let versions = Arc::<Versions>::default();
+        let timer = Timer::new(versions.clone());
+        assert_eq!(timer.choose(DelayBy::Timer), DelayBy::Timer);
+        let (broker, version) = (([127, 0, 0, 1], 1).into(), RocketMqVersion::V4_9_7 as i32);
+        versions.note(HEART_BEAT, broker, version);
+        assert_eq!(timer.choose(DelayBy::Timer), DelayBy::Level);
+        let delays = Delays::new("g", DelayBy::Timer, Levels::default(), versions);
+        assert_eq!(delays.choose(Duration::from_secs(1)), DelayBy::Level);
+        assert!(!delays.have_timers());
     }
 }

@@ -152,6 +152,8 @@ fn take_stamp(properties: &CheetahString) -> Option<(Stamp, String)> {
 
 #[cfg(test)]
 mod tests {
+    use rocketmq_model::common::mq_version::RocketMqVersion;
+
     use super::*;
 
     #[test]
@@ -178,5 +180,17 @@ mod tests {
         put_stamp(&mut request);
         assert_eq!(request.ext_fields().unwrap().get("sysFlag").unwrap(), "1");
         assert_eq!(request.ext_fields().unwrap().get("properties").unwrap(), "KEYS\u{1}IDEM_STAMP\u{2}");
+    }
+
+    #[test]
+    fn a_broker_is_as_old_as_its_answer_to_a_heartbeat_says() {
+        const HEART_BEAT: i32 = 34;
+        let versions = Arc::<Versions>::default();
+        let request = RemotingCommand::create_remoting_command(HEART_BEAT);
+        let answer = RemotingCommand::create_remoting_command(0);
+        let mut answer = answer.set_version(RocketMqVersion::V4_9_7 as i32);
+        let broker = SocketAddr::from(([127, 0, 0, 1], 1));
+        Hook::new(None, &versions).do_after_response(broker, &request, &mut answer).unwrap();
+        assert!(!versions.have_timers());
     }
 }

@@ -16,6 +16,32 @@ async fn a_run_longer_than_its_lease_is_renewed_until_its_time_out_and_no_longer
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_is_renewed_whenever_a_third_of_it_is_over() {
+    for lease in [3, 30, 90] {
+        let (engine, store) = engine();
+        let gate = gate(&engine, Settings { lease: Some(secs(lease)), ..Settings::new() });
+        let running =
+            tokio::spawn(async move { handle(&gate, job("a"), |_, _| std::future::pending()).await });
+        let (mut renewals, mut last) = (0, tokio::time::Instant::now());
+        while renewals < 7 {
+            tokio::time::sleep(secs(lease) / 200).await;
+            if store.sizes("renew").len() == renewals {
+                continue;
+            }
+            // The watch looks at its runs sixteen times a lease.
+            let (third, after) = (secs(lease) / 3, last.elapsed());
+            assert!(
+                after + secs(lease) / 100 > third && after < third + secs(lease) / 12,
+                "{after:?} of {lease} s"
+            );
+            (renewals, last) = (renewals + 1, tokio::time::Instant::now());
+            assert_eq!(store.sizes("renew").len(), renewals);
+        }
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_is_cancelled_when_its_lease_cannot_be_renewed() {
     let (engine, store) = engine();
     let gate = gate(&engine, Settings::new());

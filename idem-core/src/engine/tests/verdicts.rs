@@ -53,6 +53,21 @@ async fn a_rejected_message_is_a_dead_letter_at_once_and_its_key_is_held_until_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_makes_room_for_others_is_sent_back_unclaimed_and_costs_no_attempt() {
+    let (engine, store) = engine();
+    let gate = gate(&engine, Settings { max_attempts: Some(1), ..Settings::new() });
+    for _ in 0..3 {
+        let leader = gate.enter(job("a")).into_leader().expect("nobody else has the key");
+        let deferred = gate.defer(leader).decision;
+        assert_eq!((deferred.outcome, deferred.attempt), (Outcome::Deferred, 0));
+        assert!(matches!(deferred.verdict, Verdict::Retry(delay) if delay >= secs(10)), "{deferred:?}");
+    }
+    assert_eq!(store.sizes("claim"), [0; 0]);
+    let done = succeed(&gate, job("a")).await;
+    assert_eq!((done.outcome, done.attempt), (Outcome::Completed, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_handler_chooses_its_own_delay() {
     let (engine, _) = engine();
     let gate = gate(&engine, Settings::new());

@@ -150,3 +150,20 @@ macro_rules! builder_methods {
 }
 
 pub(in crate::store) use builder_methods;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers that the builders and the guide to transactions say.
+    #[test]
+    fn a_store_takes_as_many_connections_as_is_documented() {
+        let mut settings = Settings::new('"');
+        assert_eq!((settings.connections, settings.transactions), (8, 16));
+        assert_eq!(settings.response_timeout, Duration::from_secs(5));
+        for (pool, transactions) in [(10, 8), (3, 1), (2, 1), (1, 1)] {
+            settings.share(pool);
+            assert_eq!((settings.connections, settings.transactions), (pool, transactions));
+        }
+    }
+}

@@ -47,6 +47,8 @@ pub(crate) async fn what_a_handler_does_behind_its_own_rollback_is_not_kept<B: B
         });
         let failed = failed.await;
         assert_eq!((failed.outcome, failed.attempt, bank.paid().await), (Outcome::Failed, attempt, 0));
+        let (reason, advice) = (failed.reason.unwrap(), "a handler neither commits nor rolls back");
+        assert_eq!(reason.contains(advice), !fails, "{reason}");
     }
     done::<B>(&gate, 3).await;
     assert_eq!(bank.paid().await, 1);
