@@ -64,11 +64,13 @@ pub enum Outcome {
     NoHandler,
     /// The shutdown's drain was over first.
     Shutdown,
+    /// It keeps the order of a message before it, which is to be tried again, and was not run.
+    Waiting,
 }
 
 impl Outcome {
     /// All outcomes, each at the place of its discriminant.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Completed,
         Self::CompletedWithoutDedup,
         Self::CompletedElsewhere,
@@ -90,6 +92,7 @@ impl Outcome {
         Self::MissingKey,
         Self::NoHandler,
         Self::Shutdown,
+        Self::Waiting,
     ];
 
     /// The outcome's name in events and metrics.
@@ -116,6 +119,7 @@ impl Outcome {
             Self::MissingKey => "missing_key",
             Self::NoHandler => "no_handler",
             Self::Shutdown => "shutdown",
+            Self::Waiting => "waiting",
         }
     }
 

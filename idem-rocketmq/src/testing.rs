@@ -1,31 +1,42 @@
 #![doc = include_str!("docs/testing.md")]
 
-use std::collections::{HashMap, VecDeque};
+mod broker;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::fmt;
-use std::future::ready;
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
-use idem_core::engine::{Admission, Engine, Leader, Settled, verdict};
-use idem_core::{Decision, engine};
-use tracing::Instrument as _;
+use futures_util::future::join_all;
+use idem_core::engine::Engine;
+use idem_core::{Clock, Decision};
+use tokio::runtime::Handle;
 
-use crate::Error;
-use crate::client::Delivery;
-use crate::consumer::{Builder, HasStore};
-use crate::handler::{CallContext, Run};
-use crate::listener::dispatch::{Dispatch, Entry, Handler};
-
+pub use self::store::TestStore;
 pub use idem_core::{Outcome, Verdict};
 
+use self::broker::TestBroker;
+use crate::Error;
+use crate::client::{self, Delivery, Queue};
+use crate::consumer::{Builder, HasStore};
+use crate::listener::{Bridge, Broker};
+
 /// A consumer without a broker: it takes deliveries by hand and says what it would tell the broker.
+///
+/// Messages go the way that they go in production, from the listener call to the copy that a broker would store.
 pub struct TestConsumer {
-    dispatch: Dispatch,
+    bridge: Arc<Bridge>,
+    broker: Arc<TestBroker>,
 }
 
 impl<S> Builder<S> {
     /// The consumer without a broker, for tests of handlers. Name servers and credentials are not looked at.
+    ///
+    /// Inside of a tokio runtime, leases, time-outs and delays go by the runtime's clock, so that a test which pauses the time
+    /// moves them; [`TestStore`] and what it forgets go by it, too.
     ///
     /// # Errors
     /// What [`check`](Self::check) would say.
@@ -37,149 +48,93 @@ impl<S> Builder<S> {
         setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
         setup.credentials = None;
         setup.check(&*store)?;
-        let dispatch = setup.dispatch(&Engine::new(store), None)?;
-        Ok(TestConsumer { dispatch })
+        let (engine, user) = match Handle::try_current() {
+            Ok(user) => (Engine::with(store, Clock::tokio(), user.clone()), user),
+            Err(_) => (Engine::new(store), idem_core::runtime::handle().clone()),
+        };
+        let dispatch = setup.dispatch(&engine, None)?;
+        let bridge = Arc::new(Bridge::new(setup.group.as_str().into(), dispatch, engine, user));
+        let broker = Arc::new(TestBroker::new(bridge.group.clone()));
+        bridge.connect(&(broker.clone() as Arc<dyn Broker>));
+        Ok(TestConsumer { bridge, broker })
     }
-}
-
-/// A message on its way.
-struct Message {
-    place: usize,
-    delivery: Arc<Delivery>,
-    run: Option<Run>,
-    hash: Option<u64>,
-}
-
-/// The messages of one handler that are yet to be claimed, in their leaders' order.
-#[derive(Default)]
-struct Waiting {
-    messages: VecDeque<Message>,
-    leaders: VecDeque<Leader>,
 }
 
 impl TestConsumer {
     /// Delivers one message through the whole glue: it is routed, decoded, keyed, claimed, run and settled.
     ///
-    /// Where the decision is a dead letter, the broker counts as having stored it.
+    /// Where the decision is a retry or a dead letter, the broker counts as having stored it: see
+    /// [`retries`](Self::retries) and [`dead_letters`](Self::dead_letters).
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the handler and gives its key back.
+    /// As that of [`deliver_all`](Self::deliver_all).
     pub async fn deliver(&self, delivery: impl Into<Arc<Delivery>>) -> Decision {
         self.deliver_all([delivery.into()]).await.remove(0)
     }
 
-    /// Delivers messages together, as a broker does under load: a batch handler gets what it may get of them in one
-    /// call, and duplicates among them wait for the first of their key. The decisions are in the messages' order.
+    /// Delivers messages together, as a broker does under load: those of one queue in one listener call, beside those of others.
+    /// A batch handler gets what it may get of them in one call, and duplicates among them wait for the first of their key. The
+    /// decisions are in the messages' order.
+    ///
+    /// Where order is kept, a message that is to be tried again keeps those behind it waiting. They are not run; their decision
+    /// is [`Verdict::Leave`] with [`Outcome::Waiting`], because they come again behind it. [`Verdict::Leave`] is also decided for a
+    /// message that is held, because more than half of its handler's last 100 messages could not be handled.
     ///
     /// # Cancel safety
-    /// Dropping the future cancels the handlers and gives their keys back.
+    /// When the future is dropped, the messages are left to the broker. A handler that has begun goes on in its own task.
     pub async fn deliver_all<D: Into<Arc<Delivery>>>(
         &self,
         deliveries: impl IntoIterator<Item = D>,
     ) -> Vec<Decision> {
-        let mut waiting: HashMap<usize, Waiting> = HashMap::new();
-        let mut work: Vec<BoxFuture<'_, Vec<(usize, Decision)>>> = Vec::new();
-        for (place, delivery) in deliveries.into_iter().map(Into::into).enumerate() {
-            let Some((index, handler)) = self.dispatch.handler(delivery.topic(), delivery.tag()) else {
-                let decision = verdict::no_handler(delivery.reconsume_times());
-                work.push(async move { vec![(place, decision)] }.boxed());
-                continue;
-            };
-            let (gate, prepared) = (&handler.gate, handler.prepare(&delivery));
-            let mut message = Message { place, delivery, run: None, hash: None };
-            let admission = match prepared.entry {
-                Entry::Unfit { what, reason, run } => {
-                    message.run = run;
-                    gate.unfit(what, reason, message.delivery.reconsume_times().saturating_add(1)).boxed()
-                }
-                Entry::Ready { job, run } => {
-                    gate.fit();
-                    message.hash = Some(job.key.hash64());
-                    message.run = Some(run);
-                    match gate.enter(job) {
-                        engine::Entry::Leader(leader) => {
-                            let waiting = waiting.entry(index).or_default();
-                            waiting.messages.push_back(message);
-                            waiting.leaders.push_back(leader);
-                            continue;
-                        }
-                        engine::Entry::Follower(follower) => follower.admit().boxed(),
-                        engine::Entry::Decided(settled) => ready(Admission::Decided(settled)).boxed(),
-                    }
-                }
-            };
-            work.push(async move { vec![self.decide(handler, message, admission.await).await] }.boxed());
+        let deliveries: Vec<Arc<Delivery>> = deliveries.into_iter().map(Into::into).collect();
+        let mut queues: HashMap<Queue, Vec<usize>> = HashMap::new();
+        for (place, delivery) in deliveries.iter().enumerate() {
+            queues.entry(self.queue(delivery)).or_default().push(place);
         }
-        let handlers = self.dispatch.handlers();
-        work.extend(waiting.into_iter().map(|(index, waiting)| self.lead(&handlers[index], waiting).boxed()));
-        let mut decisions: Vec<_> = join_all(work).await.into_iter().flatten().collect();
+        let calls = queues.iter().map(async |(queue, places)| {
+            let messages: Vec<_> = places.iter().map(|place| client::received(&deliveries[*place])).collect();
+            (places, self.bridge.deliver(&messages, queue).await)
+        });
+        let mut decisions: Vec<(usize, Decision)> = Vec::with_capacity(deliveries.len());
+        for (places, decided) in join_all(calls).await {
+            decisions.extend(places.iter().copied().zip(decided));
+        }
         decisions.sort_by_key(|(place, _)| *place);
         decisions.into_iter().map(|(_, decision)| decision).collect()
     }
 
-    /// Claims and runs as many messages at a time as the handler may have.
-    async fn lead(&self, handler: &Handler, mut waiting: Waiting) -> Vec<(usize, Decision)> {
-        let mut decisions = Vec::new();
-        while !waiting.leaders.is_empty() {
-            let (at_least, at_most) = handler.start_together(waiting.leaders.len());
-            let permits = handler.gate.reserve(at_least, at_most).await;
-            let admissions = handler.gate.claim_reserved(permits, &mut waiting.leaders).await;
-            let seat = handler.route.handler().gather();
-            let messages = waiting.messages.drain(..admissions.len()).zip(admissions);
-            let started: Vec<_> = messages
-                .map(|(mut message, admission)| {
-                    if let (Admission::Run(_), Some(seat)) = (&admission, &seat) {
-                        message.run = message.run.map(seat);
-                    }
-                    self.decide(handler, message, admission)
-                })
-                .collect();
-            drop(seat);
-            decisions.extend(join_all(started).await);
-        }
-        decisions
+    /// The messages that are to be tried again, each as it would come: to be given to [`deliver`](Self::deliver) when their
+    /// time has come. Takes them out.
+    ///
+    /// Where order is kept, or the group is broadcast, nothing is sent back: the same delivery comes again.
+    pub fn retries(&self) -> Vec<Delivery> {
+        self.broker.retries()
     }
 
-    async fn decide(&self, handler: &Handler, message: Message, admission: Admission) -> (usize, Decision) {
-        let place = message.place;
-        let Settled { decision, held } = self.settle(handler, message, admission).await;
-        if let Some(held) = held {
-            held.release(&decision).await;
-        }
-        (place, decision)
+    /// The dead letters so far, each with the properties that say why: `IDEM_OUTCOME`, `IDEM_REASON`, `IDEM_ATTEMPTS` and
+    /// `IDEM_KEY`.
+    pub fn dead_letters(&self) -> Vec<Delivery> {
+        self.broker.dead_letters()
     }
 
-    async fn settle(&self, handler: &Handler, message: Message, mut admission: Admission) -> Settled {
-        let Message { delivery, mut run, hash, .. } = message;
-        loop {
-            match admission {
-                Admission::Later(later) => admission = later.await,
-                Admission::Decided(settled) => return settled,
-                Admission::Run(claimed) => {
-                    let begun = run.take().expect("what is run was decoded");
-                    let (states, transaction) = (self.dispatch.states.clone(), claimed.transaction());
-                    let called = delivery.clone();
-                    let work = |lease, attempt| {
-                        let (span, delivery) = (handler.span(&called, attempt, hash), called.clone());
-                        begun
-                            .call(CallContext { delivery, states, lease, attempt, transaction })
-                            .instrument(span)
-                    };
-                    match claimed.run(work).await.again() {
-                        Ok(again) => admission = again,
-                        Err(finished) => return handler.gate.settle_one(finished).await,
-                    }
-                    if let Entry::Ready { run: again, .. } = handler.prepare(&delivery).entry {
-                        run = Some(again);
-                    }
-                }
-            }
-        }
+    /// Stops, as a shutdown whose drain is over: handlers under way are cancelled, their keys are given back without counting an
+    /// attempt, and later messages are left to the broker.
+    pub fn shut_down(&self) {
+        self.bridge.engine.stop();
+    }
+
+    /// The queue that a message comes from. A retry comes from the group's own.
+    fn queue(&self, delivery: &Delivery) -> Queue {
+        let is_retry = delivery.reconsume_times() > 0;
+        let topic = if is_retry { &self.bridge.retry_topic } else { delivery.topic() };
+        let queue = i32::try_from(delivery.queue()).unwrap_or(i32::MAX);
+        Queue::from_parts(topic, delivery.broker(), queue)
     }
 }
 
 impl fmt::Debug for TestConsumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestConsumer").field("handlers", &self.dispatch.handlers().len()).finish()
+        let handlers = self.bridge.dispatch.handlers().len();
+        f.debug_struct("TestConsumer").field("handlers", &handlers).finish_non_exhaustive()
     }
 }

@@ -54,7 +54,7 @@ pub use self::run::Begun;
 pub use self::ticket::{Finished, Held, Leader, Settled};
 pub use self::together::Commit;
 pub use self::transaction::{LentTransaction, OpenTransaction};
-pub use self::unfit::Unfit;
+pub use self::unfit::{Unfit, UnfitAdmission};
 
 /// Routes messages through a store so that each key's work is done once.
 ///

@@ -53,6 +53,15 @@ pub enum Unfit {
     MissingKey,
 }
 
+/// The admission of a message that cannot be handled.
+#[must_use]
+pub struct UnfitAdmission {
+    /// Whether the message is held before.
+    pub is_held: bool,
+    /// What its admission comes to. Nothing is lost when it is dropped: the message stays as it is.
+    pub admission: BoxFuture<'static, Admission>,
+}
+
 impl Gate {
     /// Notes a message that decodes and has a key.
     pub fn fit(&self) {
@@ -65,16 +74,13 @@ impl Gate {
     /// sent back, until that has changed or the engine is stopped: a bad deploy must not empty a topic into the
     /// dead-letter queue.
     ///
-    /// The message is noted by the call and not by the future, as [`fit`](Self::fit) notes the others: were it
+    /// The message is noted by the call and not by the admission, as [`fit`](Self::fit) notes the others: were it
     /// later, a burst of good and bad messages would end with all the bad ones, and hold itself for good.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped: the message stays as it is.
-    pub fn unfit(&self, what: Unfit, reason: String, attempt: u32) -> BoxFuture<'static, Admission> {
+    pub fn unfit(&self, what: Unfit, reason: String, attempt: u32) -> UnfitAdmission {
         let verdict = verdict::unfit(self.policy(), what, attempt, &*reason);
         let is_held = matches!(verdict, AdmitUnfit::DeadLetter(_)) && !self.0.tolerance.unfit();
         let gate = self.clone();
-        async move {
+        let admission = async move {
             let decision = match verdict {
                 AdmitUnfit::RunWithoutDedup => return gate.admit_without_dedup(attempt).await,
                 AdmitUnfit::DeadLetter(_) if is_held && !gate.held(what, &reason).await => {
@@ -83,8 +89,8 @@ impl Gate {
                 AdmitUnfit::Decide(decision) | AdmitUnfit::DeadLetter(decision) => decision,
             };
             Admission::Decided(Settled::of(decision))
-        }
-        .boxed()
+        };
+        UnfitAdmission { is_held, admission: admission.boxed() }
     }
 
     /// Waits while the topic looks as if a bad deploy read it. `false` when the engine was stopped first.

@@ -388,6 +388,18 @@ pub fn shutdown() -> Decision {
     Decision::new(Verdict::Leave, Outcome::Shutdown)
 }
 
+/// The decision for a message that keeps the order of one before it, which is to be tried again.
+pub fn waits() -> Decision {
+    Decision::new(Verdict::Leave, Outcome::Waiting)
+}
+
+/// The decision for a message that is held, because too many of its handler's messages cannot be handled, and whose queue has
+/// another owner now.
+pub fn held() -> Decision {
+    Decision::new(Verdict::Leave, Outcome::Undecodable)
+        .because("more than half of its handler's last 100 messages cannot be handled, so it is held")
+}
+
 /// Returns how many attempts of a message have failed with this decision, of which `before` had failed before it. A message
 /// without a key has no record that counts.
 pub fn failures(decision: &Decision, before: u32) -> u32 {

@@ -19,6 +19,7 @@
 mod access;
 mod begin;
 mod body;
+mod by_hand;
 mod checks;
 mod chores;
 mod copy;
@@ -54,6 +55,8 @@ mod wire;
 
 pub use body::LARGEST as LARGEST_BODY;
 pub use body::stored as stored_body;
+#[doc(hidden)]
+pub use by_hand::{copied, received};
 pub use checks::{CheckBack, Checked};
 pub use copy::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
 pub use delay::DelayBy;
@@ -62,7 +65,7 @@ pub use delivery::{Delivery, DeliveryBuilder};
 pub use embedded::{Adoption, is_embedded, keep_locks};
 pub use error::ClientError;
 pub use listener::{Answer, Listener};
-pub use message::{begun, delivery, received};
+pub use message::{begun, delivery};
 pub use outgoing::{Delay, Wire};
 pub use producer::{Half, ProducerClient, ProducerSettings};
 pub use properties::{ATTEMPTS, DUE, KEY, OUTCOME, REASON};

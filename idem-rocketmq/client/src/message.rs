@@ -2,10 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use cheetah_string::CheetahString;
 use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use rocketmq_runtime::common::time_utils::current_millis;
 
@@ -61,21 +59,9 @@ pub fn begun(message: &MessageExt) -> Option<u64> {
 }
 
 /// RocketMQ counts milliseconds since 1970.
-fn time(millis: i64) -> SystemTime {
+pub(super) fn time(millis: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-/// A message of a listener call that has just begun, for tests.
-#[doc(hidden)]
-pub fn received(topic: &str, body: Bytes, offset: i64, properties: &[(&str, &str)]) -> MessageExt {
-    let mut message = Message::default();
-    message.set_topic(topic.into());
-    message.set_body(Some(body));
-    let begun = (Name::PROPERTY_CONSUME_START_TIMESTAMP.into(), current_millis().to_string().into());
-    let others = properties.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-    message.set_properties(others.chain([begun]).collect());
-    MessageExt { message, queue_offset: offset, ..MessageExt::default() }
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Ticket {
     /// Settles the messages of a call, on this thread or, where it has to give it back, elsewhere.
     pub(super) fn work(mut self, sources: &[&Received], queue: &Queue) -> Answer {
         let Some(lounge) = self.lounge.take() else {
-            let answer = pollster::block_on(self.bridge.clone().call(sources, queue, &self.asks));
+            let answer = pollster::block_on(self.bridge.clone().call(sources, queue, &self.asks, None));
             return self.over(answer);
         };
         let call = {
@@ -88,7 +88,7 @@ impl Ticket {
             let owned: Vec<_> = sources.iter().map(|source| (*source).clone()).collect();
             async move {
                 let sources: Vec<_> = owned.iter().collect();
-                bridge.call(&sources, &queue, &asks).await
+                bridge.call(&sources, &queue, &asks, None).await
             }
         };
         let call = call.boxed();

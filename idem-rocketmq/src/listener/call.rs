@@ -14,13 +14,13 @@ use idem_core::panics;
 use idem_core::{RecordKey, Verdict};
 use tokio::sync::mpsc;
 
-use super::Bridge;
 use super::dispatch::{Entry, Handler};
 use super::recall::Past;
 use super::report;
 use super::run::{self, Report, Reporter, Shared, Start};
 use super::seats::Asks;
 use super::waiting::Waiting;
+use super::{Bridge, Decisions};
 use crate::client::{Answer, Delivery, Mode, Queue, Received};
 use crate::handler::Run;
 
@@ -96,17 +96,29 @@ struct Call<'a> {
 }
 
 impl Bridge {
-    /// Settles the messages of one listener call.
+    /// Settles the messages of one listener call, and notes each one's decision.
     ///
     /// The user's code is guarded where it is called, so that a panic here is one of idem's own: nobody knows what became of the
     /// messages, and the broker has them still.
-    pub(super) async fn call(&self, sources: &[&Received], queue: &Queue, asks: &Asks) -> Answer {
-        let settled = self.settle_call(sources, queue, asks);
+    pub(super) async fn call(
+        &self,
+        sources: &[&Received],
+        queue: &Queue,
+        asks: &Asks,
+        decisions: Option<&Arc<Decisions>>,
+    ) -> Answer {
+        let settled = self.settle_call(sources, queue, asks, decisions);
         let fail = || self.engine.fault().fail("a listener call");
         panics::loud("listener", settled, fail).await.unwrap_or(Answer::Leave)
     }
 
-    async fn settle_call(&self, sources: &[&Received], queue: &Queue, asks: &Asks) -> Answer {
+    async fn settle_call(
+        &self,
+        sources: &[&Received],
+        queue: &Queue,
+        asks: &Asks,
+        decisions: Option<&Arc<Decisions>>,
+    ) -> Answer {
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
@@ -114,7 +126,7 @@ impl Bridge {
             messages: Vec::with_capacity(sources.len()),
             events: FuturesUnordered::new(),
             settling: FuturesUnordered::new(),
-            shared: Arc::new(Shared::new(sources.len(), sender)),
+            shared: Arc::new(Shared::new(sources.len(), sender, decisions.cloned())),
             next: Vec::new(),
             parked: 0,
             is_left: false,
@@ -296,6 +308,7 @@ impl Call<'_> {
         let is_concurrent = self.mode() == Mode::Concurrent;
         let message = &mut self.messages[place];
         let hash = message.hash();
+        self.shared.decided(place, &settled.decision);
         match &message.handler {
             Some((_, handler)) => handler.meter.outcome(&message.delivery, &settled.decision, hash),
             None => report::unhandled(&message.delivery, &settled.decision),

@@ -8,6 +8,7 @@ mod aside;
 mod broker;
 mod call;
 mod crowd;
+mod decisions;
 pub(crate) mod dispatch;
 mod over;
 mod recall;
@@ -26,8 +27,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use cheetah_string::CheetahString;
+use futures_util::FutureExt as _;
+use futures_util::future::join;
 use idem_core::engine::Engine;
-use idem_core::panics;
+use idem_core::{Decision, panics};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -35,8 +38,9 @@ use tokio_util::sync::CancellationToken;
 use self::aside::{Lounge, Place, Ticket};
 pub(crate) use self::broker::Broker;
 pub(crate) use self::crowd::CROWD;
+pub(crate) use self::decisions::Decisions;
 use self::dispatch::Dispatch;
-use self::seats::{Seat, Seats};
+use self::seats::{Asks, Seat, Seats};
 use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
 use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode, Queue, Received};
@@ -171,6 +175,24 @@ impl Bridge {
         }
         let place = Place::Thread;
         Some(Ticket { bridge: self, queue: queue.clone(), first, id, asks, lounge, place })
+    }
+
+    /// One call without a thread of the client's, for a consumer without a broker.
+    ///
+    /// Its queue is lost as soon as nothing is left that would be decided by itself: each message has its first decision, and the
+    /// next attempt would come in place, or what has none is held.
+    pub(crate) async fn deliver(&self, messages: &[Received], queue: &Queue) -> Vec<Decision> {
+        let sources: Vec<_> = messages.iter().collect();
+        let (asks, decisions) = (Asks::default(), Arc::new(Decisions::of(messages.len())));
+        let losing = async {
+            if decisions.settled().await || self.dispatch.mode == Mode::Broadcast {
+                asks.lost.notify_one();
+            }
+        };
+        join(self.call(&sources, queue, &asks, Some(&decisions)).map(|_| decisions.end()), losing).await;
+        // Deliveries by hand have no offsets of their own to be known by when they come again.
+        drop(self.recall.take(queue));
+        decisions.get()
     }
 
     /// How many calls are on threads.

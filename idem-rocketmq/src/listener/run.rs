@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled};
 use idem_core::panics::{self, Fault};
-use idem_core::{Attempt, HandlerResult, Lease, Verdict};
+use idem_core::{Attempt, Decision, HandlerResult, Lease, Verdict};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::instrument::Instrumented;
@@ -22,7 +22,7 @@ use tracing::{Instrument as _, Span};
 use super::dispatch::Handler;
 use super::over::Over;
 use super::seats::Asks;
-use super::{Bridge, crowd};
+use super::{Bridge, Decisions, crowd};
 use crate::client::Delivery;
 use crate::handler::{CallContext, Run};
 use crate::state::States;
@@ -49,11 +49,30 @@ pub(super) enum Report {
 pub(super) struct Shared {
     open: AtomicUsize,
     reports: mpsc::UnboundedSender<Report>,
+    decisions: Option<Arc<Decisions>>,
 }
 
 impl Shared {
-    pub(super) fn new(messages: usize, reports: mpsc::UnboundedSender<Report>) -> Self {
-        Self { open: AtomicUsize::new(messages), reports }
+    pub(super) fn new(
+        messages: usize,
+        reports: mpsc::UnboundedSender<Report>,
+        decisions: Option<Arc<Decisions>>,
+    ) -> Self {
+        Self { open: AtomicUsize::new(messages), reports, decisions }
+    }
+
+    /// A message is held, because too many of its handler's messages cannot be handled.
+    pub(super) fn held(&self, place: usize) {
+        if let Some(decisions) = &self.decisions {
+            decisions.held(place);
+        }
+    }
+
+    /// A message is decided.
+    pub(super) fn decided(&self, place: usize, decision: &Decision) {
+        if let Some(decisions) = &self.decisions {
+            decisions.decided(place, decision);
+        }
     }
 
     /// How many messages are open.
@@ -304,7 +323,7 @@ impl Rest {
         let Self { handler, delivery, hash, reporter, .. } = self;
         if settled.decision.verdict == Verdict::Ack {
             handler.meter.outcome(&delivery, &settled.decision, hash);
-            reporter.acked();
+            reporter.acked(&settled.decision);
         } else {
             reporter.settled(settled);
         }
@@ -325,8 +344,9 @@ impl Reporter {
     }
 
     /// The message is done, and there is nothing to tell the broker.
-    fn acked(mut self) {
+    fn acked(mut self, decision: &Decision) {
         let Some(shared) = self.shared.take() else { return };
+        shared.decided(self.place, decision);
         if self.tells_all {
             let _ = shared.reports.send(Report::Acked(self.place));
         } else if shared.close() {

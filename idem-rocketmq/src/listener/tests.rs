@@ -25,7 +25,8 @@ use tokio::runtime::Handle;
 use super::broker::Broker;
 use super::{Bridge, FEW, THREADS};
 use crate::client::{
-    self, Answer as Told, ClientError, Extent, Listener as _, Purpose, Queue, Queues, Received,
+    self, Answer as Told, ClientError, Delivery, DeliveryBuilder, Extent, Listener as _, Purpose, Queue,
+    Queues, Received,
 };
 use crate::codec::Text;
 use crate::consumer::Consumer;
@@ -107,7 +108,9 @@ fn message(number: usize) -> Received {
 }
 
 fn message_of(number: usize, body: Bytes, properties: &[(&str, &str)]) -> Received {
-    client::received(TOPIC, body, number.try_into().unwrap(), properties)
+    let delivery = Delivery::builder(TOPIC).offset(number as u64).body(body);
+    let named = |delivery: DeliveryBuilder, (name, value): &(&str, &str)| delivery.property(*name, *value);
+    client::received(&properties.iter().fold(delivery, named).build())
 }
 
 fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {

@@ -212,10 +212,10 @@ async fn unfit_messages_become_dead_letters_until_they_are_more_than_half() {
     let (engine, _) = engine();
     let gate = gate(&engine, Settings::new());
     for _ in 0..50 {
-        let decision = decided(gate.unfit(Unfit::Undecodable, "no JSON".to_owned(), 1).await);
+        let decision = decided(gate.unfit(Unfit::Undecodable, "no JSON".to_owned(), 1).admission.await);
         assert_eq!((decision.verdict, decision.outcome), (Verdict::DeadLetter, Outcome::Undecodable));
     }
-    let mut held = Box::pin(gate.unfit(Unfit::MissingKey, "no key".to_owned(), 1));
+    let mut held = Box::pin(gate.unfit(Unfit::MissingKey, "no key".to_owned(), 1).admission);
     assert!(
         tokio::time::timeout(secs(3_600), &mut held).await.is_err(),
         "a bad deploy must not empty a topic"
@@ -233,11 +233,12 @@ async fn unfit_messages_are_retried_or_run_where_the_policy_says_so() {
         ..Settings::new()
     };
     let gate = gate(&engine, settings);
-    let retried = decided(gate.unfit(Unfit::Undecodable, "no JSON".to_owned(), 2).await);
+    let retried = decided(gate.unfit(Unfit::Undecodable, "no JSON".to_owned(), 2).admission.await);
     assert_eq!(retried.verdict, Verdict::Retry(secs(30)));
-    let last = decided(gate.unfit(Unfit::Undecodable, "no JSON".to_owned(), 16).await);
+    let last = decided(gate.unfit(Unfit::Undecodable, "no JSON".to_owned(), 16).admission.await);
     assert_eq!(last.verdict, Verdict::DeadLetter);
-    let Admission::Run(claimed) = gate.unfit(Unfit::MissingKey, "no key".to_owned(), 1).await else {
+    let Admission::Run(claimed) = gate.unfit(Unfit::MissingKey, "no key".to_owned(), 1).admission.await
+    else {
         panic!("not run")
     };
     let settled = gate.settle_one(claimed.run(|_, _| async { Ok(()) }).await).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use idem_core::IdempotencyKey;
-use idem_core::engine::{self, Settled, verdict};
+use idem_core::engine::{self, Settled, UnfitAdmission, verdict};
 
 use super::{Call, Event, Message, State};
 use crate::client::{self, Mode, Queue};
@@ -134,7 +134,11 @@ impl Call<'_> {
                 }
                 Entry::Unfit { what, reason, run } => {
                     message.run = run;
-                    let admission = gate.unfit(what, reason, message.failures.saturating_add(1));
+                    let UnfitAdmission { is_held, admission } =
+                        gate.unfit(what, reason, message.failures.saturating_add(1));
+                    if is_held {
+                        self.shared.held(place);
+                    }
                     self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
             }

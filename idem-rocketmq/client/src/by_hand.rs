@@ -1,0 +1,71 @@
+//! Messages without a broker, for tests of handlers and of idem.
+
+use std::time::SystemTime;
+
+use rocketmq_model::common::message::MessageConst as Name;
+use rocketmq_model::common::message::message_ext::MessageExt;
+use rocketmq_model::common::message::message_single::Message;
+use rocketmq_runtime::common::time_utils::current_millis;
+
+use super::copy::{Copying, Extent, Purpose};
+use super::hook::STAMP;
+use super::properties::DUE;
+use super::{DelayBy, Delivery, Levels};
+
+/// The properties of a copy that are for its broker and this client alone.
+const OF_THE_WAY: [&str; 6] = [
+    STAMP,
+    DUE,
+    Name::PROPERTY_DELAY_TIME_LEVEL,
+    Name::PROPERTY_RECONSUME_TIME,
+    Name::PROPERTY_MAX_RECONSUME_TIMES,
+    Name::PROPERTY_CONSUME_START_TIMESTAMP,
+];
+
+/// The message of a delivery that was made by hand, in a call that has just begun.
+pub fn received(delivery: &Delivery) -> MessageExt {
+    let mut message = Message::default();
+    message.set_topic(delivery.topic.clone());
+    message.set_body(Some(delivery.body.clone()));
+    let begun = (Name::PROPERTY_CONSUME_START_TIMESTAMP.into(), current_millis().to_string().into());
+    let said = delivery.properties().map(|(name, value)| (name.into(), value.into()));
+    message.set_properties(said.chain([begun]).collect());
+    MessageExt {
+        message,
+        broker_name: delivery.broker.clone(),
+        queue_id: i32::try_from(delivery.queue).unwrap_or(i32::MAX),
+        queue_offset: i64::try_from(delivery.offset).unwrap_or(i64::MAX),
+        msg_id: delivery.message_id.clone(),
+        reconsume_times: i32::try_from(delivery.reconsume_times).unwrap_or(i32::MAX),
+        born_timestamp: millis(delivery.born_at),
+        store_timestamp: millis(delivery.stored_at),
+        ..MessageExt::default()
+    }
+}
+
+/// The delivery that a copy of the message would be: a retry under its own topic, with one delivery more, or a dead letter.
+pub fn copied(message: &MessageExt, group: &str, purpose: &Purpose, extent: Extent) -> Delivery {
+    let copying = Copying { message, group, topic: message.topic(), purpose, extent };
+    let copy = copying.copy(DelayBy::Level, &Levels::default());
+    let is_dead = matches!(purpose, Purpose::DeadLetter(_));
+    let lasting = copy.properties().as_map().iter().filter(|(name, _)| !OF_THE_WAY.contains(&name.as_str()));
+    Delivery {
+        group: group.into(),
+        topic: if is_dead { format!("%DLQ%{group}").into() } else { message.topic().clone() },
+        message_id: message.msg_id().clone(),
+        broker: message.broker_name().into(),
+        queue: u32::try_from(message.queue_id()).unwrap_or_default(),
+        offset: u64::try_from(message.queue_offset()).unwrap_or_default(),
+        reconsume_times: u32::try_from(message.reconsume_times).unwrap_or_default().saturating_add(1),
+        born_at: super::message::time(message.born_timestamp()),
+        stored_at: SystemTime::now(),
+        properties: lasting.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        body: copy.body().unwrap_or_default(),
+        unreadable: None,
+    }
+}
+
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
