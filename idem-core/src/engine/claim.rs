@@ -1,47 +1,19 @@
 //! The first step: a permit of the handler, then the key's lease.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::judge::{Again, Judged};
-use super::ticket::{Leader, Settled};
-use super::together::{Commit, Member};
-use super::transaction::OpenTransaction;
+use super::ticket::{Admission, Again, Claimed, Commit, Judged, Leader, Settled};
 use super::verdict::{self, Patience};
 use crate::clock::Later as _;
 use crate::lease::Flight;
 use crate::store::StoreError;
-
-/// What a message's claim came to.
-pub enum Admission {
-    /// The handler is to be run, at once.
-    Run(Claimed),
-    /// The message is decided without a run.
-    Decided(Settled),
-    /// Not yet: the store does not answer, or the policy waits in place. To be awaited beside its neighbours.
-    Later(BoxFuture<'static, Admission>),
-}
-
-/// The right to run the handler for one message, with the permit to do it now. Dropping it gives both back.
-pub struct Claimed {
-    pub(super) gate: Gate,
-    /// `None` in a run without dedup.
-    pub(super) leader: Option<Leader>,
-    pub(super) flight: Arc<Flight>,
-    pub(super) attempt: u32,
-    pub(super) permit: OwnedSemaphorePermit,
-    pub(super) transaction: Option<OpenTransaction>,
-    /// Where the transaction is shared with other runs.
-    pub(super) member: Option<Member>,
-}
 
 /// Starts of a handler that are reserved; none where the engine was closed. Dropping it gives them back.
 #[derive(Debug)]
@@ -232,21 +204,5 @@ impl Leader {
         // Gives back what a claim under way may have taken.
         drop(self);
         Admission::Decided(Settled::leave())
-    }
-}
-
-impl fmt::Debug for Claimed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claimed").field("attempt", &self.attempt).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Admission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Run(claimed) => claimed.fmt(f),
-            Self::Decided(settled) => settled.fmt(f),
-            Self::Later(_) => f.write_str("Later"),
-        }
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claim::Admission;
-use super::ticket::{Leader, Settled};
+use super::ticket::{Admission, Leader, Settled};
 use super::verdict::{self, Admit, Patience};
 use super::{Gate, Job};
 use crate::lease::{End, Flight};

@@ -5,25 +5,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::claim::{Admission, Claimed};
-use super::ticket::{Held, Leader, Settled};
-use super::transaction::OpenTransaction;
+use super::ticket::{Admission, Again, Claimed, Held, Judged, Leader, OpenTransaction, Settled};
 use super::verdict::{self, Admit, Patience};
 use crate::lease::End;
 use crate::store::{Claim, StoreError};
-
-/// The judgement of one answer.
-pub(super) enum Judged {
-    Admitted(Admission),
-    Again(Again),
-}
-
-/// A key that is to be claimed again.
-pub(super) struct Again {
-    pub(super) leader: Leader,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
-    pub(super) after: Duration,
-}
 
 impl Gate {
     pub(super) fn judge(

@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::flights::Flights;
 use self::fullness::Fullness;
 use self::lane::{Claims, Completions, Lane, Releases, Renewals};
-use self::transaction::Transacts;
+use self::ticket::Transacts;
 use self::unfit::Tolerance;
 use self::verdict::Arrival;
 use self::watch::Watch;
@@ -48,13 +48,14 @@ use crate::record::Record;
 use crate::store::guarded::{self, GuardedTransactions};
 use crate::store::{Claim, Store, StoreError};
 
-pub use self::claim::{Admission, Claimed, Permits};
+pub use self::claim::Permits;
 pub use self::enter::{Entry, Follower};
 pub use self::run::Begun;
-pub use self::ticket::{Finished, Held, Leader, Settled};
-pub use self::together::Commit;
-pub use self::transaction::{LentTransaction, OpenTransaction};
-pub use self::unfit::{Unfit, UnfitAdmission};
+pub use self::ticket::{
+    Admission, Claimed, Commit, Finished, Held, Leader, LentTransaction, OpenTransaction, Settled,
+};
+pub use self::unfit::UnfitAdmission;
+pub use self::verdict::Unfit;
 
 /// Routes messages through a store so that each key's work is done once.
 ///

@@ -9,9 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Gate;
-use super::claim::{Admission, Claimed};
-use super::ticket::{Ending, Finished, Leader, Ran};
-use super::transaction::OpenTransaction;
+use super::ticket::{Claimed, Finished, Leader, OpenTransaction, Ran};
 use super::verdict::{self, RunEnd};
 use crate::attempt::Attempt;
 use crate::handler_error::{HandlerError, HandlerResult};
@@ -199,23 +197,6 @@ impl Begun {
     /// A run that was polled once.
     pub fn polled(mut run: BoxFuture<'static, Finished>) -> Self {
         (&mut run).now_or_never().map_or(Self::Going(run), Self::Over)
-    }
-}
-
-impl Finished {
-    /// Where the transaction that the run shared was undone: the message's next admission, alone. To be asked before it is
-    /// settled; settled as it is, such a message is retried, which costs no attempt.
-    ///
-    /// # Errors
-    /// The run is to be settled.
-    pub fn again(self) -> Result<Admission, Self> {
-        match self.ending {
-            Ending::Other(Some(leader), Ran::Undone(permit)) => {
-                leader.flight.forget_stop();
-                Ok(self.gate.open_later(leader, permit))
-            }
-            ending => Err(Self { ending, ..self }),
-        }
     }
 }
 

@@ -4,8 +4,6 @@
 //! again alone, each in a transaction of its own, where each is decided as any other one is. So a run that shares a
 //! transaction counts an attempt only where the failure is known to be its own message's.
 
-use std::future::Future;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,59 +13,19 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 use super::Gate;
-use super::claim::{Admission, Claimed};
-use super::judge::Judged;
-use super::ticket::{Leader, Ran, Settled};
-use super::transaction::{Open, OpenTransaction, kept_nothing, record_is_gone};
+use super::ticket::{
+    Admission, Claimed, Commit, End, Ending, Finished, Judged, Leader, Member, Open, OpenTransaction, Over,
+    Ran, Settled, end,
+};
 use super::verdict::{self, Admit, Patience, RunEnd, hold_delay};
 use crate::policy::StoreFailure;
 use crate::record::Fence;
-use crate::store::{Answer, Claim, CompleteRequest, SavepointEnd, StoreError, Transaction};
-
-/// How messages that are claimed together commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Commit {
-    /// Each in a transaction of its own.
-    Each,
-    /// All in one, in which one call of the handler works.
-    Together,
-    /// All in one, each in a savepoint of its own: one that fails is undone alone.
-    Savepoints,
-}
+use crate::store::{Claim, StoreError};
 
 /// A message that is to be claimed, with the permit to run it.
 type Message = (Leader, OwnedSemaphorePermit);
 /// What one statement said of each message, and the transaction where one was opened for it.
 type Claims = (Option<Open>, Vec<Result<Claim, StoreError>>);
-
-/// A run's share in a transaction. Where it is dropped before its run is over, nothing is committed.
-pub(super) struct Member {
-    commit: Commit,
-    open: OpenTransaction,
-    over: mpsc::UnboundedSender<Over>,
-    end: Shared<BoxFuture<'static, End>>,
-    /// Whose turn it is to work in the transaction, and whether it is of no use any more.
-    is_broken: Arc<tokio::sync::Mutex<bool>>,
-}
-
-/// A run that is over.
-enum Over {
-    /// With the record that is yet to be completed.
-    Good(Option<CompleteRequest>),
-    Failed,
-}
-
-/// What became of a shared transaction.
-#[derive(Clone)]
-enum End {
-    Committed,
-    /// The connection was lost on the way: nobody knows.
-    Lost(StoreError),
-    Undone {
-        /// Whether some of its runs did not fail.
-        some_were_good: bool,
-    },
-}
 
 impl Gate {
     /// Opens a transaction and claims the keys in it. What is claimed together is run together; what is not has an
@@ -257,94 +215,19 @@ impl Group {
     }
 }
 
-impl Member {
-    /// What the run came to; none where it has had no part in the transaction that could be kept.
-    pub(super) async fn run(
-        &self,
-        run: impl Future<Output = Ran>,
-        record: Option<CompleteRequest>,
-    ) -> Option<Ran> {
-        match self.commit {
-            Commit::Each | Commit::Together => Some(run.await),
-            Commit::Savepoints => self.run_in_savepoint(run, &record?).await,
-        }
-    }
-
-    /// Whether the run's effect was rolled back to its savepoint.
-    pub(super) fn is_undone_alone(&self, result: Option<&Ran>) -> bool {
-        self.commit == Commit::Savepoints && result.is_some_and(|ran| !ran.is_ok())
-    }
-
-    /// One after the other. Where a run is dropped, or its savepoint is gone, nobody knows what the transaction holds.
-    async fn run_in_savepoint(
-        &self,
-        run: impl Future<Output = Ran>,
-        record: &CompleteRequest,
-    ) -> Option<Ran> {
-        let mut is_broken = self.is_broken.lock().await;
-        if mem::replace(&mut *is_broken, true) {
-            return None;
-        }
-        self.open.lend()?.transaction().savepoint().await.ok()?;
-        let ran = run.await;
-        let ran = end_savepoint(self.open.lend()?.transaction(), ran, record).await.ok()?;
-        *is_broken = ran.is_shutdown();
-        Some(ran)
-    }
-}
-
-/// Completes the record beside its effect, and not at the transaction's end: where a later handler commits by itself, what it
-/// commits of others are effects with their records (`one_that_commits_by_itself_repeats_nothing_of_the_others`).
-async fn end_savepoint(
-    transaction: &mut dyn Transaction,
-    ran: Ran,
-    record: &CompleteRequest,
-) -> Result<Ran, StoreError> {
-    if !ran.is_ok() {
-        transaction.end_savepoint(SavepointEnd::Rollback).await?;
-        return Ok(ran);
-    }
-    let error = match transaction.complete(record).await {
-        Ok(Answer::Done) => {
-            transaction.end_savepoint(SavepointEnd::Release).await?;
-            return Ok(ran);
-        }
-        Ok(Answer::Lost) => record_is_gone(),
-        Err(error) if error.is_unavailable() || error.is_conflict() => return Err(error),
-        Err(error) => error,
-    };
-    // A handler that has swallowed a failure takes no neighbour with it.
-    transaction.end_savepoint(SavepointEnd::Rollback).await?;
-    Ok(kept_nothing(&error))
-}
-
-/// Waits until all runs are over, and ends their transaction.
-async fn end(
-    open: OpenTransaction,
-    mut runs: mpsc::UnboundedReceiver<Over>,
-    members: usize,
-    commit: Commit,
-) -> End {
-    let (mut good, mut failed, mut records) = (0, 0, Vec::with_capacity(members));
-    while let Some(over) = runs.recv().await {
-        match over {
-            Over::Good(record) => {
-                good += 1;
-                records.extend(record);
+impl Finished {
+    /// Where the transaction that the run shared was undone: the message's next admission, alone. To be asked before it is
+    /// settled; settled as it is, such a message is retried, which costs no attempt.
+    ///
+    /// # Errors
+    /// The run is to be settled.
+    pub fn again(self) -> Result<Admission, Self> {
+        match self.ending {
+            Ending::Other(Some(leader), Ran::Undone(permit)) => {
+                leader.flight.forget_stop();
+                Ok(self.gate.open_later(leader, permit))
             }
-            Over::Failed => failed += 1,
+            ending => Err(Self { ending, ..self }),
         }
-    }
-    let undone = End::Undone { some_were_good: good > 0 };
-    let Some(open) = open.take() else { return undone };
-    let are_all = good + failed == members;
-    if !are_all || good == 0 || failed > 0 && commit != Commit::Savepoints {
-        open.rollback().await;
-        return undone;
-    }
-    match open.commit(&records).await {
-        Ok(()) => End::Committed,
-        Err(error) if error.is_unavailable() => End::Lost(error),
-        Err(_) => undone,
     }
 }

@@ -4,127 +4,21 @@
 //! nobody else sees it; it is completed as the last statement, and then both commit. What a failed run leaves behind, its
 //! attempt, is counted outside, after the rollback.
 
-use std::any::Any;
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::claim::Admission;
-use super::judge::{Again, Judged};
-use super::ticket::{Held, Leader, Ran, Settled};
-use super::together::Commit;
+use super::ticket::{
+    Admission, Again, Held, Judged, Leader, Open, OpenTransaction, Ran, Settled, kept_nothing,
+};
 use super::verdict::{self, Admit, Completion, Patience, RunEnd};
-use crate::handler_error::Disposition;
 use crate::outcome::Verdict;
 use crate::record::State;
 use crate::runtime;
-use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, StoreError, Transaction, Transactions};
-
-/// How a gate's handler gets its transactions.
-pub(crate) struct Transacts {
-    pub(super) source: Arc<dyn Transactions>,
-    pub(super) commit: Commit,
-    /// As many as can be open: a transaction may be shared, so that the handler's permits do not bound them.
-    slots: Arc<Semaphore>,
-    /// Where the handler runs, and so its connections; none for where it is claimed.
-    user: Option<Handle>,
-}
-
-impl Transacts {
-    pub(super) fn new(source: Arc<dyn Transactions>, commit: Commit, user: Option<Handle>) -> Self {
-        let slots = Arc::new(Semaphore::new(source.max_open().clamp(1, Semaphore::MAX_PERMITS)));
-        Self { source, commit, slots, user }
-    }
-}
-
-/// A transaction, and its share of those that can be open.
-pub(super) struct Open {
-    pub(super) transaction: Box<dyn Transaction>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Open {
-    pub(super) async fn rollback(self) {
-        self.transaction.rollback().await;
-    }
-
-    /// Completes the records that are not completed, of which none may be missing, and commits.
-    pub(super) async fn commit(mut self, records: &[CompleteRequest]) -> Result<(), StoreError> {
-        let completed = match records {
-            [] => Ok(Answer::Done),
-            _ => self.transaction.complete_all(records).await,
-        };
-        let error = match completed {
-            Ok(Answer::Done) => return self.transaction.commit().await,
-            Ok(Answer::Lost) => record_is_gone(),
-            Err(error) => error,
-        };
-        self.transaction.rollback().await;
-        Err(error)
-    }
-}
-
-/// The transaction that a run has open. Cloning shares it.
-#[derive(Clone)]
-pub struct OpenTransaction(Arc<Mutex<Option<Open>>>);
-
-/// A transaction in the hands of a handler. Dropping it gives it back to its run.
-pub struct LentTransaction {
-    open: Option<Open>,
-    home: OpenTransaction,
-}
-
-impl OpenTransaction {
-    pub(super) fn new(open: Open) -> Self {
-        Self(Arc::new(Mutex::new(Some(open))))
-    }
-
-    /// Lends it to the handler; none where it is lent already, or where the run is over.
-    pub fn lend(&self) -> Option<LentTransaction> {
-        let open = self.take()?;
-        Some(LentTransaction { open: Some(open), home: self.clone() })
-    }
-
-    pub(super) fn take(&self) -> Option<Open> {
-        self.0.lock().take()
-    }
-}
-
-impl LentTransaction {
-    /// What the handler works on: a value of the store's [connection type](Transactions::connection).
-    pub fn connection(&mut self) -> &mut (dyn Any + Send) {
-        self.transaction().connection()
-    }
-
-    pub(super) fn transaction(&mut self) -> &mut dyn Transaction {
-        &mut *self.open.as_mut().expect("it is there until the value is dropped").transaction
-    }
-}
-
-impl Drop for LentTransaction {
-    fn drop(&mut self) {
-        *self.home.0.lock() = self.open.take();
-    }
-}
-
-impl fmt::Debug for OpenTransaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenTransaction")
-    }
-}
-
-impl fmt::Debug for LentTransaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LentTransaction")
-    }
-}
+use crate::store::{Claim, ClaimRequest, StoreError};
 
 impl Gate {
     /// Opens a transaction and begins no other before there is room for it. None where the engine was closed.
@@ -313,19 +207,6 @@ impl Gate {
             Some(Err(_)) | None => verdict::shutdown(),
         })
     }
-}
-
-pub(super) fn record_is_gone() -> StoreError {
-    StoreError::statement(
-        "the record that was claimed in it is not there any more: a handler neither commits nor rolls back, \
-         and passes on the errors of its statements",
-    )
-}
-
-/// A handler that has returned Ok, although its statements came to nothing.
-pub(super) fn kept_nothing(error: &StoreError) -> Ran {
-    let reason = format!("nothing of the handler's transaction was kept: {error}").into();
-    Ran::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })
 }
 
 impl Leader {

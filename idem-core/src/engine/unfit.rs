@@ -5,9 +5,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::Gate;
-use super::claim::Admission;
-use super::ticket::Settled;
-use super::verdict::{self, AdmitUnfit};
+use super::ticket::{Admission, Settled};
+use super::verdict::{self, AdmitUnfit, Unfit};
 
 /// Half of the last 100 messages.
 const MOST: usize = 50;
@@ -42,15 +41,6 @@ impl Tolerance {
             Err(_closed) => std::future::pending().await,
         }
     }
-}
-
-/// Why a message cannot be handled at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unfit {
-    /// The payload does not decode.
-    Undecodable,
-    /// There is no key, or an empty or over-long one.
-    MissingKey,
 }
 
 /// The admission of a message that cannot be handled.

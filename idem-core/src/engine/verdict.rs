@@ -10,7 +10,6 @@ mod table;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::unfit::Unfit;
 use crate::handler_error::Disposition;
 use crate::key::Fingerprint;
 use crate::outcome::{Decision, Outcome, Verdict};
@@ -333,6 +332,15 @@ pub fn committed_by_handler(end: Option<&RunEnd>) -> Decision {
 const COMMITTED_BY_HANDLER: &str = "the handler has ended its transaction by a commit of its own (on MySQL also by a change of a \
     table): the work before the commit is kept, the work after it is not. The handler is not run again: its key counts as \
     completed. Finish or undo its work by hand, or remove the key's record and send the dead letter again";
+
+/// Why a message cannot be handled at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The payload does not decode.
+    Undecodable,
+    /// There is no key, or an empty or over-long one.
+    MissingKey,
+}
 
 /// The next step of a message that does not decode or has no key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Done, Held, Leader, Settled};
 use crate::engine::Gate;
 use crate::engine::verdict::{self, Arrival, Completion, RunEnd, Settlement};
+use crate::handler_error::Disposition;
 use crate::lease::{Flight, Stop};
 use crate::outcome::{Decision, Verdict};
 use crate::store::{Answer, CompleteRequest, ReleaseRequest, StoreError};
@@ -189,6 +190,12 @@ impl Finished {
 }
 
 const UNDONE: &str = "the transaction that it shared with other messages was undone";
+
+/// A handler that has returned Ok, although its statements came to nothing.
+pub(in crate::engine) fn kept_nothing(error: &StoreError) -> Ran {
+    let reason = format!("nothing of the handler's transaction was kept: {error}").into();
+    Ran::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })
+}
 
 impl fmt::Debug for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
