@@ -1,6 +1,7 @@
 //! Questions to a broker that no client of this crate asks.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,8 +31,8 @@ mod code {
 const SUCCESS: i64 = 0;
 const TOPIC_NOT_EXIST: i64 = 17;
 
-/// A message as the broker has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A message as the broker has it. `Debug` shows neither its body nor the values of its properties.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredMessage {
     /// The topic that it is stored in.
@@ -48,6 +49,20 @@ pub struct StoredMessage {
     pub properties: BTreeMap<String, String>,
     /// The payload, without compression; as the broker has it where it does not decompress.
     pub body: Bytes,
+}
+
+impl fmt::Debug for StoredMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredMessage")
+            .field("topic", &self.topic)
+            .field("queue_id", &self.queue_id)
+            .field("offset", &self.offset)
+            .field("reconsume_times", &self.reconsume_times)
+            .field("message_id", &self.message_id)
+            .field("properties", &self.properties.keys())
+            .field("body_len", &self.body.len())
+            .finish()
+    }
 }
 
 #[derive(Clone, Debug)]

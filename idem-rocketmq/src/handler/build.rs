@@ -157,7 +157,7 @@ impl<P: Send + 'static> Unkeyed<P> {
         let is_orderly = self.order_by.is_some();
         let typed = Typed { codec: self.codec, key, order_by: self.order_by, work: self.work };
         let route = Route::new(self.topic, self.name, Arc::new(typed));
-        if is_orderly { route.orderly() } else { route }
+        if is_orderly { route.ordered_by_value() } else { route }
     }
 }
 

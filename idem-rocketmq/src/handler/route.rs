@@ -33,6 +33,8 @@ pub struct Route {
     scope: Option<String>,
     shared_scope: bool,
     is_orderly: bool,
+    /// Whether only messages with an equal value have an order.
+    is_by_value: bool,
     is_broadcast: bool,
     is_transactional: bool,
     commits_in_groups: bool,
@@ -51,6 +53,7 @@ impl Route {
             scope: None,
             shared_scope: false,
             is_orderly: false,
+            is_by_value: false,
             is_broadcast: false,
             is_transactional: false,
             commits_in_groups: false,
@@ -193,6 +196,11 @@ impl Route {
             (false, false) => Commit::Each,
         };
         self.is_transactional.then_some(commit)
+    }
+
+    pub(super) fn ordered_by_value(mut self) -> Self {
+        self.is_by_value = true;
+        self.orderly()
     }
 
     /// How the handler's group consumes; none where two ways were said.

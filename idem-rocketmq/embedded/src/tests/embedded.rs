@@ -63,3 +63,18 @@ async fn delay_levels_can_be_shortened() {
     assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(6), "{took:?}");
     client.shutdown().await;
 }
+
+#[test]
+fn debug_of_a_stored_message_shows_no_body_and_no_values() {
+    let message = crate::StoredMessage {
+        topic: "orders".to_owned(),
+        queue_id: 0,
+        offset: 1,
+        reconsume_times: 0,
+        message_id: "id".to_owned(),
+        properties: [("KEYS".to_owned(), "secret-key".to_owned())].into(),
+        body: bytes::Bytes::from_static(b"secret-body"),
+    };
+    let text = format!("{message:?}");
+    assert!(text.contains("orders") && text.contains("KEYS") && !text.contains("secret"), "{text}");
+}

@@ -260,6 +260,7 @@ async fn a_type_is_a_batch_handler_without_a_macro_and_its_states_are_checked() 
 fn the_most_messages_of_a_batch_are_checked() {
     let fault = |route: Route| route.check().unwrap_err().to_string();
     let batch = || noting(&Calls::default(), |_| ());
+    assert!(fault(batch().orderly()).contains("each batch would have one message"));
     assert_eq!(batch().max_batch(32).check(), Ok(()));
     for wrong in [0, 33] {
         assert!(fault(batch().max_batch(wrong)).contains("must be 1 to 32"), "{wrong}");

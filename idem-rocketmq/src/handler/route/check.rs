@@ -49,6 +49,15 @@ pub enum RouteError {
         /// The handler's name.
         handler: String,
     },
+    /// A batch of a queue whose messages are settled one after the other.
+    #[error(
+        "the handler `{handler}` takes a batch and is orderly, so that each batch would have one message: take one message, or \
+         keep the order of a value alone with `order_by`, where a batch has one message of each"
+    )]
+    OrderlyBatch {
+        /// The handler's name.
+        handler: String,
+    },
     /// The most messages of a batch are none, too many, or said of a handler that takes one by one.
     #[error("`max_batch` of handler `{handler}` {fault}")]
     MaxBatch {
@@ -104,6 +113,9 @@ impl Route {
         }
         if self.mode().is_none() {
             return Err(RouteError::OrderlyBroadcast { handler: handler() });
+        }
+        if self.is_orderly && !self.is_by_value && self.batch().is_some() {
+            return Err(RouteError::OrderlyBatch { handler: handler() });
         }
         Ok(())
     }
