@@ -33,11 +33,8 @@ impl<S> Builder<S> {
     where
         S: HasStore,
     {
-        let (mut setup, store) = self.into_parts();
-        setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
-        setup.credentials = None;
-        setup.check(&*store)?;
-        let dispatch = setup.dispatch(&Engine::new(store), None)?;
+        let (plan, store) = self.plan_without_broker()?;
+        let dispatch = plan.dispatch(&Engine::new(store), None);
         Ok(TestConsumer { dispatch })
     }
 }

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use idem_core::engine::Engine;
 use idem_core::{Settings, Store};
-use tokio::runtime::Handle;
 
+use super::plan::Plan;
 use super::running::{self, RunningConsumer};
+use super::setup::Setup;
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials, DelayBy, Delivery, LARGEST_BODY, MessageTrace, Mode, Tls};
+use crate::client::{ConsumeFrom, Credentials, DelayBy, Delivery, MessageTrace, Tls};
 use crate::handler::{IntoRoute, Route};
 use crate::listener::OnSpan;
-use crate::listener::dispatch::{Dispatch, Identity};
-use crate::state::States;
 
 /// The store of a consumer that has not been given one.
 #[derive(Debug)]
@@ -61,51 +59,9 @@ pub struct Builder<S = NoStoreYet> {
     setup: Setup,
 }
 
-/// Everything but the store.
-pub(crate) struct Setup {
-    pub(crate) group: String,
-    pub(crate) name_servers: Vec<String>,
-    pub(crate) routes: Vec<Route>,
-    pub(crate) states: States,
-    pub(crate) defaults: Settings,
-    pub(crate) namespace: Option<String>,
-    pub(crate) deployment: Option<String>,
-    pub(crate) instance_name: Option<String>,
-    pub(crate) consume_from: ConsumeFrom,
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) trace: MessageTrace,
-    pub(crate) may_differ: bool,
-    pub(crate) on_span: OnSpan,
-    pub(crate) delay_by: DelayBy,
-    pub(crate) delay_levels: Option<String>,
-    pub(crate) largest_body: usize,
-    pub(crate) drain: Duration,
-}
-
 impl Builder {
     pub(super) fn new(group: String) -> Self {
-        let setup = Setup {
-            group,
-            name_servers: Vec::new(),
-            routes: Vec::new(),
-            states: States::default(),
-            defaults: Settings::new(),
-            namespace: None,
-            deployment: None,
-            instance_name: None,
-            consume_from: ConsumeFrom::default(),
-            credentials: None,
-            tls: None,
-            trace: MessageTrace::default(),
-            may_differ: false,
-            on_span: OnSpan::default(),
-            delay_by: DelayBy::default(),
-            delay_levels: None,
-            largest_body: LARGEST_BODY,
-            drain: Duration::from_secs(30),
-        };
-        Self { store: NoStoreYet(()), setup }
+        Self { store: NoStoreYet(()), setup: Setup::new(group) }
     }
 
     /// Where the records of what was done live.
@@ -298,7 +254,7 @@ impl<S> Builder<S> {
     where
         S: HasStore,
     {
-        self.setup.check(self.store.shared())
+        self.setup.resolve(self.store.shared()).map(drop)
     }
 
     /// Starts consuming, with this tokio runtime for the handlers and threads of idem's own for nearly everything else.
@@ -338,25 +294,12 @@ impl<S> Builder<S> {
 }
 
 impl<S: HasStore> Builder<S> {
-    pub(crate) fn into_parts(self) -> (Setup, Arc<dyn Store>) {
-        (self.setup, self.store.into_shared())
-    }
-}
-
-impl Setup {
-    /// The handlers behind their gates: they run on `user`, or where they are called. Takes routes and states out of the
-    /// setup.
-    pub(crate) fn dispatch(&mut self, engine: &Engine, user: Option<&Handle>) -> Result<Dispatch, Error> {
-        let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
-        let mode = self.mode();
-        let instance = self.instance_name.clone().filter(|_| mode == Mode::Broadcast);
-        let identity = Identity { deployment, group: self.group.clone(), instance };
-        let store = &**engine.store();
-        let policies =
-            self.routes.iter().map(|route| self.policy_on(store, route)).collect::<Result<Vec<_>, _>>()?;
-        let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
-        let states = Arc::new(std::mem::take(&mut self.states));
-        Ok(Dispatch::new(engine, mode, &identity, routes, states, &self.on_span, user))
+    /// The plan of a consumer without a broker, which needs neither addresses nor credentials.
+    pub(crate) fn plan_without_broker(self) -> Result<(Plan, Arc<dyn Store>), Error> {
+        let (mut setup, store) = (self.setup, self.store.into_shared());
+        setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
+        setup.credentials = None;
+        Ok((setup.resolve(&*store)?, store))
     }
 }
 

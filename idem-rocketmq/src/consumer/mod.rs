@@ -3,10 +3,15 @@
 mod builder;
 mod check;
 mod named;
+mod plan;
 mod running;
+mod setup;
 mod transactions;
+mod warnings;
 
 pub use self::builder::{Builder, HasStore, NoStoreYet};
+#[cfg(test)]
+pub(crate) use self::plan::Plan;
 pub use self::running::RunningConsumer;
 pub use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
 
