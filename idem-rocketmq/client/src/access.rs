@@ -203,7 +203,7 @@ impl Asking<'_> {
 
     fn unknown(&self) -> ClientError {
         let (group, address) = (self.settings.group.clone(), self.address.to_owned());
-        if self.settings.credentials.is_some() {
+        if self.settings.cluster.credentials.is_some() {
             ClientError::WrongCredentials { group, address }
         } else {
             ClientError::NoCredentials { group, address }

@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use super::cluster::in_namespace;
 use super::ending::{self, Place};
 use super::message;
 use super::producer::ProducerSettings;
 use super::sending::SendFailure;
-use super::settings::in_namespace;
 use crate::Delivery;
 
 /// A topic that each broker has by itself.
@@ -48,7 +48,7 @@ pub(super) fn answer(
 ) -> Result<JoinHandle<()>, rocketmq_client_rust::ClientError> {
     let inner = producer.default_mq_producer_impl().cloned();
     let inner = inner.ok_or_else(rocketmq_client_rust::ClientError::not_started)?;
-    let (group, namespace) = (settings.group.clone(), settings.namespace.clone());
+    let (group, namespace) = (settings.group.clone(), settings.cluster.namespace.clone());
     let (weak, handle) = (Arc::downgrade(&inner), Handle::current());
     let commit = Box::new(move |address: String, place: Place| {
         let client = weak.upgrade().and_then(|inner| inner.get_mq_client_factory().ok());
@@ -61,7 +61,7 @@ pub(super) fn answer(
     inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks, commit }));
     inner.init_transaction_env(at_once, at_once, 2_000)?;
     let mut topics: Vec<cheetah_string::CheetahString> =
-        settings.checked_topics.iter().map(|topic| settings.in_namespace(topic).into()).collect();
+        settings.checked_topics.iter().map(|topic| settings.cluster.full(topic).into()).collect();
     topics.extend(settings.all_may_check.then_some(EVERYWHERE.into()));
     let find = move || {
         let (inner, topics) = (inner.clone(), topics.clone());

@@ -209,7 +209,7 @@ pub(super) fn watch(
     beside: Beside,
 ) -> Option<JoinHandle<()>> {
     let ours = Order::of(settings.mode)?;
-    let signer = settings.credentials.as_ref().map(Credentials::hook);
+    let signer = settings.cluster.credentials.as_ref().map(Credentials::hook);
     let look = Look { group: settings.full_group(), tls, signer, brokers, known: HashMap::new() };
     let look = Arc::new(Mutex::new(look));
     Some(tokio::spawn(tireless("members", move || {

@@ -229,7 +229,7 @@ impl Face {
         // As a message, a retry would become a dead letter, also one that goes on waiting; see `order`.
         let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.beside.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
-            let level = purpose.delay_level(&settings.delay_levels);
+            let level = purpose.delay_level(&settings.cluster.levels());
             let sent = self.send_back(message.clone(), level).await?;
             sent.map_err(|cause| Refusal { code: None, cause })
         } else {
@@ -244,12 +244,12 @@ impl Face {
         let settings = &self.settings;
         let attempt = |by| {
             let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
-            self.send(copying.copy(by, &settings.delay_levels), source)
+            self.send(copying.copy(by, &settings.cluster.levels()), source)
         };
         if copying.was_not_timed() {
             self.timer.was_ignored(&settings.group);
         }
-        let by = self.timer.choose(settings.delay_by);
+        let by = self.timer.choose(settings.cluster.asks_delays_by());
         let refusal = match attempt(by).await? {
             Ok(()) => return Ok(Ok(())),
             Err(refusal) => refusal,

@@ -18,6 +18,7 @@ use rocketmq_protocol::protocol::heartbeat::message_model::MessageModel;
 use rocketmq_runtime::RuntimeOwner;
 use tokio::sync::Mutex;
 
+use super::cluster::Cluster;
 use super::gate::Gate;
 use super::hook::Hook;
 use super::listener::Adapter;
@@ -58,7 +59,7 @@ pub(super) async fn start(
     listener: Arc<dyn Listener>,
     gate: Arc<Gate>,
 ) -> Result<Running, ClientError> {
-    let tls = settings.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+    let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
     let config = client_config(settings, tls.as_deref());
     let brokers = ask_the_servers(settings, &config, tls.as_deref()).await?;
     let failed = |error: Cause| ClientError::Start { group: settings.group.clone(), cause: text(&error) };
@@ -80,7 +81,7 @@ pub(super) async fn start(
         Mode::Concurrent | Mode::Broadcast => consumer.register_message_listener_concurrently(adapter),
         Mode::Orderly => consumer.register_message_listener_orderly(adapter),
     }
-    super::embedded::adopt(&settings.name_servers, &settings.full_group()).await;
+    super::embedded::adopt(&settings.cluster.name_servers, &settings.full_group()).await;
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
     let mut chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
@@ -97,8 +98,8 @@ async fn ask_the_servers(
 ) -> Result<Vec<String>, ClientError> {
     let topics: Vec<_> =
         settings.subscriptions.iter().map(|(topic, _)| settings.in_namespace(topic)).collect();
-    let brokers = reach::check(&settings.name_servers, tls, &topics).await?;
-    let signer = settings.credentials.as_ref().map(Credentials::hook);
+    let brokers = reach::check(&settings.cluster.name_servers, tls, &topics).await?;
+    let signer = settings.cluster.credentials.as_ref().map(Credentials::hook);
     let mut asked = access::check(settings, tls, signer.as_ref(), &brokers).await?;
     if settings.mode == Mode::Broadcast {
         let mut own = Offsets::read(settings, config)?;
@@ -111,8 +112,8 @@ async fn ask_the_servers(
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
-    let mut config = plain_config(&settings.name_servers, settings.instance_name.clone(), tls);
-    config.set_namespace(settings.namespace.clone().unwrap_or_default().into());
+    let mut config = plain_config(&settings.cluster, tls);
+    config.set_namespace(settings.cluster.namespace.clone().unwrap_or_default().into());
     // Each body is decompressed by itself, so that one that cannot be takes no other message with it.
     config.set_decode_decompress_body(false);
     if settings.mode == Mode::Broadcast {
@@ -130,15 +131,11 @@ fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientCo
 }
 
 /// Of a client whose names are complete, so that it knows of no namespace.
-pub(super) fn plain_config(
-    name_servers: &[String],
-    name: Option<String>,
-    tls: Option<&LoadedTls>,
-) -> ClientConfig {
+pub(super) fn plain_config(cluster: &Cluster, tls: Option<&LoadedTls>) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set_namesrv_addr(name_servers.join(";").into());
+    config.set_namesrv_addr(cluster.name_servers.join(";").into());
     config.set_namespace("".into());
-    config.set_instance_name(name.unwrap_or_else(unique_name).into());
+    config.set_instance_name(cluster.instance_name.clone().unwrap_or_else(unique_name).into());
     config.set_poll_name_server_interval(POLL_ROUTES_MILLIS);
     if let Some(tls) = tls {
         config.set_use_tls(true);
@@ -191,7 +188,7 @@ fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
     let subscriptions = settings.subscriptions.iter();
     let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
     let pulled = Pulled::new(settings.group.clone(), tags.collect(), settings.largest_body);
-    Hook::new(settings.credentials.as_ref(), versions).sorting(pulled)
+    Hook::new(settings.cluster.credentials.as_ref(), versions).sorting(pulled)
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
@@ -214,7 +211,7 @@ fn producer(
         .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS)
-        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), versions).stamping()))
+        .rpc_hook(Arc::new(Hook::new(settings.cluster.credentials.as_ref(), versions).stamping()))
         .build()
 }
 

@@ -5,26 +5,23 @@ use std::collections::HashMap;
 use super::setup::Setup;
 use crate::Error;
 use crate::client::names::{self, Given};
-use crate::client::{ClientError, Levels, MessageTrace, Mode, check_addresses, check_credentials};
+use crate::client::{ClientError, MessageTrace, Mode};
+use crate::cluster;
 use crate::error::Kind;
 use crate::handler::Route;
 
 impl Setup {
-    /// Names, addresses and keys.
-    pub(super) fn check_addresses(&self) -> Result<(), Error> {
+    /// What the consumer is called, and where its brokers are.
+    pub(super) fn check_cluster(&self) -> Result<(), Error> {
         if let Some(fault) = names::group_fault(&self.group) {
             return Err(Kind::Client(ClientError::Group { group: self.group.clone(), fault }).into());
         }
         self.check_names()?;
-        if self.name_servers.is_empty() {
-            return Err(Kind::NoNameServer { group: self.group.clone() }.into());
-        }
-        check_addresses(&self.name_servers).map_err(Kind::Client)?;
-        self.check_credentials()
+        Ok(cluster::check(&self.cluster, &self.group, |group| Kind::NoNameServer { group })?)
     }
 
     pub(super) fn check_trace(&self) -> Result<(), Error> {
-        if self.trace != MessageTrace::Off && self.tls.is_some() {
+        if self.trace != MessageTrace::Off && self.cluster.tls.is_some() {
             return Err(Kind::TraceOverTls { group: self.group.clone() }.into());
         }
         Ok(())
@@ -50,9 +47,9 @@ impl Setup {
     fn check_names(&self) -> Result<(), Error> {
         let given = Given {
             group: &self.group,
-            namespace: self.namespace.as_deref(),
+            namespace: self.cluster.namespace.as_deref(),
             deployment: self.deployment.as_deref(),
-            instance: self.instance_name.as_deref(),
+            instance: self.cluster.instance_name.as_deref(),
         };
         if let Some(fault) = given.fault(self.routes.iter().map(Route::topic)) {
             return Err(Kind::name(&self.group, fault).into());
@@ -75,30 +72,17 @@ impl Setup {
             let (first_mode, second_mode) = (mode.as_str(), other.as_str());
             return Err(Kind::MixedModes { group: group(), first, first_mode, second, second_mode }.into());
         }
-        if mode == Mode::Broadcast && self.instance_name.is_none() {
+        if mode == Mode::Broadcast && self.cluster.instance_name.is_none() {
             return Err(Kind::NoInstanceName { group: group() }.into());
         }
         Ok(())
-    }
-
-    pub(super) fn levels(&self) -> Result<Levels, Error> {
-        let Some(text) = &self.delay_levels else { return Ok(Levels::default()) };
-        let fault = || Kind::DelayLevels { group: self.group.clone(), levels: text.clone() };
-        Ok(Levels::parse(text).ok_or_else(fault)?)
-    }
-
-    fn check_credentials(&self) -> Result<(), Error> {
-        match self.credentials.as_ref().and_then(check_credentials) {
-            Some(what) => Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into()),
-            None => Ok(()),
-        }
     }
 
     /// The embedded broker's filters read no property, so that they let nothing pass.
     fn check_filters(&self) -> Result<(), Error> {
         let Some(route) = self.routes.iter().find(|route| route.condition().is_some()) else { return Ok(()) };
         #[cfg(feature = "embedded")]
-        if crate::client::is_embedded(&self.name_servers) {
+        if crate::client::is_embedded(&self.cluster.name_servers) {
             return Err(Kind::FilterOnEmbedded { handler: route.name().to_owned() }.into());
         }
         let _ = route;

@@ -23,10 +23,10 @@ pub(super) struct Named(Member);
 impl Named {
     /// `None` where the user gave no name.
     pub(super) fn take(plan: &Plan) -> Result<Option<Self>, Error> {
-        let Some(name) = plan.instance_name.clone() else { return Ok(None) };
-        let mut servers = plan.name_servers.clone();
+        let Some(name) = plan.cluster.instance_name.clone() else { return Ok(None) };
+        let mut servers = plan.cluster.name_servers.clone();
         servers.sort();
-        let namespace = plan.namespace.clone().unwrap_or_default();
+        let namespace = plan.cluster.namespace.clone().unwrap_or_default();
         let member = [servers.join(";"), namespace, plan.group.clone(), name.clone()];
         if MEMBERS.lock().insert(member.clone()) {
             return Ok(Some(Self(member)));

@@ -11,9 +11,7 @@ use tokio::runtime::Handle;
 use super::setup::Setup;
 use super::transactions;
 use crate::Error;
-use crate::client::{
-    ClientSettings, ConsumeFrom, Credentials, DelayBy, Expression, Levels, MessageTrace, Mode, Tls,
-};
+use crate::client::{ClientSettings, Cluster, ConsumeFrom, Expression, MessageTrace, Mode};
 use crate::error::Kind;
 use crate::handler::Route;
 use crate::listener::dispatch::{Dispatch, Identity};
@@ -34,14 +32,8 @@ pub(crate) struct Plan {
     /// How long a shutdown lets handlers finish.
     pub(crate) drain: Duration,
     pub(super) group: String,
-    pub(super) name_servers: Vec<String>,
-    pub(super) namespace: Option<String>,
-    pub(super) instance_name: Option<String>,
-    pub(super) delay_by: DelayBy,
-    pub(super) delay_levels: Levels,
+    pub(super) cluster: Cluster,
     pub(super) largest_body: usize,
-    credentials: Option<Credentials>,
-    tls: Option<Tls>,
     trace: MessageTrace,
     may_differ: bool,
     states: States,
@@ -57,8 +49,7 @@ pub(crate) struct Planned {
 impl Setup {
     /// Looks for mistakes, and resolves what was said.
     pub(super) fn resolve(&self, store: &dyn Store) -> Result<Plan, Error> {
-        self.check_addresses()?;
-        let delay_levels = self.levels()?;
+        self.check_cluster()?;
         self.check_trace()?;
         self.check_routes()?;
         let mode = self.mode();
@@ -73,14 +64,8 @@ impl Setup {
             consume_from: self.consume_from,
             drain: self.drain,
             group: self.group.clone(),
-            name_servers: self.name_servers.clone(),
-            namespace: self.namespace.clone(),
-            instance_name: self.instance_name.clone(),
-            delay_by: self.delay_by,
-            delay_levels,
+            cluster: self.cluster.clone(),
             largest_body: self.largest_body,
-            credentials: self.credentials.clone(),
-            tls: self.tls.clone(),
             trace: self.trace.clone(),
             may_differ: self.may_differ,
             states: self.states.clone(),
@@ -108,8 +93,9 @@ impl Setup {
     }
 
     fn identity(&self, mode: Mode) -> Identity {
-        let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
-        let instance = self.instance_name.clone().filter(|_| mode == Mode::Broadcast);
+        let deployment =
+            self.deployment.clone().or_else(|| self.cluster.namespace.clone()).unwrap_or_default();
+        let instance = self.cluster.instance_name.clone().filter(|_| mode == Mode::Broadcast);
         Identity { deployment, group: self.group.clone(), instance }
     }
 }
@@ -146,19 +132,13 @@ impl Plan {
         ClientSettings {
             subscriptions: self.subscriptions.clone(),
             mode: self.mode,
-            namespace: self.namespace.clone(),
-            instance_name: self.instance_name.clone(),
             consume_from: self.consume_from,
-            credentials: self.credentials.clone(),
-            tls: self.tls.clone(),
             trace: self.trace.clone(),
             largest_body: self.largest_body,
             may_differ: self.may_differ,
-            delay_by: self.delay_by,
-            delay_levels: self.delay_levels.clone(),
             first_threads: (self.mode == Mode::Concurrent).then_some(listener::FEW),
             listener_threads: listener::THREADS,
-            ..ClientSettings::new(self.group.clone(), self.name_servers.clone())
+            ..ClientSettings::new(self.group.clone(), self.cluster.clone())
         }
     }
 

@@ -36,8 +36,10 @@ impl Plan {
         if self.mode != Mode::Concurrent {
             return;
         }
-        let longest =
-            if self.delay_by == DelayBy::Level { self.delay_levels.longest() } else { LONGEST_TIMER };
+        let longest = match self.cluster.asks_delays_by() {
+            DelayBy::Level => self.cluster.levels().longest(),
+            DelayBy::Timer => LONGEST_TIMER,
+        };
         for Planned { route, policy } in &self.handlers {
             let retries = 1..policy.max_attempts.min(MANY_ATTEMPTS);
             let delay = retries.map(|attempt| policy.backoff.after(attempt)).max().unwrap_or_default();

@@ -63,3 +63,14 @@ fn all_missing_states_are_named_at_once() {
          give it each of them with `.state(..)` on the consumer's builder"
     );
 }
+
+#[test]
+fn a_cluster_says_where_the_brokers_are_and_a_later_call_what_differs_here() {
+    let cluster = Cluster::at("a:1").namespace("ns").instance_name("all");
+    let builder = Consumer::builder("g").store(MemoryStore::new()).handlers([route("a")]);
+    let builder = builder.instance_name("earlier").cluster(cluster).name_server("b:2").instance_name("one");
+    let plan = builder.setup.resolve(&MemoryStore::new()).unwrap();
+    assert_eq!(plan.cluster.name_servers, ["a:1", "b:2"]);
+    assert_eq!(plan.cluster.instance_name.as_deref(), Some("one"));
+    assert_eq!(plan.identity.deployment, "ns");
+}
