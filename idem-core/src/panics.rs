@@ -289,8 +289,8 @@ mod tests {
         ("outbox/worker.rs", "handle().spawn(notes)"),
         ("outbox/worker.rs", "handle().spawn(sweep)"),
         ("client/src/thread.rs", "builder.spawn(move || {"),
-        ("client/src/producer.rs", "thread::spawn("),
-        ("client/src/session.rs", "thread::spawn("),
+        ("client/src/producer/client.rs", "thread::spawn("),
+        ("client/src/consumer/session.rs", "thread::spawn("),
     ];
 
     #[test]

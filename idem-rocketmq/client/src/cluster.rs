@@ -2,6 +2,7 @@
 
 use crate::credentials::Credentials;
 use crate::delay::{DelayBy, Levels};
+use crate::error::ClientError;
 use crate::tls::Tls;
 
 /// Where a RocketMQ cluster is, and how to come in: what a service's consumers and producers have in common.
@@ -127,6 +128,25 @@ pub(crate) fn in_namespace(namespace: Option<&str>, name: &str) -> String {
     format!("{prefix}{namespace}%{bare}")
 }
 
+/// Each address must be `host:port`; a host may be a DNS name, an IPv4 address or `[IPv6]`.
+pub fn check_addresses(addresses: &[String]) -> Result<(), ClientError> {
+    if addresses.is_empty() {
+        return Err(ClientError::NoNameServer);
+    }
+    match addresses.iter().find(|address| !is_host_and_port(address)) {
+        Some(address) => Err(ClientError::NameServerSyntax { address: address.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn is_host_and_port(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ';' | ',' | '@');
+    let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+    let port = port.parse::<u16>().is_ok_and(|port| port != 0);
+    port && !host.is_empty() && !host.contains(strange) && !bare_ipv6
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -188,5 +208,19 @@ mod tests {
         let cluster = Cluster::at("a:1").delay_levels("soon");
         assert_eq!((cluster.bad_levels(), cluster.levels()), (Some("soon"), Levels::default()));
         assert_eq!(cluster.delay_levels("1s").bad_levels(), None);
+    }
+
+    #[test]
+    fn host_and_port_is_asked_for() {
+        let check = |address: &str| check_addresses(&[address.to_owned()]);
+        for good in ["127.0.0.1:9876", "localhost:1", "mq-1.example.com:9876", "[::1]:9876"] {
+            check(good).unwrap();
+        }
+        for bad in
+            ["", "localhost", ":9876", "localhost:0", "localhost:99999", "::1:9876", "http://x:80", "a b:1"]
+        {
+            assert!(check(bad).unwrap_err().to_string().contains("host:port"), "{bad}");
+        }
+        assert!(matches!(check_addresses(&[]), Err(ClientError::NoNameServer)));
     }
 }

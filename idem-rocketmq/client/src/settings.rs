@@ -1,8 +1,9 @@
 use std::time::SystemTime;
 
-use super::cluster::Cluster;
-use super::{ClientError, reach};
-use crate::names;
+use crate::body::LARGEST;
+use crate::cluster::{Cluster, check_addresses};
+use crate::error::ClientError;
+use crate::{names, runtime};
 
 /// Calls of the listener at one time.
 ///
@@ -21,9 +22,9 @@ pub const LISTENER_THREADS: u32 = 400;
 pub const SPAN: u32 = 2_000;
 
 /// Nor while the bodies of such messages weigh more, in MiB.
-pub(super) const QUEUE_MIB: u32 = 16;
+pub(crate) const QUEUE_MIB: u32 = 16;
 
-/// What a [`Client`](super::Client) needs to know.
+/// What a [`Client`](crate::Client) needs to know.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
     /// The consumer group, without namespace.
@@ -40,7 +41,7 @@ pub struct ClientSettings {
     pub trace: MessageTrace,
     /// Calls of the listener at one time.
     pub listener_threads: u32,
-    /// How many of them at first, until [`Client::take_threads`](super::Client::take_threads); all where there is none.
+    /// How many of them at first, until [`Client::take_threads`](crate::Client::take_threads); all where there is none.
     pub first_threads: Option<u32>,
     /// The most messages in one call of the listener.
     pub batch_size: u32,
@@ -48,6 +49,18 @@ pub struct ClientSettings {
     pub largest_body: usize,
     /// Whether live members of the group may want other messages.
     pub may_differ: bool,
+}
+
+/// What a [`ProducerClient`](crate::ProducerClient) needs to know.
+pub struct ProducerSettings {
+    /// The producer group, without namespace.
+    pub group: String,
+    pub cluster: Cluster,
+    pub max_message_size: usize,
+    /// Topics, without namespace, whose brokers may ask for the state of a transaction.
+    pub checked_topics: Vec<String>,
+    /// Whether any broker may ask.
+    pub all_may_check: bool,
 }
 
 /// How a group consumes.
@@ -96,7 +109,7 @@ pub enum ConsumeFrom {
 
 /// A time in RocketMQ's milliseconds since 1970. Earlier is 1970, and later than the client can write a date is that date,
 /// the end of the year 9999; it would take an unknown one for 1970.
-pub(super) fn millis(time: SystemTime) -> u64 {
+pub(crate) fn millis(time: SystemTime) -> u64 {
     const LAST: u64 = 253_402_214_400_000;
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(LAST).min(LAST)
@@ -129,13 +142,13 @@ impl ClientSettings {
             listener_threads: DEFAULT_LISTENER_THREADS,
             first_threads: None,
             batch_size: DEFAULT_BATCH_SIZE,
-            largest_body: super::LARGEST_BODY,
+            largest_body: LARGEST,
             may_differ: false,
         }
     }
 
     /// Everything that can be wrong without asking a server.
-    pub(super) fn check(&self) -> Result<(), ClientError> {
+    pub(crate) fn check(&self) -> Result<(), ClientError> {
         if let Some(fault) = names::group_fault(&self.group) {
             return Err(ClientError::Group { group: self.group.clone(), fault });
         }
@@ -146,20 +159,20 @@ impl ClientSettings {
             check_topic(topic)?;
             check_expression(expression)?;
         }
-        reach::check_syntax(&self.cluster.name_servers)?;
+        check_addresses(&self.cluster.name_servers)?;
         if let MessageTrace::Topic(topic) = &self.trace {
             check_topic(topic)?;
         }
-        within("listener_threads", self.listener_threads, super::runtime::MAX_LISTENER_THREADS)?;
+        within("listener_threads", self.listener_threads, runtime::MAX_LISTENER_THREADS)?;
         within("batch_size", self.batch_size, 1024)
     }
 
     /// The name that brokers know the group by.
-    pub(super) fn full_group(&self) -> String {
+    pub(crate) fn full_group(&self) -> String {
         self.in_namespace(&self.group)
     }
 
-    pub(super) fn in_namespace(&self, name: &str) -> String {
+    pub(crate) fn in_namespace(&self, name: &str) -> String {
         self.cluster.full(name)
     }
 

@@ -13,11 +13,11 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
-use super::body;
-use super::delay::{DelayBy, Levels};
-use super::hook::{STAMP, Stamp};
-use super::message::is_as_stored;
-use super::properties::{self as names, DUE, Fate};
+use crate::body;
+use crate::delay::{DelayBy, Levels};
+use crate::hook::{STAMP, Stamp};
+use crate::message::is_as_stored;
+use crate::properties::{self as names, DUE, Fate};
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]

@@ -22,18 +22,21 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::checks::{self, CheckBack};
-use super::cluster::{Cluster, in_namespace};
-use super::delay::Delays;
 use super::ending::{self, Place};
-use super::hook::Hook;
-use super::opaque::Opaque;
 use super::outgoing::{Delay, Wire};
-use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
-use super::thread::{self, Life};
-use super::tls::LoadedTls;
-use super::versions::Versions;
-use super::{ClientError, Tls, reach, start};
+use crate::cluster::in_namespace;
+use crate::config::plain_config;
+use crate::delay::Delays;
+use crate::error::{ClientError, text};
+use crate::hook::Hook;
+use crate::opaque::Opaque;
+use crate::preflight;
+use crate::probe::Probe;
+use crate::settings::ProducerSettings;
+use crate::thread::{self, Life};
+use crate::tls::{LoadedTls, Tls};
+use crate::versions::Versions;
 
 /// Sends at one time. The client's connection takes a few hundred requests and refuses more.
 const SENDS: usize = 128;
@@ -43,18 +46,6 @@ const CHECKS: u32 = 16;
 
 const LEAVE: Duration = Duration::from_secs(5);
 const END_TASKS: Duration = Duration::from_secs(2);
-
-/// What a [`ProducerClient`] needs to know.
-pub struct ProducerSettings {
-    /// The producer group, without namespace.
-    pub group: String,
-    pub cluster: Cluster,
-    pub max_message_size: usize,
-    /// Topics, without namespace, whose brokers may ask for the state of a transaction.
-    pub checked_topics: Vec<String>,
-    /// Whether any broker may ask.
-    pub all_may_check: bool,
-}
 
 /// A running member of a producer group.
 ///
@@ -358,15 +349,15 @@ async fn start(
     checks: Option<Arc<dyn CheckBack>>,
 ) -> Result<Running, ClientError> {
     let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?;
-    reach::check(&settings.cluster.name_servers, tls.as_ref(), &[]).await?;
+    preflight::reach(&settings.cluster.name_servers, tls.as_ref(), &[]).await?;
     let failed = |error: rocketmq_client_rust::ClientError| ClientError::StartProducer {
         group: settings.group.clone(),
-        cause: start::text(&error),
+        cause: text(&error),
     };
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
-    let config = start::plain_config(&settings.cluster, tls.as_ref());
+    let config = plain_config(&settings.cluster, tls.as_ref());
     let versions = Arc::<Versions>::default();
     let builder = DefaultMQProducer::builder(Arc::clone(&runtime))
         .client_config(config)

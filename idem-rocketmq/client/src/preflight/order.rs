@@ -19,11 +19,12 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::access::{GET_CONSUMER_LIST_BY_GROUP, SUCCESS};
 use super::reach::Broker;
-use super::tls::LoadedTls;
-use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials, Mode};
+use super::wire::{Answer, Connection, GET_CONSUMER_LIST_BY_GROUP, SUCCESS};
+use crate::credentials::Credentials;
+use crate::error::{ClientError, Server};
+use crate::settings::{ClientSettings, Mode};
+use crate::tls::LoadedTls;
 
 const LOCK_BATCH_MQ: i32 = 41;
 const UNLOCK_BATCH_MQ: i32 = 42;
@@ -199,10 +200,10 @@ async fn are_free(
 
 /// Whether members that consume in order have been seen beside this one, which does not: the broker is then not to be sent
 /// retries as messages.
-pub(super) type Beside = Arc<AtomicBool>;
+pub(crate) type Beside = Arc<AtomicBool>;
 
 /// Looks regularly, with connections of its own. Must be called on the client's runtime.
-pub(super) fn watch(
+pub(crate) fn watch(
     settings: &ClientSettings,
     tls: Option<Arc<LoadedTls>>,
     brokers: Vec<String>,

@@ -11,12 +11,13 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::cluster::in_namespace;
 use super::ending::{self, Place};
-use super::message;
-use super::producer::ProducerSettings;
 use super::sending::SendFailure;
-use crate::Delivery;
+use crate::body::LARGEST;
+use crate::cluster::in_namespace;
+use crate::delivery::Delivery;
+use crate::message;
+use crate::settings::ProducerSettings;
 
 /// A topic that each broker has by itself.
 const EVERYWHERE: &str = "SELF_TEST_TOPIC";
@@ -101,7 +102,7 @@ impl TransactionListener for Listener {
     }
 
     fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group.as_str().into(), super::LARGEST_BODY);
+        let mut delivery = message::delivery(message, &self.group.as_str().into(), LARGEST);
         let prefix = in_namespace(self.namespace.as_deref(), "");
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();
