@@ -270,7 +270,7 @@ mod tests {
         ("/engine/ticket/", ".spawn(async move {"),
         ("runtime.rs", "runtime.spawn(call)"),
         ("redis/builder.rs", "check::connect(&self)"),
-        ("consumer/running.rs", "spawn(connect(setup"),
+        ("consumer/running.rs", "spawn(connect(plan"),
         ("consumer/running.rs", "idem_core::runtime::handle().spawn(async move {"),
         ("consumer/running.rs", "self.bridge.user.spawn(async move {"),
         ("embedded/src/host.rs", "builder.spawn(live)"),
@@ -289,8 +289,8 @@ mod tests {
         ("outbox/worker.rs", "handle().spawn(notes)"),
         ("outbox/worker.rs", "handle().spawn(sweep)"),
         ("client/src/thread.rs", "builder.spawn(move || {"),
-        ("client/src/producer.rs", "thread::spawn("),
-        ("client/src/session.rs", "thread::spawn("),
+        ("client/src/producer/client.rs", "thread::spawn("),
+        ("client/src/consumer/session.rs", "thread::spawn("),
     ];
 
     #[test]

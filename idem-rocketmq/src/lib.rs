@@ -6,6 +6,7 @@
 #[cfg(test)]
 extern crate self as idem_rocketmq;
 
+mod cluster;
 pub mod codec;
 pub mod consumer;
 mod error;
@@ -70,6 +71,8 @@ pub use self::producer::{
     SendError, Sent, TransactionError, TransactionState,
 };
 pub use self::state::{MissingState, States};
+#[doc = include_str!("docs/cluster.md")]
+pub use idem_rocketmq_client::Cluster;
 pub use idem_rocketmq_client::{Delivery, DeliveryBuilder};
 
 #[cfg(doctest)]

@@ -3,14 +3,15 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use idem_core::panics::Careful;
 
 use crate::handler::{Needs, Route};
 
-/// The states of a consumer: at most one value of each type.
-#[derive(Default)]
-pub struct States(HashMap<TypeId, Slot>);
+/// The states of a consumer: at most one value of each type. Clones share the values.
+#[derive(Clone, Default)]
+pub struct States(HashMap<TypeId, Arc<Slot>>);
 
 struct Slot {
     type_name: &'static str,
@@ -27,7 +28,7 @@ impl States {
     /// Adds a state. A second value of one type takes the first one's place.
     pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
         let slot = Slot { type_name: type_name::<T>(), value: Careful::new(Box::new(state)) };
-        self.0.insert(TypeId::of::<T>(), slot);
+        self.0.insert(TypeId::of::<T>(), Arc::new(slot));
     }
 
     /// The state of type `T`.
@@ -35,22 +36,25 @@ impl States {
         self.0.get(&TypeId::of::<T>())?.value.downcast_ref()
     }
 
-    /// Checks that every handler finds the states that it takes.
+    /// Checks that every handler finds the states that it takes. The error names all that are missing.
     pub(crate) fn check<'r>(&self, routes: impl IntoIterator<Item = &'r Route>) -> Result<(), MissingState> {
+        let mut missing: Vec<Missing> = Vec::new();
         for route in routes {
             let mut needs = Needs::default();
             route.handler().needs(&mut needs);
-            if let Some(missing) = needs.states().find(|(id, _)| !self.0.contains_key(id)) {
-                return Err(self.missing(route.name(), missing.1));
+            for (id, state) in needs.states().filter(|(id, _)| !self.0.contains_key(id)) {
+                match missing.iter_mut().find(|known| known.id == *id) {
+                    Some(known) => known.add(route.name()),
+                    None => missing.push(Missing { id: *id, state, handlers: vec![route.name().to_owned()] }),
+                }
             }
         }
-        Ok(())
-    }
-
-    fn missing(&self, handler: &str, state: &'static str) -> MissingState {
+        if missing.is_empty() {
+            return Ok(());
+        }
         let mut available = self.type_names();
         available.sort_unstable();
-        MissingState { handler: handler.to_owned(), state, available }
+        Err(MissingState { missing, available })
     }
 
     fn type_names(&self) -> Vec<&'static str> {
@@ -64,35 +68,67 @@ impl fmt::Debug for States {
     }
 }
 
-/// A handler takes a state that the consumer does not have.
+/// Handlers take states that the consumer does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingState {
-    handler: String,
-    state: &'static str,
+    /// One at least.
+    missing: Vec<Missing>,
     available: Vec<&'static str>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Missing {
+    id: TypeId,
+    state: &'static str,
+    /// Those that take it; one at least.
+    handlers: Vec<String>,
+}
+
+impl Missing {
+    /// Another handler that takes it, or the same one again.
+    fn add(&mut self, handler: &str) {
+        if self.handlers.last().is_none_or(|last| last != handler) {
+            self.handlers.push(handler.to_owned());
+        }
+    }
+}
+
 impl MissingState {
-    /// The handler's name.
+    /// The name of the first handler that does not find a state.
     pub fn handler(&self) -> &str {
-        &self.handler
+        self.missing.iter().flat_map(|missing| &missing.handlers).next().map_or("", String::as_str)
     }
 
-    /// The type that it takes.
-    pub fn state(&self) -> &str {
-        self.state
+    /// The types that are missing, in the order of the handlers that take them.
+    pub fn states(&self) -> impl Iterator<Item = &str> {
+        self.missing.iter().map(|missing| missing.state)
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { handlers, state, .. } = self;
+        match handlers.as_slice() {
+            [others @ .., last] if !others.is_empty() => {
+                write!(f, "the handlers `{}` and `{last}` take `State<{state}>`", others.join("`, `"))
+            }
+            one => write!(f, "the handler `{}` takes `State<{state}>`", one.concat()),
+        }
     }
 }
 
 impl fmt::Display for MissingState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { handler, state, available } = self;
-        write!(f, "the handler `{handler}` takes `State<{state}>`, and the consumer has ")?;
-        match available.as_slice() {
+        for missing in &self.missing {
+            write!(f, "{missing}, ")?;
+        }
+        f.write_str("and the consumer has ")?;
+        match self.available.as_slice() {
             [] => f.write_str("no state")?,
             some => write!(f, "only `{}`", some.join("`, `"))?,
         }
-        write!(f, ": give it one with `.state(..)` on the consumer's builder")
+        let them = if self.missing.len() == 1 { "one" } else { "each of them" };
+        write!(f, ": give it {them} with `.state(..)` on the consumer's builder")
     }
 }
 

@@ -44,16 +44,13 @@ impl<S> Builder<S> {
     where
         S: HasStore,
     {
-        let (mut setup, store) = self.into_parts();
-        setup.name_servers = vec!["127.0.0.1:9876".to_owned()];
-        setup.credentials = None;
-        setup.check(&*store)?;
+        let (plan, store) = self.plan_without_broker()?;
         let (engine, user) = match Handle::try_current() {
             Ok(user) => (Engine::with(store, Clock::tokio(), user.clone()), user),
             Err(_) => (Engine::new(store), idem_core::runtime::handle().clone()),
         };
-        let dispatch = setup.dispatch(&engine, None)?;
-        let bridge = Arc::new(Bridge::new(setup.group.as_str().into(), dispatch, engine, user));
+        let group = plan.identity.group.as_str().into();
+        let bridge = Arc::new(Bridge::new(group, plan.dispatch(&engine, None), engine, user));
         let broker = Arc::new(TestBroker::new(bridge.group.clone()));
         bridge.connect(&(broker.clone() as Arc<dyn Broker>));
         Ok(TestConsumer { bridge, broker })

@@ -7,7 +7,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::common::time_utils::current_millis;
 
-use super::copy::{Copying, Extent, Purpose};
+use super::consumer::{Copying, Extent, Purpose};
 use super::hook::STAMP;
 use super::properties::DUE;
 use super::{DelayBy, Delivery, Levels};

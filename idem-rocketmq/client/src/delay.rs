@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::versions::Versions;
+use crate::versions::Versions;
 
 /// How the delay of a message or of a retry is asked from the broker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,9 @@
+use std::error::Error;
+use std::fmt::Write as _;
 use std::io;
 
-use super::wire::Server;
+use rocketmq_client_rust::ClientError as Cause;
+use rocketmq_protocol::code::response_code::ResponseCode;
 
 /// What can go wrong between idem and RocketMQ.
 ///
@@ -181,7 +184,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    pub(super) fn unreachable(server: Server, address: String, cause: String) -> Self {
+    pub(crate) fn unreachable(server: Server, address: String, cause: String) -> Self {
         match server {
             Server::Name => Self::NameServerUnreachable { address, cause },
             Server::Broker => Self::BrokerUnreachable { address, cause },
@@ -210,4 +213,38 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         self.is_unreachable() || matches!(self, Self::Start { .. } | Self::StartProducer { .. })
     }
+}
+
+/// A server as errors name it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Server {
+    Name,
+    Broker,
+}
+
+impl Server {
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Name => "name server",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+/// The client's error with its sources, because its own text names no cause; and the broker's code with its name, because the
+/// client keeps no more of an answer.
+pub fn text(error: &Cause) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    if let Some(code) = error.broker_response_code() {
+        let _ = match ResponseCode::from(code) {
+            known if known.to_i32() == code => write!(text, " (response code {code}, {known:?})"),
+            _ => write!(text, " (response code {code})"),
+        };
+    }
+    text
 }

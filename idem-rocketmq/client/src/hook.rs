@@ -10,9 +10,9 @@ use rocketmq_error::SharedError;
 use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 use rocketmq_transport::api::RPCHook;
 
-use super::Credentials;
-use super::pulled::Pulled;
-use super::versions::Versions;
+use crate::credentials::Credentials;
+use crate::pulled::Pulled;
+use crate::versions::Versions;
 
 /// Carries a [`Stamp`] from the copy to its request. It is taken out there and never sent.
 pub(super) const STAMP: &str = "IDEM_STAMP";

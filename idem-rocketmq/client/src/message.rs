@@ -7,9 +7,9 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use rocketmq_runtime::common::time_utils::current_millis;
 
-use super::body;
-use super::pulled::UNREADABLE;
-use crate::Delivery;
+use crate::body;
+use crate::delivery::Delivery;
+use crate::pulled::UNREADABLE;
 
 const JUST_BEGUN_MILLIS: u64 = 10_000;
 

@@ -4,8 +4,8 @@
 
 use rocketmq_model::common::message::MessageConst as Name;
 
-use super::hook::STAMP;
-use super::pulled::UNREADABLE;
+use crate::hook::STAMP;
+use crate::pulled::UNREADABLE;
 
 /// Why a message was retried or became a dead letter.
 pub const REASON: &str = "IDEM_REASON";

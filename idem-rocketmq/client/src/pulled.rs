@@ -15,7 +15,7 @@ use rocketmq_protocol::protocol::header::pull_message_response_header::PullMessa
 use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 
 use self::frame::{Frame, Inner};
-use super::body;
+use crate::body;
 
 mod frame;
 

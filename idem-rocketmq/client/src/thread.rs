@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use rocketmq_runtime::RuntimeOwner;
 use tokio::sync::{oneshot, watch};
 
-use super::{ClientError, runtime};
+use crate::error::ClientError;
+use crate::runtime;
 
 /// The client polls large futures.
 const STACK_BYTES: usize = 8 << 20;

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
-use super::ClientError;
+use crate::error::ClientError;
 
 /// How the servers prove who they are, and how this client does.
 ///
@@ -24,14 +24,13 @@ use super::ClientError;
 /// under which it is reached: for a name server the one given to the consumer, for a broker its `brokerIP1`.
 ///
 /// ```no_run
-/// use idem_rocketmq::prelude::*;
-/// use idem_rocketmq::Tls;
+/// # use idem_rocketmq_client as idem_rocketmq;
+/// use idem_rocketmq::{Cluster, Tls};
 ///
-/// let consumer = Consumer::builder("campaign").name_server("mq.example.com:9876").tls(
-///     Tls::new()
-///         .root_certificates_file("/etc/rocketmq/ca.pem")
-///         .client_certificate_files("/etc/rocketmq/client.pem", "/etc/rocketmq/client.key"),
-/// );
+/// let tls = Tls::new()
+///     .root_certificates_file("/etc/rocketmq/ca.pem")
+///     .client_certificate_files("/etc/rocketmq/client.pem", "/etc/rocketmq/client.key");
+/// let cluster = Cluster::at("mq.example.com:9876").tls(tls);
 /// ```
 #[derive(Clone, Default)]
 pub struct Tls {

@@ -11,7 +11,7 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{EmbeddedBroker, EmbeddedError};
 use idem_rocketmq_client::Delivery;
-use idem_rocketmq_client::{Answer, Client, ClientSettings, Expression, LISTENER_THREADS, Listener};
+use idem_rocketmq_client::{Answer, Client, ClientSettings, Cluster, Expression, LISTENER_THREADS, Listener};
 
 /// A consumer without idem: it sees every delivery, duplicates included, and acks all of them.
 ///
@@ -75,7 +75,7 @@ fn listen(
     topic: &str,
     listener: Arc<dyn Listener>,
 ) -> BoxFuture<'static, Result<PlainListener, EmbeddedError>> {
-    let mut settings = ClientSettings::new(group, vec![name_server.to_owned()]);
+    let mut settings = ClientSettings::new(group, Cluster::at(name_server));
     settings.subscriptions.push((topic.to_owned(), Expression::Tags("*".to_owned())));
     settings.listener_threads = LISTENER_THREADS;
     let starting = Client::start(settings, listener);

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use idem_core::engine::Engine;
 use idem_core::{Settings, Store};
-use tokio::runtime::Handle;
 
+use super::plan::Plan;
 use super::running::{self, RunningConsumer};
+use super::setup::Setup;
 use crate::Error;
-use crate::client::{ConsumeFrom, Credentials, DelayBy, Delivery, LARGEST_BODY, MessageTrace, Mode, Tls};
+use crate::client::{Cluster, ConsumeFrom, Credentials, DelayBy, Delivery, MessageTrace, Tls};
 use crate::handler::{IntoRoute, Route};
 use crate::listener::OnSpan;
-use crate::listener::dispatch::{Dispatch, Identity};
-use crate::state::States;
 
 /// The store of a consumer that has not been given one.
 #[derive(Debug)]
@@ -58,54 +56,12 @@ mod sealed {
 #[must_use = "a consumer does nothing until it is started with `run` or `start`"]
 pub struct Builder<S = NoStoreYet> {
     store: S,
-    setup: Setup,
-}
-
-/// Everything but the store.
-pub(crate) struct Setup {
-    pub(crate) group: String,
-    pub(crate) name_servers: Vec<String>,
-    pub(crate) routes: Vec<Route>,
-    pub(crate) states: States,
-    pub(crate) defaults: Settings,
-    pub(crate) namespace: Option<String>,
-    pub(crate) deployment: Option<String>,
-    pub(crate) instance_name: Option<String>,
-    pub(crate) consume_from: ConsumeFrom,
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) trace: MessageTrace,
-    pub(crate) may_differ: bool,
-    pub(crate) on_span: OnSpan,
-    pub(crate) delay_by: DelayBy,
-    pub(crate) delay_levels: Option<String>,
-    pub(crate) largest_body: usize,
-    pub(crate) drain: Duration,
+    pub(super) setup: Setup,
 }
 
 impl Builder {
     pub(super) fn new(group: String) -> Self {
-        let setup = Setup {
-            group,
-            name_servers: Vec::new(),
-            routes: Vec::new(),
-            states: States::default(),
-            defaults: Settings::new(),
-            namespace: None,
-            deployment: None,
-            instance_name: None,
-            consume_from: ConsumeFrom::default(),
-            credentials: None,
-            tls: None,
-            trace: MessageTrace::default(),
-            may_differ: false,
-            on_span: OnSpan::default(),
-            delay_by: DelayBy::default(),
-            delay_levels: None,
-            largest_body: LARGEST_BODY,
-            drain: Duration::from_secs(30),
-        };
-        Self { store: NoStoreYet(()), setup }
+        Self { store: NoStoreYet(()), setup: Setup::new(group) }
     }
 
     /// Where the records of what was done live.
@@ -120,10 +76,25 @@ impl Builder {
 }
 
 impl<S> Builder<S> {
+    /// Where the brokers are and how to come in, said once for all consumers and producers of a service. What was said of it
+    /// before stays where `cluster` says nothing.
+    ///
+    /// ```no_run
+    /// # use idem_rocketmq::prelude::*;
+    /// use idem_rocketmq::Cluster;
+    ///
+    /// let cluster = Cluster::at("127.0.0.1:9876");
+    /// let consumer = Consumer::builder("campaign").cluster(cluster.clone());
+    /// let producer = Producer::builder("shop").cluster(cluster);
+    /// ```
+    pub fn cluster(mut self, cluster: Cluster) -> Self {
+        self.setup.cluster = cluster.or(self.setup.cluster);
+        self
+    }
+
     /// Adds a name server, `host:port`, or several with semicolons between them.
     pub fn name_server(mut self, address: impl Into<String>) -> Self {
-        let addresses = address.into();
-        self.setup.name_servers.extend(addresses.split(';').map(|address| address.trim().to_owned()));
+        self.setup.cluster = self.setup.cluster.name_server(address);
         self
     }
 
@@ -153,7 +124,7 @@ impl<S> Builder<S> {
 
     /// The RocketMQ namespace of group and topics. It is part of the records' namespace too.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.setup.namespace = Some(namespace.into());
+        self.setup.cluster = self.setup.cluster.namespace(namespace);
         self
     }
 
@@ -169,7 +140,7 @@ impl<S> Builder<S> {
     /// In broadcasting it must be given, be another one for each instance of the group on any machine, and stay the same
     /// when the instance is started again: its records and its place in the topics are kept under it.
     pub fn instance_name(mut self, name: impl Into<String>) -> Self {
-        self.setup.instance_name = Some(name.into());
+        self.setup.cluster = self.setup.cluster.instance_name(name);
         self
     }
 
@@ -205,7 +176,7 @@ impl<S> Builder<S> {
     /// # Ok(()) }
     /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.setup.credentials = Some(credentials);
+        self.setup.cluster = self.setup.cluster.credentials(credentials);
         self
     }
 
@@ -219,7 +190,7 @@ impl<S> Builder<S> {
     /// let consumer = Consumer::builder("campaign").name_server("mq.example.com:9876").tls(Tls::new());
     /// ```
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.setup.tls = Some(tls);
+        self.setup.cluster = self.setup.cluster.tls(tls);
         self
     }
 
@@ -262,14 +233,14 @@ impl<S> Builder<S> {
     /// How a retry's delay is asked from the broker. By timer message by default, and by delay level where the broker
     /// takes none.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
-        self.setup.delay_by = by;
+        self.setup.cluster = self.setup.cluster.delay_by(by);
         self
     }
 
     /// The broker's delay levels, where its `messageDelayLevel` is not the usual `1s 5s 10s 30s 1m 2m .. 1h 2h`. They
     /// matter where retries wait by delay level.
     pub fn delay_levels(mut self, levels: impl Into<String>) -> Self {
-        self.setup.delay_levels = Some(levels.into());
+        self.setup.cluster = self.setup.cluster.delay_levels(levels);
         self
     }
 
@@ -298,7 +269,7 @@ impl<S> Builder<S> {
     where
         S: HasStore,
     {
-        self.setup.check(self.store.shared())
+        self.setup.resolve(self.store.shared()).map(drop)
     }
 
     /// Starts consuming, with this tokio runtime for the handlers and threads of idem's own for nearly everything else.
@@ -338,25 +309,12 @@ impl<S> Builder<S> {
 }
 
 impl<S: HasStore> Builder<S> {
-    pub(crate) fn into_parts(self) -> (Setup, Arc<dyn Store>) {
-        (self.setup, self.store.into_shared())
-    }
-}
-
-impl Setup {
-    /// The handlers behind their gates: they run on `user`, or where they are called. Takes routes and states out of the
-    /// setup.
-    pub(crate) fn dispatch(&mut self, engine: &Engine, user: Option<&Handle>) -> Result<Dispatch, Error> {
-        let deployment = self.deployment.clone().or_else(|| self.namespace.clone()).unwrap_or_default();
-        let mode = self.mode();
-        let instance = self.instance_name.clone().filter(|_| mode == Mode::Broadcast);
-        let identity = Identity { deployment, group: self.group.clone(), instance };
-        let store = &**engine.store();
-        let policies =
-            self.routes.iter().map(|route| self.policy_on(store, route)).collect::<Result<Vec<_>, _>>()?;
-        let routes = std::mem::take(&mut self.routes).into_iter().zip(policies).collect();
-        let states = Arc::new(std::mem::take(&mut self.states));
-        Ok(Dispatch::new(engine, mode, &identity, routes, states, &self.on_span, user))
+    /// The plan of a consumer without a broker, which needs neither addresses nor credentials.
+    pub(crate) fn plan_without_broker(self) -> Result<(Plan, Arc<dyn Store>), Error> {
+        let (mut setup, store) = (self.setup, self.store.into_shared());
+        setup.cluster.name_servers = vec!["127.0.0.1:9876".to_owned()];
+        setup.cluster.credentials = None;
+        Ok((setup.resolve(&*store)?, store))
     }
 }
 
@@ -364,7 +322,7 @@ impl<S> fmt::Debug for Builder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("group", &self.setup.group)
-            .field("name_servers", &self.setup.name_servers)
+            .field("cluster", &self.setup.cluster)
             .field("handlers", &self.setup.routes.iter().map(Route::name).collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

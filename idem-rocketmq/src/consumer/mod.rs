@@ -3,12 +3,17 @@
 mod builder;
 mod check;
 mod named;
+mod plan;
 mod running;
+mod setup;
 mod transactions;
+mod warnings;
 
 pub use self::builder::{Builder, HasStore, NoStoreYet};
+#[cfg(test)]
+pub(crate) use self::plan::Plan;
 pub use self::running::RunningConsumer;
-pub use crate::client::{ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
+pub use crate::client::{Cluster, ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
 
 /// A consumer of a RocketMQ consumer group, in which each key's work is done once.
 ///

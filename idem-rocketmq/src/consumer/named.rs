@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 
-use super::builder::Setup;
+use super::plan::Plan;
 use crate::Error;
 use crate::error::Kind;
 
@@ -22,16 +22,16 @@ pub(super) struct Named(Member);
 
 impl Named {
     /// `None` where the user gave no name.
-    pub(super) fn take(setup: &Setup) -> Result<Option<Self>, Error> {
-        let Some(name) = setup.instance_name.clone() else { return Ok(None) };
-        let mut servers = setup.name_servers.clone();
+    pub(super) fn take(plan: &Plan) -> Result<Option<Self>, Error> {
+        let Some(name) = plan.cluster.instance_name.clone() else { return Ok(None) };
+        let mut servers = plan.cluster.name_servers.clone();
         servers.sort();
-        let namespace = setup.namespace.clone().unwrap_or_default();
-        let member = [servers.join(";"), namespace, setup.group.clone(), name.clone()];
+        let namespace = plan.cluster.namespace.clone().unwrap_or_default();
+        let member = [servers.join(";"), namespace, plan.group.clone(), name.clone()];
         if MEMBERS.lock().insert(member.clone()) {
             return Ok(Some(Self(member)));
         }
-        Err(Kind::SameInstance { group: setup.group.clone(), instance_name: name }.into())
+        Err(Kind::SameInstance { group: plan.group.clone(), instance_name: name }.into())
     }
 }
 

@@ -13,12 +13,13 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::builder::Setup;
 use super::named::Named;
+use super::plan::Plan;
+use super::setup::Setup;
 use crate::Error;
-use crate::client::{Client, ClientSettings, Mode};
+use crate::client::Client;
 use crate::error::Kind;
-use crate::listener::{self, Bridge, Broker};
+use crate::listener::{Bridge, Broker};
 
 /// What the client may take to hear the calls that have just been answered.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -49,15 +50,12 @@ pub(super) fn start(
     store: Arc<dyn Store>,
 ) -> BoxFuture<'static, Result<RunningConsumer, Error>> {
     async move {
-        setup.check(&*store)?;
-        setup.warn_of_short_retention();
-        setup.warn_of_long_delays();
-        setup.warn_of_too_much_at_once();
-        setup.warn_of_a_shared_pool(&*store);
+        let plan = setup.resolve(&*store)?;
+        plan.warn(&*store);
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
-        let group = setup.group.clone();
+        let group = plan.group.clone();
         // On idem's runtime, so that a start that is dropped halfway is still cleaned up there.
-        let starting = idem_core::runtime::handle().spawn(connect(setup, store, user));
+        let starting = idem_core::runtime::handle().spawn(connect(plan, store, user));
         let aborting = AbortOnDrop(starting.abort_handle());
         let started = starting.await;
         drop(aborting);
@@ -94,50 +92,27 @@ pub(super) fn run(setup: Setup, store: Arc<dyn Store>) -> BoxFuture<'static, Res
     .boxed()
 }
 
-async fn connect(mut setup: Setup, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
-    let named = Named::take(&setup)?;
+async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<RunningConsumer, Error> {
+    let named = Named::take(&plan)?;
     let engine = Engine::new(store);
-    let dispatch = setup.dispatch(&engine, Some(&user))?;
-    let delay_levels = setup.levels()?;
-    let settings = ClientSettings {
-        subscriptions: dispatch.subscriptions(),
-        mode: dispatch.mode,
-        namespace: setup.namespace,
-        instance_name: setup.instance_name,
-        consume_from: setup.consume_from,
-        credentials: setup.credentials,
-        tls: setup.tls,
-        trace: setup.trace,
-        largest_body: setup.largest_body,
-        may_differ: setup.may_differ,
-        delay_by: setup.delay_by,
-        delay_levels,
-        first_threads: (dispatch.mode == Mode::Concurrent).then_some(listener::FEW),
-        listener_threads: listener::THREADS,
-        ..ClientSettings::new(setup.group.clone(), setup.name_servers)
-    };
-    let mut bridge = Bridge::new(setup.group.as_str().into(), dispatch, engine, user);
-    bridge.largest_body = setup.largest_body;
+    let settings = plan.client_settings();
+    let (group, drain, largest_body) = (plan.group.clone(), plan.drain, plan.largest_body);
+    let dispatch = plan.dispatch(&engine, Some(&user));
+    let mut bridge = Bridge::new(group.as_str().into(), dispatch, engine, user);
+    bridge.largest_body = largest_body;
     bridge.retry_topic = settings.retry_topic();
     let bridge = Arc::new(bridge);
     let client: Arc<dyn Broker> =
         Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
     bridge.connect(&client);
     tracing::info!(
-        group = setup.group,
+        group,
         handlers = bridge.dispatch.handlers().len(),
         store = bridge.engine.store().name(),
         "consumer started"
     );
     let (end, ended) = watch::channel(false);
-    let inner = Arc::new(Inner {
-        group: setup.group,
-        bridge,
-        client,
-        drain: setup.drain,
-        end,
-        named: Mutex::new(named),
-    });
+    let inner = Arc::new(Inner { group, bridge, client, drain, end, named: Mutex::new(named) });
     inner.clone().stop_without_the_user();
     Ok(RunningConsumer { inner, ended })
 }

@@ -4,30 +4,30 @@ use idem_core::engine::Commit;
 use idem_core::store::{ConnectionType, Transactions};
 use idem_core::{Policy, Store, StoreFailure};
 
-use super::builder::Setup;
 use crate::Error;
 use crate::error::Kind;
 use crate::handler::{Needs, Route};
 
-impl Setup {
-    /// A handler's policy on this store: a handler with a transaction for each message runs no more at once than there are
-    /// connections.
-    pub(crate) fn policy_on(&self, store: &dyn Store, route: &Route) -> Result<Policy, Error> {
-        let policy = self.policy(route)?;
-        let transactions = store.transactions().filter(|_| route.is_transactional());
-        check(route, &policy, store, transactions.as_deref())?;
-        let Some(transactions) = transactions.filter(|_| route.commit() == Some(Commit::Each)) else {
-            return Ok(policy);
-        };
-        let wanted = route.own_settings().concurrency.or(self.defaults.concurrency);
-        let there_are = transactions.max_open();
-        match wanted.filter(|wanted| *wanted > there_are) {
-            Some(wanted) => {
-                let (handler, store) = (route.name().to_owned(), store.name());
-                Err(Kind::TooFewConnections { handler, wanted, store, there_are }.into())
-            }
-            None => Ok(policy.at_most_at_once(there_are)),
+/// A handler's policy on this store: a handler with a transaction for each message runs no more at once than there are
+/// connections. More than that is an error where somebody has said it (`wanted`).
+pub(super) fn on_store(
+    store: &dyn Store,
+    route: &Route,
+    policy: Policy,
+    wanted: Option<usize>,
+) -> Result<Policy, Error> {
+    let transactions = store.transactions().filter(|_| route.is_transactional());
+    check(route, &policy, store, transactions.as_deref())?;
+    let Some(transactions) = transactions.filter(|_| route.commit() == Some(Commit::Each)) else {
+        return Ok(policy);
+    };
+    let there_are = transactions.max_open();
+    match wanted.filter(|wanted| *wanted > there_are) {
+        Some(wanted) => {
+            let (handler, store) = (route.name().to_owned(), store.name());
+            Err(Kind::TooFewConnections { handler, wanted, store, there_are }.into())
         }
+        None => Ok(policy.at_most_at_once(there_are)),
     }
 }
 

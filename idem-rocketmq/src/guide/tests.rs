@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use idem_core::Policy;
 
-use crate::consumer::ConsumeFrom;
+use crate::consumer::{ConsumeFrom, Plan};
 use crate::{Backoff, Consumer, FingerprintMismatch, LONGEST_BATCH, MemoryStore, Route, handler};
 
 const README: &str = include_str!("../../../README.md");
@@ -46,11 +46,14 @@ fn choice(choice: impl Debug) -> String {
     format!("`{}`", words.collect::<String>().trim_start_matches('_'))
 }
 
-fn policy(change: impl FnOnce(Route) -> Route) -> Policy {
+fn plan(change: impl FnOnce(Route) -> Route) -> Plan {
     let route = handler("orders", async |_: u32| {}).key(|order| *order);
-    let builder = Consumer::builder("campaign").store(MemoryStore::new()).handlers([change(route)]);
-    let (setup, _) = builder.into_parts();
-    setup.policy(&setup.routes[0]).unwrap()
+    let builder = Consumer::builder("campaign").instance_name("one").store(MemoryStore::new());
+    builder.handlers([change(route)]).plan_without_broker().unwrap().0
+}
+
+fn policy(change: impl FnOnce(Route) -> Route) -> Policy {
+    plan(change).handlers.remove(0).policy
 }
 
 #[test]
@@ -85,12 +88,12 @@ fn the_defaults_are_those_of_the_readme() {
     let batch = table.iter().find(|row| row[0].contains("`batch`")).unwrap();
     assert!(batch[1].contains(&format!("at most {LONGEST_BATCH} ")), "{batch:?}");
 
-    let (setup, _) = Consumer::builder("campaign").store(MemoryStore::new()).into_parts();
+    let consumer = plan(|route| route);
     let page = README.split_whitespace().collect::<Vec<_>>().join(" ");
-    let drain = format!("lets handlers finish for {}", time(setup.drain));
+    let drain = format!("lets handlers finish for {}", time(consumer.drain));
     assert!(page.contains(&drain), "the README does not say: {drain}");
     assert!(page.contains("a group that is new to a topic starts at the first offset"));
-    assert_eq!(setup.consume_from, ConsumeFrom::First);
+    assert_eq!(consumer.consume_from, ConsumeFrom::First);
 }
 
 /// The repository, from which the crate is built.

@@ -23,6 +23,7 @@ pub const LONGEST_BATCH: usize = 32;
 ///
 /// `handlers![..]` makes them of functions with `#[idempotent]`; [`handler`](super::handler) makes one without
 /// a macro.
+#[derive(Clone)]
 #[must_use = "a route does nothing until a consumer is given it"]
 #[expect(clippy::struct_excessive_bools, reason = "each is a word of the user's, and they are independent")]
 pub struct Route {

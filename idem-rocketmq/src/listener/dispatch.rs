@@ -1,6 +1,6 @@
 //! From a delivery to its handler's gate.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use idem_core::engine::{Engine, Gate, Unfit};
@@ -12,7 +12,7 @@ use super::crowd::Pace;
 use super::over::Unsettled;
 use super::report::Meter;
 use super::span::OnSpan;
-use crate::client::{Delivery, Expression, Mode};
+use crate::client::{Delivery, Mode};
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
 
@@ -106,22 +106,6 @@ impl Dispatch {
 
     pub(crate) fn handlers(&self) -> &[Arc<Handler>] {
         &self.handlers
-    }
-
-    /// What the broker is to be asked for: each topic with its filter, its tags, normalised (`A||B`), or `*`.
-    pub(crate) fn subscriptions(&self) -> Vec<(String, Expression)> {
-        self.topics.iter().map(|(name, topic)| (name.clone(), self.expression(topic))).collect()
-    }
-
-    fn expression(&self, topic: &Topic) -> Expression {
-        match topic.any.map(|index| self.handlers[index].route.condition()) {
-            Some(Some(condition)) => Expression::Sql(condition.to_owned()),
-            Some(None) => Expression::Tags("*".to_owned()),
-            None => {
-                let tags: BTreeSet<&str> = topic.by_tag.keys().map(String::as_str).collect();
-                Expression::Tags(tags.into_iter().collect::<Vec<_>>().join("||"))
-            }
-        }
     }
 }
 

@@ -83,9 +83,9 @@ const TOPIC: &str = "orders";
 
 fn bridge(store: &Noting, route: Route) -> Arc<Bridge> {
     let builder = Consumer::builder("group").store(store.clone()).handlers([route]);
-    let (mut setup, store) = builder.into_parts();
+    let (plan, store) = builder.plan_without_broker().unwrap();
     let engine = Engine::new(store);
-    let dispatch = setup.dispatch(&engine, Some(&Handle::current())).unwrap();
+    let dispatch = plan.dispatch(&engine, Some(&Handle::current()));
     Arc::new(Bridge::new("group".into(), dispatch, engine, Handle::current()))
 }
 

@@ -17,10 +17,8 @@ use super::{Inner, Producer};
 use crate::Error;
 use crate::client::Delivery;
 use crate::client::names::{self, Given};
-use crate::client::{
-    ClientError, Credentials, DelayBy, Levels, ProducerClient, ProducerSettings, Tls, check_addresses,
-    check_credentials,
-};
+use crate::client::{ClientError, Cluster, Credentials, DelayBy, ProducerClient, ProducerSettings, Tls};
+use crate::cluster;
 use crate::error::Kind;
 
 /// Says how a producer works. Made by [`Producer::builder`].
@@ -35,13 +33,7 @@ pub struct ProducerBuilder<O = NoOutbox> {
 /// What was said to the builder.
 pub(super) struct Setup {
     pub(super) group: String,
-    name_servers: Vec<String>,
-    namespace: Option<String>,
-    instance_name: Option<String>,
-    credentials: Option<Credentials>,
-    tls: Option<Tls>,
-    delay_by: DelayBy,
-    delay_levels: Option<String>,
+    cluster: Cluster,
     pub(super) send_timeout: Duration,
     pub(super) transaction_timeout: Duration,
     pub(super) max_message_size: usize,
@@ -53,13 +45,7 @@ impl ProducerBuilder {
     pub(super) fn new(group: String) -> Self {
         let setup = Setup {
             group,
-            name_servers: Vec::new(),
-            namespace: None,
-            instance_name: None,
-            credentials: None,
-            tls: None,
-            delay_by: DelayBy::Timer,
-            delay_levels: None,
+            cluster: Cluster::default(),
             send_timeout: Duration::from_secs(30),
             transaction_timeout: Duration::from_secs(30),
             max_message_size: MAX_MESSAGE_SIZE,
@@ -82,28 +68,34 @@ impl ProducerBuilder {
 }
 
 impl<O> ProducerBuilder<O> {
+    /// Where the brokers are and how to come in, said once for all consumers and producers of a service; see [`Cluster`].
+    /// What was said of it before stays where `cluster` says nothing.
+    pub fn cluster(mut self, cluster: Cluster) -> Self {
+        self.setup.cluster = cluster.or(self.setup.cluster);
+        self
+    }
+
     /// Adds a name server, `host:port`, or several with semicolons between them.
     pub fn name_server(mut self, address: impl Into<String>) -> Self {
-        let addresses = address.into();
-        self.setup.name_servers.extend(addresses.split(';').map(|address| address.trim().to_owned()));
+        self.setup.cluster = self.setup.cluster.name_server(address);
         self
     }
 
     /// The RocketMQ namespace of group and topics.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.setup.namespace = Some(namespace.into());
+        self.setup.cluster = self.setup.cluster.namespace(namespace);
         self
     }
 
     /// The name of this instance among those on the same machine. A unique one by default.
     pub fn instance_name(mut self, name: impl Into<String>) -> Self {
-        self.setup.instance_name = Some(name.into());
+        self.setup.cluster = self.setup.cluster.instance_name(name);
         self
     }
 
     /// The access key and secret key for a broker with access control.
     pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.setup.credentials = Some(credentials);
+        self.setup.cluster = self.setup.cluster.credentials(credentials);
         self
     }
 
@@ -116,7 +108,7 @@ impl<O> ProducerBuilder<O> {
     /// let producer = Producer::builder("shop").name_server("mq.example.com:9876").tls(Tls::new());
     /// ```
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.setup.tls = Some(tls);
+        self.setup.cluster = self.setup.cluster.tls(tls);
         self
     }
 
@@ -127,14 +119,14 @@ impl<O> ProducerBuilder<O> {
     /// ones 1 h for 31 minutes, and 2 h at most. Where no level is sufficient the send is refused. `DelayBy::Level`
     /// asks by level always.
     pub fn delay_by(mut self, by: DelayBy) -> Self {
-        self.setup.delay_by = by;
+        self.setup.cluster = self.setup.cluster.delay_by(by);
         self
     }
 
     /// The broker's delay levels, where its `messageDelayLevel` is not the usual `1s 5s 10s 30s 1m 2m .. 1h 2h`. They
     /// matter where delays are kept by level.
     pub fn delay_levels(mut self, levels: impl Into<String>) -> Self {
-        self.setup.delay_levels = Some(levels.into());
+        self.setup.cluster = self.setup.cluster.delay_levels(levels);
         self
     }
 
@@ -222,21 +214,14 @@ impl Setup {
         }
         let given = Given {
             group: &self.group,
-            namespace: self.namespace.as_deref(),
+            namespace: self.cluster.namespace.as_deref(),
             deployment: None,
-            instance: self.instance_name.as_deref(),
+            instance: self.cluster.instance_name.as_deref(),
         };
         if let Some(fault) = given.fault(self.check_backs.topics()) {
             return Err(Kind::name(&self.group, fault).into());
         }
-        if self.name_servers.is_empty() {
-            return Err(Kind::NoNameServerToSend { group: self.group.clone() }.into());
-        }
-        check_addresses(&self.name_servers).map_err(Kind::Client)?;
-        if let Some(what) = self.credentials.as_ref().and_then(check_credentials) {
-            return Err(Kind::EmptyCredentials { group: self.group.clone(), what }.into());
-        }
-        self.levels()?;
+        cluster::check(&self.cluster, &self.group, |group| Kind::NoNameServerToSend { group })?;
         let times = [("send_timeout", self.send_timeout), ("transaction_timeout", self.transaction_timeout)];
         if let Some((what, _)) = times.into_iter().find(|(_, time)| time.is_zero()) {
             return Err(Kind::ZeroTime { group: self.group.clone(), what }.into());
@@ -254,13 +239,7 @@ impl Setup {
             self.check()?;
             let settings = ProducerSettings {
                 group: self.group.clone(),
-                name_servers: self.name_servers.clone(),
-                namespace: self.namespace.clone(),
-                instance_name: self.instance_name.clone(),
-                credentials: self.credentials.clone(),
-                tls: self.tls.clone(),
-                delay_by: self.delay_by,
-                delay_levels: self.levels()?,
+                cluster: self.cluster.clone(),
                 max_message_size: self.max_message_size,
                 checked_topics: self.check_backs.topics().map(str::to_owned).collect(),
                 all_may_check: self.outbox.is_some(),
@@ -276,29 +255,23 @@ impl Setup {
 
     async fn markers(&self) -> Result<Option<(Markers, Confirmations)>, Error> {
         let Some(outbox) = &self.outbox else { return Ok(None) };
-        let namespace = self.namespace.iter().filter(|namespace| !namespace.is_empty());
+        let namespace = self.cluster.namespace.iter().filter(|namespace| !namespace.is_empty());
         let owner: Vec<_> = namespace.chain([&self.group]).map(String::as_str).collect();
         let failed = |source| Kind::Outbox { group: self.group.clone(), source };
         outbox.own(&owner.join("%")).await.map_err(failed)?;
         Ok(Some(Markers::new(Arc::clone(outbox))))
     }
 
-    fn levels(&self) -> Result<Levels, Error> {
-        let Some(text) = &self.delay_levels else { return Ok(Levels::default()) };
-        let fault = || Kind::DelayLevels { group: self.group.clone(), levels: text.clone() };
-        Ok(Levels::parse(text).ok_or_else(fault)?)
-    }
-
     pub(super) fn check_full_topic(&self, topic: &str) -> Result<(), MessageFault> {
-        let fault = names::full_topic_fault(self.namespace.as_deref(), topic);
+        let fault = names::full_topic_fault(self.cluster.namespace.as_deref(), topic);
         fault.map_or(Ok(()), |fault| Err(MessageFault::Topic { topic: topic.to_owned(), fault }))
     }
 
     /// The longest delay that can be asked for.
     pub(super) fn longest_delay(&self) -> Duration {
-        match self.delay_by {
+        match self.cluster.asks_delays_by() {
             DelayBy::Timer => Duration::MAX,
-            DelayBy::Level => self.levels().unwrap_or_default().longest(),
+            DelayBy::Level => self.cluster.levels().longest(),
         }
     }
 
@@ -311,7 +284,7 @@ impl<O> fmt::Debug for ProducerBuilder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProducerBuilder")
             .field("group", &self.setup.group)
-            .field("name_servers", &self.setup.name_servers)
+            .field("cluster", &self.setup.cluster)
             .finish_non_exhaustive()
     }
 }

@@ -88,7 +88,7 @@ async fn a_namespace_is_hidden_from_the_listener() {
     broker.producer().send(Outgoing::new("ns%spaced", "x")).await.unwrap();
     let listener = Recorder::acking();
     let mut settings = settings(&broker, "spaced_group", "spaced");
-    settings.namespace = Some("ns".to_owned());
+    settings.cluster.namespace = Some("ns".to_owned());
     let client = start(settings, &listener).await;
     let first = listener.message(0).await;
     assert_eq!(first.topic().as_str(), "spaced");
@@ -123,7 +123,7 @@ async fn a_paused_client_pulls_nothing_until_it_is_resumed() {
 async fn an_unreachable_name_server_is_named_within_three_seconds() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for address in [silent.as_str(), "no-such-host.invalid:9876"] {
-        let mut settings = ClientSettings::new("lost_group", vec![address.to_owned()]);
+        let mut settings = ClientSettings::new("lost_group", Cluster::at(address));
         settings.subscriptions.push(("lost".to_owned(), Expression::Tags("*".to_owned())));
         let begin = Instant::now();
         let error = Client::start(settings, Recorder::acking()).await.err().unwrap();
@@ -150,8 +150,11 @@ async fn bad_settings_are_errors_before_anything_starts() {
         start(|s| s.subscriptions[0].1 = Expression::Tags("A || B".into())).await,
         ClientError::Tag { .. }
     ));
-    assert!(matches!(start(|s| s.name_servers.clear()).await, ClientError::NoNameServer));
-    assert!(matches!(start(|s| s.name_servers[0] = "x".into()).await, ClientError::NameServerSyntax { .. }));
+    assert!(matches!(start(|s| s.cluster.name_servers.clear()).await, ClientError::NoNameServer));
+    assert!(matches!(
+        start(|s| s.cluster.name_servers[0] = "x".into()).await,
+        ClientError::NameServerSyntax { .. }
+    ));
     assert!(matches!(start(|s| s.listener_threads = 1000).await, ClientError::OutOfRange { .. }));
     assert!(matches!(start(|s| s.batch_size = 0).await, ClientError::OutOfRange { .. }));
 }

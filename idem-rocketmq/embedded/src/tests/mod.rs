@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use idem_rocketmq_client::{
-    Answer, Client, ClientError, ClientSettings, Delivery, Expression, Extent, LARGEST_BODY, Listener,
-    Purpose, Queue, Received, Retry,
+    Answer, Client, ClientError, ClientSettings, Cluster, Delivery, Expression, Extent, LARGEST_BODY,
+    Listener, Purpose, Queue, Received, Retry,
 };
 
 use super::EmbeddedBroker;
@@ -39,7 +39,7 @@ fn delivery(message: &Received) -> Delivery {
 }
 
 fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings {
-    let mut settings = ClientSettings::new(group, vec![broker.name_server().to_owned()]);
+    let mut settings = ClientSettings::new(group, Cluster::at(broker.name_server()));
     settings.subscriptions.push((topic.to_owned(), Expression::Tags("*".to_owned())));
     settings
 }

@@ -23,7 +23,7 @@ async fn delayed(topic: &str, by: DelayBy, delay: Duration) -> (Duration, Delive
     let listener = Recorder::acking();
     let group = format!("{topic}_group");
     let mut settings = settings(&broker, &group, topic);
-    settings.delay_by = by;
+    settings.cluster = settings.cluster.delay_by(by);
     let client = start(settings, &listener).await;
     let first = listener.message(0).await;
     let begin = Instant::now();

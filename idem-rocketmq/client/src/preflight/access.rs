@@ -9,19 +9,18 @@ use futures_util::future::join_all;
 use rocketmq_client_rust::AclClientRPCHook;
 use serde_json::{Value, json};
 
-use super::reach::{Broker, Brokers};
-use super::tls::LoadedTls;
-use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Expression, Mode, begin, members, order};
+use super::reach::{Asked, Broker, Brokers};
+use super::wire::{Answer, Connection, GET_CONSUMER_LIST_BY_GROUP, QUERY_CONSUMER_OFFSET, SUCCESS};
+use super::{begin, members, order};
+use crate::error::{ClientError, Server};
+use crate::settings::{ClientSettings, Expression, Mode};
+use crate::tls::LoadedTls;
 
 const PULL_MESSAGE: i32 = 11;
-pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
-pub(super) const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 const CHECK_CLIENT_CONFIG: i32 = 46;
 /// Brokers before 5.0 do not know it.
 const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
 
-pub(super) const SUCCESS: i64 = 0;
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
 /// What brokers up to 5.2 say, whose access control is ACL 1.0, with the exception's name in the remark.
@@ -29,14 +28,6 @@ const SYSTEM_ERROR: i64 = 1;
 const SUBSCRIPTION_GROUP_NOT_EXIST: i64 = 26;
 /// `PULL_NOT_FOUND`, `PULL_RETRY_IMMEDIATELY`, `PULL_OFFSET_MOVED`: there is no message, and no fault.
 const NO_MESSAGE: [i64; 3] = [19, 20, 21];
-
-/// The brokers that were asked.
-pub(super) struct Asked<'a> {
-    /// Those that let the group in.
-    pub(super) there: Vec<(&'a Broker, Connection<'a>)>,
-    /// Those that did not answer.
-    pub(super) away: Vec<(&'a Broker, ClientError)>,
-}
 
 pub(super) async fn check<'a>(
     settings: &ClientSettings,
@@ -203,7 +194,7 @@ impl Asking<'_> {
 
     fn unknown(&self) -> ClientError {
         let (group, address) = (self.settings.group.clone(), self.address.to_owned());
-        if self.settings.credentials.is_some() {
+        if self.settings.cluster.credentials.is_some() {
             ClientError::WrongCredentials { group, address }
         } else {
             ClientError::NoCredentials { group, address }

@@ -7,7 +7,7 @@ use rocketmq_model::common::message::message_client_id_setter::MessageClientIDSe
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
-use super::delay::{DelayBy, Levels};
+use crate::delay::{DelayBy, Levels};
 
 /// A message that has been checked.
 pub struct Wire {

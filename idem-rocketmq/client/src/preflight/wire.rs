@@ -23,30 +23,20 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::ClientError;
-use super::tls::LoadedTls;
+use crate::error::{ClientError, Server};
+use crate::tls::LoadedTls;
 
 /// For connecting and each exchange: an error must come within seconds.
 pub(super) const PATIENCE: Duration = Duration::from_millis(2500);
 
+/// What servers are asked by more than one of the questions.
+pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
+pub(super) const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
+
+pub(super) const SUCCESS: i64 = 0;
+
 /// Far above the route of any topic.
 const LONGEST_FRAME: usize = 16 << 20;
-
-/// A server as errors name it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Server {
-    Name,
-    Broker,
-}
-
-impl Server {
-    pub(super) const fn what(self) -> &'static str {
-        match self {
-            Self::Name => "name server",
-            Self::Broker => "broker",
-        }
-    }
-}
 
 pub(super) struct Connection<'a> {
     server: Server,

@@ -13,11 +13,11 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
-use super::body;
-use super::delay::{DelayBy, Levels};
-use super::hook::{STAMP, Stamp};
-use super::message::is_as_stored;
-use super::properties::{self as names, DUE, Fate};
+use crate::body;
+use crate::delay::{DelayBy, Levels};
+use crate::hook::{STAMP, Stamp};
+use crate::message::is_as_stored;
+use crate::properties::{self as names, DUE, Fate};
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]
@@ -86,17 +86,17 @@ pub const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
 const AN_AGE: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// A copy of a message of `topic` for a group, both with namespace.
-pub(super) struct Copying<'a> {
-    pub(super) message: &'a MessageExt,
-    pub(super) group: &'a str,
-    pub(super) topic: &'a str,
-    pub(super) purpose: &'a Purpose,
-    pub(super) extent: Extent,
+pub(crate) struct Copying<'a> {
+    pub(crate) message: &'a MessageExt,
+    pub(crate) group: &'a str,
+    pub(crate) topic: &'a str,
+    pub(crate) purpose: &'a Purpose,
+    pub(crate) extent: Extent,
 }
 
 impl Copying<'_> {
     /// The message to send.
-    pub(super) fn copy(&self, by: DelayBy, levels: &Levels) -> Message {
+    pub(crate) fn copy(&self, by: DelayBy, levels: &Levels) -> Message {
         let Self { message, purpose, .. } = self;
         let is_reference = self.extent == Extent::Reference;
         let mut properties = if is_reference { self.keys() } else { lasting(message) };

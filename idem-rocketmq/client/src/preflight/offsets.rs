@@ -12,10 +12,11 @@ use rocketmq_client_rust::ClientConfig;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use serde::{Deserialize, Serialize};
 
-use super::{ClientError, ClientSettings};
+use crate::error::ClientError;
+use crate::settings::ClientSettings;
 
 /// In place of the machine's address, which may be another one after a restart.
-pub(super) const HOST: &str = "broadcast";
+pub(crate) const HOST: &str = "broadcast";
 
 /// An instance's offsets, with the file that the client reads them from.
 pub(super) struct Offsets {

@@ -17,10 +17,10 @@ use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use tokio::time::sleep;
 
-use super::delay::{Delays, Levels, TOO_LONG, Timer};
 use super::outgoing::Delay;
-use super::probe::Probe;
-use super::start;
+use crate::delay::{Delays, Levels, TOO_LONG, Timer};
+use crate::error::text;
+use crate::probe::Probe;
 
 /// Time for one attempt, so that a broker that hangs leaves time for another.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -206,7 +206,7 @@ pub(super) async fn send(
                 "the client gave no result".to_owned()
             }
             Ok(Err(error)) => {
-                let cause = start::text(&error);
+                let cause = text(&error);
                 let code = error.broker_response_code().filter(|_| load.is_timed());
                 let is_by_timer = Timer::is_refusal(code);
                 if is_by_timer && load.wait_by_level(&delays.levels) {
@@ -322,7 +322,7 @@ fn refresh_route<'a>(
 
 /// The failure of a request that is not repeated.
 pub(super) fn failure(error: &Cause) -> SendFailure {
-    let cause = start::text(error);
+    let cause = text(error);
     match meaning(error) {
         Meaning::Refused(code) => SendFailure::Refused { code, cause },
         Meaning::NotSent => SendFailure::NotSent { cause },

@@ -6,42 +6,22 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::ClientError;
-use super::tls::LoadedTls;
-use super::wire::{Answer, Connection, Server};
+use super::wire::{Answer, Connection, SUCCESS};
+use crate::error::{ClientError, Server};
+use crate::tls::LoadedTls;
 
 const GET_ROUTE_BY_TOPIC: i32 = 105;
 const GET_BROKER_CLUSTER: i32 = 106;
-const SUCCESS: i64 = 0;
 
 /// The topic that new ones are made after.
 const DEFAULT_TOPIC: &str = "TBW102";
 
-/// Each address must be `host:port`; a host may be a DNS name, an IPv4 address or `[IPv6]`.
-pub fn check_syntax(addresses: &[String]) -> Result<(), ClientError> {
-    if addresses.is_empty() {
-        return Err(ClientError::NoNameServer);
-    }
-    match addresses.iter().find(|address| !is_host_and_port(address)) {
-        Some(address) => Err(ClientError::NameServerSyntax { address: address.clone() }),
-        None => Ok(()),
-    }
-}
-
-fn is_host_and_port(address: &str) -> bool {
-    let Some((host, port)) = address.rsplit_once(':') else { return false };
-    let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ';' | ',' | '@');
-    let bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-    let port = port.parse::<u16>().is_ok_and(|port| port != 0);
-    port && !host.is_empty() && !host.contains(strange) && !bare_ipv6
-}
-
 /// Brokers by their address.
-pub(super) type Brokers = BTreeMap<String, Broker>;
+pub(crate) type Brokers = BTreeMap<String, Broker>;
 
 /// A broker, with the topics that it has and the number of queues to read of each; none where the topic does not exist yet.
 #[derive(Debug)]
-pub(super) struct Broker {
+pub(crate) struct Broker {
     pub(super) name: String,
     pub(super) topics: Vec<(String, u64)>,
 }
@@ -52,11 +32,19 @@ impl Broker {
     }
 }
 
+/// The brokers that were asked.
+pub(super) struct Asked<'a> {
+    /// Those that let the group in.
+    pub(super) there: Vec<(&'a Broker, Connection<'a>)>,
+    /// Those that did not answer.
+    pub(super) away: Vec<(&'a Broker, ClientError)>,
+}
+
 /// A broker's name and address, with a topic's number of queues there.
 type Found = (String, String, u64);
 
 /// Asks all addresses at once. One that answers is enough, as the client needs only one; each other is a warning.
-pub(super) async fn check(
+pub(crate) async fn check(
     addresses: &[String],
     tls: Option<&LoadedTls>,
     topics: &[String],
@@ -192,20 +180,6 @@ mod tests {
         });
         let error = check(std::slice::from_ref(&address), None, &[]).await.unwrap_err();
         assert!(error.to_string().contains(&address), "{error}");
-    }
-
-    #[test]
-    fn host_and_port_is_asked_for() {
-        let check = |address: &str| check_syntax(&[address.to_owned()]);
-        for good in ["127.0.0.1:9876", "localhost:1", "mq-1.example.com:9876", "[::1]:9876"] {
-            check(good).unwrap();
-        }
-        for bad in
-            ["", "localhost", ":9876", "localhost:0", "localhost:99999", "::1:9876", "http://x:80", "a b:1"]
-        {
-            assert!(check(bad).unwrap_err().to_string().contains("host:port"), "{bad}");
-        }
-        assert!(matches!(check_syntax(&[]), Err(ClientError::NoNameServer)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rocketmq_client_rust::{DefaultMQPushConsumer, MQConsumerInner};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 
-use super::ClientSettings;
+use crate::settings::ClientSettings;
 
 const SOON: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_secs(2);

@@ -10,9 +10,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::access::SUCCESS;
-use super::wire::Connection;
-use super::{ClientError, ClientSettings, Expression, Mode};
+use super::wire::{Connection, SUCCESS};
+use crate::error::ClientError;
+use crate::settings::{ClientSettings, Expression, Mode};
 
 const GET_CONSUMER_CONNECTION_LIST: i32 = 203;
 

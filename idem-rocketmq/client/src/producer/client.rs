@@ -22,18 +22,21 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::checks::{self, CheckBack};
-use super::delay::Delays;
 use super::ending::{self, Place};
-use super::hook::Hook;
-use super::opaque::Opaque;
 use super::outgoing::{Delay, Wire};
-use super::probe::Probe;
 use super::sending::{self, Load, Placed, SendFailure};
-use super::settings::in_namespace;
-use super::thread::{self, Life};
-use super::tls::LoadedTls;
-use super::versions::Versions;
-use super::{ClientError, Credentials, DelayBy, Levels, Tls, reach, start};
+use crate::cluster::in_namespace;
+use crate::config::plain_config;
+use crate::delay::Delays;
+use crate::error::{ClientError, text};
+use crate::hook::Hook;
+use crate::opaque::Opaque;
+use crate::preflight;
+use crate::probe::Probe;
+use crate::settings::ProducerSettings;
+use crate::thread::{self, Life};
+use crate::tls::{LoadedTls, Tls};
+use crate::versions::Versions;
 
 /// Sends at one time. The client's connection takes a few hundred requests and refuses more.
 const SENDS: usize = 128;
@@ -43,24 +46,6 @@ const CHECKS: u32 = 16;
 
 const LEAVE: Duration = Duration::from_secs(5);
 const END_TASKS: Duration = Duration::from_secs(2);
-
-/// What a [`ProducerClient`] needs to know.
-pub struct ProducerSettings {
-    /// The producer group, without namespace.
-    pub group: String,
-    pub name_servers: Vec<String>,
-    pub namespace: Option<String>,
-    pub instance_name: Option<String>,
-    pub credentials: Option<Credentials>,
-    pub tls: Option<Tls>,
-    pub delay_by: DelayBy,
-    pub delay_levels: Levels,
-    pub max_message_size: usize,
-    /// Topics, without namespace, whose brokers may ask for the state of a transaction.
-    pub checked_topics: Vec<String>,
-    /// Whether any broker may ask.
-    pub all_may_check: bool,
-}
 
 /// A running member of a producer group.
 ///
@@ -89,12 +74,6 @@ pub struct Half(Opaque<Prepared>);
 struct Prepared {
     message: Message,
     result: SendResult,
-}
-
-impl ProducerSettings {
-    pub(super) fn in_namespace(&self, name: &str) -> String {
-        in_namespace(self.namespace.as_deref(), name)
-    }
 }
 
 impl ProducerClient {
@@ -317,12 +296,12 @@ fn live_on(
                 let face = Arc::new(Face {
                     handle: Handle::current(),
                     producer: running.producer.clone(),
-                    group: settings.in_namespace(&settings.group),
-                    namespace: settings.namespace.clone(),
+                    group: settings.cluster.full(&settings.group),
+                    namespace: settings.cluster.namespace.clone(),
                     delays: Delays::new(
                         &settings.group,
-                        settings.delay_by,
-                        settings.delay_levels.clone(),
+                        settings.cluster.asks_delays_by(),
+                        settings.cluster.levels(),
                         running.versions.clone(),
                     ),
                     probe: Probe::default(),
@@ -369,23 +348,23 @@ async fn start(
     settings: &ProducerSettings,
     checks: Option<Arc<dyn CheckBack>>,
 ) -> Result<Running, ClientError> {
-    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
-    reach::check(&settings.name_servers, tls.as_ref(), &[]).await?;
+    let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?;
+    preflight::reach(&settings.cluster.name_servers, tls.as_ref(), &[]).await?;
     let failed = |error: rocketmq_client_rust::ClientError| ClientError::StartProducer {
         group: settings.group.clone(),
-        cause: start::text(&error),
+        cause: text(&error),
     };
     let context = owner.root_context().component("client");
     let runtime = ClientRuntime::try_new(context, ClientRuntimeConfig::default(), TelemetryHandle::noop());
     let runtime = runtime.map_err(failed)?;
-    let config = start::plain_config(&settings.name_servers, settings.instance_name.clone(), tls.as_ref());
+    let config = plain_config(&settings.cluster, tls.as_ref());
     let versions = Arc::<Versions>::default();
     let builder = DefaultMQProducer::builder(Arc::clone(&runtime))
         .client_config(config)
-        .producer_group(settings.in_namespace(&settings.group))
+        .producer_group(settings.cluster.full(&settings.group))
         .retry_times_when_send_failed(0)
         .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX))
-        .rpc_hook(Arc::new(Hook::new(settings.credentials.as_ref(), &versions)));
+        .rpc_hook(Arc::new(Hook::new(settings.cluster.credentials.as_ref(), &versions)));
     let mut producer = builder.build();
     Box::pin(producer.start()).await.map_err(failed)?;
     let chore = match checks {

@@ -19,11 +19,12 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::access::{GET_CONSUMER_LIST_BY_GROUP, SUCCESS};
 use super::reach::Broker;
-use super::tls::LoadedTls;
-use super::wire::{Answer, Connection, Server};
-use super::{ClientError, ClientSettings, Credentials, Mode};
+use super::wire::{Answer, Connection, GET_CONSUMER_LIST_BY_GROUP, SUCCESS};
+use crate::credentials::Credentials;
+use crate::error::{ClientError, Server};
+use crate::settings::{ClientSettings, Mode};
+use crate::tls::LoadedTls;
 
 const LOCK_BATCH_MQ: i32 = 41;
 const UNLOCK_BATCH_MQ: i32 = 42;
@@ -199,17 +200,17 @@ async fn are_free(
 
 /// Whether members that consume in order have been seen beside this one, which does not: the broker is then not to be sent
 /// retries as messages.
-pub(super) type Beside = Arc<AtomicBool>;
+pub(crate) type Beside = Arc<AtomicBool>;
 
 /// Looks regularly, with connections of its own. Must be called on the client's runtime.
-pub(super) fn watch(
+pub(crate) fn watch(
     settings: &ClientSettings,
     tls: Option<Arc<LoadedTls>>,
     brokers: Vec<String>,
     beside: Beside,
 ) -> Option<JoinHandle<()>> {
     let ours = Order::of(settings.mode)?;
-    let signer = settings.credentials.as_ref().map(Credentials::hook);
+    let signer = settings.cluster.credentials.as_ref().map(Credentials::hook);
     let look = Look { group: settings.full_group(), tls, signer, brokers, known: HashMap::new() };
     let look = Arc::new(Mutex::new(look));
     Some(tokio::spawn(tireless("members", move || {

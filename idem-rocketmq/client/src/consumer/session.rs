@@ -9,7 +9,7 @@ use std::time::Duration;
 use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
 use idem_core::panics;
-use rocketmq_client_rust::{ClientRuntime, DefaultMQProducer, DefaultMQPushConsumer, MQConsumerInner};
+use rocketmq_client_rust::{DefaultMQProducer, DefaultMQPushConsumer, MQConsumerInner};
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
@@ -21,14 +21,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::copy::{Copying, Extent, Purpose};
-use super::delay::{DelayBy, Timer};
 use super::gate::Gate;
-use super::order::Beside;
-use super::probe::Probe;
-use super::thread::{self, Life};
-use super::tls::LoadedTls;
-use super::versions::Versions;
-use super::{ClientError, ClientSettings, Listener, start};
+use super::listener::Listener;
+use super::start::{self, Running};
+use crate::delay::{DelayBy, Timer};
+use crate::error::{ClientError, text};
+use crate::preflight::Beside;
+use crate::probe::Probe;
+use crate::settings::ClientSettings;
+use crate::thread::{self, Life};
 
 /// Leaving takes a few requests to brokers, which may be gone.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -79,18 +80,6 @@ impl Refusal {
         }
         ClientError::Unconfirmed { what, group, topic, message_id, cause }
     }
-}
-
-/// What has to be ended.
-pub(super) struct Running {
-    pub(super) runtime: Arc<ClientRuntime>,
-    pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
-    pub(super) producer: DefaultMQProducer,
-    pub(super) versions: Arc<Versions>,
-    pub(super) chores: Vec<JoinHandle<()>>,
-    /// Holds the files that the client reads.
-    pub(super) tls: Option<Arc<LoadedTls>>,
-    pub(super) beside: Beside,
 }
 
 /// Starts the client on a thread of its own; `ready` gets its face or why there is none.
@@ -226,10 +215,10 @@ impl Face {
         let (settings, group) = (&self.settings, self.settings.full_group());
         let topic = settings.in_namespace(message.topic());
         let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != Extent::Reference;
-        // As a message, a retry would become a dead letter, also one that goes on waiting; see `order`.
+        // As a message, a retry would become a dead letter, also one that goes on waiting; see `preflight/order.rs`.
         let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.beside.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
-            let level = purpose.delay_level(&settings.delay_levels);
+            let level = purpose.delay_level(&settings.cluster.levels());
             let sent = self.send_back(message.clone(), level).await?;
             sent.map_err(|cause| Refusal { code: None, cause })
         } else {
@@ -244,12 +233,12 @@ impl Face {
         let settings = &self.settings;
         let attempt = |by| {
             let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
-            self.send(copying.copy(by, &settings.delay_levels), source)
+            self.send(copying.copy(by, &settings.cluster.levels()), source)
         };
         if copying.was_not_timed() {
             self.timer.was_ignored(&settings.group);
         }
-        let by = self.timer.choose(settings.delay_by);
+        let by = self.timer.choose(settings.cluster.asks_delays_by());
         let refusal = match attempt(by).await? {
             Ok(()) => return Ok(Ok(())),
             Err(refusal) => refusal,
@@ -280,7 +269,7 @@ impl Face {
             let sent = match sending {
                 Ok(Some(_)) => Ok(()),
                 Ok(None) => Err(Refusal { code: None, cause: "the client gave no result".to_owned() }),
-                Err(error) => Err(Refusal { code: error.broker_response_code(), cause: start::text(&error) }),
+                Err(error) => Err(Refusal { code: error.broker_response_code(), cause: text(&error) }),
             };
             probe.note(sent.is_ok());
             sent
@@ -302,7 +291,7 @@ impl Face {
             let Some(consumer) = consumer else { return Err("the client is not started".to_owned()) };
             let broker = Some(message.broker_name().into());
             let sent = consumer.send_message_back_with_broker_name(&mut message, level, broker, None);
-            Box::pin(sent).await.map_err(|error| start::text(&error))
+            Box::pin(sent).await.map_err(|error| text(&error))
         })
         .await
     }

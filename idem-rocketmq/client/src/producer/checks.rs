@@ -12,11 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::ending::{self, Place};
-use super::message;
-use super::producer::ProducerSettings;
 use super::sending::SendFailure;
-use super::settings::in_namespace;
-use crate::Delivery;
+use crate::body::LARGEST;
+use crate::cluster::in_namespace;
+use crate::delivery::Delivery;
+use crate::message;
+use crate::settings::ProducerSettings;
 
 /// A topic that each broker has by itself.
 const EVERYWHERE: &str = "SELF_TEST_TOPIC";
@@ -48,7 +49,7 @@ pub(super) fn answer(
 ) -> Result<JoinHandle<()>, rocketmq_client_rust::ClientError> {
     let inner = producer.default_mq_producer_impl().cloned();
     let inner = inner.ok_or_else(rocketmq_client_rust::ClientError::not_started)?;
-    let (group, namespace) = (settings.group.clone(), settings.namespace.clone());
+    let (group, namespace) = (settings.group.clone(), settings.cluster.namespace.clone());
     let (weak, handle) = (Arc::downgrade(&inner), Handle::current());
     let commit = Box::new(move |address: String, place: Place| {
         let client = weak.upgrade().and_then(|inner| inner.get_mq_client_factory().ok());
@@ -61,7 +62,7 @@ pub(super) fn answer(
     inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks, commit }));
     inner.init_transaction_env(at_once, at_once, 2_000)?;
     let mut topics: Vec<cheetah_string::CheetahString> =
-        settings.checked_topics.iter().map(|topic| settings.in_namespace(topic).into()).collect();
+        settings.checked_topics.iter().map(|topic| settings.cluster.full(topic).into()).collect();
     topics.extend(settings.all_may_check.then_some(EVERYWHERE.into()));
     let find = move || {
         let (inner, topics) = (inner.clone(), topics.clone());
@@ -101,7 +102,7 @@ impl TransactionListener for Listener {
     }
 
     fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group.as_str().into(), super::LARGEST_BODY);
+        let mut delivery = message::delivery(message, &self.group.as_str().into(), LARGEST);
         let prefix = in_namespace(self.namespace.as_deref(), "");
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::access::{Asked, QUERY_CONSUMER_OFFSET, SUCCESS};
 use super::offsets::Offsets;
-use super::settings::millis;
-use super::wire::{Answer, Connection};
-use super::{ClientError, ClientSettings, ConsumeFrom};
+use super::reach::Asked;
+use super::wire::{Answer, Connection, QUERY_CONSUMER_OFFSET, SUCCESS};
+use crate::error::ClientError;
+use crate::settings::{ClientSettings, ConsumeFrom, millis};
 
 const UPDATE_CONSUMER_OFFSET: i32 = 15;
 const SEARCH_OFFSET_BY_TIMESTAMP: i32 = 29;

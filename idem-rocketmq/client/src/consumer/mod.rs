@@ -1,0 +1,15 @@
+//! What consumes: a member of a consumer group, from its start to its end.
+
+mod chores;
+mod client;
+mod copy;
+mod gate;
+mod listener;
+mod session;
+mod start;
+
+pub use self::client::Client;
+pub(super) use self::copy::Copying;
+pub use self::copy::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
+pub use self::listener::{Answer, Listener};
+pub use self::session::Queues;

@@ -1,0 +1,41 @@
+//! What servers are asked before a start, because the client asks nothing and is silent.
+
+mod access;
+mod begin;
+mod members;
+mod offsets;
+mod order;
+mod reach;
+mod wire;
+
+use rocketmq_client_rust::ClientConfig;
+
+pub(crate) use self::offsets::HOST;
+use self::offsets::Offsets;
+pub(crate) use self::order::{Beside, watch};
+pub(crate) use self::reach::check as reach;
+use crate::credentials::Credentials;
+use crate::error::ClientError;
+use crate::settings::{ClientSettings, Mode};
+use crate::tls::LoadedTls;
+
+/// What the client would start over in silence, and where it is to begin. Gives the addresses of the brokers.
+pub(crate) async fn ask(
+    settings: &ClientSettings,
+    config: &ClientConfig,
+    tls: Option<&LoadedTls>,
+) -> Result<Vec<String>, ClientError> {
+    let topics: Vec<_> =
+        settings.subscriptions.iter().map(|(topic, _)| settings.in_namespace(topic)).collect();
+    let brokers = reach::check(&settings.cluster.name_servers, tls, &topics).await?;
+    let signer = settings.cluster.credentials.as_ref().map(Credentials::hook);
+    let mut asked = access::check(settings, tls, signer.as_ref(), &brokers).await?;
+    if settings.mode == Mode::Broadcast {
+        let mut own = Offsets::read(settings, config)?;
+        begin::prepare(settings, &mut asked, Some(&mut own)).await?;
+        own.write(settings)?;
+    } else {
+        begin::prepare(settings, &mut asked, None).await?;
+    }
+    Ok(brokers.into_keys().collect())
+}
