@@ -1,7 +1,7 @@
 //! The options of `#[idempotent(..)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, quote};
+use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Ident, Path, Result, Token};
@@ -13,6 +13,7 @@ use self::time::Time;
 
 mod backoff;
 pub(crate) mod key;
+pub(crate) mod krate;
 mod number;
 mod policy;
 pub(crate) mod suggest;
@@ -88,14 +89,14 @@ pub(crate) struct Call {
 impl Options {
     /// Reads options up to the first mistake; what was read before it is kept for the fallback.
     pub(crate) fn parse(tokens: TokenStream) -> (Self, Result<()>) {
-        let mut options = Self::default();
+        let mut options = Self { krate: krate::find(tokens.clone()), ..Self::default() };
         let result = (|input: ParseStream<'_>| options.parse_all(input)).parse2(tokens);
         (options, result)
     }
 
     /// The path of the crate that the expansion names.
     pub(crate) fn krate(&self) -> TokenStream {
-        self.krate.as_ref().map_or_else(|| quote!(::idem_rocketmq), |path| quote!(#path))
+        krate::or_default(self.krate.as_ref())
     }
 
     fn parse_all(&mut self, input: ParseStream<'_>) -> Result<()> {
@@ -117,7 +118,7 @@ impl Options {
         })?;
         self.note(&name)?;
         match name.to_string().as_str() {
-            "crate" => self.krate = Some(path(&name, input)?),
+            "crate" => self.krate = Some(krate::parse(&name, input)?),
             "topic" => self.topic = Some(Text::parse(&name, input)?),
             "tag" => self.tags = vec![Text::parse(&name, input)?],
             "tags" => self.tags = Text::parse_list(&name, input)?,

@@ -423,7 +423,7 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
         }
     };
     check(
-        crate::derive::expand(item).unwrap(),
+        crate::derive::derive(item),
         &expect![[r#"
             const _: () = {
                 use ::idem_rocketmq::__private as __idem;
@@ -448,7 +448,7 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
         struct Order(i64, #[idempotency_key] String);
     };
     check(
-        crate::derive::expand(tuple).unwrap(),
+        crate::derive::derive(tuple),
         &expect![[r#"
             const _: () = {
                 use ::my::idem::__private as __idem;
@@ -537,4 +537,34 @@ fn a_message_says_where_it_goes_and_under_which_key() {
         };
     "#]],
     );
+}
+
+/// Or the user's own mistake would come with an error about a crate that is not there.
+#[test]
+fn a_mistake_before_the_crates_path_keeps_the_path() {
+    let item = quote!(
+        async fn pay(_: Order) {}
+    );
+    for options in [
+        quote!(key = "id", topc = "orders", crate = ::my::idem),
+        quote!(key = "id", topic = "a b", crate = "::my::idem"),
+        quote!(crate = "::my::idem", lease = "soon"),
+    ] {
+        names_my_idem(&crate::expand::idempotent(options, &item));
+    }
+    names_my_idem(&crate::message::derive(quote! {
+        #[message(topc = "orders", crate = "::my::idem")]
+        struct Order { id: u64 }
+    }));
+    names_my_idem(&crate::derive::derive(quote! {
+        #[idempotency_key(crat = ::idem, crate = ::my::idem)]
+        struct Order { #[idempotency_key] id: u64 }
+    }));
+}
+
+fn names_my_idem(expanded: &TokenStream) {
+    let text = expanded.to_string();
+    assert!(text.contains("compile_error"), "{text}");
+    assert!(text.contains(&quote!(use ::my::idem::__private as __idem).to_string()), "{text}");
+    assert!(!text.contains("idem_rocketmq"), "{text}");
 }

@@ -19,4 +19,5 @@ mod keys;
 mod library;
 mod message;
 mod outbox;
+mod renamed;
 mod transactional;
