@@ -471,16 +471,32 @@ fn handlers_names_the_struct_beside_each_function() {
     check(
         quote!(fn routes() -> Vec<Route> { #list }),
         &expect![[r#"
-        fn routes() -> Vec<Route> {
-            {
-                let routes: ::idem::__private::Vec<::idem::__private::Route> = ::idem::__private::Vec::from([
-                    <pay as ::idem::__private::Routed>::route(),
-                    <orders::ship as ::idem::__private::Routed>::route(),
-                ]);
-                routes
+            fn routes() -> Vec<Route> {
+                {
+                    let routes: ::idem::__private::Vec<::idem::__private::Route> = ::idem::__private::Vec::from([
+                        {
+                            #[allow(unused_imports)]
+                            use ::idem::__private::WithoutIdempotent;
+                            {
+                                #[allow(deprecated, unused_imports)]
+                                use pay as WithoutIdempotent;
+                                <WithoutIdempotent as ::idem::__private::Routed>::route()
+                            }
+                        },
+                        {
+                            #[allow(unused_imports)]
+                            use ::idem::__private::WithoutIdempotent;
+                            {
+                                #[allow(deprecated, unused_imports)]
+                                use orders::ship as WithoutIdempotent;
+                                <WithoutIdempotent as ::idem::__private::Routed>::route()
+                            }
+                        },
+                    ]);
+                    routes
+                }
             }
-        }
-    "#]],
+        "#]],
     );
 }
 

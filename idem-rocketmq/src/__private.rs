@@ -13,7 +13,7 @@ pub use crate::codec::{Pick, PickJson};
 pub use crate::extract::{BatchExtract, Extract};
 pub use crate::handler::{
     Batch, BatchCall, BatchHandler, BatchResult, BatchReturn, Call, FromBatch, Handler, HandlerReturn,
-    KeySource, Needs, Route, Routed, batch_handler_with, handler_with,
+    KeySource, Needs, Route, Routed, WithoutIdempotent, batch_handler_with, handler_with,
 };
 pub use crate::producer::{Message, OutgoingMessage};
 
