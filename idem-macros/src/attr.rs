@@ -1,14 +1,13 @@
 //! The options of `#[idempotent(..)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Ident, Path, Result, Token};
 
 use self::key::{FieldPath, Key};
 use self::policy::Choice;
-use self::text::Text;
+use self::text::{Tags, Text};
 use self::time::Time;
 
 mod backoff;
@@ -55,7 +54,7 @@ const OPTIONS: [&str; 27] = [
 pub(crate) struct Options {
     pub(crate) krate: Option<Path>,
     pub(crate) topic: Option<Text>,
-    pub(crate) tags: Vec<Text>,
+    pub(crate) tags: Option<Tags>,
     pub(crate) filter: Option<Text>,
     pub(crate) key: Option<Key>,
     pub(crate) scope: Option<Text>,
@@ -120,8 +119,8 @@ impl Options {
         match name.to_string().as_str() {
             "crate" => self.krate = Some(krate::parse(&name, input)?),
             "topic" => self.topic = Some(Text::parse(&name, input)?),
-            "tag" => self.tags = vec![Text::parse(&name, input)?],
-            "tags" => self.tags = Text::parse_list(&name, input)?,
+            "tag" => self.tags = Some(Tags::Each(vec![Text::parse(&name, input)?])),
+            "tags" => self.tags = Some(Tags::parse(&name, input)?),
             "filter" => self.filter = Some(Text::parse(&name, input)?),
             "key" | "key_with" | "key_from" => self.key = Some(Key::parse(&name, input)?),
             "scope" => self.scope = Some(Text::parse(&name, input)?),
@@ -145,7 +144,7 @@ impl Options {
     fn parse_batch(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         self.batch = true;
         if input.peek(Token![=]) {
-            let arg = number::parse_up_to(32, name, input)?.into_token_stream();
+            let arg = number::parse_up_to(32, name, input)?;
             self.calls.push(Call { method: Ident::new("max_batch", Span::mixed_site()), arg });
         }
         Ok(())
@@ -153,7 +152,7 @@ impl Options {
 
     fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         let arg = match name.to_string().as_str() {
-            "concurrency" => number::parse(name, input)?.into_token_stream(),
+            "concurrency" => number::parse(name, input)?,
             "max_attempts" => number::parse_or_unlimited(name, input)?,
             "backoff" => backoff::parse(name, input)?,
             option => match Choice::of(option) {

@@ -555,6 +555,40 @@ fn a_message_says_where_it_goes_and_under_which_key() {
     );
 }
 
+#[test]
+fn options_are_expressions_too() {
+    route(
+        quote! {
+            key_from = property(TENANT),
+            topic = topic("paid"),
+            tags = TAGS,
+            retention = 4 * DAY,
+            lease = LEASE,
+            concurrency = WORKERS,
+            max_attempts = limits::ATTEMPTS,
+            backoff = DELAY,
+            in_progress = wait(DELAY),
+            codec = Json,
+        },
+        &expect![[r#"
+            impl Routed {
+                fn route() -> __idem::Route {
+                    __idem::handler_with(topic("paid"), Json, __Handler)
+                        .key_from(__idem::KeySource::property(TENANT))
+                        .named(::core::concat!(::core::module_path!(), "::", "pay"))
+                        .tags(__idem::tags(TAGS))
+                        .lease(LEASE)
+                        .retention(4 * DAY)
+                        .concurrency(WORKERS)
+                        .max_attempts(limits::ATTEMPTS)
+                        .backoff(__idem::IntoBackoff::into_backoff(DELAY))
+                        .in_progress(__idem::InProgress::Wait(DELAY))
+                }
+            }
+        "#]],
+    );
+}
+
 /// Or the user's own mistake would come with an error about a crate that is not there.
 #[test]
 fn a_mistake_before_the_crates_path_keeps_the_path() {

@@ -14,6 +14,7 @@
 
 mod attribute;
 mod batches;
+mod expressions;
 mod hygiene;
 mod keys;
 mod library;
