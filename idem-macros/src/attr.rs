@@ -1,18 +1,18 @@
 //! The options of `#[idempotent(..)]`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens as _, quote};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Error, Ident, Path, Result, Token};
 
 use self::key::{FieldPath, Key};
 use self::policy::Choice;
-use self::text::Text;
+use self::text::{Tags, Text};
 use self::time::Time;
 
 mod backoff;
 pub(crate) mod key;
+pub(crate) mod krate;
 mod number;
 mod policy;
 pub(crate) mod suggest;
@@ -54,7 +54,7 @@ const OPTIONS: [&str; 27] = [
 pub(crate) struct Options {
     pub(crate) krate: Option<Path>,
     pub(crate) topic: Option<Text>,
-    pub(crate) tags: Vec<Text>,
+    pub(crate) tags: Option<Tags>,
     pub(crate) filter: Option<Text>,
     pub(crate) key: Option<Key>,
     pub(crate) scope: Option<Text>,
@@ -88,14 +88,14 @@ pub(crate) struct Call {
 impl Options {
     /// Reads options up to the first mistake; what was read before it is kept for the fallback.
     pub(crate) fn parse(tokens: TokenStream) -> (Self, Result<()>) {
-        let mut options = Self::default();
+        let mut options = Self { krate: krate::find(tokens.clone()), ..Self::default() };
         let result = (|input: ParseStream<'_>| options.parse_all(input)).parse2(tokens);
         (options, result)
     }
 
     /// The path of the crate that the expansion names.
     pub(crate) fn krate(&self) -> TokenStream {
-        self.krate.as_ref().map_or_else(|| quote!(::idem_rocketmq), |path| quote!(#path))
+        krate::or_default(self.krate.as_ref())
     }
 
     fn parse_all(&mut self, input: ParseStream<'_>) -> Result<()> {
@@ -117,10 +117,10 @@ impl Options {
         })?;
         self.note(&name)?;
         match name.to_string().as_str() {
-            "crate" => self.krate = Some(path(&name, input)?),
+            "crate" => self.krate = Some(krate::parse(&name, input)?),
             "topic" => self.topic = Some(Text::parse(&name, input)?),
-            "tag" => self.tags = vec![Text::parse(&name, input)?],
-            "tags" => self.tags = Text::parse_list(&name, input)?,
+            "tag" => self.tags = Some(Tags::Each(vec![Text::parse(&name, input)?])),
+            "tags" => self.tags = Some(Tags::parse(&name, input)?),
             "filter" => self.filter = Some(Text::parse(&name, input)?),
             "key" | "key_with" | "key_from" => self.key = Some(Key::parse(&name, input)?),
             "scope" => self.scope = Some(Text::parse(&name, input)?),
@@ -144,7 +144,7 @@ impl Options {
     fn parse_batch(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         self.batch = true;
         if input.peek(Token![=]) {
-            let arg = number::parse_up_to(32, name, input)?.into_token_stream();
+            let arg = number::parse_up_to(32, name, input)?;
             self.calls.push(Call { method: Ident::new("max_batch", Span::mixed_site()), arg });
         }
         Ok(())
@@ -152,7 +152,7 @@ impl Options {
 
     fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
         let arg = match name.to_string().as_str() {
-            "concurrency" => number::parse(name, input)?.into_token_stream(),
+            "concurrency" => number::parse(name, input)?,
             "max_attempts" => number::parse_or_unlimited(name, input)?,
             "backoff" => backoff::parse(name, input)?,
             option => match Choice::of(option) {

@@ -7,7 +7,7 @@ use syn::{Error, Lifetime, PatType, Result, Safety, Type, TypeImplTrait};
 
 use crate::ast::Function;
 use crate::attr::Options;
-use crate::attr::time::Time;
+use crate::attr::time::{Literal, Time};
 use crate::shape::payload_of;
 
 const BORROWED: &str =
@@ -29,7 +29,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
             "the topic is missing: say which messages to handle, such as `topic = \"orders\"`",
         ));
     }
-    if let (Some(filter), false) = (&options.filter, options.tags.is_empty()) {
+    if let (Some(filter), false) = (&options.filter, options.tags.is_none()) {
         let message = "a handler has tags or a filter, not both: put the tag into the filter, such as `TAGS = 'PAID' AND amount > 100`";
         return Err(Error::new_spanned(filter, message));
     }
@@ -188,15 +188,16 @@ fn extractor_name(ty: &Type) -> Option<&'static str> {
 }
 
 fn no_longer_than(name: &str, time: Option<&Time>, bound_name: &str, bound: Option<&Time>) -> Result<()> {
-    let (Some(time), Some(bound)) = (time, bound) else { return Ok(()) };
-    if time.millis <= bound.millis {
+    let literals = (time.and_then(Time::literal), bound.and_then(Time::literal));
+    let (Some(Literal { millis, text }), Some(bound)) = literals else { return Ok(()) };
+    if *millis <= bound.millis {
         return Ok(());
     }
-    let (written, bound) = (time.literal.value(), bound.literal.value());
+    let (written, bound) = (text.value(), bound.text.value());
     let message = format!(
         "{name} ({written}) is longer than {bound_name} ({bound}): make {bound_name} longer, or {name} shorter"
     );
-    Err(Error::new(time.literal.span(), message))
+    Err(Error::new(text.span(), message))
 }
 
 /// Finds an `impl Trait` in a type.

@@ -3,50 +3,60 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Data, DeriveInput, Error, Field, Member, Meta, Path, Result};
+use syn::{Data, DeriveInput, Error, Field, Member, Meta, Result};
 
+use crate::attr::krate;
 use crate::expand::ours_at;
 
 const MARK: &str = "idempotency_key";
 
-pub(crate) fn expand(item: TokenStream) -> Result<TokenStream> {
-    let input: DeriveInput = syn::parse2(item)?;
-    let krate = krate(&input)?;
-    let marked = marked(&input)?;
+const ON_THE_TYPE: &str = "on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields";
+
+pub(crate) fn derive(item: TokenStream) -> TokenStream {
+    let input: DeriveInput = match syn::parse2(item) {
+        Ok(input) => input,
+        Err(error) => return error.into_compile_error(),
+    };
+    let (krate, result) = krate::of_attrs(&input.attrs, MARK, ON_THE_TYPE);
+    match result.and_then(|()| marked(&input)) {
+        Ok(marked) => expand(&input, &krate, &marked),
+        Err(error) => fallback(&input, &krate, &error),
+    }
+}
+
+fn expand(input: &DeriveInput, krate: &TokenStream, marked: &[(Member, &Field)]) -> TokenStream {
+    let parts = marked.iter().map(|(member, _)| quote_spanned!(ours_at(member.span())=> &self.#member));
+    let key = quote_spanned!(Span::mixed_site()=> __idem::IdempotencyKey::from_parts(&[#(#parts),*]));
+    implementation(input, krate, &bounds(input, marked), &key)
+}
+
+/// The error and an implementation that is never called, so that a handler of the type stays quiet.
+fn fallback(input: &DeriveInput, krate: &TokenStream, error: &Error) -> TokenStream {
+    let error = error.to_compile_error();
+    let rest = implementation(input, krate, &[], &quote!(::core::unreachable!()));
+    quote!(#error #rest)
+}
+
+fn implementation(
+    input: &DeriveInput,
+    krate: &TokenStream,
+    bounds: &[TokenStream],
+    key: &TokenStream,
+) -> TokenStream {
     let name = &input.ident;
     let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
-    let bounds = bounds(&input, &marked);
     let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
-    let parts = marked.iter().map(|(member, _)| quote_spanned!(ours_at(member.span())=> &self.#member));
-    Ok(quote_spanned! {Span::mixed_site()=>
+    quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #krate::__private as __idem;
             #[automatically_derived]
             impl #impl_generics __idem::Keyed for #name #ty_generics where #(#predicates,)* #(#bounds,)* {
                 fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    __idem::IdempotencyKey::from_parts(&[#(#parts),*])
+                    #key
                 }
             }
         };
-    })
-}
-
-/// `#[idempotency_key(crate = ::path)]` on the type.
-fn krate(input: &DeriveInput) -> Result<TokenStream> {
-    let mut krate = quote!(::idem_rocketmq);
-    for attr in input.attrs.iter().filter(|attr| attr.path().is_ident(MARK)) {
-        attr.parse_nested_meta(|meta| {
-            if !meta.path.is_ident("crate") {
-                return Err(meta.error(
-                    "on the type there is only `#[idempotency_key(crate = ::path)]`; mark the fields",
-                ));
-            }
-            let path: Path = meta.value()?.call(Path::parse_mod_style)?;
-            krate = quote!(#path);
-            Ok(())
-        })?;
     }
-    Ok(krate)
 }
 
 /// The marked fields with what they are called by.

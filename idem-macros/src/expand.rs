@@ -9,6 +9,7 @@ use syn::spanned::Spanned;
 use crate::ast::Function;
 use crate::attr::Options;
 use crate::attr::key::{FieldPath, Key, Source};
+use crate::attr::text::Tags;
 use crate::shape::{Names, Shape};
 use crate::{check, fallback};
 
@@ -199,9 +200,13 @@ fn settings(options: &Options) -> TokenStream {
         let (method, time) = (format_ident!("{name}"), time.as_ref()?.expr());
         Some(quote_spanned!(Span::mixed_site()=> .#method(#time)))
     });
+    let tags = tags.as_ref().map(|tags| match tags {
+        Tags::Each(tags) => quote_spanned!(Span::mixed_site()=> #(.tag(#tags))*),
+        Tags::All(tags) => quote_spanned!(Span::mixed_site()=> .tags(__idem::tags(#tags))),
+    });
     let calls = calls.iter().map(|call| {
         let (method, arg) = (&call.method, &call.arg);
         quote_spanned!(Span::mixed_site()=> .#method(#arg))
     });
-    quote_spanned!(Span::mixed_site()=> #(.tag(#tags))* #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #transactional #grouped #(#times)* #(#calls)*)
+    quote_spanned!(Span::mixed_site()=> #tags #(.filter(#filter))* #(.scope(#scope))* #shared #orderly #broadcast #transactional #grouped #(#times)* #(#calls)*)
 }

@@ -1,19 +1,35 @@
 //! `handlers![a, m::b]`: the struct beside each function gives its route.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
 use syn::{Path, Result, Token, parenthesized};
 
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let List { krate, handlers } = List::parse.parse2(input)?;
-    let handlers = handlers.iter();
+    let routes = handlers.iter().map(|handler| route(&krate, handler));
     Ok(quote! {{
-        let routes: #krate::__private::Vec<#krate::__private::Route> =
-            #krate::__private::Vec::from([#(<#handlers as #krate::__private::Routed>::route()),*]);
+        let routes: #krate::__private::Vec<#krate::__private::Route> = #krate::__private::Vec::from([#(#routes),*]);
         routes
     }})
+}
+
+/// The inner import shadows the outer one if the function has a struct beside it. If not, it brings the function alone,
+/// and the outer struct says what is missing.
+fn route(krate: &TokenStream, handler: &Path) -> TokenStream {
+    let span = handler.segments.last().map_or_else(Span::mixed_site, |last| last.ident.span());
+    let name = Ident::new("WithoutIdempotent", span);
+    let import = quote_spanned!(span=> use #handler as #name;);
+    quote! {{
+        #[allow(unused_imports)]
+        use #krate::__private::WithoutIdempotent;
+        {
+            #[allow(deprecated, unused_imports)]
+            #import
+            <#name as #krate::__private::Routed>::route()
+        }
+    }}
 }
 
 struct List {

@@ -26,9 +26,11 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Gives a payload its own idempotency key: the fields marked `#[idempotency_key]`, in the order in which they
 /// are declared.
+///
+/// Where the program knows idem by another name, the type says it: `#[idempotency_key(crate = ::mq)]`.
 #[proc_macro_derive(IdempotencyKey, attributes(idempotency_key))]
 pub fn idempotency_key(item: TokenStream) -> TokenStream {
-    derive::expand(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
+    derive::derive(item.into()).into()
 }
 
 /// Makes a type a message that a producer can send: where it goes, and under which idempotency key.

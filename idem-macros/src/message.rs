@@ -8,7 +8,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Ident, Meta, Path, Result, Token}
 
 use crate::attr::key::{FieldPath, Key};
 use crate::attr::text::Text;
-use crate::attr::{path, suggest};
+use crate::attr::{krate, path, suggest};
 use crate::expand::{field, ours_at};
 
 const MARK: &str = "message";
@@ -65,6 +65,7 @@ impl Options {
         let Meta::List(list) = &attr.meta else {
             return Err(Error::new_spanned(attr, format!("the options are in parentheses: {EXAMPLE}")));
         };
+        self.krate = krate::find(list.tokens.clone());
         let parser = |input: ParseStream<'_>| {
             while !input.is_empty() {
                 self.read_one(input)?;
@@ -86,7 +87,7 @@ impl Options {
         })?;
         self.note(&name)?;
         match name.to_string().as_str() {
-            "crate" => self.krate = Some(path(&name, input)?),
+            "crate" => self.krate = Some(krate::parse(&name, input)?),
             "topic" => self.topic = Some(Text::parse(&name, input)?),
             "tag" => self.tag = Some(Text::parse(&name, input)?),
             "key" | "key_with" => self.key = Some(Key::parse(&name, input)?),
@@ -144,7 +145,7 @@ impl Options {
     }
 
     fn krate(&self) -> TokenStream {
-        self.krate.as_ref().map_or_else(|| quote!(::idem_rocketmq), |path| quote!(#path))
+        krate::or_default(self.krate.as_ref())
     }
 }
 

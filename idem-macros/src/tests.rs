@@ -423,7 +423,7 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
         }
     };
     check(
-        crate::derive::expand(item).unwrap(),
+        crate::derive::derive(item),
         &expect![[r#"
             const _: () = {
                 use ::idem_rocketmq::__private as __idem;
@@ -448,7 +448,7 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
         struct Order(i64, #[idempotency_key] String);
     };
     check(
-        crate::derive::expand(tuple).unwrap(),
+        crate::derive::derive(tuple),
         &expect![[r#"
             const _: () = {
                 use ::my::idem::__private as __idem;
@@ -471,16 +471,32 @@ fn handlers_names_the_struct_beside_each_function() {
     check(
         quote!(fn routes() -> Vec<Route> { #list }),
         &expect![[r#"
-        fn routes() -> Vec<Route> {
-            {
-                let routes: ::idem::__private::Vec<::idem::__private::Route> = ::idem::__private::Vec::from([
-                    <pay as ::idem::__private::Routed>::route(),
-                    <orders::ship as ::idem::__private::Routed>::route(),
-                ]);
-                routes
+            fn routes() -> Vec<Route> {
+                {
+                    let routes: ::idem::__private::Vec<::idem::__private::Route> = ::idem::__private::Vec::from([
+                        {
+                            #[allow(unused_imports)]
+                            use ::idem::__private::WithoutIdempotent;
+                            {
+                                #[allow(deprecated, unused_imports)]
+                                use pay as WithoutIdempotent;
+                                <WithoutIdempotent as ::idem::__private::Routed>::route()
+                            }
+                        },
+                        {
+                            #[allow(unused_imports)]
+                            use ::idem::__private::WithoutIdempotent;
+                            {
+                                #[allow(deprecated, unused_imports)]
+                                use orders::ship as WithoutIdempotent;
+                                <WithoutIdempotent as ::idem::__private::Routed>::route()
+                            }
+                        },
+                    ]);
+                    routes
+                }
             }
-        }
-    "#]],
+        "#]],
     );
 }
 
@@ -537,4 +553,68 @@ fn a_message_says_where_it_goes_and_under_which_key() {
         };
     "#]],
     );
+}
+
+#[test]
+fn options_are_expressions_too() {
+    route(
+        quote! {
+            key_from = property(TENANT),
+            topic = topic("paid"),
+            tags = TAGS,
+            retention = 4 * DAY,
+            lease = LEASE,
+            concurrency = WORKERS,
+            max_attempts = limits::ATTEMPTS,
+            backoff = DELAY,
+            in_progress = wait(DELAY),
+            codec = Json,
+        },
+        &expect![[r#"
+            impl Routed {
+                fn route() -> __idem::Route {
+                    __idem::handler_with(topic("paid"), Json, __Handler)
+                        .key_from(__idem::KeySource::property(TENANT))
+                        .named(::core::concat!(::core::module_path!(), "::", "pay"))
+                        .tags(__idem::tags(TAGS))
+                        .lease(LEASE)
+                        .retention(4 * DAY)
+                        .concurrency(WORKERS)
+                        .max_attempts(limits::ATTEMPTS)
+                        .backoff(__idem::IntoBackoff::into_backoff(DELAY))
+                        .in_progress(__idem::InProgress::Wait(DELAY))
+                }
+            }
+        "#]],
+    );
+}
+
+/// Or the user's own mistake would come with an error about a crate that is not there.
+#[test]
+fn a_mistake_before_the_crates_path_keeps_the_path() {
+    let item = quote!(
+        async fn pay(_: Order) {}
+    );
+    for options in [
+        quote!(key = "id", topc = "orders", crate = ::my::idem),
+        quote!(key = "id", topic = "a b", crate = "::my::idem"),
+        quote!(crate = "::my::idem", lease = "soon"),
+    ] {
+        names_my_idem(&crate::expand::idempotent(options, &item));
+    }
+    names_my_idem(&crate::message::derive(quote! {
+        #[message(topc = "orders", crate = "::my::idem")]
+        struct Order { id: u64 }
+    }));
+    names_my_idem(&crate::derive::derive(quote! {
+        #[idempotency_key(crat = ::idem, crate = ::my::idem)]
+        struct Order { #[idempotency_key] id: u64 }
+    }));
+}
+
+fn names_my_idem(expanded: &TokenStream) {
+    let text = expanded.to_string();
+    assert!(text.contains("compile_error"), "{text}");
+    assert!(text.contains(&quote!(use ::my::idem::__private as __idem).to_string()), "{text}");
+    assert!(!text.contains("idem_rocketmq"), "{text}");
 }

@@ -13,9 +13,41 @@ pub use crate::codec::{Pick, PickJson};
 pub use crate::extract::{BatchExtract, Extract};
 pub use crate::handler::{
     Batch, BatchCall, BatchHandler, BatchResult, BatchReturn, Call, FromBatch, Handler, HandlerReturn,
-    KeySource, Needs, Route, Routed, batch_handler_with, handler_with,
+    KeySource, Needs, Route, Routed, WithoutIdempotent, batch_handler_with, handler_with,
 };
 pub use crate::producer::{Message, OutgoingMessage};
+
+/// What `backoff = expression` takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a backoff",
+    label = "neither a `Duration` nor a `Backoff`",
+    note = "write `backoff = \"10s\"`, or an expression that gives a `std::time::Duration` or an `idem_rocketmq::Backoff`"
+)]
+pub trait IntoBackoff {
+    fn into_backoff(self) -> Backoff;
+}
+
+impl IntoBackoff for Backoff {
+    fn into_backoff(self) -> Backoff {
+        self
+    }
+}
+
+impl IntoBackoff for Duration {
+    fn into_backoff(self) -> Backoff {
+        Backoff::fixed(self)
+    }
+}
+
+/// The tags that `tags = expression` gives. A list without any would take all messages, which nobody says so: it is a tag
+/// without a name, which a start refuses.
+pub fn tags<T: AsRef<str>>(tags: impl IntoIterator<Item = T>) -> Vec<String> {
+    let mut tags: Vec<_> = tags.into_iter().map(|tag| tag.as_ref().to_owned()).collect();
+    if tags.is_empty() {
+        tags.push(String::new());
+    }
+    tags
+}
 
 /// Boxes a handler's future, which must be `Send`.
 pub fn boxed<'d, T>(future: impl Future<Output = T> + Send + 'd) -> BoxFuture<'d, T> {

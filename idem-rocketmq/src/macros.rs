@@ -16,8 +16,8 @@
 /// let routes: Vec<Route> = handlers![count, pay::refund];
 /// ```
 ///
-/// "Expected type, found function" says that a function has no `#[idempotent]`. A handler is named by the struct that the attribute put beside the function, and that lives where types
-/// live. A module and an imported function of one name clash there: for `mod pay; use pay::pay;` write
+/// A handler is named by the struct that the attribute puts beside the function, which lives where types live and is as
+/// visible as the function. A module and an imported function of one name clash there: for `mod pay; use pay::pay;` write
 /// `handlers![pay::pay]`.
 #[macro_export]
 macro_rules! handlers {

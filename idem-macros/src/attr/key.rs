@@ -6,6 +6,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, Index, LitInt, LitStr, Member, Path, Result, Token, parenthesized, token};
 
 use super::suggest;
+use super::text::Text;
 
 const EXPECTED: &str = "expected the name of a field: `key = \"order_id\"`, `key = \"buyer.id\"` or `key = (\"tenant\", \"order_id\")`";
 
@@ -25,7 +26,7 @@ pub(crate) enum Source {
     MessageKeys,
     UniqueKey,
     ProducerKey,
-    Property(LitStr),
+    Property(Text),
 }
 
 impl Key {
@@ -141,16 +142,16 @@ impl Parse for Source {
     }
 }
 
-fn property(source: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
+fn property(source: &Ident, input: ParseStream<'_>) -> Result<Text> {
     let wrong = |span| Error::new(span, "`property` needs the property's name: `property(\"name\")`");
     if !input.peek(token::Paren) {
         return Err(wrong(source.span()));
     }
     let arg;
     let paren = parenthesized!(arg in input);
-    let literal: LitStr = arg.parse().map_err(|_| wrong(paren.span.join()))?;
-    if literal.value().is_empty() || !arg.is_empty() {
+    let name = Text::value(&arg).map_err(|_| wrong(paren.span.join()))?;
+    if matches!(&name, Text::Literal(literal) if literal.value().is_empty()) || !arg.is_empty() {
         return Err(wrong(paren.span.join()));
     }
-    Ok(literal)
+    Ok(name)
 }

@@ -1,16 +1,40 @@
-//! Texts: a string literal, or the path of a constant.
+//! Texts: a string literal, or an expression that gives one.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::parse::ParseStream;
-use syn::{Error, Ident, LitStr, Path, Result, Token, bracketed};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Result, Token, bracketed, token};
 
 /// The longest topic that a broker accepts.
 const MAX_TOPIC_LEN: usize = 127;
 
 pub(crate) enum Text {
     Literal(LitStr),
-    Constant(Path),
+    Expr(Expr),
+}
+
+/// The tags that a handler takes.
+pub(crate) enum Tags {
+    /// One by one.
+    Each(Vec<Text>),
+    /// An expression that gives them all.
+    All(Expr),
+}
+
+impl Tags {
+    /// `name = ["..", ".."]`, or `name = TAGS`.
+    pub(super) fn parse(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
+        super::equals(name, input, "[\"A\", \"B\"]")?;
+        if input.peek(token::Bracket) {
+            return Text::parse_list(name, input).map(Self::Each);
+        }
+        let expected = format!("expected a list: `{name} = [\"A\", \"B\"]`, or an expression that gives one");
+        match input.parse() {
+            Ok(Expr::Lit(literal)) => Err(Error::new_spanned(literal, expected)),
+            Ok(expr) => Ok(Self::All(expr)),
+            Err(error) => Err(Error::new(error.span(), expected)),
+        }
+    }
 }
 
 impl Text {
@@ -22,12 +46,8 @@ impl Text {
         Ok(text)
     }
 
-    /// `name = ["..", ".."]`.
-    pub(super) fn parse_list(name: &Ident, input: ParseStream<'_>) -> Result<Vec<Self>> {
-        super::equals(name, input, "[\"A\", \"B\"]")?;
-        if !input.peek(syn::token::Bracket) {
-            return Err(input.error(format!("expected a list: `{name} = [\"A\", \"B\"]`")));
-        }
+    /// The texts of a list.
+    fn parse_list(name: &Ident, input: ParseStream<'_>) -> Result<Vec<Self>> {
         let list;
         let bracket = bracketed!(list in input);
         let texts = list.parse_terminated(Self::value, Token![,])?;
@@ -40,16 +60,17 @@ impl Text {
         Ok(texts.into_iter().collect())
     }
 
-    fn value(input: ParseStream<'_>) -> Result<Self> {
-        if input.peek(LitStr) {
-            return input.parse().map(Self::Literal);
+    pub(super) fn value(input: ParseStream<'_>) -> Result<Self> {
+        let expected = "expected a string in quotes, or an expression that gives one, such as a constant";
+        let expr = input.parse().map_err(|error: Error| Error::new(error.span(), expected))?;
+        match expr {
+            Expr::Lit(ExprLit { lit: Lit::Str(literal), .. }) => Ok(Self::Literal(literal)),
+            Expr::Lit(literal) => Err(Error::new_spanned(literal, expected)),
+            expr => Ok(Self::Expr(expr)),
         }
-        let expected =
-            |error: Error| Error::new(error.span(), "expected a string in quotes, or the path of a constant");
-        input.call(Path::parse_mod_style).map(Self::Constant).map_err(expected)
     }
 
-    /// A constant's text is looked at when the consumer starts.
+    /// An expression's text is looked at when the consumer starts.
     fn check(&self, name: &Ident) -> Result<()> {
         let Self::Literal(literal) = self else { return Ok(()) };
         let text = literal.value();
@@ -69,7 +90,7 @@ impl ToTokens for Text {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         match self {
             Self::Literal(literal) => literal.to_tokens(tokens),
-            Self::Constant(path) => path.to_tokens(tokens),
+            Self::Expr(expr) => expr.to_tokens(tokens),
         }
     }
 }

@@ -1,16 +1,23 @@
-//! Durations such as `"1h30m"`.
+//! Durations such as `"1h30m"`, or expressions that give one.
 
 use proc_macro2::{Span, TokenStream};
-use quote::quote_spanned;
+use quote::{ToTokens as _, quote_spanned};
 use syn::parse::ParseStream;
-use syn::{Error, Ident, LitStr, Result};
+use syn::{Error, Expr, ExprLit, Ident, Lit, LitStr, Result};
 
 const EXPECTED: &str = "write whole numbers with units, such as `500ms`, `10s`, `10m`, `2h`, `4d` or `1h30m`";
 
 /// A duration as it was written.
-pub(crate) struct Time {
+pub(crate) enum Time {
+    Literal(Literal),
+    /// One that is looked at when the consumer starts.
+    Expr(Expr),
+}
+
+/// `"10s"`.
+pub(crate) struct Literal {
     pub(crate) millis: u64,
-    pub(crate) literal: LitStr,
+    pub(crate) text: LitStr,
 }
 
 impl Time {
@@ -20,30 +27,47 @@ impl Time {
         Self::value(input)
     }
 
-    /// `"10s"`.
+    /// `"10s"`, or `LEASE`.
     pub(super) fn value(input: ParseStream<'_>) -> Result<Self> {
-        let literal: LitStr = input.parse().map_err(|error| {
-            Error::new(error.span(), format!("expected a duration in quotes: {EXPECTED}"))
-        })?;
-        let not_one = || format!("`{}` is not a duration: {EXPECTED}", literal.value());
-        let millis = millis(&literal.value()).ok_or_else(|| Error::new(literal.span(), not_one()))?;
-        Ok(Self { millis, literal })
+        let expected = format!("expected a duration in quotes, or an expression that gives one: {EXPECTED}");
+        match input.parse() {
+            Ok(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Self::of(text),
+            Ok(Expr::Lit(literal)) => Err(Error::new_spanned(literal, expected)),
+            Ok(expr) => Ok(Self::Expr(expr)),
+            Err(error) => Err(Error::new(error.span(), expected)),
+        }
+    }
+
+    fn of(text: LitStr) -> Result<Self> {
+        let not_one = || format!("`{}` is not a duration: {EXPECTED}", text.value());
+        let millis = millis(&text.value()).ok_or_else(|| Error::new(text.span(), not_one()))?;
+        Ok(Self::Literal(Literal { millis, text }))
     }
 
     pub(super) fn more_than_zero(self) -> Result<Self> {
-        if self.millis == 0 {
-            return Err(Error::new(
-                self.literal.span(),
-                "a duration of zero: make it longer, or leave it out",
-            ));
+        match self.literal() {
+            Some(Literal { millis: 0, text }) => {
+                Err(Error::new(text.span(), "a duration of zero: make it longer, or leave it out"))
+            }
+            _ => Ok(self),
         }
-        Ok(self)
+    }
+
+    pub(crate) fn literal(&self) -> Option<&Literal> {
+        match self {
+            Self::Literal(literal) => Some(literal),
+            Self::Expr(_) => None,
+        }
     }
 
     /// The duration as an expression.
     pub(crate) fn expr(&self) -> TokenStream {
-        let millis = self.millis;
-        quote_spanned!(Span::mixed_site()=> __idem::Duration::from_millis(#millis))
+        match self {
+            Self::Literal(Literal { millis, .. }) => {
+                quote_spanned!(Span::mixed_site()=> __idem::Duration::from_millis(#millis))
+            }
+            Self::Expr(expr) => expr.to_token_stream(),
+        }
     }
 }
 

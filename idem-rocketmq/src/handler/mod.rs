@@ -25,7 +25,7 @@ pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
 pub use self::key::KeySource;
 pub use self::needs::Needs;
 pub use self::output::HandlerReturn;
-pub use self::route::{IntoRoute, LONGEST_BATCH, Route, RouteError, Routed};
+pub use self::route::{IntoRoute, LONGEST_BATCH, Route, RouteError, Routed, WithoutIdempotent};
 
 #[doc = include_str!("../docs/handlers.md")]
 #[diagnostic::on_unimplemented(

@@ -300,10 +300,17 @@ impl IntoRoute for Route {
 /// A function with `#[idempotent]`, by the struct of the same name.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no function with `#[idempotent]`",
-    label = "no handler",
-    note = "`handlers!` takes functions with `#[idempotent]`; for a function whose name a type has too, write the path of its module: `handlers![module::function]`"
+    message = "`handlers!` takes functions with `#[idempotent]`",
+    label = "has no `#[idempotent]`",
+    note = "write `#[idempotent(key = \"order_id\", topic = \"orders\")]` above the function",
+    note = "for a function without the attribute, push `handler(\"orders\", function).key(..)` to the list that `handlers!` gives",
+    note = "for a function whose name a type has too, write the path of its module: `handlers![module::function]`"
 )]
 pub trait Routed {
     fn route() -> Route;
 }
+
+/// Stands for a function that has no struct beside it, so that the compiler misses [`Routed`] and says why.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct WithoutIdempotent {}

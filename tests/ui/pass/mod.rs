@@ -14,9 +14,11 @@
 
 mod attribute;
 mod batches;
+mod expressions;
 mod hygiene;
 mod keys;
 mod library;
 mod message;
 mod outbox;
+mod renamed;
 mod transactional;

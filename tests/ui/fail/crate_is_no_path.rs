@@ -1,0 +1,8 @@
+use idem_rocketmq::prelude::*;
+
+#[idempotent(crate = "my mq", key_from = message_keys, topic = "orders")]
+async fn pay(_: String) {}
+
+fn main() {
+    let _ = handlers![pay];
+}

@@ -1,0 +1,33 @@
+//! A program that knows idem as `mq`: what the macros write must name it so.
+
+use mq::prelude::*;
+
+/// A message that has its own key.
+#[derive(Debug, Clone, Serialize, Deserialize, IdempotencyKey, Message)]
+#[idempotency_key(crate = "::mq")]
+#[message(crate = "mq", topic = "orders", key = "id")]
+pub struct Order {
+    /// Its key.
+    #[idempotency_key]
+    pub id: u64,
+}
+
+#[idempotent(crate = ::mq, topic = "orders")]
+async fn pay(order: Order) {
+    println!("{}", order.id);
+}
+
+#[idempotent(topic = "orders", batch, crate = "mq")]
+async fn index(orders: Vec<Order>) {
+    println!("{}", orders.len());
+}
+
+/// The handlers' names.
+pub fn handlers() -> Vec<String> {
+    handlers![pay, self::index].iter().map(|route| format!("{route:?}")).collect()
+}
+
+/// The body of an order as it is sent.
+pub fn body(id: u64) -> Option<Bytes> {
+    Order { id }.to_outgoing().body().cloned()
+}
