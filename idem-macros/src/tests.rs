@@ -466,6 +466,32 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
 }
 
 #[test]
+fn a_part_is_its_only_field() {
+    let item = quote! {
+        #[key_part(crate = "::my::idem")]
+        struct Id<T>(T) where T: Send;
+    };
+    check(
+        crate::part::derive(item),
+        &expect![[r#"
+        const _: () = {
+            use ::my::idem::__private as __idem;
+            #[automatically_derived]
+            impl<T> __idem::KeyPart for Id<T>
+            where
+                T: Send,
+                T: __idem::KeyPart,
+            {
+                fn key_part(&self) -> ::core::option::Option<__idem::Cow<'_, [u8]>> {
+                    <T as __idem::KeyPart>::key_part(&self.0)
+                }
+            }
+        };
+    "#]],
+    );
+}
+
+#[test]
 fn handlers_names_the_struct_beside_each_function() {
     let list = crate::handlers::expand(quote!((::idem) pay, orders::ship,)).unwrap();
     check(
@@ -604,6 +630,10 @@ fn a_mistake_before_the_crates_path_keeps_the_path() {
     }
     names_my_idem(&crate::message::derive(quote! {
         #[message(topc = "orders", crate = "::my::idem")]
+        struct Order { id: u64 }
+    }));
+    names_my_idem(&crate::part::derive(quote! {
+        #[key_part(crate = ::my::idem)]
         struct Order { id: u64 }
     }));
     names_my_idem(&crate::derive::derive(quote! {

@@ -6,6 +6,7 @@ pub use idem_core::{
     Keyed, MissingKey, StoreFailure, UNLIMITED, Undecodable,
 };
 pub use idem_macros::handlers;
+pub use std::borrow::Cow;
 pub use std::time::Duration;
 pub use std::vec::Vec;
 

@@ -16,14 +16,11 @@ struct Order {
     buyer: Buyer,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, KeyPart)]
 struct Tenant(String);
 
-impl KeyPart for Tenant {
-    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-        self.0.key_part()
-    }
-}
+#[derive(KeyPart)]
+struct Id<'a, T: ?Sized>(&'a T);
 
 #[derive(Deserialize)]
 struct Buyer {
@@ -110,6 +107,7 @@ fn derived_keys_have_the_marked_fields_in_their_order() {
     assert_eq!(order.idempotency_key(), expected);
     assert_eq!((order.buyer.id, order.buyer.r#type), (None, 1));
     assert_eq!(Envelope("a", 7).idempotency_key(), expected);
+    assert_eq!(IdempotencyKey::from_parts(&[&Id("a"), &Id(&7)]), expected);
     assert_eq!(Borrowed { inner: "a" }.idempotency_key(), IdempotencyKey::new("a"));
     let routes =
         handlers![own, own_of_generic, nested, composite, computed, computed_by_method, from_the_message];
