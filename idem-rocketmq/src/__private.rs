@@ -18,6 +18,24 @@ pub use crate::handler::{
 };
 pub use crate::producer::{Message, OutgoingMessage};
 
+/// A message that has its own key: [`Keyed`], with the words of messages where it is missing.
+#[diagnostic::on_unimplemented(
+    message = "the message has no idempotency key: `{Self}` does not bring one",
+    label = "which field is the same when the message is sent again?",
+    note = "name it in the attribute: `#[message(key = \"order_id\", ..)]`, or `key_with = path::to::function`",
+    note = "or give the type its own: `#[derive(IdempotencyKey)]` with `#[idempotency_key]` on the field"
+)]
+pub trait MessageKey {
+    fn message_key(&self) -> Result<IdempotencyKey, KeyError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Keyed + ?Sized> MessageKey for T {
+    fn message_key(&self) -> Result<IdempotencyKey, KeyError> {
+        self.idempotency_key()
+    }
+}
+
 /// What `backoff = expression` takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a backoff",

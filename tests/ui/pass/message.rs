@@ -21,6 +21,14 @@ struct Nested {
     buyer: Buyer,
 }
 
+#[derive(Serialize, IdempotencyKey, Message)]
+#[message(topic = "orders")]
+struct Own {
+    text: String,
+    #[idempotency_key]
+    id: u64,
+}
+
 #[derive(Serialize, Message)]
 #[message(topic = "orders", key = 0)]
 struct Tuple<T>(String, T)
@@ -52,12 +60,14 @@ fn each_form_is_a_message() {
     let nested = Nested { tenant: "a".into(), order_id: 7, buyer: Buyer { id: 1 } }.to_outgoing();
     assert_eq!(nested.key(), Some(&IdempotencyKey::from_parts(&[&"a", &7]).expect("it is right")));
     assert_eq!(nested.body().expect("it is right"), r#"{"tenant":"a","order_id":7,"buyer":{"id":1}}"#);
+    let own = Own { text: "a".into(), id: 7 }.to_outgoing();
+    assert_eq!(own.key(), Some(&IdempotencyKey::new(7).expect("it is right")));
     let tuple = Tuple("7".into(), 1).to_outgoing();
     assert_eq!(tuple.key(), Some(&IdempotencyKey::new("7").expect("it is right")));
     let event = Event::Paid(7).to_outgoing();
     assert_eq!(event.key(), Some(&IdempotencyKey::from_parts(&[&"paid", &7]).expect("it is right")));
     assert_eq!(event.body().expect("it is right"), "paid 7");
-    for message in [nested, tuple, event, OutgoingMessage::new("t", 7, "b")] {
+    for message in [nested, own, tuple, event, OutgoingMessage::new("t", 7, "b")] {
         assert_eq!(message.check(), Ok(()));
     }
 }
