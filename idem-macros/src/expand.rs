@@ -115,8 +115,13 @@ fn route(options: &Options, function: &Function, shape: &Shape<'_>) -> TokenStre
     });
     let key = key(options.key.as_ref(), payload);
     let settings = settings(options);
+    // A payload that borrows what only lives as long as its message is told of at its type.
+    let mut args =
+        Group::new(Delimiter::Parenthesis, quote_spanned!(Span::mixed_site()=> #topic, #codec, __Handler));
+    args.set_span(ours_at(payload.span()));
+    let unkeyed = quote_spanned!(ours_at(payload.span())=> __idem::#handler_with #args);
     quote_spanned! {Span::mixed_site()=>
-        __idem::#handler_with(#topic, #codec, __Handler)
+        #unkeyed
             #(#order)*
             #key
             .named(::core::concat!(::core::module_path!(), "::", #name))
