@@ -9,7 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Ident, Meta, Path, Result, Token}
 use crate::attr::key::{FieldPath, Key};
 use crate::attr::text::Text;
 use crate::attr::{krate, path, suggest};
-use crate::expand::{field, ours_at};
+use crate::expand::{computed, field, ours_at};
 
 const MARK: &str = "message";
 
@@ -191,7 +191,7 @@ fn key(key: Option<&Key>, name: Span) -> TokenStream {
         return quote_spanned!(Span::mixed_site()=> #own(payload));
     };
     match key {
-        Key::With(path) => quote_spanned!(ours_at(syn::spanned::Spanned::span(path))=> #path(payload)),
+        Key::With(function) => computed(function),
         Key::Fields(fields) => {
             let fields = fields.iter().map(field);
             quote_spanned!(Span::mixed_site()=> __idem::IdempotencyKey::from_parts(&[#(#fields),*]))

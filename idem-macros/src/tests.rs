@@ -247,10 +247,14 @@ fn every_option_becomes_a_call_on_the_route() {
                 fn route() -> __idem::Route {
                     __idem::handler_with(TOPIC, Avro, __Handler)
                         .order_by(|payload: &Order| __idem::IdempotencyKey::from_parts(
-                            &[&payload.buyer.id],
+                            &[&__idem::Through::new(&payload.buyer).then(|field| &field.id)],
                         ))
                         .key(|payload: &Order| __idem::IdempotencyKey::from_parts(
-                            &[&payload.tenant, &payload.buyer.id, &payload.0],
+                            &[
+                                &payload.tenant,
+                                &__idem::Through::new(&payload.buyer).then(|field| &field.id),
+                                &payload.0,
+                            ],
                         ))
                         .named(::core::concat!(::core::module_path!(), "::", "pay"))
                         .tag("A")
@@ -535,30 +539,30 @@ fn a_message_says_where_it_goes_and_under_which_key() {
     check(
         crate::message::derive(item),
         &expect![[r#"
-        const _: () = {
-            use ::idem_rocketmq::__private as __idem;
-            #[automatically_derived]
-            impl __idem::Message for OrderPaid {
-                fn to_outgoing(&self) -> __idem::OutgoingMessage {
-                    let payload = self;
-                    __idem::OutgoingMessage::encoded(
-                            "orders",
-                            __idem::IdempotencyKey::from_parts(
-                                &[&payload.tenant, &payload.order_id],
-                            ),
-                            &{
-                                #[allow(unused_imports)]
-                                use __idem::PickJson as _;
-                                __idem::Pick::<Self>::codec()
-                            },
-                            payload,
-                        )
-                        .tag("PAID")
-                        .order_by(&payload.buyer.id)
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                #[automatically_derived]
+                impl __idem::Message for OrderPaid {
+                    fn to_outgoing(&self) -> __idem::OutgoingMessage {
+                        let payload = self;
+                        __idem::OutgoingMessage::encoded(
+                                "orders",
+                                __idem::IdempotencyKey::from_parts(
+                                    &[&payload.tenant, &payload.order_id],
+                                ),
+                                &{
+                                    #[allow(unused_imports)]
+                                    use __idem::PickJson as _;
+                                    __idem::Pick::<Self>::codec()
+                                },
+                                payload,
+                            )
+                            .tag("PAID")
+                            .order_by(&__idem::Through::new(&payload.buyer).then(|field| &field.id))
+                    }
                 }
-            }
-        };
-    "#]],
+            };
+        "#]],
     );
     let item = quote! {
         #[message(crate = ::my::idem, topic = TOPIC, key_with = keys::of, codec = Proto)]

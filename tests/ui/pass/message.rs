@@ -55,6 +55,31 @@ impl Encode<Event> for Line {
     }
 }
 
+#[derive(Serialize, Message)]
+#[message(topic = "orders", key = "buyer.id", order_by = buyer.id)]
+struct Guest {
+    buyer: Option<Buyer>,
+}
+
+#[derive(Serialize, Message)]
+#[message(topic = "orders", key_with = |closed| ("closed", closed.0))]
+struct Closed(u64);
+
+#[test]
+fn a_key_leads_through_an_option() {
+    let key = |id| Guest { buyer: Some(Buyer { id }) }.to_outgoing().key().cloned();
+    assert_eq!(key(7), IdempotencyKey::new(7).ok());
+    let none = Guest { buyer: None }.to_outgoing();
+    assert_eq!(none.key(), None);
+    assert!(none.check().is_err());
+}
+
+#[test]
+fn a_closure_computes_a_key() {
+    let expected = IdempotencyKey::from_parts(&[&"closed", &7]).ok();
+    assert_eq!(Closed(7).to_outgoing().key(), expected.as_ref());
+}
+
 #[test]
 fn each_form_is_a_message() {
     let nested = Nested { tenant: "a".into(), order_id: 7, buyer: Buyer { id: 1 } }.to_outgoing();
