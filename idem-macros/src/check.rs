@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use quote::quote;
 use syn::visit::{self, Visit};
-use syn::{Error, Lifetime, PatType, Result, Safety, Type, TypeImplTrait};
+use syn::{Error, Lifetime, PatType, Result, Safety, Type, TypeImplTrait, TypeParamBound, TypeTraitObject};
 
 use crate::ast::Function;
 use crate::attr::Options;
@@ -21,6 +21,7 @@ pub(crate) fn check(options: &Options, function: &Function) -> Result<()> {
     signature(function)?;
     payload(function)?;
     batch(options, function)?;
+    mutable(function)?;
     transaction(options, function)?;
     group_commit(options)?;
     if options.topic.is_none() {
@@ -64,7 +65,19 @@ fn signature(function: &Function) -> Result<()> {
         let message = "a handler is not generic: name the types, and leave lifetimes out";
         return Err(Error::new_spanned(&sig.generics, message));
     }
-    impl_trait(function)
+    impl_trait(function)?;
+    error(function)
+}
+
+/// By another name for the type, the trait of results says the same.
+fn error(function: &Function) -> Result<()> {
+    match function.output().and_then(LocalError::find) {
+        Some(error) => Err(Error::new_spanned(
+            error,
+            "a handler's error goes to other threads: write `Box<dyn Error + Send + Sync>`, or return `HandlerResult`",
+        )),
+        None => Ok(()),
+    }
 }
 
 fn impl_trait(function: &Function) -> Result<()> {
@@ -115,6 +128,20 @@ fn batch(options: &Options, function: &Function) -> Result<()> {
         )),
         (false, _) => Ok(()),
     }
+}
+
+/// Only a connection is taken as `&mut`.
+fn mutable(function: &Function) -> Result<()> {
+    let wrong = function.extractors().find_map(|ty| match ty {
+        Type::Reference(reference) if reference.mutability.is_some() => {
+            extractor_name(&reference.elem).map(|name| (ty, name))
+        }
+        _ => None,
+    });
+    let Some((ty, name)) = wrong else { return Ok(()) };
+    let right = if name == "Delivery" { "&Delivery" } else { name };
+    let message = format!("a handler changes nothing of its message: take `{right}`, without `&mut`");
+    Err(Error::new_spanned(ty, message))
 }
 
 /// A transaction is said with `transactional`, and its connection is taken as `&mut`.
@@ -216,6 +243,35 @@ impl<'ast> Visit<'ast> for ImplTrait<'ast> {
     fn visit_type_impl_trait(&mut self, ty: &'ast TypeImplTrait) {
         self.0.get_or_insert(ty);
         visit::visit_type_impl_trait(self, ty);
+    }
+}
+
+/// Finds a `dyn Error` that must stay in its thread.
+#[derive(Default)]
+struct LocalError<'ast>(Option<&'ast TypeTraitObject>);
+
+impl<'ast> LocalError<'ast> {
+    fn find(ty: &'ast Type) -> Option<&'ast TypeTraitObject> {
+        let mut found = Self::default();
+        found.visit_type(ty);
+        found.0
+    }
+}
+
+impl<'ast> Visit<'ast> for LocalError<'ast> {
+    fn visit_type_trait_object(&mut self, object: &'ast TypeTraitObject) {
+        let names = |name: &str| {
+            object.bounds.iter().any(|bound| match bound {
+                TypeParamBound::Trait(bound) => {
+                    bound.path.segments.last().is_some_and(|last| last.ident == name)
+                }
+                _ => false,
+            })
+        };
+        if names("Error") && !(names("Send") && names("Sync")) {
+            self.0.get_or_insert(object);
+        }
+        visit::visit_type_trait_object(self, object);
     }
 }
 

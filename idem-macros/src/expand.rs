@@ -2,9 +2,9 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
-use syn::Type;
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
+use syn::{Expr, Member, Type};
 
 use crate::ast::Function;
 use crate::attr::Options;
@@ -115,8 +115,13 @@ fn route(options: &Options, function: &Function, shape: &Shape<'_>) -> TokenStre
     });
     let key = key(options.key.as_ref(), payload);
     let settings = settings(options);
+    // A payload that borrows what only lives as long as its message is told of at its type.
+    let mut args =
+        Group::new(Delimiter::Parenthesis, quote_spanned!(Span::mixed_site()=> #topic, #codec, __Handler));
+    args.set_span(ours_at(payload.span()));
+    let unkeyed = quote_spanned!(ours_at(payload.span())=> __idem::#handler_with #args);
     quote_spanned! {Span::mixed_site()=>
-        __idem::#handler_with(#topic, #codec, __Handler)
+        #unkeyed
             #(#order)*
             #key
             .named(::core::concat!(::core::module_path!(), "::", #name))
@@ -149,9 +154,9 @@ fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
             let fields = fields.iter().map(field);
             quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IdempotencyKey::from_parts(&[#(#fields),*])))
         }
-        Some(Key::With(path)) => {
-            let args = quote_spanned!(ours_at(path.span())=> (payload));
-            quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IntoKey::into_key(#path #args)))
+        Some(Key::With(function)) => {
+            let computed = computed(function);
+            quote_spanned!(mixed=> .key(|payload: &#payload| __idem::IntoKey::into_key(#computed)))
         }
         Some(Key::From(source)) => {
             let source = self::source(source);
@@ -160,10 +165,35 @@ fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
     }
 }
 
+/// What a function or a closure makes of the payload.
+pub(crate) fn computed(function: &Expr) -> TokenStream {
+    let span = ours_at(function.span());
+    match function {
+        Expr::Closure(closure) => quote_spanned!(span=> __idem::computed(payload, #closure)),
+        path => {
+            let args = quote_spanned!(span=> (payload));
+            quote!(#path #args)
+        }
+    }
+}
+
 /// A part of the key, which stands where the user named the field.
 pub(crate) fn field(FieldPath(members): &FieldPath) -> TokenStream {
-    let span = members.first().map_or_else(Span::mixed_site, Spanned::span);
-    quote_spanned!(ours_at(span)=> &payload #(.#members)*)
+    let part = part("payload", members);
+    if members.len() > 1 { quote_spanned!(Span::mixed_site()=> &#part) } else { part }
+}
+
+/// A field on the way may be an `Option`, through which only a call can lead.
+fn part(value: &str, members: &[Member]) -> TokenStream {
+    let here = ours_at(members.first().map_or_else(Span::mixed_site, Spanned::span));
+    let value = Ident::new(value, here);
+    let Some((member, rest)) = members.split_first() else { return quote!(&#value) };
+    let field = quote_spanned!(here=> &#value.#member);
+    if rest.is_empty() {
+        return field;
+    }
+    let inner = part("field", rest);
+    quote_spanned!(here=> __idem::Through::new(#field).then(|field| #inner))
 }
 
 fn source(source: &Source) -> TokenStream {

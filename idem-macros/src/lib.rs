@@ -12,6 +12,7 @@ mod expand;
 mod fallback;
 mod handlers;
 mod message;
+mod part;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,19 @@ pub fn idempotent(options: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(IdempotencyKey, attributes(idempotency_key))]
 pub fn idempotency_key(item: TokenStream) -> TokenStream {
     derive::derive(item.into()).into()
+}
+
+/// Makes a type of one field a part of idempotency keys: the field's own part.
+///
+/// ```text
+/// #[derive(KeyPart)]
+/// struct OrderId(u64);
+/// ```
+///
+/// Where the program knows idem by another name, the type says it: `#[key_part(crate = ::mq)]`.
+#[proc_macro_derive(KeyPart, attributes(key_part))]
+pub fn key_part(item: TokenStream) -> TokenStream {
+    part::derive(item.into()).into()
 }
 
 /// Makes a type a message that a producer can send: where it goes, and under which idempotency key.

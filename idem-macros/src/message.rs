@@ -9,7 +9,7 @@ use syn::{Attribute, Data, DeriveInput, Error, Ident, Meta, Path, Result, Token}
 use crate::attr::key::{FieldPath, Key};
 use crate::attr::text::Text;
 use crate::attr::{krate, path, suggest};
-use crate::expand::{field, ours_at};
+use crate::expand::{computed, field, ours_at};
 
 const MARK: &str = "message";
 
@@ -121,12 +121,6 @@ impl Options {
                 "the message has no topic: add `topic = \"orders\"` to `#[message(..)]`".to_owned(),
             );
         }
-        if self.key.is_none() {
-            return wrong(
-                "the message has no idempotency key: add `key = \"order_id\"` to `#[message(..)]`, with the field that is the same when it is sent again"
-                    .to_owned(),
-            );
-        }
         if matches!(input.data, Data::Struct(_)) {
             return Ok(());
         }
@@ -151,7 +145,7 @@ impl Options {
 
 fn expand(options: &Options, input: &DeriveInput) -> TokenStream {
     let Options { topic, tag, order_by, .. } = options;
-    let key = key(options.key.as_ref().expect("checked before"));
+    let key = key(options.key.as_ref(), input.ident.span());
     let codec = codec(options.codec.as_ref());
     let encoded = quote_spanned!(ours_at(input.ident.span())=> __idem::OutgoingMessage::encoded);
     let tag = tag.iter();
@@ -190,9 +184,14 @@ fn fallback(options: &Options, input: &DeriveInput, error: &Error) -> TokenStrea
     quote!(#error #rest)
 }
 
-fn key(key: &Key) -> TokenStream {
+/// Without an option, the key is the type's own, and one that has none is told of at its name.
+fn key(key: Option<&Key>, name: Span) -> TokenStream {
+    let Some(key) = key else {
+        let own = quote_spanned!(ours_at(name)=> __idem::MessageKey::message_key);
+        return quote_spanned!(Span::mixed_site()=> #own(payload));
+    };
     match key {
-        Key::With(path) => quote_spanned!(ours_at(syn::spanned::Spanned::span(path))=> #path(payload)),
+        Key::With(function) => computed(function),
         Key::Fields(fields) => {
             let fields = fields.iter().map(field);
             quote_spanned!(Span::mixed_site()=> __idem::IdempotencyKey::from_parts(&[#(#fields),*]))

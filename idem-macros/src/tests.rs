@@ -247,10 +247,14 @@ fn every_option_becomes_a_call_on_the_route() {
                 fn route() -> __idem::Route {
                     __idem::handler_with(TOPIC, Avro, __Handler)
                         .order_by(|payload: &Order| __idem::IdempotencyKey::from_parts(
-                            &[&payload.buyer.id],
+                            &[&__idem::Through::new(&payload.buyer).then(|field| &field.id)],
                         ))
                         .key(|payload: &Order| __idem::IdempotencyKey::from_parts(
-                            &[&payload.tenant, &payload.buyer.id, &payload.0],
+                            &[
+                                &payload.tenant,
+                                &__idem::Through::new(&payload.buyer).then(|field| &field.id),
+                                &payload.0,
+                            ],
                         ))
                         .named(::core::concat!(::core::module_path!(), "::", "pay"))
                         .tag("A")
@@ -466,6 +470,32 @@ fn the_derive_takes_the_marked_fields_in_their_order() {
 }
 
 #[test]
+fn a_part_is_its_only_field() {
+    let item = quote! {
+        #[key_part(crate = "::my::idem")]
+        struct Id<T>(T) where T: Send;
+    };
+    check(
+        crate::part::derive(item),
+        &expect![[r#"
+        const _: () = {
+            use ::my::idem::__private as __idem;
+            #[automatically_derived]
+            impl<T> __idem::KeyPart for Id<T>
+            where
+                T: Send,
+                T: __idem::KeyPart,
+            {
+                fn key_part(&self) -> ::core::option::Option<__idem::Cow<'_, [u8]>> {
+                    <T as __idem::KeyPart>::key_part(&self.0)
+                }
+            }
+        };
+    "#]],
+    );
+}
+
+#[test]
 fn handlers_names_the_struct_beside_each_function() {
     let list = crate::handlers::expand(quote!((::idem) pay, orders::ship,)).unwrap();
     check(
@@ -509,30 +539,30 @@ fn a_message_says_where_it_goes_and_under_which_key() {
     check(
         crate::message::derive(item),
         &expect![[r#"
-        const _: () = {
-            use ::idem_rocketmq::__private as __idem;
-            #[automatically_derived]
-            impl __idem::Message for OrderPaid {
-                fn to_outgoing(&self) -> __idem::OutgoingMessage {
-                    let payload = self;
-                    __idem::OutgoingMessage::encoded(
-                            "orders",
-                            __idem::IdempotencyKey::from_parts(
-                                &[&payload.tenant, &payload.order_id],
-                            ),
-                            &{
-                                #[allow(unused_imports)]
-                                use __idem::PickJson as _;
-                                __idem::Pick::<Self>::codec()
-                            },
-                            payload,
-                        )
-                        .tag("PAID")
-                        .order_by(&payload.buyer.id)
+            const _: () = {
+                use ::idem_rocketmq::__private as __idem;
+                #[automatically_derived]
+                impl __idem::Message for OrderPaid {
+                    fn to_outgoing(&self) -> __idem::OutgoingMessage {
+                        let payload = self;
+                        __idem::OutgoingMessage::encoded(
+                                "orders",
+                                __idem::IdempotencyKey::from_parts(
+                                    &[&payload.tenant, &payload.order_id],
+                                ),
+                                &{
+                                    #[allow(unused_imports)]
+                                    use __idem::PickJson as _;
+                                    __idem::Pick::<Self>::codec()
+                                },
+                                payload,
+                            )
+                            .tag("PAID")
+                            .order_by(&__idem::Through::new(&payload.buyer).then(|field| &field.id))
+                    }
                 }
-            }
-        };
-    "#]],
+            };
+        "#]],
     );
     let item = quote! {
         #[message(crate = ::my::idem, topic = TOPIC, key_with = keys::of, codec = Proto)]
@@ -604,6 +634,10 @@ fn a_mistake_before_the_crates_path_keeps_the_path() {
     }
     names_my_idem(&crate::message::derive(quote! {
         #[message(topc = "orders", crate = "::my::idem")]
+        struct Order { id: u64 }
+    }));
+    names_my_idem(&crate::part::derive(quote! {
+        #[key_part(crate = ::my::idem)]
         struct Order { id: u64 }
     }));
     names_my_idem(&crate::derive::derive(quote! {

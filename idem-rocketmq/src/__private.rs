@@ -1,11 +1,14 @@
 //! What the macros' expansions name. No part of the public API.
 
+use std::ops::Deref;
+
 pub use futures_util::future::BoxFuture;
 pub use idem_core::{
     Backoff, FingerprintMismatch, HandlerResult, IdempotencyKey, InProgress, IntoKey, KeyError, KeyPart,
     Keyed, MissingKey, StoreFailure, UNLIMITED, Undecodable,
 };
 pub use idem_macros::handlers;
+pub use std::borrow::Cow;
 pub use std::time::Duration;
 pub use std::vec::Vec;
 
@@ -16,6 +19,64 @@ pub use crate::handler::{
     KeySource, Needs, Route, Routed, WithoutIdempotent, batch_handler_with, handler_with,
 };
 pub use crate::producer::{Message, OutgoingMessage};
+
+/// Calls a closure with the payload that it is about, so that it need not name the payload's type.
+pub fn computed<'a, P, K>(payload: &'a P, key: impl FnOnce(&'a P) -> K) -> K {
+    key(payload)
+}
+
+/// A field on the way to a part of a key: one that is an `Option` leads to an `Option` of the part.
+///
+/// The method of `Through<Option<T>>` is found before that of what every `Through` leads to.
+#[derive(Debug)]
+pub struct Through<'a, T>(Straight<'a, T>);
+
+impl<'a, T> Through<'a, T> {
+    pub fn new(field: &'a T) -> Self {
+        Self(Straight(field))
+    }
+}
+
+impl<'a, T> Through<'a, Option<T>> {
+    pub fn then<R>(&self, field: impl FnOnce(&'a T) -> R) -> Option<R> {
+        self.0.0.as_ref().map(field)
+    }
+}
+
+impl<'a, T> Deref for Through<'a, T> {
+    type Target = Straight<'a, T>;
+
+    fn deref(&self) -> &Straight<'a, T> {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub struct Straight<'a, T>(&'a T);
+
+impl<'a, T> Straight<'a, T> {
+    pub fn then<R>(&self, field: impl FnOnce(&'a T) -> R) -> R {
+        field(self.0)
+    }
+}
+
+/// A message that has its own key: [`Keyed`], with the words of messages where it is missing.
+#[diagnostic::on_unimplemented(
+    message = "the message has no idempotency key: `{Self}` does not bring one",
+    label = "which field is the same when the message is sent again?",
+    note = "name it in the attribute: `#[message(key = \"order_id\", ..)]`, or `key_with = path::to::function`",
+    note = "or give the type its own: `#[derive(IdempotencyKey)]` with `#[idempotency_key]` on the field"
+)]
+pub trait MessageKey {
+    fn message_key(&self) -> Result<IdempotencyKey, KeyError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Keyed + ?Sized> MessageKey for T {
+    fn message_key(&self) -> Result<IdempotencyKey, KeyError> {
+        self.idempotency_key()
+    }
+}
 
 /// What `backoff = expression` takes.
 #[diagnostic::on_unimplemented(

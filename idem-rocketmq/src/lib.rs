@@ -38,7 +38,7 @@ pub use idem_core::{
     UNLIMITED, Undecodable,
 };
 #[doc(inline)]
-pub use idem_macros::{IdempotencyKey, Message, idempotent};
+pub use idem_macros::{IdempotencyKey, KeyPart, Message, idempotent};
 
 #[cfg(feature = "redis")]
 pub use idem_core::RedisStore;

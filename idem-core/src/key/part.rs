@@ -16,13 +16,13 @@ use std::sync::Arc;
 /// feature `uuid`, `Uuid`; for what owns or lends one of them (`Box`, `Rc`, `Arc`, `Cow`, references), and for `Option` of
 /// them, where `None` is the error [`KeyError::Missing`](crate::KeyError::Missing) and not a key of its own.
 ///
-/// For a type of your own, implement it. A type of another crate is a part as [`DisplayKey`], in a function that computes the
+/// For a type of your own, implement it; `idem_rocketmq` has a derive of the same name for a tuple struct with one field. A type of another crate is a part as [`DisplayKey`], in a function that computes the
 /// key. A float is not a part: equal amounts may differ in their bits.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of an idempotency key",
     label = "not a key part",
     note = "key parts are strings, integers, `bool`, `char`, bytes, IP addresses, `Uuid` with the feature `uuid`, and `Option`, `Box`, `Arc` or `Cow` of them; a float cannot be one, because equal amounts may differ in their bits",
-    note = "for a type of your own, implement `KeyPart`",
+    note = "for a type of your own with one field, such as `struct OrderId(u64);`, write `#[derive(idem_rocketmq::KeyPart)]`; for any other, implement `KeyPart`",
     note = "for a type of another crate, compute the key: `key_with = key_of` with `fn key_of(payload: &Payload) -> DisplayKey<&Type> {{ DisplayKey(&payload.field) }}`"
 )]
 pub trait KeyPart {

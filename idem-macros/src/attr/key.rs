@@ -3,7 +3,9 @@
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Ident, Index, LitInt, LitStr, Member, Path, Result, Token, parenthesized, token};
+use syn::{
+    Error, Expr, ExprPath, Ident, Index, LitInt, LitStr, Member, Path, Result, Token, parenthesized, token,
+};
 
 use super::suggest;
 use super::text::Text;
@@ -13,8 +15,8 @@ const EXPECTED: &str = "expected the name of a field: `key = \"order_id\"`, `key
 pub(crate) enum Key {
     /// Fields of the payload, each by its path.
     Fields(Vec<FieldPath>),
-    /// A function of the payload.
-    With(Path),
+    /// A function of the payload, by its path, or a closure.
+    With(Expr),
     /// The message around the payload.
     From(Source),
 }
@@ -36,7 +38,7 @@ impl Key {
                 super::equals(name, input, "\"order_id\"")?;
                 fields(input).map(Self::Fields)
             }
-            "key_with" => super::path(name, input).map(Self::With),
+            "key_with" => function(name, input).map(Self::With),
             _ => {
                 super::equals(name, input, "message_keys")?;
                 input.parse().map(Self::From)
@@ -57,6 +59,17 @@ impl FieldPath {
         }
         input.parse()
     }
+}
+
+/// `path::to::function`, or `|order| order.id`.
+fn function(name: &Ident, input: ParseStream<'_>) -> Result<Expr> {
+    super::equals(name, input, "path::to::function")?;
+    if input.peek(Token![|]) || input.peek(Token![||]) || input.peek(Token![move]) {
+        return input.parse().map(Expr::Closure);
+    }
+    let expected = "expected a function of the payload: `key_with = path::to::function`, or `key_with = |order| order.id`";
+    let path = Path::parse_mod_style(input).map_err(|error| Error::new(error.span(), expected))?;
+    Ok(Expr::Path(ExprPath { attrs: Vec::new(), qself: None, path }))
 }
 
 fn fields(input: ParseStream<'_>) -> Result<Vec<FieldPath>> {

@@ -5,7 +5,8 @@ use idem_core::{HandlerError, HandlerResult};
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",
     label = "not a handler's result",
-    note = "return nothing, `HandlerResult`, or `Result<(), E>` where `E` is an error, `anyhow::Error` or a string"
+    note = "return nothing, `HandlerResult`, or `Result<(), E>` where `E` is an error, `anyhow::Error` or a string",
+    note = "a boxed error goes to other threads: `Box<dyn Error + Send + Sync>`"
 )]
 pub trait HandlerReturn {
     /// The result.

@@ -16,14 +16,11 @@ struct Order {
     buyer: Buyer,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, KeyPart)]
 struct Tenant(String);
 
-impl KeyPart for Tenant {
-    fn key_part(&self) -> Option<Cow<'_, [u8]>> {
-        self.0.key_part()
-    }
-}
+#[derive(KeyPart)]
+struct Id<'a, T: ?Sized>(&'a T);
 
 #[derive(Deserialize)]
 struct Buyer {
@@ -88,6 +85,30 @@ async fn of_another_crate(_: Logon) {}
 #[idempotent(key = "r#type", topic = "orders")]
 async fn r#match(_: Buyer) {}
 
+#[idempotent(key_with = |order| &order.tenant, topic = "orders")]
+async fn computed_by_closure(_: Order) {}
+
+#[idempotent(key_with = move |order: &Order| (order.id, order.tenant.0.len()), topic = "orders")]
+async fn computed_of_parts(_: Order) {}
+
+#[derive(Deserialize)]
+struct Parcel {
+    to: Option<Customer>,
+}
+
+#[derive(Deserialize)]
+struct Customer {
+    home: Box<Customers>,
+}
+
+#[derive(Deserialize)]
+struct Customers {
+    number: u32,
+}
+
+#[idempotent(key = ("to.home.number", to.home.number), topic = "parcels", order_by = to.home.number)]
+async fn through_an_option(_: Parcel) {}
+
 const fn peer(logon: &Logon) -> (DisplayKey<&SocketAddr>, NonZeroU64) {
     (DisplayKey(&logon.peer), logon.number)
 }
@@ -110,8 +131,10 @@ fn derived_keys_have_the_marked_fields_in_their_order() {
     assert_eq!(order.idempotency_key(), expected);
     assert_eq!((order.buyer.id, order.buyer.r#type), (None, 1));
     assert_eq!(Envelope("a", 7).idempotency_key(), expected);
+    assert_eq!(IdempotencyKey::from_parts(&[&Id("a"), &Id(&7)]), expected);
     assert_eq!(Borrowed { inner: "a" }.idempotency_key(), IdempotencyKey::new("a"));
     let routes =
         handlers![own, own_of_generic, nested, composite, computed, computed_by_method, from_the_message];
     assert_eq!((routes.len(), handlers![r#match, many_types, of_another_crate].len()), (7, 3));
+    assert_eq!(handlers![computed_by_closure, computed_of_parts, through_an_option].len(), 3);
 }

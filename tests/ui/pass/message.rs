@@ -21,6 +21,14 @@ struct Nested {
     buyer: Buyer,
 }
 
+#[derive(Serialize, IdempotencyKey, Message)]
+#[message(topic = "orders")]
+struct Own {
+    text: String,
+    #[idempotency_key]
+    id: u64,
+}
+
 #[derive(Serialize, Message)]
 #[message(topic = "orders", key = 0)]
 struct Tuple<T>(String, T)
@@ -47,17 +55,44 @@ impl Encode<Event> for Line {
     }
 }
 
+#[derive(Serialize, Message)]
+#[message(topic = "orders", key = "buyer.id", order_by = buyer.id)]
+struct Guest {
+    buyer: Option<Buyer>,
+}
+
+#[derive(Serialize, Message)]
+#[message(topic = "orders", key_with = |closed| ("closed", closed.0))]
+struct Closed(u64);
+
+#[test]
+fn a_key_leads_through_an_option() {
+    let key = |id| Guest { buyer: Some(Buyer { id }) }.to_outgoing().key().cloned();
+    assert_eq!(key(7), IdempotencyKey::new(7).ok());
+    let none = Guest { buyer: None }.to_outgoing();
+    assert_eq!(none.key(), None);
+    assert!(none.check().is_err());
+}
+
+#[test]
+fn a_closure_computes_a_key() {
+    let expected = IdempotencyKey::from_parts(&[&"closed", &7]).ok();
+    assert_eq!(Closed(7).to_outgoing().key(), expected.as_ref());
+}
+
 #[test]
 fn each_form_is_a_message() {
     let nested = Nested { tenant: "a".into(), order_id: 7, buyer: Buyer { id: 1 } }.to_outgoing();
     assert_eq!(nested.key(), Some(&IdempotencyKey::from_parts(&[&"a", &7]).expect("it is right")));
     assert_eq!(nested.body().expect("it is right"), r#"{"tenant":"a","order_id":7,"buyer":{"id":1}}"#);
+    let own = Own { text: "a".into(), id: 7 }.to_outgoing();
+    assert_eq!(own.key(), Some(&IdempotencyKey::new(7).expect("it is right")));
     let tuple = Tuple("7".into(), 1).to_outgoing();
     assert_eq!(tuple.key(), Some(&IdempotencyKey::new("7").expect("it is right")));
     let event = Event::Paid(7).to_outgoing();
     assert_eq!(event.key(), Some(&IdempotencyKey::from_parts(&[&"paid", &7]).expect("it is right")));
     assert_eq!(event.body().expect("it is right"), "paid 7");
-    for message in [nested, tuple, event, OutgoingMessage::new("t", 7, "b")] {
+    for message in [nested, own, tuple, event, OutgoingMessage::new("t", 7, "b")] {
         assert_eq!(message.check(), Ok(()));
     }
 }

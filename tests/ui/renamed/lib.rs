@@ -1,20 +1,26 @@
 //! A program that knows idem as `mq`: what the macros write must name it so.
 
+use mq::KeyPart;
 use mq::prelude::*;
+
+/// The key of an order.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, KeyPart)]
+#[key_part(crate = ::mq)]
+pub struct OrderId(pub u64);
 
 /// A message that has its own key.
 #[derive(Debug, Clone, Serialize, Deserialize, IdempotencyKey, Message)]
 #[idempotency_key(crate = "::mq")]
-#[message(crate = "mq", topic = "orders", key = "id")]
+#[message(crate = "mq", topic = "orders")]
 pub struct Order {
     /// Its key.
     #[idempotency_key]
-    pub id: u64,
+    pub id: OrderId,
 }
 
 #[idempotent(crate = ::mq, topic = "orders")]
 async fn pay(order: Order) {
-    println!("{}", order.id);
+    println!("{}", order.id.0);
 }
 
 #[idempotent(topic = "orders", batch, crate = "mq")]
@@ -29,5 +35,5 @@ pub fn handlers() -> Vec<String> {
 
 /// The body of an order as it is sent.
 pub fn body(id: u64) -> Option<Bytes> {
-    Order { id }.to_outgoing().body().cloned()
+    Order { id: OrderId(id) }.to_outgoing().body().cloned()
 }

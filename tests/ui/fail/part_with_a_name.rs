@@ -1,0 +1,8 @@
+use idem_rocketmq::KeyPart;
+
+#[derive(KeyPart)]
+struct Id {
+    value: u64,
+}
+
+fn main() {}

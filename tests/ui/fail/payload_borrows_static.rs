@@ -1,0 +1,13 @@
+use idem_rocketmq::prelude::*;
+
+#[derive(Deserialize)]
+struct OrderPaid {
+    order_id: &'static str,
+}
+
+#[idempotent(key = "order_id", topic = "orders")]
+async fn pay(_: OrderPaid) {}
+
+fn main() {
+    let _ = handlers![pay];
+}
