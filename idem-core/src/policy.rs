@@ -1,5 +1,7 @@
 //! What is decided for each handler: durations, attempts, and one choice for each row of the verdict table.
 
+mod setters;
+
 use std::time::Duration;
 
 use crate::clock::{LONGEST, OutOfBounds, within};
@@ -130,7 +132,10 @@ pub enum FingerprintMismatch {
 }
 
 /// What a handler or a consumer's defaults say; what is `None` comes from the next one.
+///
+/// There is a method for each setting, as on a handler's route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use = "settings do nothing until a handler or a consumer is given them"]
 #[non_exhaustive]
 pub struct Settings {
     /// How long a claim lasts without renewal.
@@ -164,7 +169,6 @@ impl Settings {
     }
 
     /// These settings, and `defaults` where they say nothing.
-    #[must_use]
     pub fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         Self {
@@ -204,7 +208,13 @@ impl Settings {
         policy.check()?;
         Ok(policy)
     }
+
+    fn said(&mut self) -> &mut Self {
+        self
+    }
 }
+
+crate::setters! { Settings }
 
 /// The whole of a handler's policy. [`Settings::resolve`] makes a checked one.
 #[derive(Debug, Clone, PartialEq, Eq)]

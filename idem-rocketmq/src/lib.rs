@@ -17,6 +17,7 @@ mod listener;
 mod macros;
 pub mod prelude;
 pub mod producer;
+pub mod settings;
 mod state;
 pub mod testing;
 
@@ -33,9 +34,8 @@ pub use idem_core::HandlerError;
 #[doc = include_str!("docs/keys.md")]
 pub use idem_core::IdempotencyKey;
 pub use idem_core::{
-    Backoff, DisplayKey, Disposition, Fence, FingerprintMismatch, HandlerResult, InProgress, IntoKey,
-    KeyError, KeyPart, Keyed, Lease, MissingKey, Reject, ResultExt, Retry, Settings, StoreFailure, Token,
-    UNLIMITED, Undecodable,
+    Backoff, DisplayKey, Disposition, Fence, HandlerResult, IntoKey, KeyError, KeyPart, Keyed, Lease, Reject,
+    ResultExt, Retry, Settings, Token, UNLIMITED,
 };
 #[doc(inline)]
 pub use idem_macros::{IdempotencyKey, KeyPart, Message, idempotent};

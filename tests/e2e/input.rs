@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::settings::{FingerprintMismatch, MissingKey, Undecodable};
 use idem_rocketmq::testing::{Outcome, Verdict};
-use idem_rocketmq::{FingerprintMismatch, MissingKey, Undecodable};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 

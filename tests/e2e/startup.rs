@@ -10,7 +10,8 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Credentials, DelayBy, Error, InProgress, Store};
+use idem_rocketmq::settings::InProgress;
+use idem_rocketmq::{Credentials, DelayBy, Error, Store};
 
 use crate::kit::Order;
 

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::settings::StoreFailure;
 use idem_rocketmq::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest,
 };
-use idem_rocketmq::{BoxFuture, StoreError, StoreFailure};
+use idem_rocketmq::{BoxFuture, StoreError};
 
 use crate::kit::{self, Order, Runs, SOON};
 use crate::place::{Place, on_both};

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use expect_test::{Expect, expect};
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::settings::{FingerprintMismatch, MissingKey, StoreFailure};
 use idem_rocketmq::testing::{Outcome, Verdict};
-use idem_rocketmq::{MissingKey, Store, StoreFailure, store};
+use idem_rocketmq::{Store, store};
 use sqlx::{PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -191,7 +192,7 @@ async fn a_transaction_that_the_store_cannot_give_is_told() {
     );
     fails(
         store.clone(),
-        plain().transactional().fingerprint(idem_rocketmq::FingerprintMismatch::Run),
+        plain().transactional().fingerprint(FingerprintMismatch::Run),
         expect![[r#"
             the handler `pay` is transactional, and its `fingerprint` is `run`: a run without a record has no transaction to work in; remove one of them
         "#]],

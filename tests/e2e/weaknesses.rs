@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::settings::MissingKey;
 use idem_rocketmq::testing::{Outcome, TestConsumer};
-use idem_rocketmq::{DeliveryBuilder, MissingKey, Store};
+use idem_rocketmq::{DeliveryBuilder, Store};
 
 use crate::kit::{Order, Runs, counting};
 

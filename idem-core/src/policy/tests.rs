@@ -53,3 +53,27 @@ fn what_a_handler_leaves_out_comes_from_the_defaults() {
     let policy = handler.or(&consumer).resolve().unwrap();
     assert_eq!((policy.timeout, policy.max_attempts, policy.lease), (secs(5), 3, secs(30)));
 }
+
+#[test]
+fn each_setting_has_its_method() {
+    let settings = Settings::new()
+        .lease(secs(10))
+        .timeout(secs(20))
+        .retention(secs(9_000))
+        .max_attempts(UNLIMITED)
+        .backoff(Backoff::fixed(secs(3)))
+        .concurrency(7)
+        .in_progress(InProgress::Wait(secs(2)))
+        .store_failure(StoreFailure::Open)
+        .undecodable(Undecodable::Retry)
+        .missing_key(MissingKey::RunWithoutDedup)
+        .fingerprint(FingerprintMismatch::Run);
+    let Settings { lease, timeout, retention, max_attempts, backoff, concurrency, .. } = settings.clone();
+    assert_eq!((lease, timeout, retention), (Some(secs(10)), Some(secs(20)), Some(secs(9_000))));
+    assert_eq!((max_attempts, backoff), (Some(UNLIMITED), Some(Backoff::fixed(secs(3)))));
+    assert_eq!((concurrency, settings.in_progress), (Some(7), Some(InProgress::Wait(secs(2)))));
+    assert_eq!(settings.store_failure, Some(StoreFailure::Open));
+    assert_eq!(settings.undecodable, Some(Undecodable::Retry));
+    assert_eq!(settings.missing_key, Some(MissingKey::RunWithoutDedup));
+    assert_eq!(settings.fingerprint, Some(FingerprintMismatch::Run));
+}

@@ -298,11 +298,11 @@ fn options_become_tags_scope_and_settings() {
     assert_eq!((policy.lease, policy.timeout), (Duration::from_secs(90), Duration::from_mins(10)));
     assert_eq!((policy.retention, policy.concurrency), (Duration::from_hours(120), 8));
     assert_eq!((policy.max_attempts, policy.backoff.after(9)), (3, Duration::from_secs(5)));
-    assert_eq!(policy.in_progress, crate::InProgress::Wait(Duration::from_secs(2)));
-    assert_eq!(policy.store_failure, crate::StoreFailure::Open);
-    assert_eq!(policy.undecodable, crate::Undecodable::Retry);
-    assert_eq!(policy.missing_key, crate::MissingKey::RunWithoutDedup);
-    assert_eq!(policy.fingerprint, crate::FingerprintMismatch::DeadLetter);
+    assert_eq!(policy.in_progress, crate::settings::InProgress::Wait(Duration::from_secs(2)));
+    assert_eq!(policy.store_failure, crate::settings::StoreFailure::Open);
+    assert_eq!(policy.undecodable, crate::settings::Undecodable::Retry);
+    assert_eq!(policy.missing_key, crate::settings::MissingKey::RunWithoutDedup);
+    assert_eq!(policy.fingerprint, crate::settings::FingerprintMismatch::DeadLetter);
 }
 
 #[test]

@@ -32,9 +32,7 @@ fn a_topics_subscription_has_the_tags_of_all_its_handlers() {
 
 #[test]
 fn a_handler_says_more_than_its_consumer_and_that_more_than_idem() {
-    let mut defaults = Settings::new();
-    defaults.concurrency = Some(7);
-    defaults.timeout = Some(Duration::from_secs(9));
+    let defaults = Settings::new().concurrency(7).timeout(Duration::from_secs(9));
     let builder = Consumer::builder("g").store(MemoryStore::new()).defaults(defaults);
     let builder = builder.handlers([route("a").concurrency(3)]);
     let policy = builder.plan_without_broker().unwrap().0.handlers.remove(0).policy;

@@ -5,11 +5,12 @@ use idem_core::Outcome;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
+use crate::Delivery;
 use crate::codec::{Codec, DecodeError};
 use crate::extract::{Extract, ExtractError, State};
 use crate::handler::Call;
+use crate::settings::MissingKey;
 use crate::testing::TestConsumer;
-use crate::{Delivery, MissingKey};
 
 /// A payload whose `Drop` panics where it says so. Its first word is its key, if it is one.
 struct Word(String);
