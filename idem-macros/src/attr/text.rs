@@ -75,6 +75,7 @@ impl Text {
         let Self::Literal(literal) = self else { return Ok(()) };
         let text = literal.value();
         let problem = match name.to_string().as_str() {
+            option @ ("topic" | "tag" | "tags") if text.contains("${") => Some(placeholder(option)),
             "topic" => topic_problem(&text),
             "tag" | "tags" => tag_problem(&text),
             "filter" => text.trim().is_empty().then(|| {
@@ -93,6 +94,13 @@ impl ToTokens for Text {
             Self::Expr(expr) => expr.to_tokens(tokens),
         }
     }
+}
+
+/// As Spring fills them in.
+fn placeholder(option: &str) -> String {
+    format!(
+        "`${{..}}` is not filled in: write an expression that reads the configuration, such as `{option} = {option}_of(\"orders\")` with a function of yours"
+    )
 }
 
 fn topic_problem(topic: &str) -> Option<String> {
