@@ -6,6 +6,8 @@ use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
 use syn::{Path, Result, Token, parenthesized};
 
+use crate::expand::ours_at;
+
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let List { krate, handlers } = List::parse.parse2(input)?;
     let routes = handlers.iter().map(|handler| route(&krate, handler));
@@ -20,6 +22,7 @@ pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
 fn route(krate: &TokenStream, handler: &Path) -> TokenStream {
     let span = handler.segments.last().map_or_else(Span::mixed_site, |last| last.ident.span());
     let name = Ident::new("WithoutIdempotent", span);
+    let handler = not_a_variable(handler.clone());
     let import = quote_spanned!(span=> use #handler as #name;);
     quote! {{
         #[allow(unused_imports)]
@@ -30,6 +33,14 @@ fn route(krate: &TokenStream, handler: &Path) -> TokenStream {
             <#name as #krate::__private::Routed>::route()
         }
     }}
+}
+
+/// A variable around the list may have a handler's name, and an import refuses it. Only variables are hygienic.
+fn not_a_variable(mut handler: Path) -> Path {
+    if let (true, Some(name)) = (handler.segments.len() == 1, handler.segments.first_mut()) {
+        name.ident.set_span(ours_at(name.ident.span()));
+    }
+    handler
 }
 
 struct List {

@@ -88,15 +88,15 @@ async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> 
 }
 
 async fn with_idem(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let counted = Count::to(MESSAGES);
+    let count = Count::to(MESSAGES);
     let consumer = Consumer::builder(format!("idem-{round}"))
         .name_server(broker.name_server())
         .store(MemoryStore::new())
-        .state(counted.clone())
+        .state(count.clone())
         .handlers(handlers![count])
         .start()
         .await?;
-    let cost = counted.measured().await;
+    let cost = count.measured().await;
     consumer.shutdown().await;
     Ok(cost)
 }

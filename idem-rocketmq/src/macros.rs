@@ -18,8 +18,7 @@
 ///
 /// A handler is named by the struct that the attribute puts beside the function, which lives where types live and is as
 /// visible as the function. A module and an imported function of one name clash there: for `mod pay; use pay::pay;` write
-/// `handlers![pay::pay]`. So do a crate and a handler of one name: write `handlers![self::sqlx]`. A variable of a handler's name that is in scope here clashes, too ("imports cannot refer to local
-/// variables"): give it another one.
+/// `handlers![pay::pay]`. So do a crate and a handler of one name: write `handlers![self::sqlx]`.
 #[macro_export]
 macro_rules! handlers {
     ($($handlers:tt)*) => {

@@ -47,6 +47,12 @@ fn the_expansion_uses_none_of_the_names_around_it() {
 }
 
 #[test]
+fn a_variable_may_have_the_name_of_a_handler() {
+    let (payload, call) = (1, 2);
+    assert_eq!(handlers![call, payload].len(), payload * call);
+}
+
+#[test]
 fn a_handler_may_live_in_a_function() {
     #[derive(serde::Deserialize)]
     struct Local {
