@@ -215,10 +215,11 @@ async fn a_transaction_of_an_outbox_costs_three_statements_more_on_a_server() {
 
 /// The round trips of a claim, a renewal, a release, another claim, its completion, and a renewal that comes too late, of 32 keys
 /// each.
-async fn round_trips_of_batches(store: &dyn Store, proxy: &Proxy) -> [usize; 6] {
-    let mut least = [usize::MAX; 6];
-    // The first ones prepare their statements, and a purge may come in between.
-    for _ in 0..6 {
+async fn round_trips_of_batches(store: &dyn Store, proxy: &Proxy, documented: [usize; 6]) {
+    let (mut least, begun) = ([usize::MAX; 6], Instant::now());
+    // The first ones prepare their statements, a purge may come in between, and on a busy machine rows that were long in being
+    // written have their fences written again.
+    while least != documented && begun.elapsed() < Duration::from_mins(1) {
         let batch = claims(32);
         let renewals: Vec<_> = batch.iter().map(renewal).collect();
         let releases: Vec<_> = batch.iter().map(release).collect();
@@ -240,19 +241,19 @@ async fn round_trips_of_batches(store: &dyn Store, proxy: &Proxy) -> [usize; 6] 
             *least = (*least).min(asked[1] - asked[0]);
         }
     }
-    least
+    assert_eq!(least, documented);
 }
 
 #[tokio::test]
 async fn a_batch_is_as_many_statements_as_is_documented() {
     let (_shop, lined_up, proxy) = lined::<Postgres>().await;
     let store = lined_up.store(20 * SECOND).await;
-    assert_eq!(round_trips_of_batches(&*store, &proxy).await, [1, 1, 1, 1, 1, 1]);
+    round_trips_of_batches(&*store, &proxy, [1, 1, 1, 1, 1, 1]).await;
     let (_shop, lined_up, proxy) = lined::<MySql>().await;
     let store = lined_up.store(20 * SECOND).await;
-    assert_eq!(round_trips_of_batches(&*store, &proxy).await, [1, 1, 1, 1, 1, 2]);
+    round_trips_of_batches(&*store, &proxy, [1, 1, 1, 1, 1, 2]).await;
     let mysql = MySql::like_mysql().await;
     let proxy = Proxy::before(&mysql.url).await;
     let store = mysql.at(proxy.url(&mysql.url)).connect().await;
-    assert_eq!(round_trips_of_batches(&store, &proxy).await, [2, 1, 1, 2, 2, 2]);
+    round_trips_of_batches(&store, &proxy, [2, 1, 1, 2, 2, 2]).await;
 }
