@@ -7,6 +7,7 @@ use syn::{Data, DeriveInput, Error, Field, Member, Meta, Result};
 
 use crate::attr::krate;
 use crate::expand::ours_at;
+use crate::implementation;
 
 const MARK: &str = "idempotency_key";
 
@@ -43,20 +44,12 @@ fn implementation(
     bounds: &[TokenStream],
     key: &TokenStream,
 ) -> TokenStream {
-    let name = &input.ident;
-    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
-    let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
-    quote_spanned! {Span::mixed_site()=>
-        const _: () = {
-            use #krate::__private as __idem;
-            #[automatically_derived]
-            impl #impl_generics __idem::Keyed for #name #ty_generics where #(#predicates,)* #(#bounds,)* {
-                fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
-                    #key
-                }
-            }
-        };
-    }
+    let method = quote_spanned! {Span::mixed_site()=>
+        fn idempotency_key(&self) -> ::core::result::Result<__idem::IdempotencyKey, __idem::KeyError> {
+            #key
+        }
+    };
+    implementation::of(input, krate, &quote!(Keyed), bounds, &method)
 }
 
 /// The marked fields with what they are called by.

@@ -11,6 +11,7 @@ mod derive;
 mod expand;
 mod fallback;
 mod handlers;
+mod implementation;
 mod message;
 mod part;
 mod shape;

@@ -10,6 +10,7 @@ use crate::attr::key::{FieldPath, Key};
 use crate::attr::text::Text;
 use crate::attr::{krate, path, suggest};
 use crate::expand::{computed, field, ours_at};
+use crate::implementation;
 
 const MARK: &str = "message";
 
@@ -161,20 +162,12 @@ fn expand(options: &Options, input: &DeriveInput) -> TokenStream {
 }
 
 fn implementation(options: &Options, input: &DeriveInput, body: &TokenStream) -> TokenStream {
-    let krate = options.krate();
-    let name = &input.ident;
-    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
-    quote_spanned! {Span::mixed_site()=>
-        const _: () = {
-            use #krate::__private as __idem;
-            #[automatically_derived]
-            impl #impl_generics __idem::Message for #name #ty_generics #where_clause {
-                fn to_outgoing(&self) -> __idem::OutgoingMessage {
-                    #body
-                }
-            }
-        };
-    }
+    let method = quote_spanned! {Span::mixed_site()=>
+        fn to_outgoing(&self) -> __idem::OutgoingMessage {
+            #body
+        }
+    };
+    implementation::of(input, &options.krate(), &quote!(Message), &[], &method)
 }
 
 /// The error and an implementation that is never called, so that a send of the type stays quiet.

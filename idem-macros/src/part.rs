@@ -7,6 +7,7 @@ use syn::{Data, DeriveInput, Error, Fields, Result, Type};
 
 use crate::attr::krate;
 use crate::expand::ours_at;
+use crate::implementation;
 
 const MARK: &str = "key_part";
 
@@ -50,34 +51,26 @@ fn expand(input: &DeriveInput, krate: &TokenStream, inner: &Type) -> TokenStream
         .map(|_| quote_spanned!(Span::mixed_site()=> #inner: __idem::KeyPart));
     let part = quote_spanned!(ours_at(inner.span())=> <#inner as __idem::KeyPart>::key_part);
     let body = quote_spanned!(Span::mixed_site()=> #part(&self.0));
-    implementation(input, krate, bound.as_ref(), &body)
+    implementation(input, krate, bound.as_slice(), &body)
 }
 
 /// The error and an implementation that is never called, so that a key of the type stays quiet.
 fn fallback(input: &DeriveInput, krate: &TokenStream, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
-    let rest = implementation(input, krate, None, &quote!(::core::unreachable!()));
+    let rest = implementation(input, krate, &[], &quote!(::core::unreachable!()));
     quote!(#error #rest)
 }
 
 fn implementation(
     input: &DeriveInput,
     krate: &TokenStream,
-    bound: Option<&TokenStream>,
+    bounds: &[TokenStream],
     body: &TokenStream,
 ) -> TokenStream {
-    let name = &input.ident;
-    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
-    let predicates = where_clause.iter().flat_map(|clause| &clause.predicates);
-    quote_spanned! {Span::mixed_site()=>
-        const _: () = {
-            use #krate::__private as __idem;
-            #[automatically_derived]
-            impl #impl_generics __idem::KeyPart for #name #ty_generics where #(#predicates,)* #bound {
-                fn key_part(&self) -> ::core::option::Option<__idem::Cow<'_, [u8]>> {
-                    #body
-                }
-            }
-        };
-    }
+    let method = quote_spanned! {Span::mixed_site()=>
+        fn key_part(&self) -> ::core::option::Option<__idem::Cow<'_, [u8]>> {
+            #body
+        }
+    };
+    implementation::of(input, krate, &quote!(KeyPart), bounds, &method)
 }

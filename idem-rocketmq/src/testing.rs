@@ -36,7 +36,7 @@ impl<S> Builder<S> {
     /// The consumer without a broker, for tests of handlers. Name servers and credentials are not looked at.
     ///
     /// Inside of a tokio runtime, leases, time-outs and delays go by the runtime's clock, so that a test which pauses the time
-    /// moves them; [`TestStore`] and what it forgets go by it, too.
+    /// moves them; [`TestStore`] and what it forgets go by it, too. The consumer lives on that runtime: make one in each test.
     ///
     /// # Errors
     /// What [`check`](Self::check) would say.
@@ -49,7 +49,7 @@ impl<S> Builder<S> {
             Ok(user) => (Engine::with(store, Clock::tokio(), user.clone()), user),
             Err(_) => (Engine::new(store), idem_core::runtime::handle().clone()),
         };
-        let group = plan.identity.group.as_str().into();
+        let group = plan.group().into();
         let bridge = Arc::new(Bridge::new(group, plan.dispatch(&engine, None), engine, user));
         let broker = Arc::new(TestBroker::new(bridge.group.clone()));
         bridge.connect(&(broker.clone() as Arc<dyn Broker>));

@@ -342,6 +342,15 @@ pub enum Unfit {
     MissingKey,
 }
 
+impl Unfit {
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Undecodable => Outcome::Undecodable,
+            Self::MissingKey => Outcome::MissingKey,
+        }
+    }
+}
+
 /// The next step of a message that does not decode or has no key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdmitUnfit {
@@ -355,14 +364,14 @@ pub enum AdmitUnfit {
 
 /// Decides about a message that does not decode or has no key. `attempt` is the broker's count.
 pub fn unfit(policy: &Policy, what: Unfit, attempt: u32, reason: impl Into<Arc<str>>) -> AdmitUnfit {
-    let (outcome, is_retried) = match what {
-        Unfit::Undecodable => (Outcome::Undecodable, policy.undecodable == Undecodable::Retry),
+    let is_retried = match what {
+        Unfit::Undecodable => policy.undecodable == Undecodable::Retry,
         Unfit::MissingKey => match policy.missing_key {
             MissingKey::RunWithoutDedup => return AdmitUnfit::RunWithoutDedup,
-            choice => (Outcome::MissingKey, choice == MissingKey::Retry),
+            choice => choice == MissingKey::Retry,
         },
     };
-    let decided = |verdict| Decision::new(verdict, outcome).because(reason);
+    let decided = |verdict| Decision::new(verdict, what.outcome()).because(reason);
     match is_retried {
         false => AdmitUnfit::DeadLetter(decided(Verdict::DeadLetter)),
         true if is_last(policy, attempt) => AdmitUnfit::Decide(decided(Verdict::DeadLetter)),
@@ -403,8 +412,8 @@ pub fn waits() -> Decision {
 
 /// The decision for a message that is held, because too many of its handler's messages cannot be handled, and whose queue has
 /// another owner now.
-pub fn held() -> Decision {
-    Decision::new(Verdict::Leave, Outcome::Undecodable)
+pub fn held(what: Unfit) -> Decision {
+    Decision::new(Verdict::Leave, what.outcome())
         .because("more than half of its handler's last 100 messages cannot be handled, so it is held")
 }
 

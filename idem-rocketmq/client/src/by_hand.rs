@@ -7,8 +7,10 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::common::time_utils::current_millis;
 
+use super::body::LARGEST;
 use super::consumer::{Copying, Extent, Purpose};
 use super::hook::STAMP;
+use super::message::delivery;
 use super::properties::DUE;
 use super::{DelayBy, Delivery, Levels};
 
@@ -46,23 +48,19 @@ pub fn received(delivery: &Delivery) -> MessageExt {
 /// The delivery that a copy of the message would be: a retry under its own topic, with one delivery more, or a dead letter.
 pub fn copied(message: &MessageExt, group: &str, purpose: &Purpose, extent: Extent) -> Delivery {
     let copying = Copying { message, group, topic: message.topic(), purpose, extent };
-    let copy = copying.copy(DelayBy::Level, &Levels::default());
+    let mut copy = copying.copy(DelayBy::Level, &Levels::default());
     let is_dead = matches!(purpose, Purpose::DeadLetter(_));
-    let lasting = copy.properties().as_map().iter().filter(|(name, _)| !OF_THE_WAY.contains(&name.as_str()));
-    Delivery {
-        group: group.into(),
-        topic: if is_dead { format!("%DLQ%{group}").into() } else { message.topic().clone() },
-        message_id: message.msg_id().clone(),
-        broker: message.broker_name().into(),
-        queue: u32::try_from(message.queue_id()).unwrap_or_default(),
-        offset: u64::try_from(message.queue_offset()).unwrap_or_default(),
-        reconsume_times: u32::try_from(message.reconsume_times).unwrap_or_default().saturating_add(1),
-        born_at: super::message::time(message.born_timestamp()),
-        stored_at: SystemTime::now(),
-        properties: lasting.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        body: copy.body().unwrap_or_default(),
-        unreadable: None,
-    }
+    copy.set_topic(if is_dead { format!("%DLQ%{group}").into() } else { message.topic().clone() });
+    let properties = copy.properties().as_map().iter();
+    let lasting = properties.filter(|(name, _)| !OF_THE_WAY.contains(&name.as_str()));
+    copy.set_properties(lasting.map(|(name, value)| (name.clone(), value.clone())).collect());
+    let stored = MessageExt {
+        message: copy,
+        reconsume_times: message.reconsume_times.saturating_add(1),
+        store_timestamp: millis(SystemTime::now()),
+        ..message.clone()
+    };
+    delivery(&stored, &group.into(), LARGEST)
 }
 
 fn millis(time: SystemTime) -> i64 {

@@ -59,7 +59,7 @@ pub fn begun(message: &MessageExt) -> Option<u64> {
 }
 
 /// RocketMQ counts milliseconds since 1970.
-pub(super) fn time(millis: i64) -> SystemTime {
+fn time(millis: i64) -> SystemTime {
     let since = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -27,11 +27,11 @@ impl Named {
         let mut servers = plan.cluster.name_servers.clone();
         servers.sort();
         let namespace = plan.cluster.namespace.clone().unwrap_or_default();
-        let member = [servers.join(";"), namespace, plan.group.clone(), name.clone()];
+        let member = [servers.join(";"), namespace, plan.group().to_owned(), name.clone()];
         if MEMBERS.lock().insert(member.clone()) {
             return Ok(Some(Self(member)));
         }
-        Err(Kind::SameInstance { group: plan.group.clone(), instance_name: name }.into())
+        Err(Kind::SameInstance { group: plan.group().to_owned(), instance_name: name }.into())
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) struct Plan {
     pub(crate) consume_from: ConsumeFrom,
     /// How long a shutdown lets handlers finish.
     pub(crate) drain: Duration,
-    pub(super) group: String,
     pub(super) cluster: Cluster,
     pub(super) largest_body: usize,
     trace: MessageTrace,
@@ -63,7 +62,6 @@ impl Setup {
             identity: self.identity(mode),
             consume_from: self.consume_from,
             drain: self.drain,
-            group: self.group.clone(),
             cluster: self.cluster.clone(),
             largest_body: self.largest_body,
             trace: self.trace.clone(),
@@ -127,6 +125,10 @@ fn expression(routes: &[&Route]) -> Expression {
 }
 
 impl Plan {
+    pub(crate) fn group(&self) -> &str {
+        &self.identity.group
+    }
+
     /// What the client is told.
     pub(super) fn client_settings(&self) -> ClientSettings {
         ClientSettings {
@@ -138,7 +140,7 @@ impl Plan {
             may_differ: self.may_differ,
             first_threads: (self.mode == Mode::Concurrent).then_some(listener::FEW),
             listener_threads: listener::THREADS,
-            ..ClientSettings::new(self.group.clone(), self.cluster.clone())
+            ..ClientSettings::new(self.group().to_owned(), self.cluster.clone())
         }
     }
 

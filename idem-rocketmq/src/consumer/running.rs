@@ -53,7 +53,7 @@ pub(super) fn start(
         let plan = setup.resolve(&*store)?;
         plan.warn(&*store);
         let user = Handle::try_current().map_err(|_| Kind::NoRuntime)?;
-        let group = plan.group.clone();
+        let group = plan.group().to_owned();
         // On idem's runtime, so that a start that is dropped halfway is still cleaned up there.
         let starting = idem_core::runtime::handle().spawn(connect(plan, store, user));
         let aborting = AbortOnDrop(starting.abort_handle());
@@ -96,7 +96,7 @@ async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<Runn
     let named = Named::take(&plan)?;
     let engine = Engine::new(store);
     let settings = plan.client_settings();
-    let (group, drain, largest_body) = (plan.group.clone(), plan.drain, plan.largest_body);
+    let (group, drain, largest_body) = (plan.group().to_owned(), plan.drain, plan.largest_body);
     let dispatch = plan.dispatch(&engine, Some(&user));
     let mut bridge = Bridge::new(group.as_str().into(), dispatch, engine, user);
     bridge.largest_body = largest_body;

@@ -21,7 +21,7 @@ impl Plan {
         for Planned { route, policy } in &self.handlers {
             if policy.retention < ADVISED_RETENTION {
                 tracing::warn!(
-                    group = self.group,
+                    group = self.group(),
                     handler = route.name(),
                     retention = ?policy.retention,
                     "the retention is shorter than the 72 h for which a broker keeps messages: whoever resets an \
@@ -45,7 +45,7 @@ impl Plan {
             let delay = retries.map(|attempt| policy.backoff.after(attempt)).max().unwrap_or_default();
             if delay > longest {
                 tracing::warn!(
-                    group = self.group,
+                    group = self.group(),
                     handler = route.name(),
                     ?delay,
                     ?longest,
@@ -61,7 +61,7 @@ impl Plan {
         let at_once = at_once(&self.handlers);
         if at_once > CROWD && self.handlers.len() > 1 {
             tracing::warn!(
-                group = self.group,
+                group = self.group(),
                 at_once,
                 "the handlers may work on more messages at once than the {CROWD} listener calls for which the \
                  consumer has threads: where messages come one by one, a slow handler can starve another; lower \
@@ -77,7 +77,7 @@ impl Plan {
         let at_once = at_once(self.handlers.iter().filter(|planned| !planned.route.is_transactional()));
         if at_once >= usize::try_from(connections).unwrap_or(usize::MAX) {
             tracing::warn!(
-                group = self.group,
+                group = self.group(),
                 store = store.name(),
                 at_once,
                 connections,

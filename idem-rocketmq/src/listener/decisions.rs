@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use idem_core::Decision;
-use idem_core::engine::verdict;
+use idem_core::engine::{Unfit, verdict};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -18,7 +18,9 @@ pub(crate) struct Decisions {
 enum Noted {
     Nothing,
     /// The message is held, because too many of its handler's messages cannot be handled.
-    Held,
+    Held(Unfit),
+    /// The message keeps the order of one that is held.
+    BehindHeld,
     Decided(Decision),
 }
 
@@ -40,8 +42,16 @@ impl Decisions {
         self.changed.notify_one();
     }
 
-    pub(super) fn held(&self, place: usize) {
-        self.of.lock()[place] = Noted::Held;
+    /// A message is held, and those behind it wait with it.
+    pub(super) fn held(&self, place: usize, what: Unfit, behind: impl Iterator<Item = usize>) {
+        let mut noted = self.of.lock();
+        let mut note = |place: usize, as_what| match &mut noted[place] {
+            Noted::Decided(_) => {}
+            noted => *noted = as_what,
+        };
+        note(place, Noted::Held(what));
+        behind.for_each(|place| note(place, Noted::BehindHeld));
+        drop(noted);
         self.changed.notify_one();
     }
 
@@ -58,7 +68,7 @@ impl Decisions {
                 let noted = self.of.lock();
                 let is_open = noted.iter().any(|noted| matches!(noted, Noted::Nothing));
                 if !is_open || self.is_over.load(Ordering::Acquire) {
-                    return noted.iter().any(|noted| matches!(noted, Noted::Held));
+                    return noted.iter().any(|noted| matches!(noted, Noted::Held(_)));
                 }
             }
             self.changed.notified().await;
@@ -70,8 +80,8 @@ impl Decisions {
         let noted = self.of.lock();
         let decision = |noted: &Noted| match noted {
             Noted::Decided(decision) => decision.clone(),
-            Noted::Held => verdict::held(),
-            Noted::Nothing => verdict::waits(),
+            Noted::Held(what) => verdict::held(*what),
+            Noted::BehindHeld | Noted::Nothing => verdict::waits(),
         };
         noted.iter().map(decision).collect()
     }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled};
+use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled, Unfit};
 use idem_core::panics::{self, Fault};
 use idem_core::{Attempt, Decision, HandlerResult, Lease, Verdict};
 use tokio::sync::mpsc;
@@ -62,9 +62,9 @@ impl Shared {
     }
 
     /// A message is held, because too many of its handler's messages cannot be handled.
-    pub(super) fn held(&self, place: usize) {
+    pub(super) fn held(&self, place: usize, what: Unfit, behind: impl Iterator<Item = usize>) {
         if let Some(decisions) = &self.decisions {
-            decisions.held(place);
+            decisions.held(place, what, behind);
         }
     }
 

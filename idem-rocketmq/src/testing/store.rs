@@ -70,10 +70,13 @@ impl Store for TestStore {
     }
 
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        if self.0.takes_leases.load(Ordering::SeqCst) {
-            return Box::pin(async { Ok(batch.iter().map(|_| Ok(Answer::Lost)).collect()) });
-        }
-        self.ask(|store| store.renew(batch))
+        let takes_leases = self.0.takes_leases.load(Ordering::SeqCst);
+        self.ask(|store| {
+            if takes_leases {
+                return Box::pin(async { Ok(batch.iter().map(|_| Ok(Answer::Lost)).collect()) });
+            }
+            store.renew(batch)
+        })
     }
 
     fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {

@@ -175,3 +175,20 @@ async fn a_message_that_a_bad_deploy_holds_is_told() {
     assert!(reason.contains("more than half of its handler's last 100 messages"), "{reason}");
     assert_eq!(consumer.dead_letters().len(), 50);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_in_order_waits_behind_a_message_that_is_held() {
+    let consumer = consumer(Runs::default().route().orderly());
+    let garbage = || Delivery::builder("orders").body("not JSON").build();
+    let delivering = consumer.deliver_all((0..55).map(|_| garbage()));
+    let decisions = tokio::time::timeout(Duration::from_hours(1), delivering).await.expect("it is told");
+    assert_eq!(consumer.dead_letters().len(), 50);
+    assert_eq!(
+        outcomes(&decisions[49..53]),
+        [Outcome::Undecodable, Outcome::Undecodable, Outcome::Waiting, Outcome::Waiting]
+    );
+    assert_eq!(
+        (decisions[49].verdict, decisions[50].verdict, decisions[51].verdict),
+        (Verdict::DeadLetter, Verdict::Leave, Verdict::Leave)
+    );
+}

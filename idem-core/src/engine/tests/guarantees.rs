@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, Store as _};
-use crate::{State, Token};
+use crate::{State, StoreFailure, Token};
 
 #[tokio::test(start_paused = true)]
 async fn invariant_1_one_handler_at_a_time_and_once_over_two_processes() {
@@ -244,4 +244,19 @@ async fn a_claim_whose_reply_was_lost_does_not_conflict_with_its_own_orphan() {
     store.lost_claims.store(3, Ordering::SeqCst);
     assert_eq!(succeed(&gate, job("a")).await, Decision::new(Verdict::Ack, Outcome::Completed).attempt(1));
     assert_eq!(store.sizes("claim"), [1, 1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_reply_was_lost_is_given_back_where_the_message_is_sent_back() {
+    let (engine, store) = engine();
+    let gate = gate(&engine, Settings { store_failure: Some(StoreFailure::Retry), ..Settings::new() });
+    store.lost_claims.store(1, Ordering::SeqCst);
+    assert_eq!(succeed(&gate, job("a")).await.outcome, Outcome::StoreFailed);
+    let given_back = async {
+        while store.read(&key("a")).await.unwrap().unwrap().state != State::Released {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(secs(5), given_back).await.expect("long before its lease is over");
+    assert_eq!(succeed(&gate, job("a")).await, Decision::new(Verdict::Ack, Outcome::Completed).attempt(1));
 }

@@ -99,7 +99,7 @@ rows! {
     a_message_without_a_handler_is_retried: shape(&no_handler(0)) => (Verdict::Retry(secs(10)), Outcome::NoHandler);
     a_message_of_a_slow_handler_is_sent_back: shape(&deferred(&policy(), 0)) => (Verdict::Retry(secs(10)), Outcome::Deferred);
     a_message_waits_for_the_one_before_it: waits() => leave(Outcome::Waiting);
-    a_message_that_is_held_is_left: shape(&held()) => (Verdict::Leave, Outcome::Undecodable);
+    a_message_that_is_held_is_left: shape(&held(Unfit::MissingKey)) => (Verdict::Leave, Outcome::MissingKey);
     a_message_is_left_at_a_shutdown: shutdown() => leave(Outcome::Shutdown);
 
     // Messages that wait for the first one of their key.

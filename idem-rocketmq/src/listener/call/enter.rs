@@ -137,7 +137,7 @@ impl Call<'_> {
                     let UnfitAdmission { is_held, admission } =
                         gate.unfit(what, reason, message.failures.saturating_add(1));
                     if is_held {
-                        self.shared.held(place);
+                        self.shared.held(place, what, self.from(place).skip(1));
                     }
                     self.events.push(Box::pin(async move { Event::Admitted(place, admission.await) }));
                 }
