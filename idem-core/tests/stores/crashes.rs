@@ -18,12 +18,12 @@ use super::services::Services;
 use super::sql_harness::claims;
 use super::tiered::{Watched, claim, done, until, until_cached};
 
-/// A PostgreSQL that confirms commits seconds before they are on the disk.
+/// A PostgreSQL that confirms commits which are never on the disk: whoever writes them there in the background is stopped.
 async fn forgetful_postgres() -> (Services, Postgres) {
     let services = Services::start("postgres");
     let postgres = Postgres::empty_on(services.variable("IDEM_TEST_POSTGRES_URL")).await;
     postgres.builder().migrate().await.unwrap();
-    for setting in ["synchronous_commit = off", "wal_writer_delay = '10s'"] {
+    for setting in ["synchronous_commit = off", "bgwriter_lru_maxpages = 0", "checkpoint_timeout = '1d'"] {
         postgres.execute(&format!("ALTER SYSTEM SET {setting}")).await;
     }
     postgres.execute("SELECT pg_reload_conf()").await;
@@ -34,7 +34,13 @@ async fn forgetful_postgres() -> (Services, Postgres) {
             == 1
     })
     .await;
+    let writer = "SELECT pid::int8 FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    signal("STOP", postgres.number(writer).await);
     (services, postgres)
+}
+
+fn signal(name: &str, process: i64) {
+    assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
 }
 
 /// Keys that the database has confirmed and the cache knows.
@@ -98,8 +104,8 @@ async fn what_a_crash_of_one_backend_took_back_is_done_again() {
     let store = TieredStore::new(MemoryStore::new(), database.clone()).await.unwrap();
     let mut session = postgres.session().await;
     let keys = completed(&store, &database).await;
-    let backend: i32 = sqlx::query("SELECT pg_backend_pid()").fetch_one(&mut session).await.unwrap().get(0);
-    assert!(Command::new("kill").args(["-KILL", &backend.to_string()]).status().unwrap().success());
+    let backend = sqlx::query("SELECT pg_backend_pid()::int8").fetch_one(&mut session).await.unwrap().get(0);
+    signal("KILL", backend);
     until("the server is back", async || sqlx::PgConnection::connect(&postgres.url).await.is_ok()).await;
     forgotten_keys_are_done_again(&store, &postgres, keys).await;
 }
