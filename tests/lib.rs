@@ -11,7 +11,8 @@
     clippy::exhaustive_structs
 )]
 
-use idem_rocketmq::{Delivery, handlers, idempotent};
+use idem_rocketmq::extract::Delivery;
+use idem_rocketmq::{handlers, idempotent};
 
 /// Counts lines; see [`routes`].
 #[idempotent(key_from = message_keys, topic = "lines")]

@@ -63,8 +63,8 @@ pub(crate) fn marker(function: &Function) -> TokenStream {
     }
 }
 
-/// The handler that takes the arguments out of the call. Both calls of an extractor are written alike, so that
-/// rustc tells of a wrong one once.
+/// The handler that takes the arguments out of the call. Both of its functions name an extractor in the same words, and no
+/// future of the extractor's own is awaited, so that rustc tells of a wrong one once.
 fn handler_impl(function: &Function, shape: &Shape<'_>) -> TokenStream {
     let name = &function.sig.ident;
     let Shape { payload, argument, first, names } = shape;
@@ -77,7 +77,7 @@ fn handler_impl(function: &Function, shape: &Shape<'_>) -> TokenStream {
     let mutability = (!args.is_empty()).then(|| quote!(mut));
     let needs = Ident::new(if args.is_empty() { "_needs" } else { "needs" }, Span::mixed_site());
     let block = quote_spanned! {Span::mixed_site()=>
-        #(let #args = <#extractors as __idem::#extract<'_>>::extract(&mut call)?;)*
+        #(let #args = <#extractors as __idem::#extract<'_>>::extracted(&mut call).await?;)*
         <#output as __idem::#returned>::#into_result(#name(#first, #(#args),*).await)
     };
     let running = at_async(function, &block);

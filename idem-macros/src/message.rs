@@ -89,8 +89,8 @@ impl Options {
         self.note(&name)?;
         match name.to_string().as_str() {
             "crate" => self.krate = Some(krate::parse(&name, input)?),
-            "topic" => self.topic = Some(Text::parse(&name, input)?),
-            "tag" => self.tag = Some(Text::parse(&name, input)?),
+            "topic" => self.topic = Some(Text::parse_without_placeholder(&name, input)?),
+            "tag" => self.tag = Some(Text::parse_without_placeholder(&name, input)?),
             "key" | "key_with" => self.key = Some(Key::parse(&name, input)?),
             "order_by" => self.order_by = Some(FieldPath::of_option(&name, input)?),
             "codec" => self.codec = Some(path(&name, input)?),

@@ -67,7 +67,8 @@ fn a_batch_takes_the_connection_of_its_transaction() {
             async fn pay(orders: Vec<OrderPaid>, tx: &mut PgConnection) {}
         ),
     );
-    let takes = quote!(<&mut PgConnection as __idem::BatchExtract<'_>>::extract(&mut call)?).to_string();
+    let takes =
+        quote!(<&mut PgConnection as __idem::BatchExtract<'_>>::extracted(&mut call).await?).to_string();
     assert!(expanded.to_string().contains(&takes), "{expanded}");
     assert!(expanded.to_string().contains(&quote!(.transactional()).to_string()), "{expanded}");
 }
@@ -109,7 +110,8 @@ fn a_batch_handler_is_written_as_its_public_call() {
                         __idem::boxed(async move {
                             let arg1 = <State<
                                 Index,
-                            > as __idem::BatchExtract<'_>>::extract(&mut call)?;
+                            > as __idem::BatchExtract<'_>>::extracted(&mut call)
+                                .await?;
                             <BatchResult as __idem::BatchReturn>::into_batch_result(
                                 index(<Vec<OrderPaid> as __idem::FromBatch>::from_batch(batch), arg1)
                                     .await,
@@ -186,8 +188,8 @@ fn the_attribute_writes_the_public_call() {
                         mut call: __idem::Call<'__d>,
                     ) -> __idem::BoxFuture<'__d, __idem::HandlerResult> {
                         __idem::boxed(async move {
-                            let arg1 = <State<Gmv> as __idem::Extract<'_>>::extract(&mut call)?;
-                            let arg2 = <&Delivery as __idem::Extract<'_>>::extract(&mut call)?;
+                            let arg1 = <State<Gmv> as __idem::Extract<'_>>::extracted(&mut call).await?;
+                            let arg2 = <&Delivery as __idem::Extract<'_>>::extracted(&mut call).await?;
                             <HandlerResult as __idem::HandlerReturn>::into_result(
                                 add_gmv(payload, arg1, arg2).await,
                             )

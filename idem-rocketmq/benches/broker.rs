@@ -10,6 +10,7 @@
 
 mod measure;
 
+use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::embedded::{EmbeddedBroker, Outgoing};
 use idem_rocketmq::prelude::*;
 

@@ -14,9 +14,10 @@ pub use std::vec::Vec;
 
 pub use crate::codec::{Pick, PickJson};
 pub use crate::extract::{BatchExtract, Extract};
+pub use crate::handler::route::{Routed, WithoutIdempotent};
 pub use crate::handler::{
     Batch, BatchCall, BatchHandler, BatchResult, BatchReturn, Call, FromBatch, Handler, HandlerReturn,
-    KeySource, Needs, Route, Routed, WithoutIdempotent, batch_handler_with, handler_with,
+    KeySource, Needs, Route, batch_handler_with, handler_with,
 };
 pub use crate::producer::{Message, OutgoingMessage};
 

@@ -1,9 +1,13 @@
-//! What can be wrong with a cluster without asking it.
+//! The cluster that consumers and producers work with.
 
-use crate::client::{Cluster, check_addresses, check_credentials};
+#[doc = include_str!("docs/cluster.md")]
+pub use crate::client::Cluster;
+pub use crate::client::{Credentials, DelayBy, Tls};
+
+use crate::client::{check_addresses, check_credentials};
 use crate::error::Kind;
 
-/// `none` is the error where no name server was said.
+/// Checks a cluster without asking it. `none` is the error where no name server was said.
 pub(crate) fn check(cluster: &Cluster, group: &str, none: fn(String) -> Kind) -> Result<(), Kind> {
     let group = || group.to_owned();
     if cluster.name_servers.is_empty() {

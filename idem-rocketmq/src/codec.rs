@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use bytes::Bytes;
+pub use bytes::Bytes;
 pub use idem_core::Fingerprint;
 
 pub use self::encode::{Encode, EncodeError};
@@ -16,7 +16,7 @@ mod json;
 ///
 /// [`Json`] is the default; [`Raw`] and [`Text`] are there for `Bytes` and `String`. A codec of your own is a
 /// value of any type that implements this, given to `codec = path` or to
-/// [`handler_with`](crate::handler_with). A type that chooses its codec by itself implements [`Payload`].
+/// [`handler_with`](crate::handler::handler_with). A type that chooses its codec by itself implements [`Payload`].
 #[diagnostic::on_unimplemented(
     message = "the codec `{Self}` cannot decode the payload `{T}`",
     label = "cannot be decoded with `{Self}`",

@@ -128,6 +128,8 @@ pub(crate) enum Kind {
     Policy { handler: String, source: PolicyError },
     #[error("the outbox of the producer group `{group}` cannot be used: {source}")]
     Outbox { group: String, source: StoreError },
+    #[error("the {place} of the handler `{handler}` has {fault}")]
+    Placeholder { handler: String, place: &'static str, fault: String },
     #[error("{0}")]
     MissingState(MissingState),
     #[error("{0}")]

@@ -11,7 +11,7 @@ use crate::handler::{Needs, Route};
 
 /// The states of a consumer: at most one value of each type. Clones share the values.
 #[derive(Clone, Default)]
-pub struct States(HashMap<TypeId, Arc<Slot>>);
+pub(crate) struct States(HashMap<TypeId, Arc<Slot>>);
 
 struct Slot {
     type_name: &'static str,
@@ -20,19 +20,14 @@ struct Slot {
 }
 
 impl States {
-    /// No state at all.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds a state. A second value of one type takes the first one's place.
-    pub fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
+    pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
         let slot = Slot { type_name: type_name::<T>(), value: Careful::new(Box::new(state)) };
         self.0.insert(TypeId::of::<T>(), Arc::new(slot));
     }
 
     /// The state of type `T`.
-    pub fn get<T: 'static>(&self) -> Option<&T> {
+    pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
         self.0.get(&TypeId::of::<T>())?.value.downcast_ref()
     }
 
@@ -70,7 +65,7 @@ impl fmt::Debug for States {
 
 /// Handlers take states that the consumer does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingState {
+pub(crate) struct MissingState {
     /// One at least.
     missing: Vec<Missing>,
     available: Vec<&'static str>,
@@ -90,18 +85,6 @@ impl Missing {
         if self.handlers.last().is_none_or(|last| last != handler) {
             self.handlers.push(handler.to_owned());
         }
-    }
-}
-
-impl MissingState {
-    /// The name of the first handler that does not find a state.
-    pub fn handler(&self) -> &str {
-        self.missing.iter().flat_map(|missing| &missing.handlers).next().map_or("", String::as_str)
-    }
-
-    /// The types that are missing, in the order of the handlers that take them.
-    pub fn states(&self) -> impl Iterator<Item = &str> {
-        self.missing.iter().map(|missing| missing.state)
     }
 }
 

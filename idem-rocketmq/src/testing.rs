@@ -11,12 +11,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use idem_core::Clock;
 use idem_core::engine::Engine;
-use idem_core::{Clock, Decision};
 use tokio::runtime::Handle;
 
 pub use self::store::TestStore;
-pub use idem_core::{Outcome, Verdict};
+pub use idem_core::{Decision, Outcome, Verdict};
 
 use self::broker::TestBroker;
 use crate::Error;

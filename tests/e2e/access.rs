@@ -1,13 +1,17 @@
 //! Who is let in: access control and TLS of Apache RocketMQ in Java, and what a start says where it refuses.
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
+use idem_rocketmq::Backoff;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
+use idem_rocketmq::Error;
+use idem_rocketmq::cluster::{Credentials, Tls};
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Credentials, Error, ProducerBuilder, Store, Tls};
+use idem_rocketmq::producer::ProducerBuilder;
+use idem_rocketmq::store::Store;
 
 use crate::kit::{self, Runs, SOON};
 use crate::servers::{self, variable};

@@ -1,5 +1,7 @@
 //! Members of a group that were deployed with a mistake, or too early, or too late.
 
+use idem_rocketmq::codec::Text;
+use idem_rocketmq::handler::handler_with;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,11 +1,13 @@
 //! Handlers that take many messages at once.
 
+use idem_rocketmq::{Backoff, batch_handler};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::embedded::Outgoing;
-use idem_rocketmq::{BatchReturn, prelude::*};
+use idem_rocketmq::handler::BatchReturn;
+use idem_rocketmq::prelude::*;
 
 use crate::kit::{self, Order, Runs, SOON, note, why};
 use crate::place::{Place, on_both};

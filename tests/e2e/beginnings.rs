@@ -1,7 +1,8 @@
 //! Where groups begin, on both brokers: in queues that are new to a group which is known in others.
 
+use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
 use crate::kit::{self, Runs, SOON};
 use crate::place::{Place, on_both};

@@ -1,9 +1,11 @@
 //! Broadcasting, on both brokers.
 
+use idem_rocketmq::Backoff;
 use std::time::{Duration, Instant};
 
+use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
 use crate::kit::{self, Order, Runs, SOON};
 use crate::place::{Place, on_both};

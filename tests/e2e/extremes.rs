@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use idem_core::clock::{LONGEST, extreme_moments, extremes};
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, TransactionState};
+use idem_rocketmq::producer::TransactionState;
 
 use crate::kit::{self, Runs, SOON};
 use crate::place::{Kind, Place};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
+use idem_rocketmq::Error;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Error, Store};
+use idem_rocketmq::store::Store;
 
 use crate::kit::{self, Order, Runs, SOON};
 use crate::place::{Kind, OfThisRun, Place};

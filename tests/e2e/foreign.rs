@@ -1,6 +1,7 @@
 //! Messages that no producer of idem's makes: compressed in every way, with flags that lie, with properties that are no text,
 //! and in topics of batches. Whatever one of them holds, its neighbours are handled.
 
+use idem_rocketmq::Backoff;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 

@@ -1,10 +1,13 @@
 //! Messages that cannot be handled.
 
+use idem_rocketmq::batch_handler;
+use idem_rocketmq::codec::{Codec, Text};
+use idem_rocketmq::handler::{KeySource, handler_with};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
+use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::{FingerprintMismatch, MissingKey, Undecodable};

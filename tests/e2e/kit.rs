@@ -1,5 +1,6 @@
 //! What the tests share.
 
+use idem_rocketmq::Backoff;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};

@@ -1,12 +1,13 @@
 //! Orderly consumption, on both brokers.
 
+use idem_rocketmq::{Backoff, HandlerError, TieredStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use idem_rocketmq::UNLIMITED;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::settings::UNLIMITED;
 
 use crate::kit::{self, SOON};
 use crate::place::{Place, on_both};
@@ -68,7 +69,7 @@ impl Log {
         topic: &str,
         time: Duration,
         end: impl Fn(&str, usize) -> HandlerResult + Clone + Send + Sync + 'static,
-    ) -> idem_rocketmq::Unkeyed<Step> {
+    ) -> idem_rocketmq::handler::Unkeyed<Step> {
         let log = self.clone();
         handler(topic, move |step: Step| {
             let (log, end) = (log.clone(), end.clone());

@@ -1,9 +1,10 @@
 //! Transactions of a producer on a database: message and database agree, whatever fails.
 
+use idem_rocketmq::outbox::{PostgresOutbox, SqliteOutbox};
 use std::time::Duration;
 
-use bytes::Bytes;
-use idem_rocketmq::OutboxError;
+use idem_rocketmq::codec::Bytes;
+use idem_rocketmq::outbox::OutboxError;
 use idem_rocketmq::outbox::{Begun, OutboxMessage, TransactionId, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};

@@ -3,11 +3,12 @@
 //!
 //! `IDEM_TEST_KILLS=100` kills more often than the suite has time for.
 
+use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
+use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::outbox::{Begun, Outbox, OutboxMessage, TransactionId, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::Executor as _;

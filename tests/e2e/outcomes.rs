@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use idem_rocketmq::Credentials;
+use idem_rocketmq::cluster::Credentials;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 

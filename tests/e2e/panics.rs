@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use idem_core::store::{Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 use idem_core::{Record, RecordKey, StoreError};
-use idem_rocketmq::Store;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::store::Store;
 
 use crate::kit::{self, Order, Runs, SOON, counted};
 use crate::place::{Kind, Place};

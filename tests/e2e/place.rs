@@ -104,14 +104,14 @@ impl Place {
     /// A consumer with its store and handlers.
     pub(crate) fn member(
         &self,
-        store: &(impl idem_rocketmq::Store + Clone),
+        store: &(impl idem_rocketmq::store::Store + Clone),
         routes: impl IntoIterator<Item = Route>,
-    ) -> Builder<Arc<dyn idem_rocketmq::Store>> {
+    ) -> Builder<Arc<dyn idem_rocketmq::store::Store>> {
         self.consumer().store(store.clone()).handlers(routes)
     }
 
     /// A producer of idem's.
-    pub(crate) fn sender(&self) -> idem_rocketmq::ProducerBuilder {
+    pub(crate) fn sender(&self) -> idem_rocketmq::producer::ProducerBuilder {
         Producer::builder(format!("{}-p", self.group)).name_server(self.name_server())
     }
 

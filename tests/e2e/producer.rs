@@ -1,11 +1,15 @@
 //! What idem's producer sends, as brokers store it and as consumers see it.
 
+use idem_rocketmq::codec::Text;
+use idem_rocketmq::handler::{KeySource, handler_with};
+use idem_rocketmq::producer::TransactionState;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use idem_rocketmq::RunningConsumer;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ProducerBuilder, RunningConsumer, TransactionError};
+use idem_rocketmq::producer::{ProducerBuilder, TransactionError};
 
 use crate::kit::{self, MARKER, Runs, SOON, counted, until};
 use crate::place::{Kind, OfThisRun, Place, on_both};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
-use idem_rocketmq::Store;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::store::Store;
 
 use crate::kit::{self, Runs};
 

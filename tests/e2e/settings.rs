@@ -1,13 +1,17 @@
 //! Settings of a consumer that the broker has a part in, on Apache RocketMQ in Java.
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
+use idem_rocketmq::codec::Text;
+use idem_rocketmq::handler::handler_with;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
+use idem_rocketmq::cluster::Tls;
 use idem_rocketmq::consumer::Builder;
+use idem_rocketmq::consumer::{ConsumeFrom, MessageTrace};
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, MessageTrace, Store, Tls};
+use idem_rocketmq::store::Store;
 
 use crate::kit::{self, Runs, SOON};
 use crate::place::Place;

@@ -1,6 +1,7 @@
 //! Every mistake that a start-up finds, by its text.
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
+use idem_rocketmq::Backoff;
 use std::future::Future as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,10 +9,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
+use idem_rocketmq::Error;
+use idem_rocketmq::cluster::{Credentials, DelayBy};
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::InProgress;
-use idem_rocketmq::{Credentials, DelayBy, Error, Store};
+use idem_rocketmq::store::Store;
 
 use crate::kit::Order;
 

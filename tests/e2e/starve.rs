@@ -1,15 +1,19 @@
 //! What waits keeps no other handler's messages from being handled.
 
+use idem_rocketmq::Backoff;
+use idem_rocketmq::codec::Text;
+use idem_rocketmq::handler::handler_with;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use idem_rocketmq::embedded::Outgoing;
+use idem_rocketmq::handler::BoxFuture;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::StoreFailure;
+use idem_rocketmq::store::StoreError;
 use idem_rocketmq::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest,
 };
-use idem_rocketmq::{BoxFuture, StoreError};
 
 use crate::kit::{self, Order, Runs, SOON};
 use crate::place::{Place, on_both};
@@ -65,7 +69,7 @@ impl Healthy {
 #[derive(Clone, Default)]
 struct Away(MemoryStore);
 
-impl idem_rocketmq::Store for Away {
+impl idem_rocketmq::store::Store for Away {
     fn name(&self) -> &'static str {
         "away"
     }

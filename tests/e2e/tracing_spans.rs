@@ -1,5 +1,6 @@
 //! The span that each run of a handler is in.
 
+use idem_rocketmq::batch_handler;
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use expect_test::{Expect, expect};
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::{FingerprintMismatch, MissingKey, StoreFailure};
+use idem_rocketmq::store;
+use idem_rocketmq::store::Store;
 use idem_rocketmq::testing::{Outcome, Verdict};
-use idem_rocketmq::{Store, store};
 use sqlx::{PgConnection, SqliteConnection};
 use tempfile::TempDir;
 

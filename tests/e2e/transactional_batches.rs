@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use idem_rocketmq::Decision;
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::testing::Decision;
 use idem_rocketmq::testing::{Outcome, Verdict};
 use sqlx::SqliteConnection;
 

@@ -1,11 +1,13 @@
 //! What the strategies are weak at alone, where it takes no broker to show it.
 
+use idem_rocketmq::handler::KeySource;
 use std::sync::Arc;
 
+use idem_rocketmq::extract::DeliveryBuilder;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::MissingKey;
+use idem_rocketmq::store::Store;
 use idem_rocketmq::testing::{Outcome, TestConsumer};
-use idem_rocketmq::{DeliveryBuilder, Store};
 
 use crate::kit::{Order, Runs, counting};
 

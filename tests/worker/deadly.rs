@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use idem_rocketmq::StoreError;
 use idem_rocketmq::outbox::{
     Begun, Fate, LocalTransaction, Outbox, OutboxMessage, TransactionId, TypedOutbox,
 };
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::store::StoreError;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 

@@ -7,8 +7,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use idem_rocketmq::Backoff;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Backoff, StoreError};
+use idem_rocketmq::store::StoreError;
 use sqlx::PgConnection;
 
 #[derive(Deserialize)]
@@ -90,7 +91,7 @@ async fn patiently<S>(connect: impl AsyncFn() -> Result<S, StoreError>) -> Resul
     }
 }
 
-fn route(handler: idem_rocketmq::Unkeyed<Order>) -> Route {
+fn route(handler: idem_rocketmq::handler::Unkeyed<Order>) -> Route {
     let route = handler.key(|order| order.id.clone()).named("soak").scope("orders").max_attempts(100);
     route.lease(Duration::from_secs(3)).backoff(Backoff::fixed(Duration::from_secs(1))).concurrency(16)
 }

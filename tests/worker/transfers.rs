@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use idem_rocketmq::Backoff;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Backoff, Store, StoreError};
+use idem_rocketmq::store::{Store, StoreError};
 use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 
 #[derive(Deserialize)]
@@ -96,7 +97,7 @@ async fn builder(
 }
 
 /// A killed run leaves nothing behind that a retry waits for, so that few retries take long.
-fn route(handler: idem_rocketmq::Unkeyed<Transfer>) -> Route {
+fn route(handler: idem_rocketmq::handler::Unkeyed<Transfer>) -> Route {
     let route = handler.key(|transfer| transfer.id.clone()).named("transfer").scope("transfers");
     route.backoff(Backoff::fixed(Duration::from_secs(1))).max_attempts(100).transactional()
 }

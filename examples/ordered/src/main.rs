@@ -9,9 +9,10 @@ mod shop;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
 use crate::shop::Shop;
 

@@ -15,9 +15,10 @@ mod warehouse;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
 use crate::driver::Diesel;
 use crate::runs::Runs;

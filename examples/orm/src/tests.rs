@@ -2,8 +2,9 @@
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::store::StoreError;
+use idem_rocketmq::testing::Decision;
 use idem_rocketmq::testing::{Outcome, Verdict};
-use idem_rocketmq::{Decision, StoreError};
 
 use crate::Failure;
 use crate::driver::Diesel;

@@ -1,7 +1,7 @@
 //! The shop's table, in any of the three databases.
 
 use idem_rocketmq::outbox::TypedOutbox;
-use idem_rocketmq::prelude::*;
+use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use sqlx::{AnyConnection, Connection as _, Executor as _};
 
 use crate::Failure;

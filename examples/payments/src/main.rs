@@ -10,9 +10,10 @@ mod transfer;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 
 use crate::bank::{Bank, Totals};
 use crate::transfer::{Runs, Transfer, on_mysql, on_postgres, on_sqlite};

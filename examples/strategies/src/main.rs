@@ -27,8 +27,9 @@ mod strategy;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{ConsumeFrom, RunningConsumer};
 use tokio::task::JoinSet;
 
 use crate::database::{mysql, postgres, sqlite};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use idem_rocketmq::consumer::Builder;
-use idem_rocketmq::{BoxFuture, Store};
+use idem_rocketmq::handler::BoxFuture;
+use idem_rocketmq::store::Store;
 
 use crate::Error;
 use crate::storm::{Paid, Storm, Trouble};

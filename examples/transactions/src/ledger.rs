@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use idem_rocketmq::prelude::TransactionState;
+use idem_rocketmq::producer::TransactionState;
 
 /// What the shop knows of each order. Clones share it.
 #[derive(Clone, Default)]

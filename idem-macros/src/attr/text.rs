@@ -46,6 +46,20 @@ impl Text {
         Ok(text)
     }
 
+    /// `name = ".."` of a message that is sent, where nobody fills in a placeholder.
+    pub(crate) fn parse_without_placeholder(name: &Ident, input: ParseStream<'_>) -> Result<Self> {
+        let text = Self::parse(name, input)?;
+        match &text {
+            Self::Literal(literal) if literal.value().contains("${") => Err(Error::new(
+                literal.span(),
+                format!(
+                    "`${{..}}` is filled in for a consumer's handlers only: write an expression that reads the configuration, such as `{name} = {name}_of(\"orders\")` with a function of yours"
+                ),
+            )),
+            _ => Ok(text),
+        }
+    }
+
     /// The texts of a list.
     fn parse_list(name: &Ident, input: ParseStream<'_>) -> Result<Vec<Self>> {
         let list;
@@ -75,7 +89,8 @@ impl Text {
         let Self::Literal(literal) = self else { return Ok(()) };
         let text = literal.value();
         let problem = match name.to_string().as_str() {
-            option @ ("topic" | "tag" | "tags") if text.contains("${") => Some(placeholder(option)),
+            // Filled in when the consumer starts, and checked then.
+            "topic" | "tag" | "tags" | "filter" | "scope" if text.contains("${") => unclosed_placeholder(&text),
             "topic" => topic_problem(&text),
             "tag" | "tags" => tag_problem(&text),
             "filter" => text.trim().is_empty().then(|| {
@@ -96,11 +111,10 @@ impl ToTokens for Text {
     }
 }
 
-/// As Spring fills them in.
-fn placeholder(option: &str) -> String {
-    format!(
-        "`${{..}}` is not filled in: write an expression that reads the configuration, such as `{option} = {option}_of(\"orders\")` with a function of yours"
-    )
+/// A consumer fills in `${name}`; nobody does it for a message that is sent.
+fn unclosed_placeholder(text: &str) -> Option<String> {
+    let unclosed = text.split("${").skip(1).any(|placeholder| !placeholder.contains('}'));
+    unclosed.then(|| "a `${` without its `}`: write `${name}` or `${name:default}`".to_owned())
 }
 
 fn topic_problem(topic: &str) -> Option<String> {

@@ -1,5 +1,6 @@
 //! The contenders, each in a process of its own.
 
+use idem_rocketmq::batch_handler;
 use std::hint::black_box;
 use std::thread;
 use std::time::Duration;

@@ -27,8 +27,8 @@ const UNIQ_KEY: &str = "UNIQ_KEY";
 /// `Debug` shows neither the body nor the keys nor the values of properties.
 ///
 /// ```
-/// # use idem_rocketmq_client as idem_rocketmq;
-/// use idem_rocketmq::Delivery;
+/// # mod idem_rocketmq { pub use idem_rocketmq_client as extract; }
+/// use idem_rocketmq::extract::Delivery;
 ///
 /// let delivery = Delivery::builder("orders").tag("PAID").body("{}").property("tenant", "a").build();
 /// assert_eq!(delivery.tag(), Some("PAID"));

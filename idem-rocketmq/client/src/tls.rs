@@ -24,8 +24,9 @@ use crate::error::ClientError;
 /// under which it is reached: for a name server the one given to the consumer, for a broker its `brokerIP1`.
 ///
 /// ```no_run
-/// # use idem_rocketmq_client as idem_rocketmq;
-/// use idem_rocketmq::{Cluster, Tls};
+/// # mod idem_rocketmq { pub use idem_rocketmq_client as cluster; pub use idem_rocketmq_client::Cluster; }
+/// use idem_rocketmq::Cluster;
+/// use idem_rocketmq::cluster::Tls;
 ///
 /// let tls = Tls::new()
 ///     .root_certificates_file("/etc/rocketmq/ca.pem")

@@ -104,6 +104,29 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Gives the placeholder `${name}` a value, in the topic, the tags, the filter and the scope of each handler: for names that
+    /// differ between environments. `${name:default}` has a default. A placeholder without a value is an error at start-up;
+    /// a second value of the same name replaces the first.
+    ///
+    /// ```
+    /// use idem_rocketmq::prelude::*;
+    /// # #[derive(Deserialize)] struct OrderPaid { order_id: String }
+    ///
+    /// #[idempotent(key = "order_id", topic = "${orders.topic}", tag = "${orders.tag:PAID}")]
+    /// async fn add_gmv(order: OrderPaid) {
+    ///     println!("{}", order.order_id);
+    /// }
+    ///
+    /// # let topic = "shop-orders-staging";
+    /// let consumer = Consumer::builder("campaign").value("orders.topic", topic).handlers(handlers![add_gmv]);
+    /// # let store = consumer.name_server("127.0.0.1:9876").store(MemoryStore::new());
+    /// # assert!(store.check().is_ok());
+    /// ```
+    pub fn value(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.setup.values.insert(name.into(), value.into());
+        self
+    }
+
     /// What handlers do where they say nothing themselves.
     pub fn defaults(mut self, defaults: Settings) -> Self {
         self.setup.defaults = defaults.or(&self.setup.defaults);
@@ -151,7 +174,7 @@ impl<S> Builder<S> {
     /// ```no_run
     /// # use idem_rocketmq::prelude::*;
     /// use std::time::{Duration, SystemTime};
-    /// use idem_rocketmq::ConsumeFrom;
+    /// use idem_rocketmq::consumer::ConsumeFrom;
     ///
     /// let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
     /// let consumer = Consumer::builder("campaign")
@@ -169,7 +192,7 @@ impl<S> Builder<S> {
     /// ```no_run
     /// # use idem_rocketmq::prelude::*;
     /// # fn main() -> Result<(), std::env::VarError> {
-    /// use idem_rocketmq::Credentials;
+    /// use idem_rocketmq::cluster::Credentials;
     ///
     /// let credentials = Credentials::new(std::env::var("MQ_ACCESS_KEY")?, std::env::var("MQ_SECRET_KEY")?);
     /// let consumer = Consumer::builder("campaign").name_server("127.0.0.1:9876").credentials(credentials);
@@ -185,7 +208,7 @@ impl<S> Builder<S> {
     ///
     /// ```no_run
     /// # use idem_rocketmq::prelude::*;
-    /// use idem_rocketmq::Tls;
+    /// use idem_rocketmq::cluster::Tls;
     ///
     /// let consumer = Consumer::builder("campaign").name_server("mq.example.com:9876").tls(Tls::new());
     /// ```
@@ -199,7 +222,7 @@ impl<S> Builder<S> {
     ///
     /// ```no_run
     /// # use idem_rocketmq::prelude::*;
-    /// use idem_rocketmq::MessageTrace;
+    /// use idem_rocketmq::consumer::MessageTrace;
     ///
     /// let consumer = Consumer::builder("campaign").name_server("127.0.0.1:9876").message_trace(MessageTrace::On);
     /// ```

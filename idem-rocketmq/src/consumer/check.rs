@@ -9,8 +9,41 @@ use crate::client::{ClientError, MessageTrace, Mode};
 use crate::cluster;
 use crate::error::Kind;
 use crate::handler::Route;
+use crate::handler::route::placeholders::PlaceholderFault;
 
 impl Setup {
+    /// The same with the placeholders of all routes filled in.
+    pub(super) fn filled(&self) -> Result<Self, Error> {
+        let mut filled = self.clone();
+        for route in &mut filled.routes {
+            *route = route.clone().filled(&self.values).map_err(|(place, fault)| Kind::Placeholder {
+                handler: route.name().to_owned(),
+                place,
+                fault: self.placeholder(place, fault),
+            })?;
+        }
+        Ok(filled)
+    }
+
+    /// What is wrong with a placeholder, and what to do about it.
+    fn placeholder(&self, place: &str, fault: PlaceholderFault) -> String {
+        match fault {
+            PlaceholderFault::Unclosed => "a `${` without its `}`: write `${name}`".to_owned(),
+            PlaceholderFault::Unnamed => "a placeholder without a name: write `${name}`".to_owned(),
+            PlaceholderFault::Missing(name) => {
+                let names: Vec<_> = self.values.keys().map(String::as_str).collect();
+                let there_are = match names.as_slice() {
+                    [] => "no value".to_owned(),
+                    names => format!("only values for `{}`", names.join("`, `")),
+                };
+                format!(
+                    "`${{{name}}}`, and the consumer has {there_are}: give it one with `.value(\"{name}\", ..)` on its builder, or \
+                     write a default, as in `{place} = \"${{{name}:default}}\"`"
+                )
+            }
+        }
+    }
+
     /// What the consumer is called, and where its brokers are.
     pub(super) fn check_cluster(&self) -> Result<(), Error> {
         if let Some(fault) = names::group_fault(&self.group) {

@@ -13,7 +13,7 @@ pub use self::builder::{Builder, HasStore, NoStoreYet};
 #[cfg(test)]
 pub(crate) use self::plan::Plan;
 pub use self::running::RunningConsumer;
-pub use crate::client::{Cluster, ConsumeFrom, Credentials, DelayBy, MessageTrace, Tls};
+pub use crate::client::{ConsumeFrom, MessageTrace};
 
 /// A consumer of a RocketMQ consumer group, in which each key's work is done once.
 ///

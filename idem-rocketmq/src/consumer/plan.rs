@@ -48,6 +48,10 @@ pub(crate) struct Planned {
 impl Setup {
     /// Looks for mistakes, and resolves what was said.
     pub(super) fn resolve(&self, store: &dyn Store) -> Result<Plan, Error> {
+        self.filled()?.resolve_filled(store)
+    }
+
+    fn resolve_filled(&self, store: &dyn Store) -> Result<Plan, Error> {
         self.check_cluster()?;
         self.check_trace()?;
         self.check_routes()?;

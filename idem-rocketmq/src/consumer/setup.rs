@@ -6,14 +6,18 @@ use idem_core::Settings;
 
 use crate::client::{Cluster, ConsumeFrom, LARGEST_BODY, MessageTrace};
 use crate::handler::Route;
+use crate::handler::route::placeholders::Values;
 use crate::listener::OnSpan;
 use crate::state::States;
 
 /// Everything but the store, as it was said. [`Setup::resolve`] makes a plan of it.
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(super) group: String,
     pub(super) cluster: Cluster,
     pub(super) routes: Vec<Route>,
+    /// Values of placeholders in the routes.
+    pub(super) values: Values,
     pub(super) states: States,
     pub(super) defaults: Settings,
     pub(super) deployment: Option<String>,
@@ -31,6 +35,7 @@ impl Setup {
             group,
             cluster: Cluster::default(),
             routes: Vec::new(),
+            values: Values::new(),
             states: States::default(),
             defaults: Settings::new(),
             deployment: None,

@@ -1,9 +1,8 @@
 use idem_core::Attempt;
 
-use super::{Call, Extract, ExtractError};
+use super::extracted::at_once;
+use super::{Call, Extract};
 
 impl Extract<'_> for Attempt {
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
-        Ok(call.attempt())
-    }
+    at_once!(|call: &mut Call<'_>| Ok(call.attempt()));
 }

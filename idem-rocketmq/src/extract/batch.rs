@@ -1,3 +1,4 @@
+use super::extracted::Extracted;
 use super::{BatchCall, ExtractError, Needs};
 
 /// An argument of a batch handler behind the batch: what is about the whole call, such as [`State`](super::State) or the
@@ -17,9 +18,18 @@ pub trait BatchExtract<'d>: Sized {
         let _ = needs;
     }
 
-    /// Takes the value out of the call.
+    /// Takes the value out of the call, as [`Extract::extract`](super::Extract::extract) does.
     ///
     /// # Errors
     /// The value is not there. The messages are then treated as if the handler had returned this error for all.
-    fn extract(call: &mut BatchCall<'d>) -> Result<Self, ExtractError>;
+    fn extract(call: &mut BatchCall<'d>) -> impl Future<Output = Result<Self, ExtractError>> + Send;
+
+    /// Idem's own extractors do without an allocation.
+    #[doc(hidden)]
+    fn extracted<'c>(call: &'c mut BatchCall<'d>) -> Extracted<'c, Self>
+    where
+        Self: 'c,
+    {
+        Extracted::later(Self::extract(call))
+    }
 }

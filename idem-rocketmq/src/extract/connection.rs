@@ -1,4 +1,5 @@
-use super::{BatchCall, BatchExtract, Call, Extract, ExtractError, Needs};
+use super::extracted::at_once;
+use super::{BatchCall, BatchExtract, Call, Extract, Needs};
 
 /// The connection of the transaction that commits together with the message's record.
 impl<'d, C: Send + 'static> Extract<'d> for &'d mut C {
@@ -6,9 +7,7 @@ impl<'d, C: Send + 'static> Extract<'d> for &'d mut C {
         needs.connection::<C>();
     }
 
-    fn extract(call: &mut Call<'d>) -> Result<Self, ExtractError> {
-        call.connection()
-    }
+    at_once!(|call: &mut Call<'d>| call.connection());
 }
 
 /// The connection of the transaction that commits together with the records of all messages.
@@ -17,7 +16,5 @@ impl<'d, C: Send + 'static> BatchExtract<'d> for &'d mut C {
         needs.connection::<C>();
     }
 
-    fn extract(call: &mut BatchCall<'d>) -> Result<Self, ExtractError> {
-        call.connection()
-    }
+    at_once!(|call: &mut BatchCall<'d>| call.connection());
 }

@@ -1,16 +1,13 @@
 use std::sync::Arc;
 
-use super::{Call, Extract, ExtractError};
+use super::extracted::at_once;
+use super::{Call, Extract};
 use crate::client::Delivery;
 
 impl<'d> Extract<'d> for &'d Delivery {
-    fn extract(call: &mut Call<'d>) -> Result<Self, ExtractError> {
-        Ok(call.delivery())
-    }
+    at_once!(|call: &mut Call<'d>| Ok(call.delivery()));
 }
 
 impl Extract<'_> for Arc<Delivery> {
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
-        Ok(call.shared_delivery())
-    }
+    at_once!(|call: &mut Call<'_>| Ok(call.shared_delivery()));
 }

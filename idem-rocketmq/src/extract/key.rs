@@ -1,15 +1,15 @@
 use idem_core::IdempotencyKey;
 
+use super::extracted::at_once;
 use super::{Call, Extract, ExtractError};
 
 impl Extract<'_> for IdempotencyKey {
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
-        call.key().cloned().ok_or_else(|| ExtractError::new("the message has no idempotency key"))
-    }
+    at_once!(|call: &mut Call<'_>| call
+        .key()
+        .cloned()
+        .ok_or_else(|| ExtractError::new("the message has no idempotency key")));
 }
 
 impl Extract<'_> for Option<IdempotencyKey> {
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
-        Ok(call.key().cloned())
-    }
+    at_once!(|call: &mut Call<'_>| Ok(call.key().cloned()));
 }

@@ -1,9 +1,8 @@
 use idem_core::Lease;
 
-use super::{Call, Extract, ExtractError};
+use super::extracted::at_once;
+use super::{Call, Extract};
 
 impl Extract<'_> for Lease {
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
-        Ok(call.lease().clone())
-    }
+    at_once!(|call: &mut Call<'_>| Ok(call.lease().clone()));
 }

@@ -1,4 +1,5 @@
-use super::{BatchCall, BatchExtract, Call, Extract, ExtractError, Needs};
+use super::extracted::at_once;
+use super::{BatchCall, BatchExtract, Call, Extract, Needs};
 
 /// A value that the consumer was given with `.state(..)`, cloned for each call.
 ///
@@ -12,9 +13,7 @@ impl<T: Clone + Send + Sync + 'static> Extract<'_> for State<T> {
         needs.state::<T>();
     }
 
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
-        call.state::<T>().cloned().map(State)
-    }
+    at_once!(|call: &mut Call<'_>| call.state::<T>().cloned().map(State));
 }
 
 impl<T: Clone + Send + Sync + 'static> BatchExtract<'_> for State<T> {
@@ -22,9 +21,7 @@ impl<T: Clone + Send + Sync + 'static> BatchExtract<'_> for State<T> {
         needs.state::<T>();
     }
 
-    fn extract(call: &mut BatchCall<'_>) -> Result<Self, ExtractError> {
-        call.state::<T>().cloned().map(State)
-    }
+    at_once!(|call: &mut BatchCall<'_>| call.state::<T>().cloned().map(State));
 }
 
 impl<T> std::ops::Deref for State<T> {

@@ -9,8 +9,9 @@ use std::time::Duration;
 use idem_core::Policy;
 
 use crate::consumer::{ConsumeFrom, Plan};
+use crate::handler::LONGEST_BATCH;
 use crate::settings::FingerprintMismatch;
-use crate::{Backoff, Consumer, LONGEST_BATCH, MemoryStore, Route, handler};
+use crate::{Backoff, Consumer, MemoryStore, Route, handler};
 
 const README: &str = include_str!("../../../README.md");
 const ARCHITECTURE: &str = include_str!("../../../ARCHITECTURE.md");

@@ -41,6 +41,8 @@ where
 /// A handler for the messages of a topic, with a codec.
 ///
 /// ```
+/// use idem_rocketmq::codec::Text;
+/// use idem_rocketmq::handler::{KeySource, handler_with};
 /// use idem_rocketmq::prelude::*;
 ///
 /// let route = handler_with("lines", Text, |line: String| async move { println!("{line}") })
@@ -61,6 +63,7 @@ where
 /// `#[idempotent(.., batch)]` writes this call for you; [`BatchHandler`] says what the handler gets and returns.
 ///
 /// ```
+/// use idem_rocketmq::batch_handler;
 /// use idem_rocketmq::prelude::*;
 ///
 /// #[derive(Deserialize)]
@@ -86,6 +89,8 @@ where
 /// A handler that takes many messages of a topic at once, with a codec for each of them.
 ///
 /// ```
+/// use idem_rocketmq::codec::Text;
+/// use idem_rocketmq::handler::{KeySource, batch_handler_with};
 /// use idem_rocketmq::prelude::*;
 ///
 /// let route = batch_handler_with("lines", Text, |lines: Vec<String>| async move { println!("{}", lines.join("\n")) })

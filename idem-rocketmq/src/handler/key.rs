@@ -23,6 +23,8 @@ pub enum KeySource {
     /// handler that takes the same key from its payload.
     ///
     /// ```
+    /// use idem_rocketmq::codec::{Bytes, Raw};
+    /// use idem_rocketmq::handler::{KeySource, handler_with};
     /// use idem_rocketmq::prelude::*;
     ///
     /// #[idempotent(key_from = producer_key, topic = "orders")]

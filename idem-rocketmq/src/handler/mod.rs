@@ -1,4 +1,4 @@
-//! Handlers, and what a consumer needs to know of each.
+//! Handlers, their results, and the routes that lead messages to them.
 
 mod batch;
 mod build;
@@ -8,12 +8,15 @@ mod key;
 mod needs;
 mod output;
 mod plain;
-mod route;
+pub(crate) mod route;
 #[cfg(test)]
 mod tests;
 
-use futures_util::future::BoxFuture;
-use idem_core::HandlerResult;
+/// The future of a hand-written [`Handler`].
+pub use futures_util::future::BoxFuture;
+#[doc = include_str!("../docs/errors.md")]
+pub use idem_core::HandlerError;
+pub use idem_core::{Disposition, HandlerResult, Reject, ResultExt, Retry};
 
 pub use self::batch::{
     Batch, BatchCall, BatchFailures, BatchHandler, BatchItem, BatchResult, BatchReturn, FromBatch,
@@ -25,7 +28,7 @@ pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
 pub use self::key::KeySource;
 pub use self::needs::Needs;
 pub use self::output::HandlerReturn;
-pub use self::route::{IntoRoute, LONGEST_BATCH, Route, RouteError, Routed, WithoutIdempotent};
+pub use self::route::{IntoRoute, LONGEST_BATCH, Route, RouteError};
 
 #[doc = include_str!("../docs/handlers.md")]
 #[diagnostic::on_unimplemented(

@@ -21,7 +21,7 @@ macro_rules! functions {
             F: Fn(P, $($arg),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: HandlerReturn> + Send,
             P: Send + 'static,
-            $($arg: for<'x> Extract<'x>,)*
+            $($arg: for<'x> Extract<'x> + Send,)*
         {
             #[allow(unused_variables, reason = "a function without extractors needs nothing")]
             fn needs(&self, needs: &mut Needs) {
@@ -32,7 +32,7 @@ macro_rules! functions {
             fn call<'d>(&'d self, payload: P, mut call: Call<'d>) -> BoxFuture<'d, HandlerResult> {
                 Box::pin(async move {
                     let running = {
-                        $(let $arg = $arg::extract(&mut call)?;)*
+                        $(let $arg = $arg::extracted(&mut call).await?;)*
                         self(payload, $($arg),*)
                     };
                     running.await.into_result()

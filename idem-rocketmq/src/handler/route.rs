@@ -14,6 +14,7 @@ use crate::client::Mode;
 pub use self::check::RouteError;
 
 mod check;
+pub(crate) mod placeholders;
 mod settings;
 
 /// The most messages that one call of a batch handler can have: as many as a broker hands out at once.
@@ -125,7 +126,7 @@ impl Route {
     ///
     /// A message that fails is not overtaken: its queue is suspended for the backoff's delay and begins with it again.
     /// After [`max_attempts`](Self::max_attempts) failed runs it is a dead letter, and the queue goes on; with
-    /// [`UNLIMITED`](crate::UNLIMITED) attempts it blocks its queue until it succeeds. What was done before is not
+    /// [`UNLIMITED`](crate::settings::UNLIMITED) attempts it blocks its queue until it succeeds. What was done before is not
     /// done again. [`Unkeyed::order_by`](super::Unkeyed::order_by) keeps the order of fewer messages, so that more of
     /// them run at once.
     ///
@@ -171,7 +172,7 @@ impl Route {
     /// A batch handler works in one transaction with the records of all of its messages.
     ///
     /// The consumer's store must be in that database: a `PostgresStore`, `MySqlStore` or `SqliteStore`, or one of yours with
-    /// [`Store::transactions`](crate::Store::transactions). See [`guide::transactions`](crate::guide::transactions).
+    /// [`Store::transactions`](crate::store::Store::transactions). See [`guide::transactions`](crate::guide::transactions).
     pub fn transactional(mut self) -> Self {
         self.is_transactional = true;
         self

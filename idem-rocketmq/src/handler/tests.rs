@@ -1,3 +1,7 @@
+use crate::codec::Bytes;
+use crate::codec::{Codec, Json, Raw};
+use crate::extract::Extract;
+use crate::handler::{KeySource, handler_with};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -6,8 +10,9 @@ use idem_core::{Disposition, KeyError, Lease};
 
 use super::{CallContext, Prepared};
 use crate::extract::{Call, ExtractError, Needs};
+use crate::handler::{BoxFuture, Handler};
 use crate::prelude::*;
-use crate::{BoxFuture, Handler, States};
+use crate::state::States;
 
 #[derive(Clone, Default)]
 struct Gmv(Arc<AtomicI64>);
@@ -26,12 +31,12 @@ struct Buyer {
     r#type: u64,
 }
 
-fn order() -> crate::DeliveryBuilder {
+fn order() -> crate::extract::DeliveryBuilder {
     Delivery::builder("orders").tag("PAID").keys("k-1").body(r#"{"order_id":"o-7","amount":5}"#)
 }
 
 fn states(gmv: &Gmv) -> States {
-    let mut states = States::new();
+    let mut states = States::default();
     states.insert(gmv.clone());
     states
 }
@@ -98,7 +103,7 @@ async fn every_extractor_gives_what_it_says() {
     }
 
     let [route] = only(handlers![all]);
-    let error = run(&route, order().build(), States::new()).await.unwrap_err();
+    let error = run(&route, order().build(), States::default()).await.unwrap_err();
     assert_eq!((error.disposition(), error.to_string()), (Disposition::Reject, "all seen".to_owned()));
 }
 
@@ -133,7 +138,8 @@ async fn functions_closures_and_types_are_handlers_without_a_macro() {
     for route in &routes {
         run(route, order().build(), states(&gmv)).await.unwrap();
         assert_eq!(key(route, order().build()), IdempotencyKey::new("o-7"));
-        assert_eq!(States::new().check([route]).unwrap_err().handler(), route.name());
+        let missing = States::default().check([route]).unwrap_err().to_string();
+        assert!(missing.contains(&format!("`{}` takes", route.name())), "{missing}");
         states(&gmv).check([route]).unwrap();
     }
     assert_eq!(gmv.0.load(Ordering::Relaxed), 15);
@@ -146,7 +152,7 @@ fn a_missing_state_is_named_with_its_handler_and_what_there_is() {
     async fn add_gmv(_: OrderPaid, _: Attempt, _: State<Gmv>) {}
 
     let routes = handlers![add_gmv];
-    let mut states = States::new();
+    let mut states = States::default();
     let missing = states.check(&routes).unwrap_err().to_string();
     assert!(missing.contains("::add_gmv` takes `State<") && missing.contains("tests::Gmv>`"), "{missing}");
     assert!(missing.contains("the consumer has no state"), "{missing}");
@@ -165,7 +171,7 @@ async fn a_users_extractor_is_checked_at_start_up_and_its_failure_is_the_handler
             needs.state::<Gmv>();
         }
 
-        fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
+        async fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
             call.state::<Gmv>()?;
             let tenant = call.delivery().property("tenant").map(str::to_owned);
             tenant.map(Tenant).ok_or_else(|| ExtractError::new(Reject::new("no tenant")))
@@ -177,12 +183,12 @@ async fn a_users_extractor_is_checked_at_start_up_and_its_failure_is_the_handler
     }
 
     let [route] = only(handlers![pay]);
-    assert!(States::new().check([&route]).is_err());
+    assert!(States::default().check([&route]).is_err());
     let gmv = Gmv::default();
     run(&route, order().property("tenant", "a").build(), states(&gmv)).await.unwrap();
     let error = run(&route, order().build(), states(&gmv)).await.unwrap_err();
     assert_eq!(error.disposition(), Disposition::Reject);
-    let error = run(&route, order().property("tenant", "a").build(), States::new()).await.unwrap_err();
+    let error = run(&route, order().property("tenant", "a").build(), States::default()).await.unwrap_err();
     assert_eq!(error.disposition(), Disposition::Retry(None));
     assert!(error.to_string().contains("has no state"), "{error}");
 }

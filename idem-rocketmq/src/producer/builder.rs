@@ -103,7 +103,7 @@ impl<O> ProducerBuilder<O> {
     ///
     /// ```no_run
     /// # use idem_rocketmq::prelude::*;
-    /// use idem_rocketmq::Tls;
+    /// use idem_rocketmq::cluster::Tls;
     ///
     /// let producer = Producer::builder("shop").name_server("mq.example.com:9876").tls(Tls::new());
     /// ```
@@ -160,6 +160,8 @@ impl<O> ProducerBuilder<O> {
     /// the message. It runs on the runtime on which the producer was started.
     ///
     /// ```
+    /// use idem_rocketmq::HandlerError;
+    /// use idem_rocketmq::producer::TransactionState;
     /// use idem_rocketmq::prelude::*;
     ///
     /// # async fn order_exists(_: Option<&str>) -> Result<bool, std::io::Error> { Ok(true) }

@@ -31,6 +31,8 @@ use self::outbox::{Confirmations, Markers, Worker};
 pub use self::outbox::{NoOutbox, OutboxError};
 pub use self::transaction::TransactionState;
 use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
+#[doc(inline)]
+pub use idem_macros::Message;
 
 /// Sends messages under their idempotency keys. Clones share one connection; dropping the last one stops it.
 ///

@@ -81,10 +81,12 @@ fn mistakes_of_the_setup_are_found_without_a_server() {
     let good = || Producer::builder("shop").name_server("127.0.0.1:9876");
     assert!(good().check().is_ok());
     let check_back = |topic: &str| {
-        good().check_back(topic, |_: crate::Delivery| async { Ok(TransactionState::Unknown) }).check()
+        good()
+            .check_back(topic, |_: crate::extract::Delivery| async { Ok(TransactionState::Unknown) })
+            .check()
     };
     assert!(check_back("orders").is_ok());
-    let credentials = crate::Credentials::new("secret-access", " ");
+    let credentials = crate::cluster::Credentials::new("secret-access", " ");
     for (wrong, says) in [
         (Producer::builder("my shop").name_server("a:1").check(), "the producer group \"my shop\""),
         (Producer::builder("DEFAULT_PRODUCER").name_server("a:1").check(), "reserved"),
@@ -109,7 +111,8 @@ async fn a_name_server_that_is_not_there_is_found_at_the_start() {
 #[test]
 fn a_check_back_needs_a_runtime() {
     let builder = Producer::builder("shop").name_server("127.0.0.1:9876");
-    let builder = builder.check_back("t", |_: crate::Delivery| async { Ok(TransactionState::Unknown) });
+    let builder =
+        builder.check_back("t", |_: crate::extract::Delivery| async { Ok(TransactionState::Unknown) });
     let error = pollster::block_on(builder.start()).unwrap_err();
     assert!(error.to_string().contains("tokio runtime"), "{error}");
 }

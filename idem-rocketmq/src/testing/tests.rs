@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::Unkeyed;
+use crate::handler::Unkeyed;
 use crate::prelude::*;
 
 #[derive(Deserialize)]

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use idem_rocketmq::cluster::DelayBy;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::embedded::StoredMessage;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{DelayBy, Store};
+use idem_rocketmq::store::Store;
 
 use super::Log;
 use crate::kit::{self, SOON, note};

@@ -1,5 +1,7 @@
 //! Apache's client in Java beside idem: what one sends the other understands, and both are members of one group.
 
+use idem_rocketmq::Backoff;
+use idem_rocketmq::handler::KeySource;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};

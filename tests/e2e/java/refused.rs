@@ -2,7 +2,7 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 use expect_test::{Expect, expect};
-use idem_rocketmq::Credentials;
+use idem_rocketmq::cluster::Credentials;
 use idem_rocketmq::prelude::*;
 
 use crate::kit::{self, Runs, SOON};

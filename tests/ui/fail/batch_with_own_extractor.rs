@@ -1,3 +1,4 @@
+use idem_rocketmq::extract::{Call, Extract, ExtractError};
 use idem_rocketmq::prelude::*;
 
 #[derive(Deserialize)]
@@ -8,9 +9,9 @@ struct OrderPaid {
 struct Tenant;
 
 impl Extract<'_> for Tenant {
-    fn extract(
-        _: &mut idem_rocketmq::Call<'_>,
-    ) -> Result<Self, idem_rocketmq::extract::ExtractError> {
+    async fn extract(
+        _: &mut Call<'_>,
+    ) -> Result<Self, ExtractError> {
         Ok(Self)
     }
 }

@@ -12,4 +12,4 @@ fn main() {
     takes(handler("orders", pay));
 }
 
-fn takes(_: impl idem_rocketmq::IntoRoute) {}
+fn takes(_: impl idem_rocketmq::handler::IntoRoute) {}

@@ -1,3 +1,4 @@
+use idem_rocketmq::batch_handler;
 use idem_rocketmq::prelude::*;
 
 #[derive(Deserialize)]

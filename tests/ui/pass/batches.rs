@@ -1,5 +1,8 @@
 //! What a batch handler may look like.
 
+use idem_rocketmq::codec::Bytes;
+use idem_rocketmq::codec::{Json, Text};
+use idem_rocketmq::handler::BatchItem;
 use idem_rocketmq::prelude::*;
 
 #[derive(Deserialize)]

@@ -1,6 +1,7 @@
 //! Options that are expressions: constants, calls and what is read when the program starts.
 
 use idem_rocketmq::Backoff;
+use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::prelude::*;
 use std::time::Duration;
 

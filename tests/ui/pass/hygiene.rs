@@ -26,12 +26,12 @@ struct Order {
     in_progress = wait("1s"),
     backoff = exponential("1s", "2s")
 )]
-async fn call(payload: Order, arg1: idem_rocketmq::extract::Attempt, needs: idem_rocketmq::Lease) {
+async fn call(payload: Order, arg1: idem_rocketmq::extract::Attempt, needs: idem_rocketmq::extract::Lease) {
     let _ = (payload, arg1, needs);
 }
 
 #[idempotent(key = "call", topic = "orders")]
-async fn payload(call: Order, payload: &idem_rocketmq::Delivery) {
+async fn payload(call: Order, payload: &idem_rocketmq::extract::Delivery) {
     let _ = (call, payload);
 }
 

@@ -1,7 +1,9 @@
 //! Where keys come from.
 
+use idem_rocketmq::KeyPart;
+use idem_rocketmq::codec::Bytes;
+use idem_rocketmq::key::DisplayKey;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{DisplayKey, KeyPart};
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;

@@ -1,7 +1,11 @@
 //! Payloads, codecs and extractors of a library's own; handlers without a macro.
 
+use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::codec::DecodeError;
+use idem_rocketmq::codec::{Codec, Payload, Text};
+use idem_rocketmq::extract::Extract;
 use idem_rocketmq::extract::{Call, ExtractError, Needs};
+use idem_rocketmq::handler::{KeySource, handler_with};
 use idem_rocketmq::prelude::*;
 
 struct Amount(u64);
@@ -27,7 +31,7 @@ impl Extract<'_> for Tenant {
         needs.state::<Vec<String>>();
     }
 
-    fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
+    async fn extract(call: &mut Call<'_>) -> Result<Self, ExtractError> {
         let known = call.state::<Vec<String>>()?;
         let tenant = call.delivery().property("tenant").unwrap_or_default().to_owned();
         if known.contains(&tenant) { Ok(Self(tenant)) } else { Err(ExtractError::new("no such tenant")) }
@@ -39,7 +43,7 @@ struct Body<'d>(&'d [u8]);
 impl<'d> Extract<'d> for Body<'d> {
     fn needs(_: &mut Needs) {}
 
-    fn extract(call: &mut Call<'d>) -> Result<Self, ExtractError> {
+    async fn extract(call: &mut Call<'d>) -> Result<Self, ExtractError> {
         Ok(Self(call.delivery().body()))
     }
 }

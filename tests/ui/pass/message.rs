@@ -3,8 +3,9 @@
 #![deny(warnings, clippy::all, clippy::pedantic)]
 
 use idem_rocketmq::Message;
+use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::codec::{Encode, EncodeError};
-use idem_rocketmq::prelude::{Bytes, IdempotencyKey, OutgoingMessage, Serialize};
+use idem_rocketmq::prelude::{IdempotencyKey, OutgoingMessage, Serialize};
 
 const TOPIC: &str = "orders";
 

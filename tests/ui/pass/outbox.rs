@@ -1,8 +1,10 @@
 //! Producers with an outbox are typed by it, and those without are as before.
 
+use idem_rocketmq::Error;
+use idem_rocketmq::outbox::OutboxError;
 use idem_rocketmq::outbox::TypedOutbox;
+use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::{Error, OutboxError};
 use sqlx::{MySqlConnection, PgConnection};
 
 struct Shop {

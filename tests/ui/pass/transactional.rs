@@ -1,5 +1,7 @@
 //! Handlers that take the connection of their transaction, on each database and anywhere behind the payload.
 
+use idem_rocketmq::batch_handler;
+use idem_rocketmq::extract::Lease;
 use idem_rocketmq::prelude::*;
 use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 

@@ -1,6 +1,7 @@
 //! A program that knows idem as `mq`: what the macros write must name it so.
 
 use mq::KeyPart;
+use mq::codec::Bytes;
 use mq::prelude::*;
 
 /// The key of an order.

@@ -1,6 +1,7 @@
 //! MySQL and MariaDB.
 
-use idem_rocketmq::{MySqlOutbox, MySqlStore};
+use idem_rocketmq::MySqlStore;
+use idem_rocketmq::outbox::MySqlOutbox;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{MySql, Transaction};
 

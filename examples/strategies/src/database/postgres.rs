@@ -1,6 +1,7 @@
 //! PostgreSQL.
 
-use idem_rocketmq::{PostgresOutbox, PostgresStore};
+use idem_rocketmq::PostgresStore;
+use idem_rocketmq::outbox::PostgresOutbox;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Postgres, Transaction};
 

@@ -1,6 +1,7 @@
 //! SQLite.
 
-use idem_rocketmq::{SqliteOutbox, SqliteStore};
+use idem_rocketmq::SqliteStore;
+use idem_rocketmq::outbox::SqliteOutbox;
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{Sqlite, Transaction};
 

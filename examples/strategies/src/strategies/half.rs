@@ -1,7 +1,9 @@
 //! Transactional messages: consumers hear of an order only if the shop has stored it.
 
-use idem_rocketmq::BoxFuture;
-use idem_rocketmq::TransactionError;
+use idem_rocketmq::HandlerError;
+use idem_rocketmq::handler::BoxFuture;
+use idem_rocketmq::producer::TransactionError;
+use idem_rocketmq::producer::TransactionState;
 use idem_rocketmq::sql::guard::{self, Guarded};
 
 use super::*;

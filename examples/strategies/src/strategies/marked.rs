@@ -1,6 +1,7 @@
 //! Transactional messages with a marker in the local transaction: what is committed is announced, whatever dies in between.
 
-use idem_rocketmq::{BoxFuture, OutboxError};
+use idem_rocketmq::handler::BoxFuture;
+use idem_rocketmq::outbox::OutboxError;
 
 use super::*;
 use crate::storm::Trouble;

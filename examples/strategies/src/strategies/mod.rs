@@ -20,7 +20,7 @@ use crate::place::Place;
 use crate::storm::Paid;
 use crate::strategy::{Promise, Sending, Strategy};
 
-type Store = Arc<dyn idem_rocketmq::Store>;
+type Store = Arc<dyn idem_rocketmq::store::Store>;
 
 pub(crate) async fn all(place: &Place) -> Result<Vec<Strategy>, Error> {
     let (store, pool) = open(place).await?;

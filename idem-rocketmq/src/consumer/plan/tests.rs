@@ -72,3 +72,30 @@ fn a_cluster_says_where_the_brokers_are_and_a_later_call_what_differs_here() {
     assert_eq!(plan.cluster.instance_name.as_deref(), Some("one"));
     assert_eq!(plan.identity.deployment, "ns");
 }
+
+#[test]
+fn placeholders_of_a_route_are_filled_in_with_the_consumers_values() {
+    let route = |topic: &str| route(topic).tag("${tag:PAID}").scope("${orders}-gmv").named("pay");
+    let builder = Consumer::builder("g").store(MemoryStore::new()).value("orders", "shop-orders");
+    let plan = builder.handlers([route("${orders}"), route("others").scope("x").tag("${orders}")]);
+    let plan = plan.plan_without_broker().unwrap().0;
+    let [first, second] = [0, 1].map(|handler| &plan.handlers[handler].route);
+    assert_eq!((first.topic(), first.explicit_scope()), ("shop-orders", Some("shop-orders-gmv")));
+    assert!(first.tag_set().iter().eq(["PAID"]));
+    assert!(second.tag_set().iter().eq(["PAID", "shop-orders"]));
+
+    let fault = |topic: &str| {
+        let builder = Consumer::builder("g").store(MemoryStore::new()).value("orders", "a b").value("eu", "");
+        builder.handlers([route(topic)]).plan_without_broker().err().unwrap().to_string()
+    };
+    assert_eq!(
+        fault("${order}"),
+        "the topic of the handler `pay` has `${order}`, and the consumer has only values for `eu`, `orders`: give it one with \
+         `.value(\"order\", ..)` on its builder, or write a default, as in `topic = \"${order:default}\"`"
+    );
+    assert_eq!(
+        fault("${orders"),
+        "the topic of the handler `pay` has a `${` without its `}`: write `${name}`"
+    );
+    assert!(fault("${orders}").contains("the topic `a b`"), "what was filled in is checked like any other");
+}

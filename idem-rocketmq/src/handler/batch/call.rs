@@ -19,7 +19,7 @@ use crate::state::States;
 ///         needs.state::<Pool>();
 ///     }
 ///
-///     fn extract(call: &mut BatchCall<'_>) -> Result<Self, ExtractError> {
+///     async fn extract(call: &mut BatchCall<'_>) -> Result<Self, ExtractError> {
 ///         call.state::<Pool>().cloned().map(Reader)
 ///     }
 /// }
@@ -34,7 +34,7 @@ impl<'d> BatchCall<'d> {
         Self { states, connection }
     }
 
-    /// The consumer's state of type `T`. Declare it with [`Needs::state`](crate::Needs::state), so that a missing
+    /// The consumer's state of type `T`. Declare it with [`Needs::state`](crate::extract::Needs::state), so that a missing
     /// one is found at start-up.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl<'d> BatchCall<'d> {
     }
 
     /// The connection of the transaction in which all messages of a [transactional](crate::Route::transactional) handler are
-    /// handled. It can be taken once. Declare it with [`Needs::connection`](crate::Needs::connection), so that a store of
+    /// handled. It can be taken once. Declare it with [`Needs::connection`](crate::extract::Needs::connection), so that a store of
     /// another kind is found at start-up.
     ///
     /// # Errors

@@ -61,6 +61,7 @@ impl<P> BatchItem<P> {
     /// A message for a unit test of a handler: at its first attempt, under a lease that nobody holds.
     ///
     /// ```
+    /// use idem_rocketmq::handler::BatchItem;
     /// use idem_rocketmq::prelude::*;
     ///
     /// let delivery = Delivery::builder("orders").tag("PAID").build();
@@ -168,6 +169,8 @@ impl<P> fmt::Debug for BatchItem<P> {
 ///
 /// ```
 /// use std::collections::HashMap;
+/// use idem_rocketmq::codec::{Bytes, Raw};
+/// use idem_rocketmq::handler::{FromBatch, KeySource, batch_handler_with};
 /// use idem_rocketmq::prelude::*;
 ///
 /// /// Payloads by the tag of their message.

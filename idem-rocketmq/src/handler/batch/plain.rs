@@ -17,7 +17,7 @@ macro_rules! functions {
             F: Fn(B, $($arg),*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: BatchReturn> + Send,
             B: FromBatch<Payload: Send + 'static>,
-            $($arg: for<'x> BatchExtract<'x>,)*
+            $($arg: for<'x> BatchExtract<'x> + Send,)*
         {
             #[allow(unused_variables, reason = "a function without extractors needs nothing")]
             fn needs(&self, needs: &mut Needs) {
@@ -28,7 +28,7 @@ macro_rules! functions {
             fn call<'d>(&'d self, batch: Batch<B::Payload>, mut call: BatchCall<'d>) -> BoxFuture<'d, BatchResult> {
                 Box::pin(async move {
                     let running = {
-                        $(let $arg = $arg::extract(&mut call)?;)*
+                        $(let $arg = $arg::extracted(&mut call).await?;)*
                         self(B::from_batch(batch), $($arg),*)
                     };
                     running.await.into_batch_result()

@@ -1,3 +1,6 @@
+use crate::extract::Lease;
+use crate::handler::BatchItem;
+use crate::{Backoff, HandlerError, batch_handler};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,10 +11,11 @@ use idem_core::engine::{Admission, Engine, Leader};
 use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, Store as _};
 use idem_core::{Job, Namespace, RecordKey, Settings, Token};
 
+use crate::extract::{BatchCall, Needs};
 use crate::handler::CallContext;
+use crate::handler::{BatchHandler, BoxFuture};
 use crate::prelude::*;
 use crate::testing::{Outcome, TestConsumer, Verdict};
-use crate::{BatchCall, BatchHandler, BoxFuture, Needs};
 
 #[derive(Debug, Clone, Deserialize, IdempotencyKey)]
 struct Order {
@@ -50,7 +54,7 @@ async fn outcomes<const N: usize>(consumer: &TestConsumer, ids: [&str; N]) -> Ve
 }
 
 /// A handler that notes its calls and returns what `then` says.
-fn noting<R: crate::BatchReturn + Send + 'static>(
+fn noting<R: crate::handler::BatchReturn + Send + 'static>(
     calls: &Calls,
     then: impl Fn(&[Order]) -> R + Send + Sync + 'static,
 ) -> Route {
@@ -222,8 +226,9 @@ async fn each_message_of_a_batch_has_its_own_delivery_key_lease_and_attempt() {
     let builder = Consumer::builder("g").store(MemoryStore::new()).state(seen.clone());
     let consumer = builder.handlers(handlers![index]).test().unwrap();
     let order = |id| Delivery::builder("orders").keys(id).body(format!(r#"{{"id":"{id}"}}"#)).build();
-    let outcomes =
-        |decisions: Vec<crate::Decision>| decisions.into_iter().map(|d| d.outcome).collect::<Vec<_>>();
+    let outcomes = |decisions: Vec<crate::testing::Decision>| {
+        decisions.into_iter().map(|d| d.outcome).collect::<Vec<_>>()
+    };
     let first = consumer.deliver_all([order("once"), order("twice")]).await;
     assert_eq!(outcomes(first), [Outcome::Completed, Outcome::Failed]);
     let second = consumer.deliver_all([order("once"), order("twice")]).await;
@@ -277,7 +282,7 @@ async fn a_handler_is_called_in_a_unit_test_as_any_function() {
     }
     mod usize_result {
         pub(super) struct Length(pub(super) usize);
-        impl crate::BatchReturn for Length {
+        impl crate::handler::BatchReturn for Length {
             fn into_batch_result(self) -> crate::BatchResult {
                 Ok(crate::BatchFailures::new())
             }

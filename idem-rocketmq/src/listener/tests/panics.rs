@@ -1,12 +1,12 @@
 //! Panics in a listener call: of the user's code a message's failure, of idem's own the consumer's end.
 
-use bytes::Bytes;
+use crate::codec::Bytes;
 use idem_core::Outcome;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::Delivery;
 use crate::codec::{Codec, DecodeError};
+use crate::extract::Delivery;
 use crate::extract::{Extract, ExtractError, State};
 use crate::handler::Call;
 use crate::settings::MissingKey;
@@ -118,7 +118,7 @@ impl Clone for Unstable {
 struct Extractor;
 
 impl Extract<'_> for Extractor {
-    fn extract(_: &mut Call<'_>) -> Result<Self, ExtractError> {
+    async fn extract(_: &mut Call<'_>) -> Result<Self, ExtractError> {
         panic!("extracted on purpose")
     }
 }

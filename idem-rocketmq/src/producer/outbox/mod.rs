@@ -52,6 +52,7 @@ impl<O> Producer<O> {
     /// ```no_run
     /// # #[cfg(feature = "postgres")]
     /// # mod example {
+    /// use idem_rocketmq::outbox::PostgresOutbox;
     /// use idem_rocketmq::prelude::*;
     /// use sqlx::PgConnection;
     ///
