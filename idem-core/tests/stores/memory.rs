@@ -13,7 +13,7 @@ use idem_core::{
 };
 use tokio::runtime::Handle;
 
-use super::logs;
+use crate::support::logs;
 
 struct Memory;
 

@@ -2,8 +2,11 @@
 
 #![allow(clippy::duplicate_mod, reason = "the cases are one text for all databases")]
 
+#[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 /// What transactions see of each other.

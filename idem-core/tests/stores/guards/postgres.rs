@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Pool, Transaction};
 use tempfile::TempDir;
 
 use super::Isolation;
-use crate::redis_harness::variable;
+use crate::support::variable;
 
 #[path = "cases/mod.rs"]
 mod cases;

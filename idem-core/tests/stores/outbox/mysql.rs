@@ -6,9 +6,9 @@ use idem_core::outbox::{Fate, Outbox, TypedOutbox as _};
 use idem_core::store::MySqlOutboxBuilder;
 use idem_core::{MySqlOutbox, StoreError};
 
-use super::{Options, Shop, begin, connection, message, open, with_options};
-use crate::mysql_harness::MySql;
-use crate::transactions::Bank;
+use crate::support::bank::Bank;
+use crate::support::mysql::MySql;
+use crate::support::shop::{Options, Shop, begin, connection, message, open, with_options};
 
 fn builder(shop: &MySql) -> MySqlOutboxBuilder {
     let url = format!("{}/{}", shop.url.rsplit_once('/').unwrap().0, shop.database);

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use idem_core::outbox::{Begun, Fate, Outbox, OutboxMessage};
 use tokio::time::{sleep, timeout};
 
-use super::{Options, SECOND, Shop, begin, connection, key, message, open, pay};
+use crate::support::bank::SECOND;
+use crate::support::shop::{Options, Shop, begin, connection, key, message, open, pay};
 
 pub(crate) async fn marker_and_work_commit_together_or_not_at_all<S: Shop>() {
     let (shop, outbox) = open::<S>(Options::default()).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use idem_core::outbox::{Outbox, TypedOutbox as _};
 use idem_core::{SqliteOutbox, StoreError};
 
-use super::{Options, Shop, with_options};
-use crate::sqlite_harness::Sqlite;
+use crate::support::shop::{Options, Shop, with_options};
+use crate::support::sqlite::Sqlite;
 
 impl Shop for Sqlite {
     async fn outbox(&self, options: Options) -> Result<Arc<dyn Outbox>, StoreError> {

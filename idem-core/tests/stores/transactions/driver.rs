@@ -10,8 +10,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
 
-use super::{Bank, gate, handle, job, rules};
-use crate::postgres_harness::Postgres;
+use super::rules;
+use crate::support::bank::{Bank, gate, handle, job};
+use crate::support::postgres::Postgres;
 
 /// As another library would be: it counts what it has begun, and commits the innermost.
 struct Stranger {

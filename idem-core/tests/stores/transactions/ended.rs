@@ -8,13 +8,13 @@ use idem_core::{HandlerResult, Outcome, Verdict};
 use sqlx::sqlite::{SqliteConnection, SqlitePoolOptions};
 use sqlx::{Executor as _, PgPool};
 
-use super::batches::{Batches, Name, good, settings};
 use super::driver::Foreign;
 use super::together::outcomes;
-use super::{Bank, gate, handle, job};
-use crate::mysql_harness::MySql;
-use crate::postgres_harness::Postgres;
-use crate::sqlite_harness::Sqlite;
+use crate::support::bank::{Bank, gate, handle, job};
+use crate::support::batches::{Batches, Name, good, settings};
+use crate::support::mysql::MySql;
+use crate::support::postgres::Postgres;
+use crate::support::sqlite::Sqlite;
 
 /// Ends the transaction, pays, and looks at no error.
 async fn end_and_pay<B: Bank>(on: &mut B::Connection, end: &str) {

@@ -8,7 +8,7 @@ use idem_core::store::{Attempts, Claim, ClaimRequest, ReleaseRequest, Store};
 use idem_core::{Fence, Token};
 use parking_lot::Mutex;
 
-use super::{Bank, SECOND, job};
+use crate::support::bank::{Bank, SECOND, job};
 
 const ROUNDS: usize = 25;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use idem_core::engine::{Admission, Commit};
 use idem_core::{Outcome, Verdict};
 
-use super::batches::{Batches, NEVER, Name, good, settings};
 use super::together::{batches_that_cross, outcomes};
-use super::{Bank, SECOND};
+use crate::support::bank::{Bank, SECOND};
+use crate::support::batches::{Batches, NEVER, Name, good, settings};
 
 async fn batches<B: Bank>() -> Batches<B> {
     Batches::open(Commit::Savepoints, settings()).await

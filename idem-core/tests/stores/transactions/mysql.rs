@@ -7,8 +7,9 @@ use idem_core::store::Store;
 use idem_core::{MySqlStore, Outcome, Settings};
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
-use super::{Bank, gate, handle, job, rules};
-use crate::mysql_harness::MySql;
+use super::rules;
+use crate::support::bank::{Bank, gate, handle, job};
+use crate::support::mysql::MySql;
 
 impl Bank for MySql {
     type Connection = MySqlConnection;

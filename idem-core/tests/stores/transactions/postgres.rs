@@ -9,12 +9,13 @@ use idem_core::store::Store;
 use idem_core::{Outcome, Settings, Verdict};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use super::batches::{Batches, Name, good};
+use super::rules;
 use super::together::{DONE, outcomes};
-use super::{Bank, gate, gate_that_waits, handle, job, rules};
-use crate::postgres_harness::Postgres;
-use crate::proxy::{Line, Proxy};
-use crate::tiered::until;
+use crate::support::bank::{Bank, gate, gate_that_waits, handle, job};
+use crate::support::batches::{Batches, Name, good};
+use crate::support::postgres::Postgres;
+use crate::support::proxy::{Line, Proxy};
+use crate::support::records::until;
 
 impl Bank for Postgres {
     type Connection = PgConnection;

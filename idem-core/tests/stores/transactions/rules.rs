@@ -7,7 +7,7 @@ use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, Re
 use idem_core::{Backoff, HandlerError, InProgress, Outcome, Reject, Settings, Token, Verdict};
 use tokio::sync::oneshot;
 
-use super::{Bank, SECOND, gate, gate_that_waits, handle, job};
+use crate::support::bank::{Bank, SECOND, gate, gate_that_waits, handle, job};
 
 /// A claim of 3 s, by a consumer without transactions.
 fn lease(name: &str) -> ClaimRequest {

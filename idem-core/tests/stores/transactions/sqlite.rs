@@ -6,8 +6,8 @@ use std::time::Duration;
 use idem_core::store::Store;
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection};
 
-use super::Bank;
-use crate::sqlite_harness::Sqlite;
+use crate::support::bank::Bank;
+use crate::support::sqlite::Sqlite;
 
 impl Bank for Sqlite {
     type Connection = SqliteConnection;

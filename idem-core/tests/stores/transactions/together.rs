@@ -6,8 +6,8 @@ use idem_core::engine::{Admission, Commit};
 use idem_core::{Decision, InProgress, Outcome, Settings, Verdict};
 use tokio::sync::oneshot;
 
-use super::batches::{Batches, NEVER, Name, good, settings};
-use super::{Bank, SECOND};
+use crate::support::bank::{Bank, SECOND};
+use crate::support::batches::{Batches, NEVER, Name, good, settings};
 
 async fn batches<B: Bank>() -> Batches<B> {
     Batches::open(Commit::Together, settings()).await

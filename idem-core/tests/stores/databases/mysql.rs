@@ -8,11 +8,14 @@ use idem_core::store::{Claim, ClaimRequest, Purge, Store};
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::mysql_harness::MySql;
-use super::redis_harness::variable;
-use super::server_rules::{Server as _, server_tests};
-use super::sql_harness::{claims, rival, unique_name};
-use super::sql_rules::{becomes, sql_tests};
+use super::rules::sql_tests;
+use super::server_rules::server_tests;
+use crate::support::mysql::MySql;
+use crate::support::records::{claims, rival};
+use crate::support::sql::Server as _;
+use crate::support::sql::becomes;
+use crate::support::sql::unique_name;
+use crate::support::variable;
 
 idem_core::conformance_tests!(MySql::new().await);
 sql_tests!(MySql::new().await);
@@ -101,7 +104,7 @@ async fn a_purge_does_not_wait_for_live_records_that_a_transaction_holds() {
 
 #[tokio::test]
 async fn missing_tables_and_a_missing_database_are_settings() {
-    let harness = MySql::empty_on(super::mysql_harness::url()).await;
+    let harness = MySql::empty_on(crate::support::mysql::url()).await;
     let error = harness.builder().connect().await.unwrap_err();
     assert!(error.is_config() && error.to_string().contains("migrate()"), "{error}");
     assert!(error.to_string().contains(&format!("{}.idem_records", harness.database)), "{error}");

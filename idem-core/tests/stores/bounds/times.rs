@@ -9,7 +9,7 @@ use idem_core::{
     MySqlOutbox, MySqlStore, PostgresOutbox, PostgresStore, RedisStore, SqliteOutbox, SqliteStore, StoreError,
 };
 
-use super::sqlite_harness::Sqlite;
+use crate::support::sqlite::Sqlite;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);

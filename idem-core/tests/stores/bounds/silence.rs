@@ -4,23 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idem_core::outbox::{Fate, Outbox};
-use idem_core::store::{
-    Attempts, ClaimRequest, CompleteRequest, Purge, ReleaseRequest, RenewRequest, SavepointEnd, Store,
-    Transaction,
-};
-use idem_core::{Fence, PostgresStore, RedisStore, StoreError};
+use idem_core::store::{ClaimRequest, Purge, SavepointEnd, Store, Transaction};
+use idem_core::{PostgresStore, RedisStore, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::{Instant, timeout};
 
-use super::mysql_harness::MySql;
-use super::outbox::{Options, Shop, begin, key, message};
-use super::postgres_harness::Postgres;
-use super::proxy::{Line, Proxy};
-use super::server::Server;
-use super::single::claims;
-use super::sql_harness::rival;
-use super::tiered::until;
-use super::transactions::Bank;
+use crate::support::line::{Lined, lined};
+use crate::support::mysql::MySql;
+use crate::support::postgres::Postgres;
+use crate::support::proxy::{Line, Proxy};
+use crate::support::records::{claims, completion, release, renewal, rival, until};
+use crate::support::redis_server::Server;
+use crate::support::shop::{Options, begin, key, message};
 
 const BOUND: Duration = Duration::from_millis(1_500);
 /// For a busy machine; less than another bound.
@@ -39,55 +34,6 @@ async fn silent<T>(what: &str, bound: Duration, step: impl Future<Output = Resul
     let answer = in_time(what, bound, step).await;
     let error = answer.err().unwrap_or_else(|| panic!("{what} has an answer"));
     assert!(error.is_unavailable(), "{what}: {error:?}");
-}
-
-pub(crate) fn renewal(claim: &ClaimRequest) -> RenewRequest {
-    let ClaimRequest { key, token, lease, retention, .. } = claim.clone();
-    RenewRequest { key, token, lease, retention }
-}
-
-pub(crate) fn completion(claim: &ClaimRequest) -> CompleteRequest {
-    let ClaimRequest { key, token, retention, fingerprint, .. } = claim.clone();
-    CompleteRequest { key, token, fence: Fence(1), retention, fingerprint, reply: None }
-}
-
-pub(crate) fn release(claim: &ClaimRequest) -> ReleaseRequest {
-    let ClaimRequest { key, token, retention, .. } = claim.clone();
-    ReleaseRequest { key, token, retention, attempts: Attempts::Count }
-}
-
-/// A shop whose line to the server can be cut off.
-pub(crate) trait Lined: Shop {
-    fn url(&self) -> &str;
-    fn over(&self, url: String) -> Self;
-}
-
-impl Lined for Postgres {
-    fn url(&self) -> &str {
-        &self.url
-    }
-
-    fn over(&self, url: String) -> Self {
-        self.at(url)
-    }
-}
-
-impl Lined for MySql {
-    fn url(&self) -> &str {
-        &self.url
-    }
-
-    fn over(&self, url: String) -> Self {
-        self.at(url)
-    }
-}
-
-pub(crate) async fn lined<S: Lined>() -> (S, S, Proxy) {
-    let shop = <S as Bank>::open().await;
-    Shop::migrate(&shop, "idem_outbox").await.unwrap();
-    let proxy = Proxy::before(shop.url()).await;
-    let lined = shop.over(proxy.url(shop.url()));
-    (shop, lined, proxy)
 }
 
 /// Every operation, with a connection that was in order a moment ago.

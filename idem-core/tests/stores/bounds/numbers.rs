@@ -13,15 +13,14 @@ use idem_core::{MemoryStore, Record, RecordKey, RedisStore, StoreError, TieredSt
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::mysql_harness::MySql;
-use super::outbox::{Options, pay};
-use super::postgres_harness::Postgres;
-use super::proxy::{Line, Proxy};
-use super::server::Server;
-use super::silence::{Lined, completion, lined, release, renewal};
-use super::single::claims;
-use super::tiered::{claim, done, until};
-use super::transactions::Bank as _;
+use crate::support::bank::Bank as _;
+use crate::support::line::{Lined, lined};
+use crate::support::mysql::MySql;
+use crate::support::postgres::Postgres;
+use crate::support::proxy::{Line, Proxy};
+use crate::support::records::{claim, claims, completion, done, release, renewal, until};
+use crate::support::redis_server::Server;
+use crate::support::shop::{Options, pay};
 
 const SECOND: Duration = Duration::from_secs(1);
 

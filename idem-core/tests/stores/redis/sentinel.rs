@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use idem_core::store::{Claim, CompleteRequest};
 use idem_core::{Fence, RedisStore, Store as _};
 
-use super::redis_harness::{Harnessed, sentinel_master, sentinel_urls};
-use super::server::Server;
-use super::single::claims;
+use crate::support::records::claims;
+use crate::support::redis::{Harnessed, sentinel_master, sentinel_urls};
+use crate::support::redis_server::Server;
 
 idem_core::conformance_tests!(Harnessed::sentinel().await);
 

@@ -12,8 +12,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use tempfile::TempDir;
 
-use super::sql_harness::{Columns, Row, hex};
-use super::sql_rules::Database;
+use crate::support::sql::Database;
+use crate::support::sql::{Columns, Row, hex};
 
 /// A file of a test's own.
 pub(crate) struct Sqlite(TempDir);

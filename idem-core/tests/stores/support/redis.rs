@@ -10,12 +10,7 @@ use idem_core::{RecordKey, RedisStore};
 use redis::cluster::ClusterClient;
 use redis::{Client, RedisResult, Value};
 
-/// Reads a variable that `scripts/services` sets.
-pub(crate) fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run the tests with scripts/test, or `scripts/services start DIR` and source DIR/env")
-    })
-}
+use crate::support::variable;
 
 pub(crate) fn single_url() -> String {
     variable("IDEM_TEST_REDIS_URL")

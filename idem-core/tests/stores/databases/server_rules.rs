@@ -1,39 +1,19 @@
 //! What the stores on a database server do when it is wrong, gone or silent.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
 use idem_core::store::{Claim, ClaimRequest, Purge, Store};
 use idem_core::{Fence, StoreError};
 
-use super::proxy::{Line, Proxy};
-use super::server::free_port;
-use super::sql_harness::{claims, rival};
-use super::sql_rules::{Database, becomes};
-
-/// A database of a test's own on a server.
-pub(crate) trait Server: Database {
-    fn url(&self) -> &str;
-    /// A store on the database, by this URL.
-    fn connect_to(
-        &self,
-        url: String,
-        response_timeout: Duration,
-    ) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>>;
-    /// The same URL with another user, `name:password`, or another database.
-    fn url_with(&self, user: Option<&str>, database: Option<&str>) -> String {
-        let (scheme, rest) = self.url().split_once("://").unwrap();
-        let (own, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (address, path) = rest.split_once('/').unwrap();
-        format!("{scheme}://{}@{address}/{}", user.unwrap_or(own), database.unwrap_or(path))
-    }
-}
+use crate::support::proxy::{Line, Proxy};
+use crate::support::records::{claims, rival};
+use crate::support::redis_server::free_port;
+use crate::support::sql::{Server, becomes};
 
 /// Makes a test of each rule for a [`Server`] with tables.
 macro_rules! server_tests {
     ($harness:expr) => {
-        $crate::server_rules::server_tests! { $harness;
+        $crate::databases::server_rules::server_tests! { $harness;
             an_unreachable_address_is_named_without_the_password
             a_silent_address_is_given_up_in_time
             a_wrong_password_and_an_unknown_database_are_settings
@@ -47,7 +27,7 @@ macro_rules! server_tests {
     ($harness:expr; $($rule:ident)*) => {$(
         #[tokio::test]
         async fn $rule() {
-            $crate::server_rules::$rule(&$harness).await;
+            $crate::databases::server_rules::$rule(&$harness).await;
         }
     )*};
 }

@@ -1,35 +1,19 @@
 //! What every SQL store does beyond the conformance suite.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
-use idem_core::store::conformance::Harness;
+use futures_util::future::join_all;
 use idem_core::store::{Answer, Claim, ClaimRequest, CompleteRequest, Purge, Store};
-use idem_core::{Fence, IdempotencyKey, Namespace, RecordKey, StoreError, Token};
+use idem_core::{Fence, IdempotencyKey, Namespace, RecordKey, Token};
 
-use super::sql_harness::{claims, rival};
-
-/// A database of a test's own.
-pub(crate) trait Database: Harness {
-    /// A store on it, with this table, or idem's usual one.
-    fn open<'a>(
-        &'a self,
-        table: Option<&'a str>,
-        purge: Purge,
-    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>>;
-    fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>>;
-    fn migrations(&self) -> String;
-    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
-    fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()>;
-    /// The number that a query gives.
-    fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64>;
-}
+use crate::support::records::{claims, rival};
+use crate::support::sql::{Database, becomes};
 
 /// Makes a test of each rule for a [`Database`] with tables.
 macro_rules! sql_tests {
     ($harness:expr) => {
-        $crate::sql_rules::sql_tests! { $harness;
+        $crate::databases::rules::sql_tests! { $harness;
             of_concurrent_claimers_one_wins
             concurrent_batches_in_opposite_orders_all_end
             an_expired_record_is_absent_though_it_was_not_purged
@@ -47,7 +31,7 @@ macro_rules! sql_tests {
     ($harness:expr; $($rule:ident)*) => {$(
         #[tokio::test]
         async fn $rule() {
-            $crate::sql_rules::$rule(&$harness).await;
+            $crate::databases::rules::$rule(&$harness).await;
         }
     )*};
 }
@@ -56,19 +40,6 @@ pub(crate) use sql_tests;
 
 async fn open(database: &dyn Database) -> Arc<dyn Store> {
     database.open(None, Purge::off()).await.unwrap()
-}
-
-/// Waits for a query's number.
-pub(crate) async fn becomes(database: &dyn Database, sql: &str, expected: i64) {
-    let start = Instant::now();
-    loop {
-        let found = database.count(sql).await;
-        if found == expected {
-            return;
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "{sql} gives {found} and not {expected}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Of stores with connections of their own, also while leases run out and keys change hands.

@@ -6,8 +6,8 @@ use std::process::Command;
 use idem_core::{RedisStore, Store as _};
 use tempfile::TempDir;
 
-use super::server::{Server, free_port};
-use super::single::claims;
+use crate::support::records::claims;
+use crate::support::redis_server::{Server, free_port};
 
 struct Authority(TempDir);
 

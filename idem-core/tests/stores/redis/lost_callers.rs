@@ -9,7 +9,7 @@ use idem_core::engine::{Admission, Claimed, Engine, Finished, Gate, Leader};
 use idem_core::{IdempotencyKey, Job, Namespace, Outcome, RecordKey, RedisStore, Settings};
 use tokio::runtime::{Builder, Runtime};
 
-use super::server::Server;
+use crate::support::redis_server::Server;
 
 /// How the program drops what it waits for.
 #[derive(Clone, Copy)]

@@ -9,14 +9,14 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use sqlx::{Connection as _, Row as _};
 use tokio::time::sleep;
 
-use super::logs;
-use super::mysql_harness::MySql;
-use super::postgres_harness::Postgres;
-use super::proxy::Proxy;
-use super::server::Server;
-use super::services::Services;
-use super::sql_harness::claims;
-use super::tiered::{Watched, claim, done, until, until_cached};
+use crate::support::logs;
+use crate::support::mysql::MySql;
+use crate::support::postgres::Postgres;
+use crate::support::proxy::Proxy;
+use crate::support::records::{claim, claims, done, until};
+use crate::support::redis_server::Server;
+use crate::support::services::Services;
+use crate::support::watched::{Watched, until_cached};
 
 /// A PostgreSQL that confirms commits which are never on the disk: whoever writes them there in the background is stopped.
 async fn forgetful_postgres() -> (Services, Postgres) {

@@ -13,25 +13,25 @@ use idem_core::{Backoff, Decision, HandlerError, HandlerResult, Reject, Settings
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::{Bank, SECOND, gate_that_commits, job};
+use crate::support::bank::{Bank, SECOND, gate_that_commits, job};
 
-pub(super) type Name = &'static str;
+pub(crate) type Name = &'static str;
 /// What a handler says of each message, or of all.
-pub(super) type Said = Result<Vec<Result<(), Name>>, HandlerError>;
+pub(crate) type Said = Result<Vec<Result<(), Name>>, HandlerError>;
 type Shareable = Result<Vec<Result<(), Name>>, Arc<HandlerError>>;
 
 /// What a handler says of a message that is never to be handled.
-pub(super) const NEVER: Name = "never";
+pub(crate) const NEVER: Name = "never";
 
 /// The handler of one process, and the calls that it was given.
-pub(super) struct Batches<B> {
-    pub(super) bank: Arc<B>,
-    pub(super) gate: Gate,
+pub(crate) struct Batches<B> {
+    pub(crate) bank: Arc<B>,
+    pub(crate) gate: Gate,
     commit: Commit,
     calls: Mutex<Vec<Vec<Name>>>,
 }
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let mut settings = Settings::new();
     settings.backoff = Some(Backoff::fixed(Duration::ZERO));
     settings
@@ -39,17 +39,17 @@ pub(super) fn settings() -> Settings {
 
 /// All are good.
 #[expect(clippy::unnecessary_wraps, reason = "it is what handlers say")]
-pub(super) fn good(names: &[Name]) -> Said {
+pub(crate) fn good(names: &[Name]) -> Said {
     Ok(names.iter().map(|_| Ok(())).collect())
 }
 
 impl<B: Bank> Batches<B> {
-    pub(super) async fn open(commit: Commit, settings: Settings) -> Self {
+    pub(crate) async fn open(commit: Commit, settings: Settings) -> Self {
         Self::of(Arc::new(B::open().await), commit, settings).await
     }
 
     /// Another process, with settings of its own.
-    pub(super) async fn elsewhere(&self, settings: Settings) -> Self {
+    pub(crate) async fn elsewhere(&self, settings: Settings) -> Self {
         Self::of(self.bank.clone(), self.commit, settings).await
     }
 
@@ -59,14 +59,14 @@ impl<B: Bank> Batches<B> {
     }
 
     /// The calls since the last look: those for many messages first, then those for one, which are made side by side.
-    pub(super) fn calls(&self) -> Vec<Vec<Name>> {
+    pub(crate) fn calls(&self) -> Vec<Vec<Name>> {
         let mut calls = std::mem::take(&mut *self.calls.lock());
         let alone = calls.iter().position(|call| call.len() == 1).unwrap_or(calls.len());
         calls[alone..].sort();
         calls
     }
 
-    pub(super) async fn claim(&self, names: &[Name]) -> Vec<Admission> {
+    pub(crate) async fn claim(&self, names: &[Name]) -> Vec<Admission> {
         let leader = |name: &Name| {
             self.gate.enter(job(name)).into_leader().expect("no other message of this key is under way")
         };
@@ -78,7 +78,7 @@ impl<B: Bank> Batches<B> {
 
     /// The whole way of messages that come together; a dead letter counts as stored. Each call pays its messages, and says
     /// what `work` says.
-    pub(super) async fn pay(
+    pub(crate) async fn pay(
         &self,
         names: &[Name],
         work: impl AsyncFn(&mut B::Connection, &[Name]) -> Said,
@@ -91,7 +91,7 @@ impl<B: Bank> Batches<B> {
     }
 
     /// As [`pay`](Self::pay), for messages that are claimed.
-    pub(super) async fn settle(
+    pub(crate) async fn settle(
         &self,
         names: &[Name],
         admissions: Vec<Admission>,

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use idem_core::store::Claim;
 use idem_core::{RedisStore, Store as _, StoreError};
 
-use super::logs;
-use super::server::{Server, free_port};
-use super::single::claims;
+use crate::support::logs;
+use crate::support::records::claims;
+use crate::support::redis_server::{Server, free_port};
 
 async fn refused(url: String) -> StoreError {
     let start = Instant::now();

@@ -1,29 +1,16 @@
 //! A single Redis server.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use idem_core::store::{Claim, ClaimRequest};
-use idem_core::{IdempotencyKey, Namespace, RecordKey, RedisStore, Store as _, Token};
+use idem_core::store::Claim;
+use idem_core::{RedisStore, Store as _};
 use redis::Value;
 
-use super::redis_harness::{Harnessed, single_url};
-use super::server::Server;
-use super::tiered::{claim, done};
+use crate::support::records::{claim, claims, done};
+use crate::support::redis::{Harnessed, single_url};
+use crate::support::redis_server::Server;
 
 idem_core::conformance_tests!(Harnessed::single());
-
-/// Claims of fresh keys.
-pub(crate) fn claims(count: usize) -> Vec<ClaimRequest> {
-    let namespace = Namespace::new([format!("{:?}", Token::random().to_bytes()).as_str()]);
-    let claim = |index: usize| ClaimRequest {
-        key: RecordKey::new(namespace.clone(), IdempotencyKey::new(index).unwrap()),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        retention: Duration::from_mins(1),
-        fingerprint: None,
-    };
-    (0..count).map(claim).collect()
-}
 
 #[tokio::test]
 async fn a_batch_of_32_claims_is_one_command() {

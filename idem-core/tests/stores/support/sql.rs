@@ -1,9 +1,13 @@
 //! What the conformance harnesses of the SQL stores share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use idem_core::store::ClaimRequest;
-use idem_core::{Record, RecordKey, State, Token};
+use futures_util::future::BoxFuture;
+use idem_core::store::conformance::Harness;
+use idem_core::store::{Purge, Store};
+use idem_core::{Record, RecordKey, State, StoreError};
 
 /// A name that no other test has, in this run or another one.
 pub(crate) fn unique_name() -> String {
@@ -109,12 +113,49 @@ impl Columns {
     }
 }
 
-/// Claims of fresh keys.
-pub(crate) fn claims(count: usize) -> Vec<ClaimRequest> {
-    super::single::claims(count)
+/// A database of a test's own.
+pub(crate) trait Database: Harness {
+    /// A store on it, with this table, or idem's usual one.
+    fn open<'a>(
+        &'a self,
+        table: Option<&'a str>,
+        purge: Purge,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>>;
+    fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn migrations(&self) -> String;
+    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()>;
+    /// The number that a query gives.
+    fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64>;
 }
 
-/// A claim of the same key under another token.
-pub(crate) fn rival(claim: &ClaimRequest) -> ClaimRequest {
-    ClaimRequest { token: Token::random(), ..claim.clone() }
+/// A database of a test's own on a server.
+pub(crate) trait Server: Database {
+    fn url(&self) -> &str;
+    /// A store on the database, by this URL.
+    fn connect_to(
+        &self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>>;
+    /// The same URL with another user, `name:password`, or another database.
+    fn url_with(&self, user: Option<&str>, database: Option<&str>) -> String {
+        let (scheme, rest) = self.url().split_once("://").unwrap();
+        let (own, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (address, path) = rest.split_once('/').unwrap();
+        format!("{scheme}://{}@{address}/{}", user.unwrap_or(own), database.unwrap_or(path))
+    }
+}
+
+/// Waits for a query's number.
+pub(crate) async fn becomes(database: &dyn Database, sql: &str, expected: i64) {
+    let start = Instant::now();
+    loop {
+        let found = database.count(sql).await;
+        if found == expected {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{sql} gives {found} and not {expected}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -10,10 +10,10 @@ use idem_core::{MySqlStore, RecordKey, StoreError};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
-use super::redis_harness::variable;
-use super::server_rules::Server;
-use super::sql_harness::{Columns, Row, hex, unique_name};
-use super::sql_rules::Database;
+use crate::support::sql::Database;
+use crate::support::sql::Server;
+use crate::support::sql::{Columns, Row, hex, unique_name};
+use crate::support::variable;
 
 pub(crate) fn url() -> String {
     variable("IDEM_TEST_MYSQL_URL")

@@ -1,26 +1,26 @@
 //! A cache in front of a database.
 
+mod crashes;
+mod redis_before_postgres;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::engine::{Admission, Engine, Entry};
 use idem_core::store::conformance::Harness;
-use idem_core::store::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Incarnation, ReleaseRequest, RenewRequest, Store,
-    Transactions,
-};
+use idem_core::store::{Answer, Claim, ClaimRequest, CompleteRequest, Store};
 use idem_core::{
-    Decision, Fence, Fingerprint, FingerprintMismatch, Job, MemoryStore, Outcome, Record, RecordKey,
-    RedisStore, Settings, StoreError, TieredStore, Verdict,
+    Decision, Fingerprint, FingerprintMismatch, Job, MemoryStore, Outcome, RecordKey, RedisStore, Settings,
+    TieredStore, Verdict,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::postgres_harness::Postgres;
-use super::server::Server;
-use super::sql_harness::{claims, rival};
-use super::sqlite_harness::Sqlite;
+use crate::support::postgres::Postgres;
+use crate::support::records::{claim, claims, completion, done, rival, until};
+use crate::support::redis_server::Server;
+use crate::support::sqlite::Sqlite;
+use crate::support::watched::{Watched, until_cached};
 
 /// Memory in front of SQLite.
 struct InMemory(Sqlite);
@@ -47,156 +47,6 @@ impl Harness for InMemory {
 }
 
 idem_core::conformance_tests!(InMemory(Sqlite::new()));
-
-/// The same with Redis in front of PostgreSQL.
-mod redis {
-    use super::super::redis_harness::single_url;
-    use super::super::sql_harness::unique_name;
-    use super::*;
-
-    struct InRedis(Postgres);
-
-    impl Harness for InRedis {
-        fn store(&self) -> BoxFuture<'_, Arc<dyn Store>> {
-            Box::pin(async {
-                let cache =
-                    RedisStore::builder(single_url()).key_prefix(unique_name()).connect().await.unwrap();
-                let store = TieredStore::new(cache, self.0.connect().await).await.unwrap();
-                Arc::new(store) as Arc<dyn Store>
-            })
-        }
-
-        fn pass(&self, time: Duration) -> BoxFuture<'_, ()> {
-            self.0.pass(time)
-        }
-
-        fn plant<'a>(&'a self, key: &'a RecordKey, bytes: &'a [u8]) -> BoxFuture<'a, bool> {
-            self.0.plant(key, bytes)
-        }
-
-        fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
-            self.0.raw(key)
-        }
-    }
-
-    idem_core::conformance_tests!(InRedis(Postgres::new().await));
-}
-
-/// A database whose claims are counted, and that can be out of reach.
-#[derive(Clone)]
-pub(crate) struct Watched {
-    store: Arc<dyn Store>,
-    claims: Arc<AtomicUsize>,
-    asked: Arc<AtomicUsize>,
-    is_away: Arc<AtomicBool>,
-}
-
-impl Watched {
-    pub(crate) fn new(store: impl Store) -> Self {
-        Self {
-            store: Arc::new(store),
-            claims: Arc::default(),
-            asked: Arc::default(),
-            is_away: Arc::default(),
-        }
-    }
-
-    pub(crate) fn claims(&self) -> usize {
-        self.claims.load(Ordering::SeqCst)
-    }
-
-    /// How often it has told its incarnation.
-    pub(crate) fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    fn check(&self) -> Result<(), StoreError> {
-        if self.is_away.load(Ordering::SeqCst) { Err(StoreError::unavailable("away")) } else { Ok(()) }
-    }
-}
-
-impl Store for Watched {
-    fn name(&self) -> &'static str {
-        "watched"
-    }
-
-    fn transactions(&self) -> Option<Arc<dyn Transactions>> {
-        self.store.transactions()
-    }
-
-    fn interruptions(&self) -> u64 {
-        self.store.interruptions()
-    }
-
-    fn incarnation(&self) -> BoxFuture<'_, Result<Incarnation, StoreError>> {
-        Box::pin(async {
-            self.check()?;
-            let incarnation = self.store.incarnation().await;
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            incarnation
-        })
-    }
-
-    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
-        Box::pin(async {
-            self.check()?;
-            self.claims.fetch_add(batch.len(), Ordering::SeqCst);
-            self.store.claim(batch).await
-        })
-    }
-
-    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.renew(batch)
-    }
-
-    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.complete(batch)
-    }
-
-    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.release(batch)
-    }
-
-    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.store.read(key)
-    }
-
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.remove(key)
-    }
-}
-
-pub(crate) async fn done(store: &dyn Store, claim: &ClaimRequest) {
-    let claimed = store.claim(std::slice::from_ref(claim)).await.unwrap().remove(0).unwrap();
-    let Claim::Claimed { fence, .. } = claimed else { panic!("{claimed:?}") };
-    assert_eq!(store.complete(&[completion(claim, fence)]).await.unwrap().remove(0).unwrap(), Answer::Done);
-}
-
-fn completion(claim: &ClaimRequest, fence: Fence) -> CompleteRequest {
-    let ClaimRequest { key, token, retention, fingerprint, .. } = claim.clone();
-    CompleteRequest { key, token, fence, retention, fingerprint, reply: None }
-}
-
-pub(crate) async fn claim(store: &dyn Store, claim: &ClaimRequest) -> Claim {
-    store.claim(&[rival(claim)]).await.unwrap().remove(0).unwrap()
-}
-
-pub(crate) async fn until(what: &str, seen: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !seen().await {
-        assert!(Instant::now() < deadline, "not within 20 s: {what}");
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Asks for a duplicate until the cache has answered for it, which it may not have heard of at once.
-pub(crate) async fn until_cached(store: &dyn Store, database: &Watched, one: &ClaimRequest) {
-    until("the cache answers", async || {
-        let before = database.claims();
-        matches!(claim(store, one).await, Claim::Completed { .. }) && database.claims() == before
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn known_duplicates_are_not_asked_of_the_database() {
@@ -255,7 +105,10 @@ async fn what_a_transaction_committed_is_known() {
     let one = &claims(1)[0];
     let mut transaction = store.transactions().unwrap().begin().await.unwrap();
     let Claim::Claimed { fence, .. } = transaction.claim(one).await.unwrap() else { panic!("it is free") };
-    assert_eq!(transaction.complete(&completion(one, fence)).await.unwrap(), Answer::Done);
+    assert_eq!(
+        transaction.complete(&CompleteRequest { fence, ..completion(one) }).await.unwrap(),
+        Answer::Done
+    );
     transaction.commit().await.unwrap();
     until_cached(&store, &database, one).await;
 }
@@ -284,9 +137,9 @@ async fn nothing_cached_counts_while_the_database_is_away() {
     let one = &claims(1)[0];
     done(&store, one).await;
     until_cached(&store, &database, one).await;
-    database.is_away.store(true, Ordering::SeqCst);
+    database.go_away();
     until("the claim fails", async || store.claim(&[rival(one)]).await.is_err()).await;
-    database.is_away.store(false, Ordering::SeqCst);
+    database.come_back();
     until_cached(&store, &database, one).await;
 }
 

@@ -8,11 +8,14 @@ use idem_core::store::{Claim, ClaimRequest, CompleteRequest, Purge, Store};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use super::postgres_harness::Postgres;
-use super::redis_harness::variable;
-use super::server_rules::{Server as _, server_tests};
-use super::sql_harness::{claims, rival, unique_name};
-use super::sql_rules::{becomes, sql_tests};
+use super::rules::sql_tests;
+use super::server_rules::server_tests;
+use crate::support::postgres::Postgres;
+use crate::support::records::{claims, rival};
+use crate::support::sql::Server as _;
+use crate::support::sql::becomes;
+use crate::support::sql::unique_name;
+use crate::support::variable;
 
 idem_core::conformance_tests!(Postgres::new().await);
 sql_tests!(Postgres::new().await);

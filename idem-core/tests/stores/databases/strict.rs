@@ -12,12 +12,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _};
 
-use super::mysql_harness::{self, MySql};
-use super::postgres_harness::Postgres;
-use super::server_rules::Server as _;
-use super::sql_harness::unique_name;
-use super::sqlite_harness::Sqlite;
-use super::transactions::{Bank, transaction_tests};
+use crate::support::bank::Bank;
+use crate::support::mysql::{MySql, url as mysql_url};
+use crate::support::postgres::Postgres;
+use crate::support::sql::Server as _;
+use crate::support::sql::unique_name;
+use crate::support::sqlite::Sqlite;
+use crate::transactions::transaction_tests;
 
 /// All that a harness does but opening a store.
 macro_rules! strict_harness {
@@ -66,7 +67,7 @@ impl StrictMySql {
     }
 
     async fn new() -> Self {
-        Self::on(mysql_harness::url(), STRICT_MYSQL).await
+        Self::on(mysql_url(), STRICT_MYSQL).await
     }
 
     async fn open_store(&self, wait: Duration) -> Arc<dyn Store> {

@@ -8,9 +8,10 @@ use idem_core::store::{Claim, Purge, Store};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use super::sql_harness::claims;
-use super::sql_rules::{becomes, sql_tests};
-use super::sqlite_harness::Sqlite;
+use super::rules::sql_tests;
+use crate::support::records::claims;
+use crate::support::sql::becomes;
+use crate::support::sqlite::Sqlite;
 
 idem_core::conformance_tests!(Sqlite::new());
 sql_tests!(Sqlite::with_tables().await);
@@ -38,7 +39,7 @@ async fn a_completion_is_on_the_disk_when_it_is_answered_and_a_duplicate_writes_
     store.claim(&batch).await.unwrap();
     let claimed = log();
     assert!(claimed > before);
-    let again: Vec<_> = batch.iter().map(super::sql_harness::rival).collect();
+    let again: Vec<_> = batch.iter().map(crate::support::records::rival).collect();
     for answer in store.claim(&again).await.unwrap() {
         assert!(matches!(answer.unwrap(), Claim::InProgress { .. }));
     }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::redis_harness::{Harnessed, cluster_urls, single_url};
-use super::server::{Server, free_port};
-use super::single::claims;
+use crate::support::records::claims;
+use crate::support::redis::{Harnessed, cluster_urls, single_url};
+use crate::support::redis_server::{Server, free_port};
 use idem_core::store::Claim;
 use idem_core::{RedisStore, Store as _, StoreError};
 
