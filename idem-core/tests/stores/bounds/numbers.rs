@@ -1,4 +1,6 @@
-//! Numbers that the stores' pages promise and no other test asks for.
+//! The defaults, time limits and round trips that the stores' documentation states.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- bounds::numbers::`
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,6 @@
-//! Servers that fall silent at each step: every wait for them has the bound that the builder promises.
+//! Every step ends within the configured time when its server falls silent.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- bounds::silence::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,7 +197,7 @@ async fn a_batch_of_several_statements_has_one_bound() {
     assert!(start.elapsed() < BOUND * 3 / 2, "{:?}", start.elapsed());
 }
 
-/// What comes late on such a connection would be taken for the answer to the next call.
+/// A late answer on such a connection would be taken for the answer to the next call.
 #[tokio::test]
 async fn a_pools_connection_whose_answer_is_outstanding_is_closed() {
     let postgres = Postgres::new().await;

@@ -1,4 +1,6 @@
-//! Whatever time is said to a builder of a store: it is refused by its name, or it works.
+//! A builder of a store refuses a time and names it, or works with it.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- bounds::times::`
 
 use std::fmt::Debug;
 use std::time::Duration;

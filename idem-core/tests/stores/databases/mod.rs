@@ -1,4 +1,6 @@
-//! The SQL stores, each on its database.
+//! The SQL stores keep the contract, each on its own database.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- databases::`
 
 #[cfg(feature = "mysql")]
 mod mysql;

@@ -1,4 +1,6 @@
-//! MySQL and MariaDB.
+//! The MySQL store, on MariaDB and MySQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- databases::mysql::`
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! PostgreSQL.
+//! The PostgreSQL store.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- databases::postgres::`
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,6 @@
-//! What every SQL store does beyond the conformance suite.
+//! The rules of every SQL store beyond the conformance suite.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- databases::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +157,7 @@ pub(crate) async fn another_members_purge_is_left_alone_until_its_lease_is_over(
         .await;
     let purge = Purge::default().every(Duration::from_millis(10));
     let _purger = database.open(None, purge).await.unwrap();
-    // What must not happen can only be looked for for a while.
+    // A purge that must not happen would happen within this time.
     for _ in 0..30 {
         assert_eq!(database.count("SELECT count(*) FROM {table}").await, 20);
         tokio::time::sleep(Duration::from_millis(10)).await;

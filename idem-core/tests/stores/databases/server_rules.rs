@@ -1,4 +1,6 @@
-//! What the stores on a database server do when it is wrong, gone or silent.
+//! The rules of stores whose database server is unreachable, misconfigured or silent.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- databases::`
 
 use std::time::{Duration, Instant};
 
@@ -139,7 +141,7 @@ pub(crate) async fn a_purge_waits_for_no_expired_record_that_a_transaction_has_c
     let again = store.claim(&[rival(&batch[3]), rival(&batch[12])]).await.unwrap();
     assert!(again.iter().all(|answer| matches!(answer, Ok(Claim::Claimed { .. }))), "{again:?}");
     open.rollback().await;
-    // What was left out is for the next walk.
+    // The next walk takes the record that was left out.
     becomes(server, "SELECT count(*) FROM {table} WHERE expires_at = 1000", 0).await;
 }
 

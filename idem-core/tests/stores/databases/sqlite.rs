@@ -1,4 +1,6 @@
-//! SQLite.
+//! The SQLite store.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,sqlite --test stores -- databases::sqlite::`
 
 use std::time::{Duration, Instant};
 
@@ -78,7 +80,6 @@ async fn a_file_that_may_not_be_written_is_told_at_the_start() {
     assert!(text.contains(&harness.path().display().to_string()), "{text}");
 }
 
-/// One that somebody else writes just now is as good as any.
 #[tokio::test]
 async fn a_file_in_which_another_writes_is_opened() {
     let harness = Sqlite::with_tables().await;

@@ -1,4 +1,6 @@
-//! The stores on servers that are set to be stricter, or otherwise, than they come.
+//! The SQL stores work on sessions with unusual and stricter settings.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- databases::strict::`
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
-//! MariaDB, or MySQL where `IDEM_TEST_MYSQL_URL` names one.
+//! The guards on MariaDB, or on MySQL if `IDEM_TEST_MYSQL_URL` names one.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- guards::mysql::`
 
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, Pool, Transaction};

@@ -1,4 +1,6 @@
-//! PostgreSQL.
+//! The guards on PostgreSQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- guards::postgres::`
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Pool, Transaction};

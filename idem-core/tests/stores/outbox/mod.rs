@@ -1,4 +1,6 @@
-//! Local transactions with their markers, on each database.
+//! A local transaction and its marker commit together, on each database.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- outbox::`
 
 #[cfg(feature = "mysql")]
 mod mysql;

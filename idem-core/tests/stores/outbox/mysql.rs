@@ -1,4 +1,6 @@
-//! MariaDB and MySQL.
+//! The outbox on MariaDB and MySQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- outbox::mysql::`
 
 use std::sync::Arc;
 
@@ -35,8 +37,8 @@ impl Shop for MySql {
 
 super::outbox_tests!(MySql);
 
-/// A change of a table commits what was done before it; the marker is at work still, and the message is not sent. What is
-/// written behind it is not kept.
+/// A change of a table commits the work before it. The marker still works, and the message is not sent. Work after it is not
+/// kept.
 #[tokio::test]
 async fn a_change_of_a_table_is_no_commit_of_the_message() {
     let (_shop, outbox) = open::<MySql>(Options::default()).await;

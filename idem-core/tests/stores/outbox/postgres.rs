@@ -1,4 +1,6 @@
-//! PostgreSQL.
+//! The outbox on PostgreSQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- outbox::postgres::`
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! SQLite, which has one writer at a time.
+//! The outbox on SQLite, which has one writer at a time.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,sqlite --test stores -- outbox::sqlite::`
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! Redis Cluster.
+//! The Redis store on Redis Cluster, also while slots and masters move.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::cluster::`
 
 use std::time::{Duration, Instant};
 

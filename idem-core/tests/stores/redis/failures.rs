@@ -1,4 +1,6 @@
-//! Servers that are wrong, gone, silent or full.
+//! The Redis store with servers that are wrong, gone, silent or full.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::failures::`
 
 use std::time::{Duration, Instant};
 
@@ -58,7 +60,7 @@ async fn what_is_no_url_is_a_setting_and_not_shown() {
 
 #[tokio::test]
 async fn a_user_without_the_right_to_run_scripts_is_a_setting() {
-    // What each of them lacks: all scripts, new scripts, writing in scripts, and the keys.
+    // They lack all scripts, new scripts, writing in scripts, and the keys.
     let users: [&[&str]; 4] = [
         &["~*", "+info", "+ping", "+client"],
         &["~*", "+@all", "-eval"],
@@ -73,7 +75,6 @@ async fn a_user_without_the_right_to_run_scripts_is_a_setting() {
     }
 }
 
-/// The rights that the error's text advises are enough.
 #[tokio::test]
 async fn a_user_with_the_rights_that_are_advised_is_let_in() {
     let advised =

@@ -1,4 +1,6 @@
-//! A user's program that goes away while completions wait for the server.
+//! Completions are recorded even if the user's program drops them or its runtime.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::lost_callers::`
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -108,7 +110,7 @@ fn invariant_8_completions_that_a_program_drops_are_recorded_by_a_real_server() 
     }
 }
 
-/// What another process is told of a key. Where it may run, it does not and gives the key back.
+/// The outcome that another process gets. If it may run, it gives the key back instead.
 async fn outcome(gate: &Gate, name: usize) -> Outcome {
     let mut leaders = gate.enter(job(name)).into_leader().into_iter().collect();
     match gate.claim(&mut leaders).await.remove(0) {

@@ -1,4 +1,6 @@
 //! The Redis store, on each kind of Redis.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::`
 
 mod cluster;
 mod failures;

@@ -1,4 +1,6 @@
-//! A server behind Sentinels.
+//! The Redis store on a server behind Sentinels.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::sentinel::`
 
 use std::time::{Duration, Instant};
 

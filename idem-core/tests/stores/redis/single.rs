@@ -1,4 +1,6 @@
-//! A single Redis server.
+//! The Redis store on a single server.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::single::`
 
 use std::time::Instant;
 
@@ -24,7 +26,7 @@ async fn a_batch_of_32_claims_is_one_command() {
     let after = server.calls();
     let more = |command: &str| after.get(command).unwrap_or(&0) - before.get(command).unwrap_or(&0);
     assert_eq!((more("evalsha"), more("eval"), more("script|load")), (1, 0, 0));
-    // What the script itself calls for fresh keys: nothing but one write for each.
+    // For fresh keys the script itself calls one write for each.
     assert_eq!((more("get"), more("set"), more("time")), (0, 32, 1));
 }
 

@@ -1,4 +1,6 @@
-//! TLS, with a certificate authority of the test's own.
+//! The Redis store over TLS, with a certificate authority of the test's own.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::tls::`
 
 use std::path::Path;
 use std::process::Command;

@@ -16,11 +16,11 @@ use tokio::time::timeout;
 use crate::support::bank::{Bank, SECOND, gate_that_commits, job};
 
 pub(crate) type Name = &'static str;
-/// What a handler says of each message, or of all.
+/// A handler's result for each message, or for all.
 pub(crate) type Said = Result<Vec<Result<(), Name>>, HandlerError>;
 type Shareable = Result<Vec<Result<(), Name>>, Arc<HandlerError>>;
 
-/// What a handler says of a message that is never to be handled.
+/// A handler's error for a message that is never to be handled.
 pub(crate) const NEVER: Name = "never";
 
 /// The handler of one process, and the calls that it was given.
@@ -38,7 +38,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 /// All are good.
-#[expect(clippy::unnecessary_wraps, reason = "it is what handlers say")]
+#[expect(clippy::unnecessary_wraps, reason = "handlers return it")]
 pub(crate) fn good(names: &[Name]) -> Said {
     Ok(names.iter().map(|_| Ok(())).collect())
 }

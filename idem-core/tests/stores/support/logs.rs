@@ -1,4 +1,4 @@
-//! What was logged in this process: a connection's tasks run on other threads, so it is gathered for all of them.
+//! The log of this process: a connection's tasks run on other threads, so it is gathered for all of them.
 
 use std::io::{self, Write};
 use std::sync::{Once, OnceLock};

@@ -13,9 +13,9 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
     Open,
-    /// What comes from the server is lost, what goes to it arrives.
+    /// Answers of the server are lost; requests arrive.
     Mute,
-    /// What comes from the server is so late.
+    /// Answers of the server come so late.
     Late(Duration),
     /// Connections are ended, new ones as soon as they are made.
     Cut,

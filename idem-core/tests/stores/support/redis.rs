@@ -32,7 +32,7 @@ fn list(name: &str) -> Vec<String> {
     variable(name).split(',').map(str::to_owned).collect()
 }
 
-/// What a test writes and reads behind the store's back.
+/// A connection beside the store's.
 #[expect(clippy::large_enum_variant, reason = "there is one of them in a test")]
 pub(crate) enum Raw {
     Server(Client),

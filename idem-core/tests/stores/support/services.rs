@@ -46,7 +46,7 @@ impl Services {
     fn try_to(&self, command: &str, name: &str) -> Result<(), String> {
         let mut script = Command::new(script());
         script.arg(command).arg(self.path()).arg(name);
-        // What the environment names already would not be started.
+        // A server that the environment names would not be started.
         for variable in ["IDEM_TEST_POSTGRES_URL", "IDEM_TEST_MYSQL_URL"] {
             script.env_remove(variable);
         }

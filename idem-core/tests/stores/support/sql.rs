@@ -1,4 +1,4 @@
-//! What the conformance harnesses of the SQL stores share.
+//! The common part of the SQL stores' harnesses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,9 +27,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// As the query gives them.
 pub(crate) type Row = (i64, i64, Vec<u8>, i64, i64, i64, Option<Vec<u8>>);
 
-/// What stands in a row, as a conformance rule plants it.
+/// A row, as a conformance rule plants it.
 ///
-/// The rules plant bytes. A record's bytes become its columns. What is no record of this version becomes a row with the
+/// The rules plant bytes. A record's bytes become its columns. Other bytes become a row with the
 /// bytes' own version and state, as far as they have one, and keeps all of them in the reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Columns {

@@ -1,4 +1,6 @@
-//! Databases that forget what they had confirmed, and what a cache in front of them does then.
+//! A database forgets commits that it had confirmed, and the cache in front of it acks none of them.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- tiered::crashes::`
 
 use std::process::Command;
 use std::time::Duration;
@@ -62,7 +64,7 @@ async fn forgotten_keys_are_done_again(
     let kept = postgres.number("SELECT count(*) FROM {table} WHERE state = 2").await;
     let kept = usize::try_from(kept).unwrap();
     assert!(kept < keys.len(), "the server has lost nothing, so this shows nothing");
-    // What the cache knows of this life counts again.
+    // The cache's entries of this life count again.
     until("the cache is trusted", async || {
         let one = claims(1).remove(0);
         done(store, &one).await;
@@ -133,7 +135,7 @@ async fn incarnation(store: &dyn Store) -> Incarnation {
     store.incarnation().await.unwrap()
 }
 
-/// What may be lost is known by the start; and what wobbles would empty the cache all the time.
+/// An incarnation that stayed the same would hide losses, and one that wobbled would always empty the cache.
 #[tokio::test]
 async fn each_start_of_a_server_is_an_incarnation_and_nothing_else_is() {
     let services = Services::start("mariadb");

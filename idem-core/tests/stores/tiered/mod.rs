@@ -1,4 +1,6 @@
-//! A cache in front of a database.
+//! A cache in front of a database answers known duplicates and hides no loss.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- tiered::`
 
 mod crashes;
 mod redis_before_postgres;

@@ -1,4 +1,6 @@
-//! Redis as the cache in front of PostgreSQL, against the conformance suite.
+//! Redis as the cache in front of PostgreSQL keeps the contract.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- tiered::redis_before_postgres::`
 
 use std::sync::Arc;
 use std::time::Duration;

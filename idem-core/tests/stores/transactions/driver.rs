@@ -1,4 +1,6 @@
-//! PostgreSQL over connections that are not the store's: a pool of the program's own stands for any other library.
+//! Transactions on PostgreSQL over a driver that is not the store's own.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- transactions::driver::`
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
-//! Handlers that end their transaction, or whose database does, and go on.
+//! Handlers that go on after their transaction has ended.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- transactions::ended::`
 
 use std::sync::Arc;
 
@@ -54,7 +56,7 @@ pub(crate) async fn what_a_handler_does_behind_its_own_rollback_is_not_kept<B: B
     assert_eq!(bank.paid().await, 1);
 }
 
-/// What it did before is there, and nothing repeats it; what it did behind it is not. SQLite refuses the commit.
+/// Work before its commit is kept and never repeated; work after it is not kept. SQLite refuses the commit.
 pub(crate) async fn what_a_handler_has_committed_by_itself_is_kept_once<B: Bank>() {
     for fails in [false, true] {
         let bank = B::open().await;

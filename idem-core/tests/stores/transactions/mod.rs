@@ -1,4 +1,6 @@
-//! Handlers in one transaction with their record, on each database.
+//! A handler's effect and its record commit together, on each database.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- transactions::`
 
 #[cfg(feature = "postgres")]
 mod driver;

@@ -1,4 +1,6 @@
-//! MariaDB and MySQL, and how a handler could fool them.
+//! Transactions on MariaDB and MySQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- transactions::mysql::`
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
-//! PostgreSQL, and how a handler could fool it.
+//! Transactions on PostgreSQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- transactions::postgres::`
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -238,7 +240,6 @@ async fn a_deadlock_costs_no_attempt() {
     assert_eq!(bank.number(&format!("SELECT sum(amount)::bigint FROM {}.payments", bank.schema)).await, 2);
 }
 
-/// A savepoint that the handler left open is part of its transaction.
 #[tokio::test]
 async fn a_forgotten_savepoint_is_committed_too() {
     use sqlx::Connection as _;

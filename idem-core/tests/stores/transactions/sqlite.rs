@@ -1,4 +1,6 @@
-//! SQLite, which has one writer at a time.
+//! Transactions on SQLite, which has one writer at a time.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,sqlite --test stores -- transactions::sqlite::`
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! One call for many messages, in one transaction with all of their records.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- together::`
 
 use std::future::pending;
 
