@@ -11,6 +11,9 @@
     clippy::exhaustive_structs
 )]
 
+#[cfg(test)]
+mod heads;
+
 use idem_rocketmq::extract::Delivery;
 use idem_rocketmq::{handlers, idempotent};
 
@@ -20,7 +23,7 @@ pub async fn count(line: String, delivery: &Delivery) {
     println!("{line} {delivery:?}");
 }
 
-/// What a consumer is given.
+/// The routes of the handlers.
 #[must_use]
 pub fn routes() -> Vec<idem_rocketmq::Route> {
     handlers![count, inner::private]

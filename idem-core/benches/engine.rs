@@ -1,4 +1,4 @@
-//! What the engine costs with the memory store, from claim to settle and without decoding.
+//! The engine's cost with the memory store, from claim to settle and without decoding.
 //!
 //! `cargo bench -p idem-core --bench engine`
 //!

@@ -1,4 +1,4 @@
-//! What the engine reaches over Redis, beside what Redis itself reaches.
+//! The engine's throughput over Redis, beside that of Redis itself.
 //!
 //! `cargo bench -p idem-core --features redis --bench redis`
 //!
@@ -102,7 +102,7 @@ fn verdict(what: &str, ratio: f64, budget: f64) {
     println!("{what} = {ratio:.2} (budget: at least {budget:.2}, {kept})");
 }
 
-/// What one run came to; CPU time is in µs for each message.
+/// The result of one run; CPU time is in µs for each message.
 struct Cost {
     per_second: f64,
     client: f64,
@@ -249,14 +249,14 @@ async fn by_hand_batch(
     Ok(())
 }
 
-/// What the server counts for one batch through the engine, once it knows the scripts.
+/// The server's count of commands for one batch through the engine, once it knows the scripts.
 async fn round_trips(server: &Server, connection: &mut MultiplexedConnection) -> anyhow::Result<u64> {
     let gate = gate(server).await?;
     handle(&gate, ROUNDS + 1, 0).await?;
     redis::cmd("CONFIG").arg("RESETSTAT").exec_async(connection).await?;
     handle(&gate, ROUNDS + 1, 1).await?;
     let stats: String = redis::cmd("INFO").arg("commandstats").query_async(connection).await?;
-    // What a script calls is counted too, and costs no trip.
+    // A script's own calls are counted too, and cost no trip.
     let calls = |line: &str| -> Option<u64> {
         let (_, calls) = line.strip_prefix("cmdstat_eval")?.split_once("calls=")?;
         calls.split(',').next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! What a record takes in the memory store, which its documentation says for those who choose a store.
+//! A record in the memory store takes as much memory as the documentation says.
 
 use std::alloc::System;
 use std::time::Duration;

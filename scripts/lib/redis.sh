@@ -3,7 +3,7 @@
 
 readonly MASTER=idem
 
-# What the environment names is not started.
+# A server that the environment names is not started.
 start_redis() {
     [[ -n ${IDEM_TEST_REDIS_URL:-} ]] || start_single
     [[ -n ${IDEM_TEST_REDIS_CLUSTER:-} ]] || start_cluster

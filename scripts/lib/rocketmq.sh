@@ -47,7 +47,7 @@ start_rocketmq() {
     done
 }
 
-# What the environment calls a variant: IDEM_TEST_ROCKETMQ, IDEM_TEST_ROCKETMQ_ACL ..
+# The variable of a variant: IDEM_TEST_ROCKETMQ, IDEM_TEST_ROCKETMQ_ACL ..
 suffix_of() { [[ $1 == plain ]] || echo "_${1^^}"; }
 
 named_already() {

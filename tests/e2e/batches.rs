@@ -1,4 +1,6 @@
 //! Handlers that take many messages at once.
+//!
+//! Run alone: `cargo test --workspace --all-features --test e2e -- batches::`
 
 use idem_rocketmq::{Backoff, batch_handler};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +11,8 @@ use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::handler::BatchReturn;
 use idem_rocketmq::prelude::*;
 
-use crate::kit::{self, Order, Runs, SOON, note, why};
-use crate::place::{Place, on_both};
+use crate::support::kit::{self, Order, Runs, SOON, note, why};
+use crate::support::place::{Place, on_both};
 
 /// The orders of one call, each with its attempt.
 type Call = Vec<(String, u32)>;

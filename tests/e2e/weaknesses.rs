@@ -1,4 +1,6 @@
-//! What the strategies are weak at alone, where it takes no broker to show it.
+//! The weaknesses of each strategy alone that show without a broker.
+//!
+//! Run alone: `cargo test --workspace --all-features --test e2e -- weaknesses::`
 
 use idem_rocketmq::handler::KeySource;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use idem_rocketmq::settings::MissingKey;
 use idem_rocketmq::store::Store;
 use idem_rocketmq::testing::{Outcome, TestConsumer};
 
-use crate::kit::{Order, Runs, counting};
+use crate::support::kit::{Order, Runs, counting};
 
 fn paid() -> DeliveryBuilder {
     Delivery::builder("orders").body(r#"{"id":"7"}"#)

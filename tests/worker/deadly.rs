@@ -47,7 +47,7 @@ impl Death {
 struct Mortal {
     outbox: Arc<dyn Outbox>,
     death: Death,
-    /// What was read to be sent again.
+    /// Messages that were read to be sent again.
     due: Mutex<HashSet<TransactionId>>,
 }
 

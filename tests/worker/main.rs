@@ -4,8 +4,8 @@
 //! other arguments as the modules of these names.
 //!
 //! Each run writes `KEY PID ATTEMPT WHAT` to the ledger, a file that all workers append to: `begin`, then `done` or
-//! `failed`. A line is one write, so that it is there or not, also when the process is killed. What a run does is
-//! said by its message. What idem logs goes to the standard error; `RUST_LOG` asks for more.
+//! `failed`. A line is one write, so that it is there or not, also when the process is killed. A message says how
+//! it is handled. Idem logs to the standard error; `RUST_LOG` asks for more.
 
 mod deadly;
 mod orders;

@@ -71,7 +71,7 @@ impl Index {
         self.look(|index| index.cents.len())
     }
 
-    /// What they add up to.
+    /// The sum of all orders.
     pub(crate) fn cents(&self) -> i64 {
         self.look(|index| index.cents.values().sum())
     }

@@ -22,7 +22,7 @@ const BAD: usize = 1_234;
 /// The example must not hang where something is wrong.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// What is written into the index.
+/// A document of the index.
 #[derive(Deserialize)]
 struct Order {
     order_id: String,
@@ -31,7 +31,7 @@ struct Order {
 
 /// Writes orders into the index, with one request for each batch.
 ///
-/// An error of the whole request would bring all of them back. What the index says of single documents is each one's own:
+/// An error of the whole request would bring all of them back. An error of a single document is its own:
 /// the refused one is tried again, alone, and after three attempts it is a dead letter. All others are done.
 #[idempotent(key = "order_id", topic = "orders", batch, max_attempts = 3, backoff = "1s")]
 async fn index_orders(orders: Vec<Order>, State(index): State<Index>) -> BatchResult {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What was sent, and what the index came to.
+/// The messages that were sent, and the contents of the index.
 pub(crate) struct Report {
     pub(crate) orders: usize,
     pub(crate) sent: usize,

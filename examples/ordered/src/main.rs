@@ -20,7 +20,7 @@ const BUYERS: u64 = 40;
 const ORDERS_OF_EACH: u64 = 3;
 const STEPS: [&str; 4] = ["created", "paid", "shipped", "delivered"];
 const MESSAGES: u64 = BUYERS * ORDERS_OF_EACH * STEPS.len() as u64;
-/// What one step takes: a call of a warehouse, say.
+/// How long one step takes, such as a call of a warehouse.
 const WORK: Duration = Duration::from_millis(10);
 /// The example must not hang where something is wrong.
 const LONGEST: Duration = Duration::from_mins(1);

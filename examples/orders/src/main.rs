@@ -9,7 +9,7 @@ use idem_rocketmq::store::RedisStore;
 use redis::AsyncCommands as _;
 use redis::aio::ConnectionManager;
 
-/// What the shop sends when an order is paid.
+/// The shop's message when an order is paid.
 #[derive(Deserialize)]
 struct OrderPaid {
     order_id: String,

@@ -1,4 +1,4 @@
-//! What the handler tells of itself.
+//! The handler's count of its runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

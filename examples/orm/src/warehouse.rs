@@ -55,7 +55,7 @@ pub(crate) async fn pick(
     Ok(())
 }
 
-/// What the database says in the end.
+/// The rows of the database in the end.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Totals {
     pub(crate) made: usize,

@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Connection as _, Executor as _};
 use crate::Failure;
 use crate::shop::{OrderPaid, Setting};
 
-/// What a shop does on its database.
+/// The shop's statements on its database.
 pub(crate) trait Shop: TypedOutbox {
     /// Stores an order, in the transaction that decides over its announcement.
     async fn insert(tx: &mut Self::Connection, order: &OrderPaid, run: &str) -> Result<(), sqlx::Error>;
@@ -31,7 +31,7 @@ shops! {
     SqliteOutbox: "INSERT INTO shop_orders (order_id, run, cents) VALUES (?, ?, ?)";
 }
 
-/// What the shop has stored in this run.
+/// The orders that the shop has stored in this run.
 pub(crate) struct Ledger {
     url: String,
     run: String,

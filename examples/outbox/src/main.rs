@@ -26,7 +26,7 @@ const KILLS: usize = 4;
 /// The example must not hang where something is wrong.
 const LONGEST: Duration = Duration::from_mins(2);
 
-/// What the campaign has counted.
+/// The campaign's sums.
 #[derive(Clone, Default)]
 struct Gmv {
     cents: Arc<AtomicI64>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What the shop has stored, and what the campaign has heard of.
+/// The orders that the shop has stored, and the messages that the campaign received.
 pub(crate) struct Report {
     /// Whether the last shop has ended, and nothing is to be sent any more.
     pub(crate) over: bool,

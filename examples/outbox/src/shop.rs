@@ -10,7 +10,7 @@ use crate::database::Shop;
 
 pub(crate) const ORDERS: usize = 300;
 
-/// What a sold order is announced with.
+/// The message that announces a sold order.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OrderPaid {
     pub(crate) order_id: String,
@@ -62,7 +62,7 @@ pub(crate) async fn sell(setting: &Setting) -> Result<(), Failure> {
     }
 }
 
-/// What the broker has not confirmed is sent again after this time; two minutes would be usual.
+/// A message that the broker has not confirmed is sent again after this time; two minutes would be usual.
 const SOON: Duration = Duration::from_secs(4);
 
 async fn sell_on<S: Shop>(outbox: S, setting: &Setting) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ pub(crate) struct Bank {
     dir: Option<TempDir>,
 }
 
-/// What the database says in the end.
+/// The rows of the database in the end.
 pub(crate) struct Totals {
     pub(crate) made: usize,
     pub(crate) twice: usize,

@@ -18,7 +18,7 @@ use crate::orders::{Orders, amount_of};
 use crate::progress::Progress;
 use crate::report::Report;
 
-/// What is paid for an order.
+/// The payment of an order.
 #[derive(Deserialize)]
 struct OrderPaid {
     order_id: String,
@@ -102,7 +102,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     Ok(if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What everybody writes first: a listener that counts whatever is delivered.
+/// The usual first version: a listener that counts every delivery.
 fn count_all(gmv: Gmv) -> impl Fn(&Delivery) + Send + Sync + 'static {
     move |delivery| {
         gmv.runs.fetch_add(1, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What was sent, what happened, and what was counted.
+/// The messages that were sent, their outcomes, and the sums.
 pub(crate) struct Report {
     pub(crate) orders: usize,
     pub(crate) sent: usize,

@@ -9,7 +9,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use crate::Error;
 use crate::strategy::Strategy;
 
-/// What a message does not come again after.
+/// Outcomes after which a message does not come again.
 const FINAL: [&str; 5] = ["completed", "completed_without_dedup", "duplicate", "exhausted", "rejected"];
 
 /// Adds up `idem_messages_total` by consumer group.
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
     groups: RefCell<HashMap<String, Verdicts>>,
 }
 
-/// What became of a group's messages.
+/// The outcomes of a group's messages.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Verdicts {
     /// Handled, also without success.

@@ -9,7 +9,7 @@ use crate::strategy::{Expected, Promise, Strategy};
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) counts: Counts,
-    /// What was sent to each strategy.
+    /// The number of messages that were sent to each strategy.
     pub(crate) messages: usize,
 }
 

@@ -63,7 +63,7 @@ impl Paid {
     }
 }
 
-/// What every strategy gets.
+/// The messages that every strategy gets.
 pub(crate) struct Storm {
     pub(crate) orders: usize,
     /// In the order in which they are sent.

@@ -1,4 +1,4 @@
-//! What is common to all strategies.
+//! The common part of all strategies.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(crate) enum Sending {
 /// Does the local work of a payment, and sends its message if that succeeded.
 pub(crate) type Announce = Box<dyn Fn(Paid) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
-/// What a strategy must count.
+/// The number that a strategy must count.
 #[derive(Clone, Copy)]
 pub(crate) enum Promise {
     /// Whatever comes.

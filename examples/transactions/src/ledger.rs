@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use idem_rocketmq::producer::TransactionState;
 
-/// What the shop knows of each order. Clones share it.
+/// The shop's orders. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<HashMap<String, Entry>>>);
 
@@ -17,7 +17,7 @@ enum Entry {
     GivenUp,
 }
 
-/// What is in a ledger.
+/// The sums of a ledger.
 #[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) paid: usize,

@@ -28,7 +28,7 @@ const ASKING: Duration = Duration::from_secs(1);
 /// The example must not hang where something is wrong.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// What is paid for an order.
+/// The payment of an order.
 #[derive(Serialize, Deserialize, Message)]
 #[message(topic = "orders", key = "order_id")]
 struct OrderPaid {
@@ -50,7 +50,7 @@ async fn add_gmv(order: OrderPaid, State(gmv): State<Gmv>) {
     gmv.cents.fetch_add(order.amount_cents, Ordering::Relaxed);
 }
 
-/// What happens to an order's payment.
+/// How an order's payment ends.
 #[derive(Clone, Copy)]
 enum Fate {
     Good,

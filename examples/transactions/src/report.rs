@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ledger::Totals;
 
-/// What was tried, what the shop has stored, and what its consumer has heard of.
+/// Attempted orders, stored orders, and the messages that the consumer received.
 pub(crate) struct Report {
     pub(crate) tried: usize,
     pub(crate) told: usize,

@@ -1,4 +1,4 @@
-//! What a key costs: bytes of its record on the disk, and of the log that the database writes for its claim and completion.
+//! The cost of a key: bytes of its record on the disk, and of the log that the database writes for its claim and completion.
 
 use idem_core::store::{Claim, ClaimRequest, CompleteRequest, Purge};
 use idem_core::{MySqlStore, SqliteStore, Store, Token};

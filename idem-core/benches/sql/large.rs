@@ -17,7 +17,7 @@ const BUDGET: f64 = 1.3;
 /// Of ten records, one has expired.
 const EXPIRED: usize = 10;
 
-/// What the keys of messages are like; all have 32 characters.
+/// Kinds of keys; all have 32 characters.
 #[derive(Clone, Copy)]
 enum Keys {
     /// They grow, as numbers of orders and version 7 UUIDs do: neighbours in time are neighbours in the index.

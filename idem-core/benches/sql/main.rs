@@ -1,4 +1,4 @@
-//! What idem reaches over each SQL store, beside what the database itself reaches with the same statements.
+//! Idem's throughput over each SQL store, beside the database's own with the same statements.
 //!
 //! `cargo bench -p idem-core --features postgres,mysql,sqlite --bench sql`; names of parts behind `--` run those alone, and
 //! `large`, which takes some minutes and six gigabytes of disk, runs only when it is named.
@@ -139,7 +139,7 @@ fn record_key(key: &str) -> RecordKey {
     RecordKey::new(namespace, IdempotencyKey::new(key).expect("a short key"))
 }
 
-/// What stands in front of a key of so many characters, in hexadecimal digits.
+/// The prefix of a stored key of so many characters, in hexadecimal digits.
 fn hex_prefix(characters: usize) -> String {
     let stored = record_key(&"0".repeat(characters)).to_bytes();
     hex(&stored[..stored.len() - characters])

@@ -1,4 +1,6 @@
 //! The memory store, on a paused clock.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance --test stores -- memory::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use idem_core::{
 };
 use tokio::runtime::Handle;
 
-use super::logs;
+use crate::support::logs;
 
 struct Memory;
 

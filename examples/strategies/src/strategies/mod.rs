@@ -1,4 +1,4 @@
-//! The strategies, a file for each family. What `super` has is the database's.
+//! The strategies, a file for each family. The items of `super` are the database's.
 
 mod guards;
 mod half;
@@ -37,7 +37,7 @@ pub(crate) async fn all(place: &Place) -> Result<Vec<Strategy>, Error> {
     Ok(all)
 }
 
-/// What strategies are built on.
+/// The broker, stores and tables that strategies are built on.
 struct Ground<'a> {
     place: &'a Place,
     /// Records in the database.
@@ -106,7 +106,7 @@ struct Books {
 }
 
 impl Books {
-    /// What is to be done once for each order, in a transaction of the handler's. The first run may fail, before or after.
+    /// The work for an order, in a transaction of the handler's. The first run may fail, before or after.
     async fn work(&self, tx: &mut Connection, paid: &Paid, attempt: Attempt) -> HandlerResult {
         paid.fails_before(attempt)?;
         sqlx::query(BOOK).bind(self.strategy).bind(self.member).bind(&paid.order).execute(tx).await?;

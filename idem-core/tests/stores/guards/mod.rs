@@ -1,12 +1,17 @@
 //! The guards on each database: the same cases, compiled for each, because they are generic for users and not for tests.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- guards::`
 
 #![allow(clippy::duplicate_mod, reason = "the cases are one text for all databases")]
 
+#[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
-/// What transactions see of each other.
+/// The isolation of transactions from each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Isolation {
     /// As the database comes.

@@ -1,11 +1,13 @@
-//! MariaDB, or MySQL where `IDEM_TEST_MYSQL_URL` names one.
+//! The guards on MariaDB, or on MySQL if `IDEM_TEST_MYSQL_URL` names one.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- guards::mysql::`
 
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, Pool, Transaction};
 use tempfile::TempDir;
 
 use super::Isolation;
-use crate::redis_harness::variable;
+use crate::support::variable;
 
 #[path = "cases/mod.rs"]
 mod cases;

@@ -1,11 +1,13 @@
-//! PostgreSQL.
+//! The guards on PostgreSQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- guards::postgres::`
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Pool, Transaction};
 use tempfile::TempDir;
 
 use super::Isolation;
-use crate::redis_harness::variable;
+use crate::support::variable;
 
 #[path = "cases/mod.rs"]
 mod cases;

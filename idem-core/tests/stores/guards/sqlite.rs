@@ -1,4 +1,6 @@
-//! SQLite, a file with a write-ahead log.
+//! The guards on SQLite, in a file with a write-ahead log.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,sqlite --test stores -- guards::sqlite::`
 
 use std::time::Duration;
 

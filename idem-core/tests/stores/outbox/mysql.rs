@@ -1,4 +1,6 @@
-//! MariaDB and MySQL.
+//! The outbox on MariaDB and MySQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- outbox::mysql::`
 
 use std::sync::Arc;
 
@@ -6,9 +8,9 @@ use idem_core::outbox::{Fate, Outbox, TypedOutbox as _};
 use idem_core::store::MySqlOutboxBuilder;
 use idem_core::{MySqlOutbox, StoreError};
 
-use super::{Options, Shop, begin, connection, message, open, with_options};
-use crate::mysql_harness::MySql;
-use crate::transactions::Bank;
+use crate::support::bank::Bank;
+use crate::support::mysql::MySql;
+use crate::support::shop::{Options, Shop, begin, connection, message, open, with_options};
 
 fn builder(shop: &MySql) -> MySqlOutboxBuilder {
     let url = format!("{}/{}", shop.url.rsplit_once('/').unwrap().0, shop.database);
@@ -35,8 +37,8 @@ impl Shop for MySql {
 
 super::outbox_tests!(MySql);
 
-/// A change of a table commits what was done before it; the marker is at work still, and the message is not sent. What is
-/// written behind it is not kept.
+/// A change of a table commits the work before it. The marker still works, and the message is not sent. Work after it is not
+/// kept.
 #[tokio::test]
 async fn a_change_of_a_table_is_no_commit_of_the_message() {
     let (_shop, outbox) = open::<MySql>(Options::default()).await;

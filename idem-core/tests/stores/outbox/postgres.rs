@@ -1,4 +1,6 @@
-//! PostgreSQL.
+//! The outbox on PostgreSQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- outbox::postgres::`
 
 use std::sync::Arc;
 
@@ -6,11 +8,11 @@ use idem_core::outbox::{Fate, Outbox, TypedOutbox as _};
 use idem_core::store::PostgresOutboxBuilder;
 use idem_core::{PostgresOutbox, StoreError};
 
-use super::{Options, Shop, begin, connection, message, open, with_options};
-use crate::postgres_harness::Postgres;
-use crate::server_rules::Server as _;
-use crate::sql_harness::unique_name;
-use crate::transactions::Bank as _;
+use crate::support::bank::Bank as _;
+use crate::support::postgres::Postgres;
+use crate::support::shop::{Options, Shop, begin, connection, message, open, with_options};
+use crate::support::sql::Server as _;
+use crate::support::sql::unique_name;
 
 fn builder(shop: &Postgres) -> PostgresOutboxBuilder {
     PostgresOutbox::builder(format!("{}?options=-csearch_path%3D{}", shop.url, shop.schema)).transactions(4)
@@ -66,13 +68,13 @@ async fn a_connection_lost_under_the_work_is_rolled_back() {
 
 #[tokio::test]
 async fn a_pool_of_the_programs_own_serves_too() {
-    let shop = <Postgres as crate::transactions::Bank>::open().await;
+    let shop = <Postgres as crate::support::bank::Bank>::open().await;
     let url = format!("{}?options=-csearch_path%3D{}", shop.url, shop.schema);
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(4).connect(&url).await.unwrap();
     let builder = PostgresOutbox::pool(pool);
     builder.migrate().await.unwrap();
     let outbox = builder.connect().await.unwrap().outbox();
-    super::pay::<Postgres>(&outbox, "1").await;
+    crate::support::shop::pay::<Postgres>(&outbox, "1").await;
     assert_eq!(shop.paid().await, 1);
 }
 

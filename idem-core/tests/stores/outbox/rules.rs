@@ -1,4 +1,6 @@
-//! What holds on every database.
+//! The rules of the outbox on every database.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- outbox::`
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +9,8 @@ use bytes::Bytes;
 use idem_core::outbox::{Begun, Fate, Outbox, OutboxMessage};
 use tokio::time::{sleep, timeout};
 
-use super::{Options, SECOND, Shop, begin, connection, key, message, open, pay};
+use crate::support::bank::SECOND;
+use crate::support::shop::{Options, Shop, begin, connection, key, message, open, pay};
 
 pub(crate) async fn marker_and_work_commit_together_or_not_at_all<S: Shop>() {
     let (shop, outbox) = open::<S>(Options::default()).await;
@@ -102,7 +105,7 @@ pub(crate) async fn work_that_ends_the_transaction_itself_is_not_confirmed<S: Sh
     let mut open = begin(&outbox, &halfway, "2").await;
     let committed = S::execute(connection::<S>(&mut *open), "COMMIT").await;
     assert_eq!(committed.is_ok(), S::LETS_COMMIT, "SQLite refuses it");
-    // What is done behind it is not kept.
+    // Work after its end is not kept.
     let _ = S::pay(connection::<S>(&mut *open), "behind").await;
     assert_eq!(outbox.decide(halfway.id).await.unwrap(), Fate::RolledBack);
     open.commit().await.unwrap_err();

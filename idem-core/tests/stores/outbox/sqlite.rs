@@ -1,12 +1,14 @@
-//! SQLite, which has one writer at a time.
+//! The outbox on SQLite, which has one writer at a time.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,sqlite --test stores -- outbox::sqlite::`
 
 use std::sync::Arc;
 
 use idem_core::outbox::{Outbox, TypedOutbox as _};
 use idem_core::{SqliteOutbox, StoreError};
 
-use super::{Options, Shop, with_options};
-use crate::sqlite_harness::Sqlite;
+use crate::support::shop::{Options, Shop, with_options};
+use crate::support::sqlite::Sqlite;
 
 impl Shop for Sqlite {
     async fn outbox(&self, options: Options) -> Result<Arc<dyn Outbox>, StoreError> {

@@ -1,4 +1,6 @@
-//! PostgreSQL over connections that are not the store's: a pool of the program's own stands for any other library.
+//! Transactions on PostgreSQL over a driver that is not the store's own.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- transactions::driver::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +12,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
 
-use super::{Bank, gate, handle, job, rules};
-use crate::postgres_harness::Postgres;
+use super::rules;
+use crate::support::bank::{Bank, gate, handle, job};
+use crate::support::postgres::Postgres;
 
 /// As another library would be: it counts what it has begun, and commits the innermost.
 struct Stranger {

@@ -1,4 +1,6 @@
-//! Handlers that end their transaction, or whose database does, and go on.
+//! Handlers that go on after their transaction has ended.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- transactions::ended::`
 
 use std::sync::Arc;
 
@@ -8,13 +10,13 @@ use idem_core::{HandlerResult, Outcome, Verdict};
 use sqlx::sqlite::{SqliteConnection, SqlitePoolOptions};
 use sqlx::{Executor as _, PgPool};
 
-use super::batches::{Batches, Name, good, settings};
 use super::driver::Foreign;
 use super::together::outcomes;
-use super::{Bank, gate, handle, job};
-use crate::mysql_harness::MySql;
-use crate::postgres_harness::Postgres;
-use crate::sqlite_harness::Sqlite;
+use crate::support::bank::{Bank, gate, handle, job};
+use crate::support::batches::{Batches, Name, good, settings};
+use crate::support::mysql::MySql;
+use crate::support::postgres::Postgres;
+use crate::support::sqlite::Sqlite;
 
 /// Ends the transaction, pays, and looks at no error.
 async fn end_and_pay<B: Bank>(on: &mut B::Connection, end: &str) {
@@ -54,7 +56,7 @@ pub(crate) async fn what_a_handler_does_behind_its_own_rollback_is_not_kept<B: B
     assert_eq!(bank.paid().await, 1);
 }
 
-/// What it did before is there, and nothing repeats it; what it did behind it is not. SQLite refuses the commit.
+/// Work before its commit is kept and never repeated; work after it is not kept. SQLite refuses the commit.
 pub(crate) async fn what_a_handler_has_committed_by_itself_is_kept_once<B: Bank>() {
     for fails in [false, true] {
         let bank = B::open().await;

@@ -1,4 +1,6 @@
-//! The order of those who have had a key, in transactions that are rolled back and committed, and under leases beside them.
+//! Fences grow across transactions that commit or roll back and leases beside them.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- transactions::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use idem_core::store::{Attempts, Claim, ClaimRequest, ReleaseRequest, Store};
 use idem_core::{Fence, Token};
 use parking_lot::Mutex;
 
-use super::{Bank, SECOND, job};
+use crate::support::bank::{Bank, SECOND, job};
 
 const ROUNDS: usize = 25;
 

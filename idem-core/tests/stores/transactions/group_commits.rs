@@ -1,4 +1,6 @@
-//! A call for each message, in one transaction with the records of all, and in a savepoint of its own.
+//! Messages that share a transaction, each in a savepoint of its own.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- group_commits::`
 
 use std::future::pending;
 use std::time::Duration;
@@ -6,9 +8,9 @@ use std::time::Duration;
 use idem_core::engine::{Admission, Commit};
 use idem_core::{Outcome, Verdict};
 
-use super::batches::{Batches, NEVER, Name, good, settings};
 use super::together::{batches_that_cross, outcomes};
-use super::{Bank, SECOND};
+use crate::support::bank::{Bank, SECOND};
+use crate::support::batches::{Batches, NEVER, Name, good, settings};
 
 async fn batches<B: Bank>() -> Batches<B> {
     Batches::open(Commit::Savepoints, settings()).await
@@ -62,7 +64,7 @@ pub(crate) async fn only_the_bad_one_counts_attempts_up_to_its_dead_letter<B: Ba
     let last = batches.pay(&["bad", "2"], work).await;
     assert_eq!(outcomes(&last), [(Outcome::Exhausted, 2), DONE]);
     assert_eq!((last[0].verdict, batches.bank.paid().await), (Verdict::DeadLetter, 2));
-    // What is replayed has all its attempts.
+    // A replayed message has all its attempts.
     assert_eq!(outcomes(&batches.pay(&["bad", "3"], work).await), [(Outcome::Failed, 1), DONE]);
 }
 
@@ -111,7 +113,7 @@ pub(crate) async fn one_that_commits_by_itself_repeats_nothing_of_the_others<B: 
     };
     let decisions = batches.pay(&["1", "bad", "2"], work).await;
     if B::LETS_COMMIT {
-        // What it has done itself is not done again.
+        // Work that it has committed itself is not repeated.
         assert_eq!(outcomes(&decisions), [(Outcome::Duplicate, 0), (Outcome::CommittedByHandler, 0), DONE]);
         assert_eq!(batches.bank.paid().await, 3);
     } else {

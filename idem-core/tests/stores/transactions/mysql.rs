@@ -1,4 +1,6 @@
-//! MariaDB and MySQL, and how a handler could fool them.
+//! Transactions on MariaDB and MySQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,mysql --test stores -- transactions::mysql::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +9,9 @@ use idem_core::store::Store;
 use idem_core::{MySqlStore, Outcome, Settings};
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
-use super::{Bank, gate, handle, job, rules};
-use crate::mysql_harness::MySql;
+use super::rules;
+use crate::support::bank::{Bank, gate, handle, job};
+use crate::support::mysql::MySql;
 
 impl Bank for MySql {
     type Connection = MySqlConnection;

@@ -1,4 +1,6 @@
-//! PostgreSQL, and how a handler could fool it.
+//! Transactions on PostgreSQL.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,postgres --test stores -- transactions::postgres::`
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,12 +11,13 @@ use idem_core::store::Store;
 use idem_core::{Outcome, Settings, Verdict};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 
-use super::batches::{Batches, Name, good};
+use super::rules;
 use super::together::{DONE, outcomes};
-use super::{Bank, gate, gate_that_waits, handle, job, rules};
-use crate::postgres_harness::Postgres;
-use crate::proxy::{Line, Proxy};
-use crate::tiered::until;
+use crate::support::bank::{Bank, gate, gate_that_waits, handle, job};
+use crate::support::batches::{Batches, Name, good};
+use crate::support::postgres::Postgres;
+use crate::support::proxy::{Line, Proxy};
+use crate::support::records::until;
 
 impl Bank for Postgres {
     type Connection = PgConnection;
@@ -237,7 +240,6 @@ async fn a_deadlock_costs_no_attempt() {
     assert_eq!(bank.number(&format!("SELECT sum(amount)::bigint FROM {}.payments", bank.schema)).await, 2);
 }
 
-/// A savepoint that the handler left open is part of its transaction.
 #[tokio::test]
 async fn a_forgotten_savepoint_is_committed_too() {
     use sqlx::Connection as _;

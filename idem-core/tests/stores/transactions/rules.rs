@@ -1,4 +1,6 @@
-//! What holds on every database.
+//! The rules of transactions on every database.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- transactions::`
 
 use std::future::pending;
 use std::time::Duration;
@@ -7,7 +9,7 @@ use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, Re
 use idem_core::{Backoff, HandlerError, InProgress, Outcome, Reject, Settings, Token, Verdict};
 use tokio::sync::oneshot;
 
-use super::{Bank, SECOND, gate, gate_that_waits, handle, job};
+use crate::support::bank::{Bank, SECOND, gate, gate_that_waits, handle, job};
 
 /// A claim of 3 s, by a consumer without transactions.
 fn lease(name: &str) -> ClaimRequest {
@@ -62,7 +64,7 @@ pub(crate) async fn invariant_6_effect_and_record_commit_together_or_not_at_all<
     assert_eq!((again.verdict, again.outcome, bank.paid().await), (Verdict::Ack, Outcome::Duplicate, 1));
 }
 
-/// What the documentation says that transactional mode is weak at.
+/// The documented weakness of transactional mode.
 pub(crate) async fn what_a_handler_does_elsewhere_is_repeated<B: Bank>() {
     let bank = B::open().await;
     let gate = gate(&bank, settings()).await;
@@ -102,7 +104,7 @@ pub(crate) async fn the_last_attempt_is_a_dead_letter<B: Bank>() {
     assert!(matches!(fail().await.verdict, Verdict::Retry(_)));
     let last = fail().await;
     assert_eq!((last.verdict, last.outcome, last.attempt), (Verdict::DeadLetter, Outcome::Exhausted, 2));
-    // What is replayed has all its attempts.
+    // A replayed message has all its attempts.
     assert_eq!(fail().await.attempt, 1);
 }
 

@@ -1,4 +1,6 @@
-//! SQLite, which has one writer at a time.
+//! Transactions on SQLite, which has one writer at a time.
+//!
+//! Run alone: `cargo test -p idem-core --features conformance,sqlite --test stores -- transactions::sqlite::`
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +8,8 @@ use std::time::Duration;
 use idem_core::store::Store;
 use sqlx::{AssertSqlSafe, Executor as _, SqliteConnection};
 
-use super::Bank;
-use crate::sqlite_harness::Sqlite;
+use crate::support::bank::Bank;
+use crate::support::sqlite::Sqlite;
 
 impl Bank for Sqlite {
     type Connection = SqliteConnection;

@@ -1,4 +1,6 @@
 //! One call for many messages, in one transaction with all of their records.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- together::`
 
 use std::future::pending;
 
@@ -6,8 +8,8 @@ use idem_core::engine::{Admission, Commit};
 use idem_core::{Decision, InProgress, Outcome, Settings, Verdict};
 use tokio::sync::oneshot;
 
-use super::batches::{Batches, NEVER, Name, good, settings};
-use super::{Bank, SECOND};
+use crate::support::bank::{Bank, SECOND};
+use crate::support::batches::{Batches, NEVER, Name, good, settings};
 
 async fn batches<B: Bank>() -> Batches<B> {
     Batches::open(Commit::Together, settings()).await

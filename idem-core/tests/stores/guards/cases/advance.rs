@@ -1,4 +1,6 @@
-//! `advance_state`.
+//! `advance_state` moves a row through its states in one direction only.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- cases::advance::`
 
 use idem_core::sql::guard::{self, Conflict, Guarded};
 
@@ -91,7 +93,7 @@ async fn a_duplicate_leaves_the_transaction_usable() {
     table.drop().await;
 }
 
-/// What the documentation says that this guard alone is weak at.
+/// The documented weakness of this guard alone.
 #[tokio::test]
 async fn in_a_cycle_of_states_a_late_duplicate_applies_again() {
     let table = Table::order(Isolation::Default).await;

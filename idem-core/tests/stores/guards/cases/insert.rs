@@ -1,4 +1,6 @@
-//! `insert_once`.
+//! `insert_once` inserts a key once.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- cases::insert::`
 
 use idem_core::sql::guard::{self, Conflict, Guarded};
 
@@ -50,7 +52,7 @@ async fn an_upsert_takes_other_values_and_tells_the_same_ones() {
     assert_eq!(upsert(None, "c").apply(&table.pool).await.unwrap(), Guarded::Applied);
     assert_eq!(upsert(None, "d").apply(&table.pool).await.unwrap(), Guarded::AlreadyApplied);
     assert_eq!(table.text("SELECT message_id FROM {t}").await.as_deref(), Some("c"));
-    // What the documentation says that it is weak at: an old message that comes late undoes the later one.
+    // The documented weakness: an old message that comes late undoes the later one.
     assert_eq!(upsert(Some(5), "a").apply(&table.pool).await.unwrap(), Guarded::Applied);
     table.drop().await;
 }
@@ -147,7 +149,7 @@ async fn values_of_many_types_are_bound() {
     table.drop().await;
 }
 
-/// What the documentation says that this guard alone is weak at.
+/// The documented weakness of this guard alone.
 #[tokio::test]
 async fn a_key_that_was_deleted_counts_as_new() {
     let table = Table::new(COLUMNS).await;

@@ -1,4 +1,6 @@
-//! `lock_row`.
+//! `lock_row` lets one transaction at a time work on a row.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- cases::lock::`
 
 use std::time::{Duration, Instant};
 
@@ -97,7 +99,6 @@ async fn without_a_transaction_a_lock_is_refused() {
     table.drop().await;
 }
 
-/// Reading, computing and writing under the lock loses no update.
 #[tokio::test]
 async fn what_is_read_under_the_lock_is_not_overtaken() {
     for &isolation in ISOLATIONS {
@@ -127,7 +128,7 @@ async fn what_is_read_under_the_lock_is_not_overtaken() {
     }
 }
 
-/// What the documentation says that this guard alone is weak at.
+/// The documented weakness of this guard alone.
 #[tokio::test]
 async fn a_lock_without_a_look_at_the_row_lets_a_later_duplicate_through() {
     let table = Table::order(Isolation::Default).await;

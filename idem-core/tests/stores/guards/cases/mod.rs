@@ -1,4 +1,6 @@
-//! What the guards promise, on the database of the module above.
+//! The cases of all guards, on the database of the module above.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- cases::`
 
 use idem_core::sql::guard::{Error, Guarded};
 use sqlx::{AssertSqlSafe, Pool, Row, Transaction};
@@ -97,7 +99,7 @@ impl Table {
     }
 }
 
-/// What a handler's work ends with, and its transaction.
+/// A handler's transaction, and the result of its work.
 type Worked = (Transaction<'static, Db>, Result<Guarded, Error>);
 
 /// How many of the answers are this one.

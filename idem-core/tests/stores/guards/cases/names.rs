@@ -1,4 +1,6 @@
-//! Names and values that would be SQL if they could.
+//! Names and values that look like SQL are quoted or refused.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- cases::names::`
 
 use idem_core::sql::guard::{self, Conflict, Error, Guarded};
 

@@ -1,4 +1,6 @@
-//! `bump_version`.
+//! `bump_version` changes a row of the expected version only.
+//!
+//! Run alone: `cargo test -p idem-core --all-features --test stores -- cases::version::`
 
 use idem_core::sql::guard::{self, Conflict, Guarded};
 
@@ -72,7 +74,7 @@ async fn of_duplicates_at_one_time_one_applies_whatever_the_isolation() {
     }
 }
 
-/// What the documentation says that this guard alone is weak at.
+/// The documented weakness of this guard alone.
 #[tokio::test]
 async fn a_duplicate_that_reads_the_new_version_applies_again() {
     let table = Table::order(Isolation::Default).await;

@@ -1,0 +1,163 @@
+//! The conformance harness of PostgreSQL, and what its tests do behind the store's back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use idem_core::store::conformance::Harness;
+use idem_core::store::{PostgresStoreBuilder, Purge, Store};
+use idem_core::{PostgresStore, RecordKey, StoreError};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
+use crate::support::sql::Database;
+use crate::support::sql::Server;
+use crate::support::sql::{Columns, Row, hex, unique_name};
+use crate::support::variable;
+
+pub(crate) fn url() -> String {
+    variable("IDEM_TEST_POSTGRES_URL")
+}
+
+/// A schema of a test's own.
+#[derive(Clone)]
+pub(crate) struct Postgres {
+    pub(crate) url: String,
+    pub(crate) schema: String,
+}
+
+impl Postgres {
+    /// A schema without tables.
+    pub(crate) async fn empty() -> Self {
+        Self::empty_on(url()).await
+    }
+
+    pub(crate) async fn empty_on(url: String) -> Self {
+        let harness = Self { url, schema: unique_name() };
+        harness.execute(&format!("CREATE SCHEMA {}", harness.schema)).await;
+        harness
+    }
+
+    /// A schema with idem's tables.
+    pub(crate) async fn new() -> Self {
+        let harness = Self::empty().await;
+        harness.builder().migrate().await.unwrap();
+        harness
+    }
+
+    /// A busy machine is no dead server.
+    pub(crate) fn builder(&self) -> PostgresStoreBuilder {
+        let builder = PostgresStore::builder(&self.url).schema(&self.schema).connections(3);
+        builder.response_timeout(Duration::from_secs(20))
+    }
+
+    /// The same over another line to the server.
+    pub(crate) fn at(&self, url: String) -> Self {
+        Self { url, ..self.clone() }
+    }
+
+    fn named(&self, table: Option<&str>) -> PostgresStoreBuilder {
+        table.into_iter().fold(self.builder(), PostgresStoreBuilder::table)
+    }
+
+    pub(crate) async fn connect(&self) -> PostgresStore {
+        self.builder().connect().await.expect("a connection")
+    }
+
+    pub(crate) async fn session(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.unwrap()
+    }
+
+    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let sql = self.sql(sql);
+        self.session().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+    }
+
+    /// The number that a query gives.
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(self.sql(sql))).fetch_one(&mut self.session().await).await.unwrap()
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        let table = format!("{}.idem_records", self.schema);
+        sql.replace("{table}", &table).replace("{meta}", &format!("{table}_meta"))
+    }
+}
+
+impl Harness for Postgres {
+    fn store(&self) -> BoxFuture<'_, Arc<dyn Store>> {
+        Box::pin(async { Arc::new(self.connect().await) as Arc<dyn Store> })
+    }
+
+    fn pass(&self, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+
+    fn plant<'a>(&'a self, key: &'a RecordKey, bytes: &'a [u8]) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            self.execute(&Columns::of(bytes).insert(key, literal)).await;
+            true
+        })
+    }
+
+    fn raw<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let select = AssertSqlSafe(self.sql(&Columns::select(key, literal, "::int8")));
+            let row: Option<Row> =
+                sqlx::query_as(select).fetch_optional(&mut self.session().await).await.unwrap();
+            Columns::from(row?).bytes()
+        })
+    }
+}
+
+impl Database for Postgres {
+    fn open<'a>(
+        &'a self,
+        table: Option<&'a str>,
+        purge: Purge,
+    ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let builder = self.named(table).purge(purge);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
+        })
+    }
+
+    fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move { self.named(table).migrate().await })
+    }
+
+    fn migrations(&self) -> String {
+        self.builder().migrations().unwrap()
+    }
+
+    fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(self.execute(sql))
+    }
+
+    fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64> {
+        Box::pin(self.number(sql))
+    }
+}
+
+impl Server for Postgres {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn connect_to(
+        &self,
+        url: String,
+        response_timeout: Duration,
+    ) -> BoxFuture<'_, Result<Arc<dyn Store>, StoreError>> {
+        Box::pin(async move {
+            let harness = Self { url, ..self.clone() };
+            let builder = harness.builder().response_timeout(response_timeout);
+            Ok(Arc::new(builder.connect().await?) as Arc<dyn Store>)
+        })
+    }
+}
+
+fn literal(bytes: &[u8]) -> String {
+    format!("'\\x{}'::bytea", hex(bytes))
+}
