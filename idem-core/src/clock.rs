@@ -89,10 +89,10 @@ pub const OF_A_PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 /// The default goes on while the machine sleeps (`CLOCK_BOOTTIME` on Linux): after a suspend a lease that ran
 /// out meanwhile must be seen as run out.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Debug, Clone, Copy, Default)]
-enum Source {
+enum ClockSource {
     #[default]
     Boot,
     Tokio,
@@ -101,19 +101,19 @@ enum Source {
 impl Clock {
     /// The clock that goes on while the machine sleeps.
     pub fn boot() -> Self {
-        Self(Source::Boot)
+        Self(ClockSource::Boot)
     }
 
     /// tokio's clock, which a test can pause. It stands still while the machine sleeps.
     pub fn tokio() -> Self {
-        Self(Source::Tokio)
+        Self(ClockSource::Tokio)
     }
 
     /// The time since some fixed moment in the past.
     pub fn now(self) -> Duration {
         match self.0 {
-            Source::Boot => boot_time(),
-            Source::Tokio => {
+            ClockSource::Boot => boot_time(),
+            ClockSource::Tokio => {
                 static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
                 let now = tokio::time::Instant::now().into_std();
                 // A day ahead, so that a subtraction in a fresh process does not reach below zero.

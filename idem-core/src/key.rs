@@ -161,10 +161,10 @@ impl fmt::Debug for Namespace {
 // One count of its own for both parts: the namespace's is shared by all messages, and threads that count on one
 // line of memory wait for each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordKey(Arc<Parts>);
+pub struct RecordKey(Arc<RecordKeyParts>);
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Parts {
+struct RecordKeyParts {
     namespace: Namespace,
     key: IdempotencyKey,
     hash: u64,
@@ -174,7 +174,7 @@ impl RecordKey {
     /// The record of `key` in `namespace`.
     pub fn new(namespace: Namespace, key: IdempotencyKey) -> Self {
         let hash = xxh3_64_with_seed(key.as_bytes(), xxh3_64(namespace.as_bytes()));
-        Self(Arc::new(Parts { namespace, key, hash }))
+        Self(Arc::new(RecordKeyParts { namespace, key, hash }))
     }
 
     /// The namespace.

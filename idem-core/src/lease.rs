@@ -108,13 +108,13 @@ pub(crate) struct Flight {
     is_operating: AtomicBool,
     /// Whether the handler has returned `Ok`, before its run has heard of it.
     has_returned: AtomicBool,
-    end: OnceLock<End>,
+    end: OnceLock<FlightEnd>,
     changed: Notify,
 }
 
 /// How a flight ended, for the messages that wait for it.
 #[derive(Debug, Clone)]
-pub(crate) enum End {
+pub(crate) enum FlightEnd {
     Decided(Decision),
     /// Cancelled, or its lease was lost: nobody knows whether the work was done.
     Abandoned,
@@ -217,13 +217,13 @@ impl Flight {
         self.until(|| self.stop()).await
     }
 
-    pub(crate) fn finish(&self, end: End) {
+    pub(crate) fn finish(&self, end: FlightEnd) {
         if self.end.set(end).is_ok() {
             self.changed.notify_waiters();
         }
     }
 
-    pub(crate) async fn ended(&self) -> End {
+    pub(crate) async fn ended(&self) -> FlightEnd {
         self.until(|| self.end.get().cloned()).await
     }
 

@@ -54,7 +54,7 @@ pub trait Outbox: Send + Sync + 'static {
         &'a self,
         message: &'a OutboxMessage,
         key: &'a IdempotencyKey,
-    ) -> BoxFuture<'a, Result<Begun, StoreError>>;
+    ) -> BoxFuture<'a, Result<BeginOutcome, StoreError>>;
 
     /// How a transaction ended. One that has left no marker is rolled back by this call, and what it answers stays true.
     ///
@@ -100,7 +100,7 @@ pub trait TypedOutbox: Clone + Send + Sync + 'static {
 }
 
 /// What became of a beginning.
-pub enum Begun {
+pub enum BeginOutcome {
     /// The transaction is open, and its marker written.
     Open(Box<dyn LocalTransaction>),
     /// Another transaction under the same key has been committed before.

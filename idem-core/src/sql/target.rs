@@ -30,18 +30,18 @@ pub trait Sealed<'c>: Send + Sized {
     type Database: Dialect;
 
     /// The connection to run on.
-    fn connection(self) -> BoxFuture<'c, sqlx::Result<Connection<'c, Self::Database>>>;
+    fn connection(self) -> BoxFuture<'c, sqlx::Result<GuardConnection<'c, Self::Database>>>;
 }
 
 /// A connection of one's own, or one that is lent.
-pub enum Connection<'c, DB: Dialect> {
+pub enum GuardConnection<'c, DB: Dialect> {
     /// Taken from a pool.
     Pooled(PoolConnection<DB>),
     /// The caller's.
     Lent(&'c mut DB::Connection),
 }
 
-impl<DB: Dialect> Deref for Connection<'_, DB> {
+impl<DB: Dialect> Deref for GuardConnection<'_, DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
@@ -52,7 +52,7 @@ impl<DB: Dialect> Deref for Connection<'_, DB> {
     }
 }
 
-impl<DB: Dialect> DerefMut for Connection<'_, DB> {
+impl<DB: Dialect> DerefMut for GuardConnection<'_, DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         match self {
             Self::Pooled(connection) => connection,
@@ -64,8 +64,8 @@ impl<DB: Dialect> DerefMut for Connection<'_, DB> {
 impl<'c, DB: Dialect> Sealed<'c> for &'c Pool<DB> {
     type Database = DB;
 
-    fn connection(self) -> BoxFuture<'c, sqlx::Result<Connection<'c, DB>>> {
-        Box::pin(async move { Ok(Connection::Pooled(self.acquire().await?)) })
+    fn connection(self) -> BoxFuture<'c, sqlx::Result<GuardConnection<'c, DB>>> {
+        Box::pin(async move { Ok(GuardConnection::Pooled(self.acquire().await?)) })
     }
 }
 
@@ -76,9 +76,9 @@ macro_rules! lent {
         impl<'c, $($parameters)*> Sealed<'c> for &'c mut $target {
             type Database = $database;
 
-            fn connection(self) -> BoxFuture<'c, sqlx::Result<Connection<'c, $database>>> {
+            fn connection(self) -> BoxFuture<'c, sqlx::Result<GuardConnection<'c, $database>>> {
                 let lent: &'c mut <$database as Database>::Connection = self;
-                Box::pin(std::future::ready(Ok(Connection::Lent(lent))))
+                Box::pin(std::future::ready(Ok(GuardConnection::Lent(lent))))
             }
         }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Done;
 use crate::engine::verdict::Arrival;
 use crate::engine::{Gate, Job};
-use crate::lease::{End, Flight};
+use crate::lease::{Flight, FlightEnd};
 use crate::outcome::Decision;
 use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
 
@@ -44,17 +44,17 @@ impl Leader {
 
     /// Ends the flight: whoever waits for this key takes `decision` too.
     pub(in crate::engine) fn decide(mut self, decision: Decision) -> Decision {
-        self.end(End::Decided(decision.clone()));
+        self.end(FlightEnd::Decided(decision.clone()));
         decision
     }
 
     /// Ends the flight without a verdict for others.
     pub(in crate::engine) fn abandon(mut self) {
-        self.end(End::Abandoned);
+        self.end(FlightEnd::Abandoned);
     }
 
     /// Ends the flight at once, and gives back later what its claim may have taken.
-    pub(in crate::engine) fn end_now(mut self, end: End) {
+    pub(in crate::engine) fn end_now(mut self, end: FlightEnd) {
         let unseen = self.is_claimed.then(|| self.successor());
         self.end(end);
         if let Some(unseen) = unseen {
@@ -87,7 +87,7 @@ impl Leader {
         })
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: FlightEnd) {
         self.is_over = true;
         self.gate.0.engine.flights.leave(&self.flight);
         self.flight.finish(end);
@@ -129,7 +129,7 @@ impl Drop for Leader {
         }
         self.gate.0.engine.watch.remove(&self.flight);
         if !self.is_claimed {
-            return self.end(End::Abandoned);
+            return self.end(FlightEnd::Abandoned);
         }
         self.is_over = true;
         let successor = self.successor();

@@ -7,14 +7,14 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::{Database, SqlStr};
 
-use super::batch::Entry;
-use super::codes::Known;
-use super::durability::Frailty;
-use super::found::{Found, Standing};
+use super::batch::BatchEntry;
+use super::codes::KnownCode;
+use super::durability::DurabilityRisk;
+use super::found::{KeyRow, RecordRow};
 use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 /// A connection of a dialect's database.
-pub(in crate::store) type Connection<D> = <<D as Dialect>::Db as Database>::Connection;
+pub(in crate::store) type Connection<D> = <<D as StoreDialect>::Db as Database>::Connection;
 
 /// What a statement gives.
 pub(in crate::store) trait Reply<T>: Future<Output = sqlx::Result<T>> + Send {}
@@ -25,7 +25,7 @@ impl<T, F: Future<Output = sqlx::Result<T>> + Send> Reply<T> for F {}
 ///
 /// A batch is sorted by key and no key is twice in it. The rows come in any order; [`found`](super::found) says what
 /// they mean.
-pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
+pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     type Db: Database;
     /// For logs and metrics.
     const NAME: &'static str;
@@ -40,41 +40,46 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn check(&self, on: &mut Connection<Self>, at: &str) -> impl Reply<Result<(), StoreError>>;
 
     /// The settings of this session with which the server may forget what it has confirmed.
-    fn frailties(&self, on: &mut Connection<Self>) -> impl Reply<Vec<Frailty>>;
+    fn durability_risks(&self, on: &mut Connection<Self>) -> impl Reply<Vec<DurabilityRisk>>;
 
-    fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
+    fn claim(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> impl Reply<Vec<RecordRow>>;
     /// As [`claim`](Self::claim), with the rows of fences of now alone: the others are to be asked for again.
     fn claim_freshly(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<ClaimRequest>],
-    ) -> impl Reply<Vec<Found>> {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> impl Reply<Vec<RecordRow>> {
         async {
             let rows = self.claim(&mut *on, batch).await?;
             super::batch::freshened(self, on, batch, rows).await
         }
     }
     /// A row whose writing took longer may have waited for another transaction, and its clock is from before
-    /// ([`Found::is_stale`]).
+    /// ([`RecordRow::is_stale`]).
     fn prompt(&self) -> Duration {
         Duration::MAX
     }
     /// Gives these keys, which were claimed, fences of now.
-    fn freshen(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<()> {
+    fn freshen(&self, on: &mut Connection<Self>, batch: &[BatchEntry<ClaimRequest>]) -> impl Reply<()> {
         let _ = (on, batch);
         async { Ok(()) }
     }
-    fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
+    fn renew(&self, on: &mut Connection<Self>, batch: &[BatchEntry<RenewRequest>])
+    -> impl Reply<Vec<KeyRow>>;
     fn complete(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<CompleteRequest>],
-    ) -> impl Reply<Vec<Standing>>;
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> impl Reply<Vec<KeyRow>>;
     fn release(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<ReleaseRequest>],
-    ) -> impl Reply<Vec<Standing>>;
+        batch: &[BatchEntry<ReleaseRequest>],
+    ) -> impl Reply<Vec<KeyRow>>;
 
     /// Prepares a connection of idem's own for handlers, for as long as it lives; `wait` as in [`begin`](Self::begin).
     fn adopt(&self, on: &mut Connection<Self>, wait: Duration) -> impl Reply<()> {
@@ -97,7 +102,7 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
     ///
     /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
-    /// commit by itself fails with what is [`Meaning::Ended`](super::errors::Meaning::Ended).
+    /// commit by itself fails with what is [`SqlErrorMeaning::Ended`](super::errors::SqlErrorMeaning::Ended).
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
     /// What else keeps the session from writing outside of the transaction that was begun; and what lifts it again for its
     /// commit.
@@ -113,8 +118,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn claim_inside(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<ClaimRequest>],
-    ) -> impl Reply<Vec<Found>> {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> impl Reply<Vec<RecordRow>> {
         async {
             let rows = self.claim(&mut *on, batch).await?;
             self.claimed(on).await?;
@@ -127,10 +132,10 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         async { Ok(()) }
     }
     /// Completes the records that this transaction has claimed. How many records that were.
-    fn finish(&self, on: &mut Connection<Self>, batch: &[Entry<CompleteRequest>]) -> impl Reply<u64>;
+    fn finish(&self, on: &mut Connection<Self>, batch: &[BatchEntry<CompleteRequest>]) -> impl Reply<u64>;
 
     /// The record of a key, unless it has expired.
-    fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<Found>>;
+    fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<RecordRow>>;
     /// Takes the record of a key out, unless it has expired or is not understood. Whether it was there.
     fn remove(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<bool>;
 
@@ -151,7 +156,7 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         position: Option<&[u8]>,
     ) -> impl Reply<Option<Vec<u8>>>;
     /// Deletes what has expired among the next `rows` records behind a key.
-    fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<Purged>;
+    fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<PurgedRange>;
 
     /// What tells this life of the database from others. It changes whenever the database may have lost what it had
     /// confirmed, and is the same over all sessions until then.
@@ -164,12 +169,12 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         error.code().unwrap_or_default().into_owned()
     }
     /// What is known of an error of the server's.
-    fn known(error: &dyn DatabaseError) -> Known;
+    fn known(error: &dyn DatabaseError) -> KnownCode;
 }
 
 /// One range of a purge.
 #[derive(Debug)]
-pub(in crate::store) struct Purged {
+pub(in crate::store) struct PurgedRange {
     /// Where the range ends; `None` where the table does.
     pub(in crate::store) end: Option<Vec<u8>>,
     /// How many records were deleted.

@@ -25,16 +25,16 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_secs(1);
 const INCARNATION: usize = 16;
 
-pub(super) struct Cache(Arc<Inner>);
+pub(super) struct Cache(Arc<CacheInner>);
 
-struct Inner {
+struct CacheInner {
     store: Arc<dyn Store>,
     rests: AtomicBool,
 }
 
 impl Cache {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self(Arc::new(Inner { store, rests: AtomicBool::new(false) }))
+        Self(Arc::new(CacheInner { store, rests: AtomicBool::new(false) }))
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -115,7 +115,7 @@ impl Cache {
     }
 }
 
-impl Inner {
+impl CacheInner {
     async fn read_all(&self, batch: &[ClaimRequest]) -> Vec<Result<Option<Record>, StoreError>> {
         let reads = batch.iter().map(|request| self.store.read(&request.key));
         if self.store.locality() == Locality::Remote {

@@ -36,16 +36,16 @@ impl Incarnation {
 }
 
 /// Asks a database for its incarnation again and again, for as long as this lives.
-pub(super) struct Keeper(Arc<Inner>);
+pub(super) struct IncarnationKeeper(Arc<IncarnationKeeperInner>);
 
-struct Inner {
-    last: Mutex<Option<Word>>,
+struct IncarnationKeeperInner {
+    last: Mutex<Option<IncarnationReport>>,
     /// How many calls have failed so far.
     failures: AtomicU64,
     doubt: Notify,
 }
 
-impl Inner {
+impl IncarnationKeeperInner {
     /// What must be as it was for a word to count.
     fn trouble(&self, interruptions: u64) -> (u64, u64) {
         (self.failures.load(Ordering::Acquire), interruptions)
@@ -54,7 +54,8 @@ impl Inner {
     async fn ask(&self, database: &dyn Store) -> Result<(), StoreError> {
         let (asked, trouble) = (Clock::boot().now(), self.trouble(database.interruptions()));
         let answer = database.incarnation().await;
-        let word = |incarnation: &Incarnation| Word { incarnation: *incarnation, asked, trouble };
+        let word =
+            |incarnation: &Incarnation| IncarnationReport { incarnation: *incarnation, asked, trouble };
         *self.last.lock() = answer.as_ref().ok().map(word);
         answer.map(drop)
     }
@@ -62,7 +63,7 @@ impl Inner {
 
 /// What the database has said last.
 #[derive(Clone, Copy)]
-struct Word {
+struct IncarnationReport {
     incarnation: Incarnation,
     /// By the clock that goes on while the machine sleeps: the database may have died meanwhile.
     asked: Duration,
@@ -70,10 +71,13 @@ struct Word {
     trouble: (u64, u64),
 }
 
-impl Keeper {
+impl IncarnationKeeper {
     pub(super) async fn start(database: &Arc<dyn Store>) -> Result<Self, StoreError> {
-        let inner =
-            Arc::new(Inner { last: Mutex::default(), failures: AtomicU64::new(0), doubt: Notify::new() });
+        let inner = Arc::new(IncarnationKeeperInner {
+            last: Mutex::default(),
+            failures: AtomicU64::new(0),
+            doubt: Notify::new(),
+        });
         inner.ask(&**database).await?;
         let (weak, database) = (Arc::downgrade(&inner), Arc::downgrade(database));
         runtime::handle().spawn(tireless("incarnation", move || keep(weak.clone(), database.clone())));
@@ -100,7 +104,7 @@ impl Keeper {
     }
 }
 
-async fn keep(inner: Weak<Inner>, database: Weak<dyn Store>) {
+async fn keep(inner: Weak<IncarnationKeeperInner>, database: Weak<dyn Store>) {
     loop {
         {
             let Some(inner) = inner.upgrade() else { return };

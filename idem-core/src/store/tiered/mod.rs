@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use self::cache::Cache;
 pub use self::incarnation::Incarnation;
-use self::incarnation::Keeper;
+use self::incarnation::IncarnationKeeper;
 use self::transactions::TieredTransactions;
 use super::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
@@ -29,7 +29,7 @@ pub struct TieredStore(Arc<Tiers>);
 struct Tiers {
     cache: Cache,
     database: Arc<dyn Store>,
-    keeper: Keeper,
+    keeper: IncarnationKeeper,
 }
 
 impl TieredStore {
@@ -40,7 +40,7 @@ impl TieredStore {
     /// [`StoreError::is_unavailable`] where it does not answer.
     pub async fn new(cache: impl Store, database: impl Store) -> Result<Self, StoreError> {
         let database: Arc<dyn Store> = Arc::new(database);
-        let keeper = Keeper::start(&database).await?;
+        let keeper = IncarnationKeeper::start(&database).await?;
         Ok(Self(Arc::new(Tiers { cache: Cache::new(Arc::new(cache)), database, keeper })))
     }
 }

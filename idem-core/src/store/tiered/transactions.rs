@@ -18,7 +18,7 @@ pub(super) struct TieredTransactions {
     pub(super) database: Arc<dyn Transactions>,
 }
 
-struct Tiered {
+struct TieredTransaction {
     tiers: Arc<Tiers>,
     transaction: Box<dyn Transaction>,
     /// What is completed by the commit, and what was known before.
@@ -45,7 +45,7 @@ impl Transactions for TieredTransactions {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
         Box::pin(async move {
             let transaction = self.tiers.heard(self.database.begin().await)?;
-            let tiered = Tiered { tiers: self.tiers.clone(), transaction, completes: None };
+            let tiered = TieredTransaction { tiers: self.tiers.clone(), transaction, completes: None };
             Ok(Box::new(tiered) as Box<dyn Transaction>)
         })
     }
@@ -55,7 +55,7 @@ impl Transactions for TieredTransactions {
     }
 }
 
-impl Transaction for Tiered {
+impl Transaction for TieredTransaction {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.transaction.connection()
     }

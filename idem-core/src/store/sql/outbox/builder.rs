@@ -8,7 +8,7 @@ macro_rules! outbox_builder {
         #[must_use = "nothing happens before it is connected"]
         pub struct $builder {
             store: $store,
-            times: $crate::store::sql::outbox::Times,
+            times: $crate::store::sql::outbox::OutboxTimes,
         }
 
         impl $builder {
@@ -93,7 +93,7 @@ macro_rules! outbox_builder {
                 self.times.check()?;
                 let (settings, dialect, source, name) = self.store.parts()?;
                 let core = settings.open(dialect.of_outbox(), source, name).await?;
-                let desk = ::std::sync::Arc::new($crate::store::sql::outbox::Desk::new(core, self.times));
+                let desk = ::std::sync::Arc::new($crate::store::sql::outbox::OutboxCore::new(core, self.times));
                 $crate::store::sql::outbox::probe(&desk).await?;
                 Ok($outbox(desk))
             }
