@@ -77,11 +77,11 @@ pub fn within(
     Err(OutOfBounds { what, time, shortest, longest })
 }
 
-/// What a wait for a server may be set to: a shorter one is over before any server has answered, and is none at all in the
+/// The range of a wait for a server: a shorter one is over before any server has answered, and is none at all in the
 /// servers' own unit; after a longer one nobody waits any more.
 pub const OF_A_SERVER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
-/// What the time between two looks may be: without a pause a look would follow the other all the time.
+/// The range of the time between two looks: without a pause one look would follow the other all the time.
 pub const OF_A_PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::MAX;
 
 /// A monotonic clock for local deadlines.
@@ -135,7 +135,7 @@ fn boot_time() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// What a user may say for a time, for tests that go over every place where one can be said: each is refused there with an error
+/// Times that a user may set, for tests that go over every place where one can be set: each is refused there with an error
 /// that names the setting, or works.
 #[doc(hidden)]
 pub fn extremes() -> impl Iterator<Item = Duration> + Clone {

@@ -47,7 +47,7 @@ pub enum KeyError {
     Malformed,
 }
 
-/// What one piece of work is known by: messages with equal keys are the same work.
+/// The identity of one piece of work: messages with equal keys are the same work.
 ///
 /// A key has one or more parts. Each is stored behind its length, so that no two different lists of parts
 /// give the same key: `("a:b", "c")` and `("a", "b:c")` stay apart. Cloning is cheap.

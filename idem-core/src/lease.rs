@@ -12,7 +12,7 @@ use crate::key::{Fingerprint, RecordKey};
 use crate::outcome::Decision;
 use crate::record::{Fence, Token};
 
-/// What a handler knows of the lease under which it runs.
+/// The lease under which a handler runs, as the handler sees it.
 ///
 /// Pass the [token](Lease::token) and the [fence](Lease::fence) on to a resource that can refuse a writer that
 /// was overtaken. Cloning is cheap.
@@ -181,7 +181,7 @@ impl Flight {
         self.has_run.load(Ordering::Acquire)
     }
 
-    /// What its handler did was rolled back, and its record alone is kept.
+    /// Notes that its handler's work was rolled back, and that its record alone is kept.
     pub(crate) fn was_undone(&self) {
         self.has_run.store(false, Ordering::Release);
     }

@@ -41,7 +41,7 @@ pub fn guard_call<F: Future + Unpin>(call: impl FnOnce() -> F) -> GuardedFuture<
     GuardedFuture(catch(call).ok())
 }
 
-/// What a panic was given may be a value of the user's, whose `Drop` panics too.
+/// A panic's payload may be a value of the user's, whose `Drop` panics too.
 fn forget(payload: Box<dyn Any + Send>) -> Panicked {
     if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
         mem::forget(again);
@@ -97,7 +97,7 @@ fn drop_carefully<T>(value: &mut Option<T>) {
 }
 
 /// A future of the user's: its panic is an error, and one of its `Drop` is reported and goes no further. Where it has ended
-/// before its `Drop` panics, what it came to counts.
+/// before its `Drop` panics, its output counts.
 #[derive(Debug)]
 pub struct GuardedFuture<F>(Option<F>);
 
@@ -187,7 +187,7 @@ impl Fault {
         self.failed.cancel();
     }
 
-    /// What has panicked first.
+    /// The part that has panicked first.
     pub fn place(&self) -> Option<&'static str> {
         self.place.get().copied()
     }

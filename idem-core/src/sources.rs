@@ -131,4 +131,32 @@ mod tests {
             "two types of one crate have one name, or a name that says nothing: {wrong:#?}"
         );
     }
+
+    fn comment(line: &str) -> Option<&str> {
+        ["/// ", "//! ", "// "].iter().find_map(|mark| line.trim_start().strip_prefix(mark))
+    }
+
+    /// Whether a sentence of a comment begins on the first of these lines with `What`, and asks nothing.
+    fn begins_with_what(lines: &[&str]) -> bool {
+        let text: Vec<_> = lines.iter().map_while(|line| comment(line)).collect();
+        let text = text.join(" ");
+        let asks = || text.split_inclusive(['.', '?']).next().is_some_and(|first| first.ends_with('?'));
+        text.starts_with("What ") && !asks()
+    }
+
+    #[test]
+    fn no_comment_begins_with_what() {
+        let mut found = Vec::new();
+        for SourceFile { path, code } in TIDY.into_iter().flat_map(files_in) {
+            let lines: Vec<_> = code.lines().collect();
+            for place in 0..lines.len() {
+                let before = place.checked_sub(1).and_then(|before| comment(lines[before]));
+                let goes_on = before.is_some_and(|before| !before.ends_with(['.', '?', ':']));
+                if !goes_on && begins_with_what(&lines[place..]) {
+                    found.push(format!("{path}:{}", place + 1));
+                }
+            }
+        }
+        assert!(found.is_empty(), "say these as sentences whose subject comes first: {found:#?}");
+    }
 }

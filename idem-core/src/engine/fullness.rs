@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::store::StoreError;
 
-/// What waits asks again every second: for so long without a refusal, and there is room.
+/// Waiting messages ask again every second: after so long without a refusal, there is room.
 const CALM: Duration = Duration::from_secs(5);
 
 /// Since when a store has had no room.

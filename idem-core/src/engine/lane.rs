@@ -218,7 +218,7 @@ impl<O: Operation> LaneInner<O> {
         let trips = async move {
             let trip = RoundTrip(&shared);
             while shared.next_round_trip().await {}
-            // What took nothing has been counted out.
+            // A trip that took nothing has been counted out.
             std::mem::forget(trip);
         };
         self.runtime.spawn(panics::loud("lane", trips, move || fault.fail("a lane to the store")));
@@ -250,7 +250,7 @@ impl<O: Operation> LaneInner<O> {
         true
     }
 
-    /// What the next round trip brings, and whether another one starts for what is left.
+    /// The groups that the next round trip takes, and whether another one starts for the rest.
     fn take(&self) -> (Vec<RequestGroup<O>>, bool) {
         let mut queue = self.queue.lock();
         let max = self.store.max_batch().min(self.share(queue.waiting));

@@ -163,7 +163,7 @@ impl Engine {
         tokio::time::timeout(pause, self.0.closing.cancelled()).await.is_ok()
     }
 
-    /// What stops the engine where something that it relies on has panicked.
+    /// The fault that stops the engine if something that it relies on has panicked.
     pub fn fault(&self) -> &Arc<Fault> {
         &self.0.fault
     }

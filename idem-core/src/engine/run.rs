@@ -31,7 +31,7 @@ impl ClaimedRun {
         self.transaction.clone()
     }
 
-    /// What the handler is told of its lease.
+    /// The lease, as the handler sees it.
     pub fn lease(&self) -> Lease {
         Lease(self.flight.clone())
     }
@@ -88,7 +88,7 @@ impl ClaimedRun {
         F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
         let (lease, attempt) = (self.lease(), self.attempt());
-        // What only a transaction needs is boxed, so that every other run's future has no room for it.
+        // The part that only a transaction needs is boxed, so that every other run's future has no room for it.
         let result = {
             // Pinned here, so that the handler's future has one place, whichever way it is polled.
             let driven = pin!(self.drive(|| work(lease, attempt)));

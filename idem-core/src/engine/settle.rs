@@ -1,4 +1,4 @@
-//! The third step: what the run came to is recorded, and the message is decided.
+//! The third step: the run's result is recorded, and the message is decided.
 //!
 //! A settlement runs on idem's own runtime, whatever becomes of the task that waits for it. Only where the store answers in
 //! place, without waiting, there is nothing to hand over.
@@ -216,7 +216,7 @@ async fn settle_one_here(finished: Finished) -> Settled {
 }
 
 impl Finished {
-    /// What is settled after the store's first answer, or after as many more as it takes.
+    /// Settles the run after the store's first answer, or after as many more as it takes.
     async fn settled(self, place: usize, first: FirstAnswer) -> (usize, Settled) {
         if !matches!(self.ending, Ending::Done(_)) {
             self.released(first).await;

@@ -24,7 +24,7 @@ use crate::store::{Claim, StoreError};
 
 /// A message that is to be claimed, with the permit to run it.
 type PermittedLeader = (Leader, OwnedSemaphorePermit);
-/// What one statement said of each message, and the transaction where one was opened for it.
+/// One statement's answer for each message, and the transaction if one was opened for it.
 type SharedClaims = (Option<SlottedTransaction>, Vec<Result<Claim, StoreError>>);
 
 impl Gate {
@@ -97,7 +97,7 @@ impl Gate {
         let is_used_up = |((leader, _), answer): (&PermittedLeader, _)| {
             matches!(admit(leader, answer), Admit::DeadLetter(_))
         };
-        // What is left of it becomes a dead letter, under a lease.
+        // A message without further attempts becomes a dead letter, under a lease.
         let is_apart = messages.iter().zip(&answers).any(is_used_up);
         let mut group = match open {
             Some(open) if is_apart || members == 0 => {
@@ -148,7 +148,7 @@ impl Gate {
             });
             drop((over, open));
             let end = end.await;
-            // What failed in a savepoint was committed in progress.
+            // A run that failed in a savepoint was committed in progress.
             leader.is_claimed = matches!(end, SharedEnd::Committed) && !ran.is_ok();
             let is_its_own_failure = match (commit, &ran, &end) {
                 // The database gave way to another transaction, which is nobody's fault.

@@ -44,7 +44,7 @@ impl Gate {
         Ok(Some(SlottedTransaction { transaction, _slot: slot }))
     }
 
-    /// What [`open`](Self::open) comes to, for a message that is handled alone.
+    /// The result of [`open`](Self::open), for a message that is handled alone.
     pub(super) fn open_later(&self, leader: Leader, permit: OwnedSemaphorePermit) -> Admission {
         let again = RepeatedClaim { leader, permit: Some(permit), after: Duration::ZERO };
         Admission::Later(self.clone().open(again, Patience::default()))
@@ -204,8 +204,8 @@ impl Gate {
         Admission::Decided(Settled { decision, held })
     }
 
-    /// What the handler did before it has committed by itself is there, and its record was committed in progress. Nobody
-    /// repeats it: the record is completed, and a person is told, because what the handler did since is not there.
+    /// The handler has committed by itself: its work up to there is kept, and its record was committed in progress. Nobody
+    /// repeats that work: the record is completed, and a person is told, because the handler's work since then is lost.
     async fn keep_committed(&self, leader: &mut Leader, end: Option<&RunEnd>) -> RunResult {
         leader.is_claimed = false;
         tracing::error!(handler = self.name(), "a handler has committed its transaction by itself");
@@ -218,7 +218,7 @@ impl Gate {
 }
 
 impl Leader {
-    /// What is claimed in a transaction is given back by its rollback.
+    /// A key that is claimed in a transaction is given back by its rollback.
     pub(super) fn request_inside(&mut self) -> ClaimRequest {
         let request = self.claim_request();
         self.is_claimed = false;

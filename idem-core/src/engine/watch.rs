@@ -91,7 +91,7 @@ impl Watch {
         self.insert(flight, policy, now, false);
     }
 
-    /// Keeps a flight's key from now on, whatever its run came to, until it is removed or the store says that it is lost
+    /// Keeps a flight's key from now on, whatever the result of its run, until it is removed or the store says that it is lost
     /// (`a_key_is_held_until_its_dead_letter_is_stored`).
     pub(crate) fn hold(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
         {

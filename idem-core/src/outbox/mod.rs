@@ -92,14 +92,14 @@ pub trait Outbox: Send + Sync + 'static {
             `MySqlOutbox` or `SqliteOutbox`; its type is then `Producer<PostgresOutbox>`"
 )]
 pub trait TypedOutbox: Clone + Send + Sync + 'static {
-    /// What local work is given, such as `PgConnection`.
+    /// The connection that local work is given, such as `PgConnection`.
     type Connection: Send + 'static;
 
     /// The outbox, whose [`LocalTransaction::connection`] must be of that type.
     fn outbox(&self) -> Arc<dyn Outbox>;
 }
 
-/// What became of a beginning.
+/// The outcome of a beginning.
 pub enum BeginOutcome {
     /// The transaction is open, and its marker written.
     Open(Box<dyn LocalTransaction>),

@@ -1,4 +1,4 @@
-//! What the broker may not have is sent again.
+//! Sends messages again that the broker may not have.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -37,7 +37,7 @@ pub struct Sweeper {
     holder: [u8; 16],
 }
 
-/// What a turn came to.
+/// The result of a turn.
 enum SweepOutcome {
     Done,
     AnotherSweeps,

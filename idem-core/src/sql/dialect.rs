@@ -1,4 +1,4 @@
-//! What the three databases say differently.
+//! The differences between the three databases.
 
 use futures_util::future::BoxFuture;
 use sqlx::error::{BoxDynError, DatabaseError};
@@ -19,13 +19,13 @@ pub(super) type Texts = Vec<Option<String>>;
 /// The statements are run here and not in generic code, where a bound on every connection's lifetime would be needed, with
 /// which compilers refuse many a future that is `Send`.
 pub trait DialectInternals: Database {
-    /// What names are quoted with.
+    /// The quotation mark around names.
     const QUOTE: char;
     /// Equality that holds between two NULLs.
     const SAME: &'static str;
     /// The type of texts in a cast.
     const TEXT: &'static str;
-    /// What a query ends with that must see what others have committed, even if the transaction began before.
+    /// The end of a query that must see what others have committed, even if the transaction began before.
     const FRESH: &'static str;
     /// The same, for a row that others may look at in the same way: an insert that was refused as a duplicate has left a
     /// shared lock on it, and two that both ask for more would wait for each other.
@@ -53,7 +53,7 @@ pub trait DialectInternals: Database {
     /// Binds a number.
     fn add_integer(arguments: &mut Self::Arguments, value: i64) -> Result<(), BoxDynError>;
 
-    /// What an error of the server means.
+    /// The meaning of an error of the server.
     fn meaning(error: &dyn DatabaseError) -> StatementErrorMeaning;
 
     /// Whether the text of an error may quote a value.
@@ -72,7 +72,7 @@ pub enum RowLock {
     Whole,
 }
 
-/// What an error of the server means to whoever ran the statement.
+/// The meaning of an error of the server for whoever ran the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatementErrorMeaning {
     /// The same transaction may succeed when it is run again.
@@ -85,7 +85,7 @@ pub enum StatementErrorMeaning {
     Other,
 }
 
-/// What is the same text for each database, but no generic code.
+/// Code that is the same text for each database, but cannot be generic.
 macro_rules! run {
     () => {
         fn execute(

@@ -1,4 +1,4 @@
-//! What a statement runs on.
+//! The targets that a statement can run on.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,7 +8,7 @@ use sqlx::{Database, Pool, Transaction};
 
 use super::Dialect;
 
-/// What a guard runs on: `&pool`, `&mut connection`, or `&mut tx` of sqlx.
+/// The target of a guard: `&pool`, `&mut connection`, or `&mut tx` of sqlx.
 #[diagnostic::on_unimplemented(
     message = "a guard cannot run on `{Self}`",
     label = "pass `&mut tx`, `&mut *connection` or `&pool`",
@@ -24,7 +24,7 @@ pub trait Target<'c>: Sealed<'c> {}
 )]
 pub trait InTransaction<'c>: Target<'c> {}
 
-/// What keeps others from implementing [`Target`].
+/// Keeps others from implementing [`Target`].
 pub trait Sealed<'c>: Send + Sized {
     /// The database that answers.
     type Database: Dialect;

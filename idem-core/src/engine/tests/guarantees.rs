@@ -12,7 +12,7 @@ async fn invariant_1_one_handler_at_a_time_and_once_over_two_processes() {
     let tasks = (0..100).map(|i| {
         let (gate, runs, at_once) = (gates[i % 2].clone(), runs.clone(), at_once.clone());
         tokio::spawn(async move {
-            // Whoever is told "in progress" comes again, as the broker would let it.
+            // Whoever gets "in progress" comes again, as the broker would let it.
             loop {
                 let work = |_, _| async {
                     at_once.one();

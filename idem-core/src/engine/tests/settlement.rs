@@ -1,4 +1,4 @@
-//! What becomes of a run that is dropped, and in which order the store hears of one token.
+//! The fate of a run that is dropped, and the order in which the store hears of one token.
 
 use std::sync::mpsc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ fn leaders(gate: &Gate, names: std::ops::Range<usize>) -> VecDeque<Leader> {
     names.map(enter).collect()
 }
 
-/// Runs that have come to `result` and are not settled.
+/// Runs that have ended with `result` and are not settled.
 async fn finished(
     gate: &Gate,
     names: std::ops::Range<usize>,

@@ -11,7 +11,7 @@ use super::{Leader, Member, OpenTransaction, Settled};
 use crate::engine::Gate;
 use crate::lease::Flight;
 
-/// What a message's claim came to.
+/// The result of a message's claim.
 pub enum Admission {
     /// The handler is to be run, at once.
     Run(ClaimedRun),

@@ -25,7 +25,7 @@ pub struct Finished {
     pub(in crate::engine) took: Option<Duration>,
 }
 
-/// What is left of a run.
+/// The remainder of a run.
 pub(in crate::engine) enum Ending {
     /// The handler has returned `Ok`, and its key is to be completed.
     Done(Done),
@@ -102,7 +102,7 @@ impl Finished {
         finished
     }
 
-    /// What the store is to be told. `None` where it has no lease: the run was without dedup, or its transaction has settled it.
+    /// The settlement to ask the store for. `None` if the run was without dedup, or its transaction has settled it.
     pub(in crate::engine) fn settlement(&self) -> Option<Settlement> {
         match &self.ending {
             Ending::Done(_) => Some(Settlement::Complete),
@@ -113,13 +113,13 @@ impl Finished {
         }
     }
 
-    /// What the store is to be told, where the key is to be completed.
+    /// The request to complete the key, if it is to be completed.
     pub(in crate::engine) fn completion(&self) -> Option<(&Arc<Flight>, CompleteRequest)> {
         let Ending::Done(done) = &self.ending else { return None };
         Some((done.flight(), done.request(&self.gate)?))
     }
 
-    /// What the store is to be told, where the key is to be released.
+    /// The request to release the key, if it is to be released.
     pub(in crate::engine) fn release(&self) -> Option<(&Arc<Flight>, ReleaseRequest)> {
         let (Some(Settlement::Release(_)), Ending::Other(Some(leader), _)) =
             (self.settlement(), &self.ending)
@@ -129,7 +129,7 @@ impl Finished {
         Some((&leader.flight, leader.release_request(leader.attempts)?))
     }
 
-    /// What needs no answer of the store.
+    /// Concludes a run that needs no answer of the store.
     pub(in crate::engine) fn concluded_alone(self) -> Settled {
         match &self.ending {
             Ending::Other(_, ran) => {
@@ -195,7 +195,7 @@ impl Finished {
 
 const UNDONE: &str = "the transaction that it shared with other messages was undone";
 
-/// A handler that has returned Ok, although its statements came to nothing.
+/// A handler that has returned Ok, although its statements had no effect.
 pub(in crate::engine) fn kept_nothing(error: &StoreError) -> RunResult {
     let reason = format!("nothing of the handler's transaction was kept: {error}").into();
     RunResult::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })

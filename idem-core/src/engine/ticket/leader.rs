@@ -18,7 +18,7 @@ pub struct Leader {
     failures: u32,
     /// Whether the store may hold a lease for this flight that nobody has given back.
     pub(in crate::engine) is_claimed: bool,
-    /// What becomes of the number of attempts where the key is given back.
+    /// The effect on the number of attempts if the key is given back.
     pub(in crate::engine) attempts: Attempts,
     is_over: bool,
 }
@@ -63,8 +63,8 @@ impl Leader {
     }
 
     pub(in crate::engine) fn claim_request(&mut self) -> ClaimRequest {
-        // From here on the store may hold a lease for this flight. What a run before this claim has returned came to
-        // nothing.
+        // From here on the store may hold a lease for this flight. The return of a run before this claim counts
+        // no more.
         self.is_claimed = true;
         self.attempts = Attempts::Keep;
         self.flight.forget_return();
@@ -93,7 +93,7 @@ impl Leader {
         self.flight.finish(end);
     }
 
-    /// What goes on with the flight when this is dropped. It owes the store nothing.
+    /// The leader that goes on with the flight when this one is dropped. It owes the store nothing.
     fn successor(&self) -> Self {
         Self {
             gate: self.gate.clone(),

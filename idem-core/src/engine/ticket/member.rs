@@ -29,7 +29,7 @@ pub(in crate::engine) enum MemberResult {
     Failed,
 }
 
-/// What became of a shared transaction.
+/// The end of a shared transaction.
 #[derive(Clone)]
 pub(in crate::engine) enum SharedEnd {
     Committed,
@@ -42,7 +42,7 @@ pub(in crate::engine) enum SharedEnd {
 }
 
 impl Member {
-    /// What the run came to; none where it has had no part in the transaction that could be kept.
+    /// The result of the run; `None` if it has had no part in the transaction that could be kept.
     pub(in crate::engine) async fn run(
         &self,
         run: impl Future<Output = RunResult>,

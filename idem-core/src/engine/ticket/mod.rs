@@ -1,4 +1,4 @@
-//! What a message is at each step: a type that only the step before it can make.
+//! A message at each step: a type that only the step before it can make.
 //!
 //! A ticket that is dropped does what is safe at its step: a [`Leader`] gives its key back, a [`Done`] completes it.
 

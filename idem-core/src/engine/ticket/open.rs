@@ -96,7 +96,7 @@ impl OpenTransaction {
 }
 
 impl LentTransaction {
-    /// What the handler works on: a value of the store's [connection type](Transactions::connection).
+    /// The connection that the handler works on: a value of the store's [connection type](Transactions::connection).
     pub fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.transaction().connection()
     }

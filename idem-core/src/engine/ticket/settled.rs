@@ -11,7 +11,7 @@ use crate::store::Attempts;
 #[derive(Debug)]
 #[must_use]
 pub struct Settled {
-    /// What is decided.
+    /// The decision.
     pub decision: Decision,
     /// The key, still held, where the message is to become a dead letter: to be released when the broker has
     /// confirmed the dead letter, so that no duplicate runs meanwhile.

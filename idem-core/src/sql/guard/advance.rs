@@ -48,7 +48,7 @@ pub fn advance_state<'q, DB: Dialect>(table: &str) -> AdvanceState<'q, DB, Needs
     AdvanceState { row, state, from: None, sets: Vec::new(), stage: PhantomData }
 }
 
-/// What [`advance_state`] makes.
+/// The guard that [`advance_state`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct AdvanceState<'q, DB: Database, Stage = Ready> {
     row: GuardedRow<'q, DB>,
@@ -83,7 +83,7 @@ impl<'q, DB: Dialect> AdvanceState<'q, DB, NeedsFrom> {
 }
 
 impl<'q, DB: Dialect> AdvanceState<'q, DB, NeedsTo> {
-    /// The state that it comes to, another than the one that it is in.
+    /// The state that it moves to, which differs from the one that it is in.
     pub fn to<T: Bind<'q, DB>>(mut self, state: T) -> AdvanceState<'q, DB> {
         self.sets.push(BoundColumn::new(self.state.clone(), state));
         self.at()

@@ -1,4 +1,4 @@
-//! What a guard fails with when the database did not answer its question.
+//! The error of a guard whose question the database did not answer.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -46,7 +46,7 @@ impl Error {
     }
 
     /// Whether the same transaction may succeed when it is run again from its start: a deadlock, a serialisation failure,
-    /// a lock that was not had in time, a lost connection. Nothing of it is committed.
+    /// a lock that was not free in time, a lost connection. Nothing of it is committed.
     ///
     /// A handler that returns the error has just that: its message is retried.
     pub fn is_retryable(&self) -> bool {
@@ -66,7 +66,7 @@ impl Error {
         matches!(self.kind, GuardErrorKind::Name(_))
     }
 
-    /// What the database said, if it said anything. Its texts may quote values.
+    /// The database's own error, if it sent one. Its texts may quote values.
     pub fn database(&self) -> Option<&dyn DatabaseError> {
         match &self.kind {
             GuardErrorKind::Refused { error, .. } => Some(&**error),

@@ -24,7 +24,7 @@ pub fn insert_once<'q, DB: Dialect>(table: &str) -> InsertOnce<'q, DB, NeedsId> 
     }
 }
 
-/// What [`insert_once`] makes.
+/// The guard that [`insert_once`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct InsertOnce<'q, DB: Database, Stage = Ready> {
     /// Its `ids` are the natural key.
@@ -35,7 +35,7 @@ pub struct InsertOnce<'q, DB: Database, Stage = Ready> {
     stage: PhantomData<fn() -> Stage>,
 }
 
-/// What becomes of a row that is there with other values.
+/// The treatment of a row that is there with other values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MismatchAction {
     Conflict,

@@ -16,7 +16,7 @@ use crate::clock::Later as _;
 use crate::sql::dialect::{RowLock, StatementErrorMeaning, Texts};
 use crate::sql::{Dialect, InTransaction, Target};
 
-/// How long [`lock_row`] waits for a row unless it is told.
+/// How long [`lock_row`] waits for a row by default.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// Between two looks at a locked row: doubled from the one to the other.
@@ -27,7 +27,7 @@ pub fn lock_row<'q, DB: Dialect>(table: &str) -> LockRow<'q, DB, NeedsId> {
     LockRow { row: GuardedRow::of(table), unless: Vec::new(), wait: DEFAULT_WAIT, stage: PhantomData }
 }
 
-/// What [`lock_row`] makes.
+/// The guard that [`lock_row`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct LockRow<'q, DB: Database, Stage = Ready> {
     row: GuardedRow<'q, DB>,

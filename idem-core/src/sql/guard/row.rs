@@ -1,4 +1,4 @@
-//! What every guard begins with: a table, and the columns that tell its row apart.
+//! The beginning of every guard: a table, and the columns that tell its row apart.
 
 use sqlx::Database;
 

@@ -20,7 +20,7 @@ pub fn bump_version<'q, DB: Dialect>(table: &str) -> BumpVersion<'q, DB, NeedsId
     BumpVersion { row, version, from: 0, carried: None, sets: Vec::new(), stage: PhantomData }
 }
 
-/// What [`bump_version`] makes.
+/// The guard that [`bump_version`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct BumpVersion<'q, DB: Database, Stage = Ready> {
     row: GuardedRow<'q, DB>,

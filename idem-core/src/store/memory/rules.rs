@@ -1,4 +1,4 @@
-//! What each operation does to a record: the contract of [`Store`](crate::Store), for one shard.
+//! The effect of each operation on a record: the contract of [`Store`](crate::Store), for one shard.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ pub(super) fn release(place: ShardEntry<'_>, request: &ReleaseRequest, now: Batc
     }
 }
 
-/// What a token is to a key.
+/// The relation of a token to a key.
 enum TokenStanding<'a> {
     /// There is no record.
     Absent(VacantSlot<'a>),

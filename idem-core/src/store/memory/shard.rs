@@ -42,12 +42,12 @@ pub(super) struct Shard {
     /// Boxed, so that a table that grows moves pointers only.
     table: HashTable<Box<Slot>>,
     heap: Heap,
-    /// What was completed, in that order, where the oldest may be forgotten: when its life ends, which does not change any more,
+    /// The completed records, in that order, if the oldest may be forgotten: when its life ends, which does not change any more,
     /// and its hash. An entry without such a slot is stale.
     done: VecDeque<(Duration, u64)>,
 }
 
-/// What is under a key. One search of the table serves the whole operation.
+/// The slot of a key. One search of the table serves the whole operation.
 pub(super) enum ShardEntry<'a> {
     /// A record whose life is not over.
     Occupied(OccupiedSlot<'a>),
@@ -148,7 +148,7 @@ impl Shard {
 
     /// Notes that a key is completed, so that it can be forgotten when it is the oldest.
     pub(super) fn completed(&mut self, hash: u64, key: &RecordKey) {
-        // What is stale goes, so that this is no longer than the table for long.
+        // Stale entries go, so that this is no longer than the table for long.
         self.oldest_completed();
         if let Some(slot) = self.table.find(hash, |slot| slot.key == *key) {
             self.done.push_back((slot.expires, hash));

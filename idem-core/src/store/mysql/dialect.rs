@@ -148,7 +148,7 @@ impl MySql {
         self.migrations.iter().map(|migration| self.names.text(migration)).collect::<Vec<_>>().join("\n")
     }
 
-    /// What MariaDB can is not tried before it is known to be one.
+    /// MariaDB's own statements are not tried before the server is known to be one.
     fn flavour(&self) -> Flavour {
         self.flavour.get().copied().unwrap_or(Flavour::MySql)
     }
@@ -391,7 +391,7 @@ impl StoreDialect for MySql {
         query_scalar(self.names.statement(position)).fetch_optional(on).await
     }
 
-    /// What has expired is read without a lock, and then what of it no transaction holds is locked and deleted by its keys: a
+    /// Expired records are read without a lock; then those that no transaction holds are locked and deleted by their keys: a
     /// delete over the range would wait for every record in it that a transaction holds.
     async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<PurgedRange> {
         let end: Option<Vec<u8>> =

@@ -1,4 +1,4 @@
-//! What the error numbers of MySQL and MariaDB mean, and of what speaks their protocol.
+//! The meaning of the error numbers of MySQL and MariaDB, and of servers that speak their protocol.
 
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
@@ -100,7 +100,7 @@ const CODES: &[Code<u16>] = &[
     (1054, "ER_BAD_FIELD_ERROR", SqlErrorMeaning::Schema),
     (1146, "ER_NO_SUCH_TABLE", SqlErrorMeaning::Schema),
     (1932, "ER_NO_SUCH_TABLE_IN_ENGINE", SqlErrorMeaning::Schema),
-    // What a server or a session is set to excludes idem's statements.
+    // The settings of a server or a session exclude idem's statements.
     (1175, "ER_UPDATE_WITHOUT_KEY_IN_SAFE_MODE", SqlErrorMeaning::Forbidden),
     (1665, "ER_BINLOG_STMT_MODE_AND_ROW_ENGINE", SqlErrorMeaning::Forbidden),
     // The table is damaged.

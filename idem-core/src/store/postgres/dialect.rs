@@ -17,7 +17,7 @@ use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, Rene
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
 const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbox.sql")];
-/// What all migrations of one database wait for: any number will do, if nobody else takes it.
+/// The lock that all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
 /// The session's transactions are read-only, but for this one. Said each time, because a handler may reset all settings; and

@@ -1,4 +1,4 @@
-//! What PostgreSQL's error codes mean; the list is Appendix A of its manual.
+//! The meaning of PostgreSQL's error codes; the list is Appendix A of its manual.
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -44,7 +44,7 @@ const CODES: &[Code<&str>] = &[
     ("58P01", "undefined_file", SqlErrorMeaning::Passing),
     ("25006", "read_only_sql_transaction", SqlErrorMeaning::Ended),
     ("53100", "disk_full", SqlErrorMeaning::Full),
-    // What only a person ends.
+    // Errors that only a person ends.
     ("28000", "invalid_authorization_specification", SqlErrorMeaning::Login),
     ("28P01", "invalid_password", SqlErrorMeaning::Login),
     ("3D000", "invalid_catalog_name", SqlErrorMeaning::Database),

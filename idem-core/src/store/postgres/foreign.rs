@@ -25,7 +25,7 @@ const MOST_ROUNDS: usize = 20;
 
 /// Before anything that reads or writes.
 const READ_WRITE: &str = "SET TRANSACTION READ WRITE";
-/// What the handler's statements wait for is kept beside, and is set again by the claim itself. Says whether the session
+/// Keeps the handler's own lock time-out beside; the claim itself sets it again. Returns whether the session
 /// writes nothing outside of the transaction.
 const BOUND_WAIT: &str = "SELECT convert_to(current_setting('default_transaction_read_only') || left(
         set_config('idem.lock_timeout', current_setting('lock_timeout'), true)
@@ -344,7 +344,7 @@ impl<D: PostgresDriver> DriverTransaction<D> {
         matches!(self.query(IS_OPEN, &[]).await, Ok(None))
     }
 
-    /// What an error means: a connection that answers after it has passed on the server's word.
+    /// The meaning of an error: a connection that still answers has passed on the server's error.
     async fn blame(&mut self, error: Box<dyn StdError + Send + Sync>) -> StoreError {
         self.is_over = true;
         let answers = self.roll_back_all().await;
@@ -370,7 +370,7 @@ const UNGUARDED: &str =
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
 impl<D: PostgresDriver> DriverSetting<D> {
-    /// What a claim may take: a wait for another one and an answer.
+    /// The longest time of a claim: a wait for another one and an answer.
     fn longest(&self) -> Duration {
         self.response_timeout.saturating_mul(2)
     }

@@ -39,7 +39,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What every key in Redis begins with: `idem:` unless said otherwise.
+    /// The prefix of every key in Redis: `idem:` unless said otherwise.
     ///
     /// On a cluster, a prefix with a hash tag (`{idem}:`) puts all keys into one slot and so on one server.
     pub fn key_prefix(mut self, prefix: impl Into<Vec<u8>>) -> Self {

@@ -1,4 +1,4 @@
-//! What is checked before a server becomes a store.
+//! The checks before a server becomes a store.
 
 use std::sync::Once;
 

@@ -1,4 +1,4 @@
-//! What Redis' errors mean to idem.
+//! The meaning of Redis' errors for idem.
 
 use std::{fmt, io};
 
@@ -6,7 +6,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::StoreError;
 
-/// What the server's words mean, in this order. A script on Redis 6 has the code inside of its error's text.
+/// The meaning of the server's words, in this order. A script on Redis 6 has the code inside of its error's text.
 const WORDS: [(&str, RedisErrorMeaning); 25] = [
     ("unknown command", RedisErrorMeaning::Command),
     ("Unknown Redis command", RedisErrorMeaning::Command),
@@ -84,7 +84,7 @@ impl RedisErrorMeaning {
         }
     }
 
-    /// What is wrong, and what to do.
+    /// The problem, and its remedy.
     fn text(self) -> &'static str {
         match self {
             Self::Unreachable => "is out of reach",

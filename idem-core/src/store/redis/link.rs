@@ -17,7 +17,7 @@ use super::target::ServerTarget;
 use crate::panics::loud;
 use crate::runtime;
 
-/// What is sent: one command, and what goes before it.
+/// One command, and the command that goes before it.
 #[derive(Clone, Copy)]
 pub(super) enum LinkCommand<'a> {
     Plain(&'a Cmd),

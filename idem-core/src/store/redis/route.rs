@@ -18,7 +18,7 @@ pub(super) fn deadline(time: Duration) -> Instant {
 /// The way to the server or servers of a store.
 pub(super) struct Route {
     pub(super) ways: ServerLinks,
-    /// What errors call the other end.
+    /// The name of the other end in errors.
     pub(super) name: String,
     pub(super) response_timeout: Duration,
 }

@@ -42,7 +42,7 @@ pub(in crate::store) trait BatchRequest: Clone + Send + Sync + 'static {
         on: &mut Connection<D>,
         batch: &[BatchEntry<Self>],
     ) -> impl Reply<Vec<Self::Found>>;
-    /// What the row means, or that there is none; `None` where the key must be asked again.
+    /// The meaning of the row, or of its absence; `None` if the key must be asked again.
     fn answer(&self, found: Option<Self::Found>) -> RowAnswer<Self::Answer>;
 }
 
@@ -127,7 +127,7 @@ async fn settle<D: StoreDialect, R: BatchRequest>(
 /// Claims in a transaction: sorted, so that two of them wait for each other and never both. None for a key that others
 /// change all the time.
 ///
-/// What is asked again is a row that the first statement has locked, so that nothing is waited for out of the order.
+/// A row that is asked again was locked by the first statement, so that nothing is waited for out of the order.
 pub(super) async fn claim_inside<D: StoreDialect>(
     dialect: &D,
     on: &mut Connection<D>,
@@ -169,7 +169,7 @@ pub(super) async fn freshened<D: StoreDialect>(
     Ok(rows)
 }
 
-/// Takes the answers out of the rows. What must be asked again.
+/// Takes the answers out of the rows. Returns the entries that must be asked again.
 fn still_open<R: BatchRequest>(
     entries: Vec<BatchEntry<R>>,
     rows: Vec<R::Found>,

@@ -15,7 +15,7 @@ use crate::store::{StoreError, Transactions};
 
 /// As many as the engine's lanes have under way under load, mostly.
 const DEFAULT_CONNECTIONS: u32 = 8;
-/// What a database of some cores does side by side, without all of its connections being one consumer's.
+/// As many as a database of some cores runs side by side, without all of its connections being one consumer's.
 const DEFAULT_TRANSACTIONS: u32 = 16;
 const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Short enough for a start-up to say what is wrong.
@@ -121,7 +121,7 @@ macro_rules! builder_methods {
             &self.settings
         }
 
-        /// What the table of records is called: `idem_records` unless said otherwise. A second, small table has the
+        /// The name of the table of records: `idem_records` unless said otherwise. A second, small table has the
         /// same name with `_meta` behind it.
         ///
         /// A name has ASCII letters, digits, `_` and `-`, 48 of them at most; others are an error at `connect`.

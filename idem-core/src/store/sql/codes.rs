@@ -5,7 +5,7 @@ use super::errors::SqlErrorMeaning;
 /// A code of a server's, its name, and what it means to idem.
 pub(in crate::store) type Code<C> = (C, &'static str, SqlErrorMeaning);
 
-/// What is known of one error of a server's.
+/// The knowledge of one error of a server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct KnownCode {
     pub(in crate::store) meaning: SqlErrorMeaning,

@@ -1,4 +1,4 @@
-//! What one database does in its own way.
+//! The ways of one database.
 
 use std::future::Future;
 
@@ -16,7 +16,7 @@ use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, 
 /// A connection of a dialect's database.
 pub(in crate::store) type Connection<D> = <<D as StoreDialect>::Db as Database>::Connection;
 
-/// What a statement gives.
+/// The future of a statement's result.
 pub(in crate::store) trait Reply<T>: Future<Output = sqlx::Result<T>> + Send {}
 
 impl<T, F: Future<Output = sqlx::Result<T>> + Send> Reply<T> for F {}
@@ -104,8 +104,8 @@ pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
     /// commit by itself fails with what is [`SqlErrorMeaning::Ended`](super::errors::SqlErrorMeaning::Ended).
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
-    /// What else keeps the session from writing outside of the transaction that was begun; and what lifts it again for its
-    /// commit.
+    /// Also keeps the session from writing outside of the transaction that was begun, until
+    /// [`lift_guard`](Self::lift_guard) ends that for its commit.
     fn guard(&self, on: &mut Connection<Self>) -> impl Reply<()> {
         let _ = on;
         async { Ok(()) }
@@ -158,7 +158,7 @@ pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     /// Deletes what has expired among the next `rows` records behind a key.
     fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<PurgedRange>;
 
-    /// What tells this life of the database from others. It changes whenever the database may have lost what it had
+    /// Tells this life of the database from others. It changes whenever the database may have lost what it had
     /// confirmed, and is the same over all sessions until then.
     fn identity(&self, on: &mut Connection<Self>) -> impl Reply<String>;
     /// Begins another epoch, which no life of the database has had.
@@ -168,7 +168,7 @@ pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     fn code(error: &dyn DatabaseError) -> String {
         error.code().unwrap_or_default().into_owned()
     }
-    /// What is known of an error of the server's.
+    /// The knowledge of an error of the server's.
     fn known(error: &dyn DatabaseError) -> KnownCode;
 }
 

@@ -8,7 +8,7 @@ use super::link::{ConnectionWork, SqlLink};
 pub(in crate::store) struct DurabilityRisk {
     pub(in crate::store) setting: &'static str,
     pub(in crate::store) value: String,
-    /// What is lost, and what to set.
+    /// The loss, and the setting that avoids it.
     pub(in crate::store) loses: &'static str,
 }
 

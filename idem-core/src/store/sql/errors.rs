@@ -1,4 +1,4 @@
-//! What a database's errors mean to idem, and how people are told.
+//! The meaning of a database's errors for idem, and their texts for people.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// The longest of a server's words that are shown.
 const LONGEST: usize = 300;
 
-/// What an error means.
+/// The meaning of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum SqlErrorMeaning {
     /// The connection is of no use; another one may be.
@@ -39,7 +39,7 @@ pub(in crate::store) enum SqlErrorMeaning {
     File,
     /// The file may not be written.
     ReadOnlyFile,
-    /// What is on the disk is no table any more.
+    /// The bytes on the disk are no table any more.
     Damaged,
     /// A certificate is not trusted, or the server speaks no TLS.
     Tls,
@@ -51,7 +51,7 @@ pub(in crate::store) enum SqlErrorMeaning {
     Statement,
 }
 
-/// What is to be done after an error.
+/// The reaction to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum ErrorSort {
     /// Ask again: over another connection, or later.

@@ -1,4 +1,4 @@
-//! What a statement says about a key, and what that means: the contract of [`Store`](crate::Store).
+//! A statement's rows for a key, and their meaning: the contract of [`Store`](crate::Store).
 //!
 //! The statements decide in one step; here their result is put into words. A row is either what the statement made
 //! or left, or comes from the database's snapshot of the moment before: then what looks as if the statement could have

@@ -22,7 +22,7 @@ const MOST_CONFLICTS: u32 = 10;
 /// How often a call is repeated on another connection.
 const MOST_BROKEN: u32 = 2;
 
-/// What is done on one connection.
+/// Work on one connection.
 pub(in crate::store) trait ConnectionWork<D: StoreDialect>: Send + Sync {
     type Output: Send;
 
@@ -236,7 +236,7 @@ impl<D: StoreDialect> SqlLink<D> {
         }
     }
 
-    /// What broke one connection has broken the others too, mostly.
+    /// A failure that breaks one connection mostly breaks the others too.
     fn forget_idle(&self) {
         if let ConnectionSource::Own { idle, .. } = &self.source {
             idle.lock().clear();

@@ -1,4 +1,4 @@
-//! What the SQL stores share: all but their statements.
+//! The code that the SQL stores share: all but their statements.
 //!
 //! A [`StoreDialect`] has the statements of one database; its folder stands beside this one.
 
@@ -46,7 +46,7 @@ use crate::clock::LONGEST;
 use crate::key::RecordKey;
 use crate::record::Record;
 
-/// What is behind a SQL store's public type.
+/// The state behind a SQL store's public type.
 pub(super) struct SqlStoreCore<D: StoreDialect> {
     link: SqlLink<D>,
     names: Names,
@@ -103,7 +103,7 @@ impl<D: StoreDialect> SqlStoreCore<D> {
         let (core, stored) = (Arc::clone(self), RecordRemoval(key::stored(key)));
         let removed = on_runtime(async move { core.link.call(&stored).await }).await??;
         if !removed {
-            // What is there still is not understood.
+            // A record that is still there is not understood.
             self.read(key).await?;
         }
         Ok(removed)

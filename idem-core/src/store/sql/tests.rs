@@ -1,4 +1,4 @@
-//! What the tests of the tables of codes have in common.
+//! Helpers of the tests of the tables of codes.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -20,7 +20,7 @@ pub(in crate::store) fn sort_of<C: PartialEq>(table: &[Code<C>], code: &C) -> Op
     look_up(table, code).map(|known| known.meaning.sort())
 }
 
-/// What a server says: a code, and words.
+/// A server's error: a code, and words.
 #[derive(Debug)]
 pub(in crate::store) struct FakeServerError(
     pub(in crate::store) &'static str,

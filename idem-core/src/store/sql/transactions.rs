@@ -172,7 +172,7 @@ impl<D: StoreDialect> SqlTransaction<D> {
                 Ok(held) => return Ok(held),
                 Err(error) if meaning::<D>(&error) == SqlErrorMeaning::Broken && broken < MOST_BROKEN => {
                     core.link.interrupted();
-                    // What broke one connection has broken the others too, mostly.
+                    // A failure that breaks one connection mostly breaks the others too.
                     core.handlers.idle.lock().clear();
                     broken += 1;
                 }
@@ -233,12 +233,12 @@ impl<D: StoreDialect> SqlTransaction<D> {
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
 impl<D: StoreDialect> SqlTransaction<D> {
-    /// What a claim may take: a wait for another one and an answer.
+    /// The longest time of a claim: a wait for another one and an answer.
     pub(super) fn longest(&self) -> Duration {
         self.core.link.response_timeout().saturating_mul(2)
     }
 
-    /// What any other statement of idem's may take.
+    /// The longest time of any other statement of idem's.
     pub(super) fn bound(&self) -> Duration {
         self.core.link.response_timeout()
     }

@@ -1,4 +1,4 @@
-//! What SQLite's result codes mean.
+//! The meaning of SQLite's result codes.
 
 use sqlx::error::DatabaseError;
 

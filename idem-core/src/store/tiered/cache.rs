@@ -121,7 +121,7 @@ impl CacheInner {
         if self.store.locality() == Locality::Remote {
             return join_all(reads).await;
         }
-        // What does not wait is not worth the work of waiting for all at once.
+        // Reads that do not wait are not worth the work of waiting for all at once.
         let mut records = Vec::with_capacity(batch.len());
         for read in reads {
             records.push(read.await);
@@ -133,7 +133,7 @@ impl CacheInner {
         let answers = self.store.complete(batch).await?;
         let mut again = Vec::new();
         for (request, answer) in batch.iter().zip(answers) {
-            // What is there already is of another incarnation, or somebody else's.
+            // A record that is there already is of another incarnation, or somebody else's.
             if answer? == Answer::Lost && self.is_replaceable(request).await? {
                 self.store.remove(&request.key).await?;
                 again.push(request.clone());

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_secs(2);
 
 /// Tells the lives of a database apart: another server, another start of it, another line of its history after a failover or a
-/// restore, or an epoch that an operator has begun. What was completed in one life may be unknown to the next.
+/// restore, or an epoch that an operator has begun. A completion of one life may be unknown to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incarnation([u8; 16]);
 
@@ -46,7 +46,7 @@ struct IncarnationKeeperInner {
 }
 
 impl IncarnationKeeperInner {
-    /// What must be as it was for a word to count.
+    /// The counts that must not have changed for a report to count.
     fn trouble(&self, interruptions: u64) -> (u64, u64) {
         (self.failures.load(Ordering::Acquire), interruptions)
     }
@@ -61,7 +61,7 @@ impl IncarnationKeeperInner {
     }
 }
 
-/// What the database has said last.
+/// The database's last report.
 #[derive(Clone, Copy)]
 struct IncarnationReport {
     incarnation: Incarnation,

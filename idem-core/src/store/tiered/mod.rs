@@ -79,7 +79,7 @@ impl Tiers {
         Ok(answers.collect())
     }
 
-    /// What is written to the cache is a completion that the database has confirmed, under the incarnation from before it was
+    /// The cache is given only completions that the database has confirmed, under the incarnation from before it was
     /// asked, and for no longer than its record lives.
     async fn complete(&self, batch: &[CompleteRequest]) -> Answers<Answer> {
         let (incarnation, asked) = (self.incarnation(), Instant::now());

@@ -21,7 +21,7 @@ pub(super) struct TieredTransactions {
 struct TieredTransaction {
     tiers: Arc<Tiers>,
     transaction: Box<dyn Transaction>,
-    /// What is completed by the commit, and what was known before.
+    /// The completions of the commit, and the incarnation that was known before.
     completes: Option<(Vec<CompleteRequest>, Option<Incarnation>, Instant)>,
 }
 
@@ -80,7 +80,7 @@ impl Transaction for TieredTransaction {
         Box::pin(async move {
             let answer = self.tiers.heard(self.transaction.complete_all(requests).await)?;
             if answer == Answer::Done {
-                // What was known at the first completion counts for all: it is the least.
+                // The incarnation that was known at the first completion counts for all: it is the least.
                 let (completed, ..) = self.completes.get_or_insert_with(|| (Vec::new(), incarnation, asked));
                 completed.extend_from_slice(requests);
             }

@@ -1,6 +1,6 @@
 //! Outboxes in SQL databases: markers of producers' local transactions, in the same database as their work.
 //!
-//! What a database says differently is its [`OutboxSyntax`] and in the migrations; the rest is the same for all.
+//! The differences between the databases are in [`OutboxSyntax`] and in the migrations; the rest is the same for all.
 
 mod builder;
 mod dialect;
@@ -79,7 +79,7 @@ impl OutboxTimes {
     }
 }
 
-/// What is behind an outbox's public type.
+/// The state behind an outbox's public type.
 pub(in crate::store) struct OutboxCore<D: OutboxDialect> {
     core: Arc<SqlStoreCore<D>>,
     statements: OutboxStatements,

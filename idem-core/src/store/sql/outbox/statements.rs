@@ -9,11 +9,11 @@ use crate::store::sql::names::Names;
 /// How many ids a statement over many has places for. It has as many each time, so that it is prepared once.
 pub(super) const IDS: usize = 32;
 
-/// What the databases say differently. In the SQL files names are in double quotes, and values are question marks.
+/// The differences between the databases. In the SQL files names are in double quotes, and values are question marks.
 pub(in crate::store) struct OutboxSyntax {
     /// The clock, in µs since 1970.
     pub(in crate::store) now: &'static str,
-    /// What stands between a row and what happens where its id is there already.
+    /// The words between a row and the action for an id that is there already.
     pub(in crate::store) upsert: &'static str,
     /// Around names.
     pub(in crate::store) quote: char,

@@ -97,7 +97,7 @@ impl<D: OutboxDialect> MarkedTransaction<D> {
         let values = [StatementValue::time(self.desk.times.resend_after), StatementValue::id(self.id)];
         let finished = D::execute(self.open.session(), &self.desk.statements.finish, &values).await;
         // The local work may have ended the transaction, or swallowed the failure of a statement, after which PostgreSQL
-        // rolls back what it is told to commit.
+        // answers a commit with a rollback.
         let lost = match finished {
             Ok(1) => return Box::new(self.open).commit().await,
             Ok(_) => has_ended(),
