@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::ticket::TokenTurn;
+use super::turn::TokenTurn;
 use crate::clock::Clock;
 use crate::lease::Flight;
 use crate::panics::{self, Fault};

@@ -16,6 +16,7 @@ mod settle;
 mod ticket;
 mod together;
 mod transaction;
+mod turn;
 mod unfit;
 pub mod verdict;
 mod watch;

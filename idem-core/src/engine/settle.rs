@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Gate;
 use super::lane::{Lane, Operation};
-use super::ticket::{Done, Ending, Finished, Settled, TokenTurn};
+use super::ticket::{Done, Ending, Finished, Settled};
+use super::turn::TokenTurn;
 use super::verdict::{self, Completion, Settlement, hold_delay};
 use crate::lease::Flight;
 use crate::record::State;

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, Renewals};
-use super::ticket::TokenTurn;
+use super::turn::TokenTurn;
 use crate::clock::{Clock, Later as _};
 use crate::lease::{Flight, Stop};
 use crate::panics::{Fault, loud};

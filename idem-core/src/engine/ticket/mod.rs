@@ -9,7 +9,6 @@ mod leader;
 mod member;
 mod open;
 mod settled;
-mod turn;
 
 pub use self::admission::{Admission, ClaimedRun};
 pub(super) use self::admission::{Judgement, RepeatedClaim};
@@ -21,4 +20,3 @@ pub(super) use self::member::{Member, MemberResult, SharedEnd, end};
 pub use self::open::{Commit, LentTransaction, OpenTransaction};
 pub(super) use self::open::{SlottedTransaction, TransactionSetup};
 pub use self::settled::{HeldKey, Settled};
-pub(crate) use self::turn::TokenTurn;

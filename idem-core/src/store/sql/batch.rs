@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::dialect::{Connection, Reply, StoreDialect};
+use super::entry::BatchEntry;
 use super::found::{self, KeyRow, RecordRow, RowAnswer};
 use super::key;
 use super::link::{ConnectionWork, SqlLink};
@@ -14,14 +15,6 @@ use crate::store::{
 /// How often a key is asked again. Each time somebody else has changed it between a statement's first look at it and
 /// its write, so a few are many.
 const MOST_ROUNDS: usize = 20;
-
-/// One request of a batch, and the key that it is stored under.
-pub(in crate::store) struct BatchEntry<R> {
-    pub(in crate::store) key: Vec<u8>,
-    pub(in crate::store) request: R,
-    /// Where its answer goes.
-    place: usize,
-}
 
 impl<R: BatchRequest> BatchEntry<R> {
     pub(in crate::store) fn new(request: R, place: usize) -> Self {
@@ -139,34 +132,13 @@ pub(super) async fn claim_inside<D: StoreDialect>(
     let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
     for _ in 0..MOST_ROUNDS {
         let rows = dialect.claim_inside(on, &open).await?;
-        let rows = freshened(dialect, on, &open, rows).await?;
+        let rows = dialect.freshened(on, &open, rows).await?;
         open = still_open(open, rows, &mut answers);
         if open.is_empty() {
             break;
         }
     }
     Ok(answers)
-}
-
-/// Gives fresh fences to what was claimed with old ones, and leaves out its rows, so that they are asked for again.
-pub(super) async fn freshened<D: StoreDialect>(
-    dialect: &D,
-    on: &mut Connection<D>,
-    batch: &[BatchEntry<ClaimRequest>],
-    mut rows: Vec<RecordRow>,
-) -> sqlx::Result<Vec<RecordRow>> {
-    let mut stale = Vec::new();
-    rows.retain(|row| {
-        let place = batch.binary_search_by(|entry| entry.key.cmp(&row.standing.key)).ok();
-        let entry = place.map(|place| &batch[place]);
-        let entry = entry.filter(|entry| row.is_stale(&entry.request, dialect.prompt()));
-        stale.extend(entry.map(|entry| BatchEntry::new(entry.request.clone(), entry.place)));
-        entry.is_none()
-    });
-    if !stale.is_empty() {
-        dialect.freshen(on, &stale).await?;
-    }
-    Ok(rows)
 }
 
 /// Takes the answers out of the rows. Returns the entries that must be asked again.

@@ -1,6 +1,6 @@
 //! Tables of what a server's error codes mean: one for each database, beside its statements.
 
-use super::errors::SqlErrorMeaning;
+use super::meaning::SqlErrorMeaning;
 
 /// A code of a server's, its name, and what it means to idem.
 pub(in crate::store) type Code<C> = (C, &'static str, SqlErrorMeaning);

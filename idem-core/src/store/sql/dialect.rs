@@ -7,9 +7,8 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::{Database, SqlStr};
 
-use super::batch::BatchEntry;
 use super::codes::KnownCode;
-use super::durability::DurabilityRisk;
+use super::entry::BatchEntry;
 use super::found::{KeyRow, RecordRow};
 use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -55,7 +54,30 @@ pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     ) -> impl Reply<Vec<RecordRow>> {
         async {
             let rows = self.claim(&mut *on, batch).await?;
-            super::batch::freshened(self, on, batch, rows).await
+            self.freshened(on, batch, rows).await
+        }
+    }
+    /// Gives fresh fences to the keys that were claimed with old ones, and leaves out their rows, so that they are asked for
+    /// again. The batch is sorted by key.
+    fn freshened(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[BatchEntry<ClaimRequest>],
+        mut rows: Vec<RecordRow>,
+    ) -> impl Reply<Vec<RecordRow>> {
+        async move {
+            let mut stale = Vec::new();
+            rows.retain(|row| {
+                let place = batch.binary_search_by(|entry| entry.key.cmp(&row.standing.key)).ok();
+                let entry = place.map(|place| &batch[place]);
+                let entry = entry.filter(|entry| row.is_stale(&entry.request, self.prompt()));
+                stale.extend(entry.cloned());
+                entry.is_none()
+            });
+            if !stale.is_empty() {
+                self.freshen(on, &stale).await?;
+            }
+            Ok(rows)
         }
     }
     /// A row whose writing took longer may have waited for another transaction, and its clock is from before
@@ -102,7 +124,7 @@ pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
     ///
     /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
-    /// commit by itself fails with what is [`SqlErrorMeaning::Ended`](super::errors::SqlErrorMeaning::Ended).
+    /// commit by itself fails with what is [`SqlErrorMeaning::Ended`](super::meaning::SqlErrorMeaning::Ended).
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
     /// Also keeps the session from writing outside of the transaction that was begun, until
     /// [`lift_guard`](Self::lift_guard) ends that for its commit.
@@ -179,4 +201,26 @@ pub(in crate::store) struct PurgedRange {
     pub(in crate::store) end: Option<Vec<u8>>,
     /// How many records were deleted.
     pub(in crate::store) deleted: u64,
+}
+
+/// A setting that lets a crash take back what was confirmed.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) struct DurabilityRisk {
+    pub(in crate::store) setting: &'static str,
+    pub(in crate::store) value: String,
+    /// The loss, and the setting that avoids it.
+    pub(in crate::store) loses: &'static str,
+}
+
+impl DurabilityRisk {
+    /// The setting, where its value is none of the durable ones.
+    pub(in crate::store) fn unless(
+        setting: &'static str,
+        value: &str,
+        durable: &[&str],
+        loses: &'static str,
+    ) -> Option<Self> {
+        let is_frail = !durable.iter().any(|durable| value.eq_ignore_ascii_case(durable));
+        is_frail.then(|| Self { setting, value: value.to_owned(), loses })
+    }
 }

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::dialect::{Connection, Reply, StoreDialect};
-use super::errors::{SqlErrorMeaning, meaning, store_error, timed_out};
+use super::errors::{meaning, store_error, timed_out};
+use super::meaning::SqlErrorMeaning;
 use super::pooled::PooledConnection;
 use crate::store::StoreError;
 

@@ -7,7 +7,7 @@ use std::fmt;
 use sqlx::error::{DatabaseError, ErrorKind};
 
 use super::codes::{Code, look_up};
-use super::errors::ErrorSort;
+use super::meaning::ErrorSort;
 
 pub(in crate::store) fn each_code_stands_once<C: PartialEq + fmt::Debug>(table: &[Code<C>]) {
     for (place, (code, name, _)) in table.iter().enumerate() {

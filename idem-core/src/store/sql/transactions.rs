@@ -19,11 +19,13 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
 use super::SqlStoreCore;
-use super::batch::{self, BatchEntry};
+use super::batch;
 use super::dialect::{Connection, StoreDialect};
-use super::errors::{SqlErrorMeaning, meaning, said, store_error, timed_out};
+use super::entry::BatchEntry;
+use super::errors::{meaning, said, store_error, timed_out};
 use super::found::RowAnswer;
 use super::link::ConnectionSource;
+use super::meaning::SqlErrorMeaning;
 use super::pooled::PooledConnection;
 use crate::panics::loud;
 use crate::runtime;
