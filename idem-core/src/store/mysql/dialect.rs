@@ -5,15 +5,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
-use sqlx::query::Query;
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as,
-    query_scalar,
+    AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr, query, query_as, query_scalar,
 };
 
 use super::check::{self, Flavour};
 use super::errors;
+use super::upsert::{MySqlQuery, Upsert, by_keys, fetch};
 use crate::record::Token;
 use crate::store::sql::{
     BatchEntry, BatchRequest, DurabilityRisk, IN_PROGRESS, KeyRow, KnownCode, Names, PurgedRange, RELEASED,
@@ -51,64 +50,6 @@ pub(in crate::store) struct MySql {
 /// With `--sysdate-is-now` it is the beginning alone, from before the statement waited.
 const NOW: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) \
     + GREATEST(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0)";
-
-/// An upsert, as MySQL has it, and as MariaDB does, which returns the rows as they are afterwards.
-struct Upsert {
-    plain: Shapes,
-    returning: Shapes,
-}
-
-impl Upsert {
-    fn new(names: &Names, upsert: &str, returning: &str) -> Self {
-        Self {
-            plain: Shapes::new(names, upsert),
-            returning: Shapes::new(names, &format!("{upsert}{returning}")),
-        }
-    }
-
-    /// One statement on MariaDB, two on MySQL.
-    async fn run<R: BatchRequest>(
-        &self,
-        flavour: Flavour,
-        on: &mut MySqlConnection,
-        batch: &[BatchEntry<R>],
-        bind: impl Fn(MySqlQuery, &R) -> MySqlQuery,
-        read: &Shapes,
-    ) -> sqlx::Result<Vec<R::Found>>
-    where
-        R::Found: for<'r> FromRow<'r, MySqlRow> + Unpin,
-    {
-        let shapes = match flavour {
-            Flavour::MariaDb => &self.returning,
-            Flavour::MySql => &self.plain,
-        };
-        let (statement, entries) = shapes.fit(batch);
-        let write = entries
-            .fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
-        match flavour {
-            Flavour::MariaDb => fetch::<R>(on, write).await,
-            Flavour::MySql => {
-                write.execute(&mut *on).await?;
-                fetch::<R>(on, by_keys(read, batch)).await
-            }
-        }
-    }
-}
-
-type MySqlQuery = Query<'static, sqlx::MySql, MySqlArguments>;
-
-fn by_keys<R>(shapes: &Shapes, batch: &[BatchEntry<R>]) -> MySqlQuery {
-    let (statement, entries) = shapes.fit(batch);
-    entries.fold(query(statement), |bound, entry| bound.bind(entry.key.clone()))
-}
-
-async fn fetch<R: BatchRequest>(on: &mut MySqlConnection, bound: MySqlQuery) -> sqlx::Result<Vec<R::Found>>
-where
-    R::Found: for<'r> FromRow<'r, MySqlRow> + Unpin,
-{
-    let rows = bound.fetch_all(on).await?;
-    rows.iter().map(R::Found::from_row).collect()
-}
 
 impl MySql {
     pub(super) fn new(names: &Names, response_timeout: Duration, flavour: Option<Flavour>) -> Self {

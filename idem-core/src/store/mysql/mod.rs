@@ -5,6 +5,7 @@ mod check;
 mod dialect;
 mod errors;
 mod outbox;
+mod upsert;
 
 use std::sync::Arc;
 

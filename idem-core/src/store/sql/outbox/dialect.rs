@@ -1,33 +1,12 @@
 //! How statements of an outbox are sent. They are few and seldom, so each is a text and its values.
 
-use std::time::Duration;
-
 use sqlx::SqlStr;
 
 use super::message::MessageRow;
 use super::statements::OutboxSyntax;
-use crate::outbox::TransactionId;
+use super::value::StatementValue;
 use crate::store::sql::dialect::{Connection, Reply, StoreDialect};
 use crate::store::sql::link::ConnectionWork;
-use crate::store::sql::micros;
-
-/// A value of a statement.
-#[derive(Debug, Clone)]
-pub(in crate::store) enum StatementValue {
-    Number(i64),
-    Text(Option<String>),
-    Bytes(Option<Vec<u8>>),
-}
-
-impl StatementValue {
-    pub(super) fn id(id: TransactionId) -> Self {
-        Self::Bytes(Some(id.to_bytes().to_vec()))
-    }
-
-    pub(super) fn time(time: Duration) -> Self {
-        Self::Number(micros(time))
-    }
-}
 
 /// A dialect with outboxes.
 pub(in crate::store) trait OutboxDialect: StoreDialect {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::dialect::StatementValue;
+use super::value::StatementValue;
 use crate::key::RecordKey;
 use crate::outbox::{OutboxMessage, TransactionId};
 use crate::store::sql::key;

@@ -7,6 +7,7 @@ mod dialect;
 mod message;
 mod statements;
 mod transaction;
+mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,11 @@ use futures_util::future::BoxFuture;
 
 pub(in crate::store) use self::builder::{outbox_builder, server_settings, sql_outbox};
 use self::dialect::{Blobs, Execute, Messages, Numbers};
-pub(in crate::store) use self::dialect::{OutboxDialect, StatementValue, outbox_dialect};
+pub(in crate::store) use self::dialect::{OutboxDialect, outbox_dialect};
 pub(in crate::store) use self::message::MessageRow;
 pub(in crate::store) use self::statements::OutboxSyntax;
 use self::statements::{IDS, OutboxStatements};
+pub(in crate::store) use self::value::StatementValue;
 use super::SqlStoreCore;
 use crate::clock::{OF_A_PAUSE, within};
 use crate::key::IdempotencyKey;

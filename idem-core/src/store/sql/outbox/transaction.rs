@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sqlx::error::ErrorKind;
 
-use super::dialect::{OutboxDialect, StatementValue};
+use super::dialect::OutboxDialect;
+use super::value::StatementValue;
 use super::{OutboxCore, message, with_ids};
 use crate::key::RecordKey;
 use crate::outbox::{BeginOutcome, LocalTransaction, OutboxMessage, TransactionId};
