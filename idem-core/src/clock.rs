@@ -77,11 +77,11 @@ pub fn within(
     Err(OutOfBounds { what, time, shortest, longest })
 }
 
-/// What a wait for a server may be set to: a shorter one is over before any server has answered, and is none at all in the
+/// The range of a wait for a server: a shorter one is over before any server has answered, and is none at all in the
 /// servers' own unit; after a longer one nobody waits any more.
 pub const OF_A_SERVER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
-/// What the time between two looks may be: without a pause a look would follow the other all the time.
+/// The range of the time between two looks: without a pause one look would follow the other all the time.
 pub const OF_A_PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::MAX;
 
 /// A monotonic clock for local deadlines.
@@ -89,10 +89,10 @@ pub const OF_A_PAUSE: RangeInclusive<Duration> = Duration::from_millis(1)..=Dura
 /// The default goes on while the machine sleeps (`CLOCK_BOOTTIME` on Linux): after a suspend a lease that ran
 /// out meanwhile must be seen as run out.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Clock(Source);
+pub struct Clock(ClockSource);
 
 #[derive(Debug, Clone, Copy, Default)]
-enum Source {
+enum ClockSource {
     #[default]
     Boot,
     Tokio,
@@ -101,19 +101,19 @@ enum Source {
 impl Clock {
     /// The clock that goes on while the machine sleeps.
     pub fn boot() -> Self {
-        Self(Source::Boot)
+        Self(ClockSource::Boot)
     }
 
     /// tokio's clock, which a test can pause. It stands still while the machine sleeps.
     pub fn tokio() -> Self {
-        Self(Source::Tokio)
+        Self(ClockSource::Tokio)
     }
 
     /// The time since some fixed moment in the past.
     pub fn now(self) -> Duration {
         match self.0 {
-            Source::Boot => boot_time(),
-            Source::Tokio => {
+            ClockSource::Boot => boot_time(),
+            ClockSource::Tokio => {
                 static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
                 let now = tokio::time::Instant::now().into_std();
                 // A day ahead, so that a subtraction in a fresh process does not reach below zero.
@@ -135,7 +135,7 @@ fn boot_time() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// What a user may say for a time, for tests that go over every place where one can be said: each is refused there with an error
+/// Times that a user may set, for tests that go over every place where one can be set: each is refused there with an error
 /// that names the setting, or works.
 #[doc(hidden)]
 pub fn extremes() -> impl Iterator<Item = Duration> + Clone {

@@ -1,4 +1,4 @@
-//! What a handler says when it did not succeed.
+//! The errors of handlers.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,7 +9,7 @@ mod chain;
 /// Any error, boxed.
 type Boxed = Box<dyn StdError + Send + Sync>;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type HandlerResult = Result<(), HandlerError>;
 
 /// Whatever a handler failed with.
@@ -34,7 +34,7 @@ impl HandlerError {
     /// The most bytes that [`chain_text`](Self::chain_text) gives: 1 KiB.
     pub const MAX_TEXT: usize = 1024;
 
-    /// What this error asks for: the outermost [`Retry`] or [`Reject`] of its chain, else a retry with the
+    /// The treatment that this error asks for: the outermost [`Retry`] or [`Reject`] of its chain, else a retry with the
     /// handler's backoff.
     pub fn disposition(&self) -> Disposition {
         chain::of(self.as_error()).find_map(Mark::of).unwrap_or(Disposition::Retry(None))
@@ -77,7 +77,7 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// What an error asks for.
+/// The treatment that an error asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     /// Retry with the handler's backoff, or after this delay.
@@ -165,7 +165,7 @@ macro_rules! error_with_mark {
 error_with_mark!(Retry);
 error_with_mark!(Reject);
 
-/// What is looked for in a chain.
+/// The error that is looked for in a chain.
 ///
 /// A plain downcast to [`Retry`] and [`Reject`] fails at the top of an anyhow error and behind thiserror's
 /// `#[error(transparent)]`: both stand in front of the error and pass on only its source. So the mark is the

@@ -47,7 +47,7 @@ pub enum KeyError {
     Malformed,
 }
 
-/// What one piece of work is known by: messages with equal keys are the same work.
+/// The identity of one piece of work: messages with equal keys are the same work.
 ///
 /// A key has one or more parts. Each is stored behind its length, so that no two different lists of parts
 /// give the same key: `("a:b", "c")` and `("a", "b:c")` stay apart. Cloning is cheap.
@@ -161,10 +161,10 @@ impl fmt::Debug for Namespace {
 // One count of its own for both parts: the namespace's is shared by all messages, and threads that count on one
 // line of memory wait for each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RecordKey(Arc<Parts>);
+pub struct RecordKey(Arc<RecordKeyParts>);
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Parts {
+struct RecordKeyParts {
     namespace: Namespace,
     key: IdempotencyKey,
     hash: u64,
@@ -174,7 +174,7 @@ impl RecordKey {
     /// The record of `key` in `namespace`.
     pub fn new(namespace: Namespace, key: IdempotencyKey) -> Self {
         let hash = xxh3_64_with_seed(key.as_bytes(), xxh3_64(namespace.as_bytes()));
-        Self(Arc::new(Parts { namespace, key, hash }))
+        Self(Arc::new(RecordKeyParts { namespace, key, hash }))
     }
 
     /// The namespace.

@@ -1,4 +1,4 @@
-//! What an idempotency key can be made from: values, and payloads that know their own.
+//! The sources of an idempotency key: values, and payloads that know their own.
 
 use crate::key::{IdempotencyKey, KeyError, KeyPart};
 
@@ -20,7 +20,7 @@ pub trait Keyed {
     fn idempotency_key(&self) -> Result<IdempotencyKey, KeyError>;
 }
 
-/// What a function that computes keys may return: one [`KeyPart`], a tuple of up to six of them, an
+/// A value that a function which computes keys may return: one [`KeyPart`], a tuple of up to six of them, an
 /// [`IdempotencyKey`], or a `Result` of it.
 ///
 /// ```

@@ -12,7 +12,7 @@ use crate::key::{Fingerprint, RecordKey};
 use crate::outcome::Decision;
 use crate::record::{Fence, Token};
 
-/// What a handler knows of the lease under which it runs.
+/// The lease under which a handler runs, as the handler sees it.
 ///
 /// Pass the [token](Lease::token) and the [fence](Lease::fence) on to a resource that can refuse a writer that
 /// was overtaken. Cloning is cheap.
@@ -108,13 +108,13 @@ pub(crate) struct Flight {
     is_operating: AtomicBool,
     /// Whether the handler has returned `Ok`, before its run has heard of it.
     has_returned: AtomicBool,
-    end: OnceLock<End>,
+    end: OnceLock<FlightEnd>,
     changed: Notify,
 }
 
 /// How a flight ended, for the messages that wait for it.
 #[derive(Debug, Clone)]
-pub(crate) enum End {
+pub(crate) enum FlightEnd {
     Decided(Decision),
     /// Cancelled, or its lease was lost: nobody knows whether the work was done.
     Abandoned,
@@ -181,7 +181,7 @@ impl Flight {
         self.has_run.load(Ordering::Acquire)
     }
 
-    /// What its handler did was rolled back, and its record alone is kept.
+    /// Notes that its handler's work was rolled back, and that its record alone is kept.
     pub(crate) fn was_undone(&self) {
         self.has_run.store(false, Ordering::Release);
     }
@@ -217,13 +217,13 @@ impl Flight {
         self.until(|| self.stop()).await
     }
 
-    pub(crate) fn finish(&self, end: End) {
+    pub(crate) fn finish(&self, end: FlightEnd) {
         if self.end.set(end).is_ok() {
             self.changed.notify_waiters();
         }
     }
 
-    pub(crate) async fn ended(&self) -> End {
+    pub(crate) async fn ended(&self) -> FlightEnd {
         self.until(|| self.end.get().cloned()).await
     }
 

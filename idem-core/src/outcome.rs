@@ -1,10 +1,10 @@
-//! What becomes of a message.
+//! The outcome of a message.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the broker is to be told.
+/// The answer to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The message is settled: ack it.
@@ -17,7 +17,7 @@ pub enum Verdict {
     Leave,
 }
 
-/// What happened: one value for each row of the verdict table.
+/// The event: one value for each row of the verdict table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -33,7 +33,7 @@ pub enum Outcome {
     Duplicate,
     /// The key is in progress elsewhere.
     InProgress,
-    /// Its handler was busy, and so many messages waited that others could not be taken in: sent back.
+    /// Its handler was busy, and so many messages waited that there was no room for others: sent back.
     Deferred,
     /// The handler returned an error.
     Failed,
@@ -135,16 +135,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What is decided for one message, and why.
+/// The decision for one message, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What the broker is to be told.
+    /// The answer to the broker.
     pub verdict: Verdict,
-    /// What happened.
+    /// The row of the verdict table.
     pub outcome: Outcome,
     /// Which attempt it was, counted from 1; 0 where the handler did not run.
     pub attempt: u32,
-    /// What the handler or the store said, without keys and payloads of idem's own.
+    /// The words of the handler or the store, without keys and payloads of idem's own.
     pub reason: Option<Arc<str>>,
 }
 

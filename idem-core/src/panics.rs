@@ -36,12 +36,12 @@ pub async fn call<F: Future + Unpin>(call: impl FnOnce() -> F) -> Result<F::Outp
 }
 
 /// As [`call`], as a value.
-pub fn guard_call<F: Future + Unpin>(call: impl FnOnce() -> F) -> Guarded<F> {
+pub fn guard_call<F: Future + Unpin>(call: impl FnOnce() -> F) -> GuardedFuture<F> {
     // One without a future says that it has panicked.
-    Guarded(catch(call).ok())
+    GuardedFuture(catch(call).ok())
 }
 
-/// What a panic was given may be a value of the user's, whose `Drop` panics too.
+/// A panic's payload may be a value of the user's, whose `Drop` panics too.
 fn forget(payload: Box<dyn Any + Send>) -> Panicked {
     if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
         mem::forget(again);
@@ -51,9 +51,9 @@ fn forget(payload: Box<dyn Any + Send>) -> Panicked {
 
 /// A value of the user's whose `Drop` may panic: that is reported, and goes no further.
 #[derive(Debug)]
-pub struct Careful<T>(Option<T>);
+pub struct CarefulDrop<T>(Option<T>);
 
-impl<T> Careful<T> {
+impl<T> CarefulDrop<T> {
     /// Takes a value over.
     pub fn new(value: T) -> Self {
         Self(Some(value))
@@ -68,7 +68,7 @@ impl<T> Careful<T> {
     }
 }
 
-impl<T> Deref for Careful<T> {
+impl<T> Deref for CarefulDrop<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -76,13 +76,13 @@ impl<T> Deref for Careful<T> {
     }
 }
 
-impl<T> DerefMut for Careful<T> {
+impl<T> DerefMut for CarefulDrop<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("the value is there until this is dropped")
     }
 }
 
-impl<T> Drop for Careful<T> {
+impl<T> Drop for CarefulDrop<T> {
     fn drop(&mut self) {
         drop_carefully(&mut self.0);
     }
@@ -97,16 +97,16 @@ fn drop_carefully<T>(value: &mut Option<T>) {
 }
 
 /// A future of the user's: its panic is an error, and one of its `Drop` is reported and goes no further. Where it has ended
-/// before its `Drop` panics, what it came to counts.
+/// before its `Drop` panics, its output counts.
 #[derive(Debug)]
-pub struct Guarded<F>(Option<F>);
+pub struct GuardedFuture<F>(Option<F>);
 
 /// Guards a user's future.
-pub fn guard<F: Future + Unpin>(future: F) -> Guarded<F> {
-    Guarded(Some(future))
+pub fn guard<F: Future + Unpin>(future: F) -> GuardedFuture<F> {
+    GuardedFuture(Some(future))
 }
 
-impl<F: Future + Unpin> Future for Guarded<F> {
+impl<F: Future + Unpin> Future for GuardedFuture<F> {
     type Output = Result<F::Output, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -121,7 +121,7 @@ impl<F: Future + Unpin> Future for Guarded<F> {
     }
 }
 
-impl<F> Drop for Guarded<F> {
+impl<F> Drop for GuardedFuture<F> {
     fn drop(&mut self) {
         drop_carefully(&mut self.0);
     }
@@ -187,7 +187,7 @@ impl Fault {
         self.failed.cancel();
     }
 
-    /// What has panicked first.
+    /// The part that has panicked first.
     pub fn place(&self) -> Option<&'static str> {
         self.place.get().copied()
     }
@@ -204,11 +204,11 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::sources::{self, Source};
+    use crate::sources::{self, SourceFile};
 
-    struct Explosive(Arc<AtomicUsize>);
+    struct PanickingDrop(Arc<AtomicUsize>);
 
-    impl Drop for Explosive {
+    impl Drop for PanickingDrop {
         fn drop(&mut self) {
             self.0.fetch_add(1, Ordering::SeqCst);
             panic!("dropped");
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_panic_whose_payload_panics_when_it_is_dropped_is_caught() {
         let count = Arc::new(AtomicUsize::new(0));
-        let payload = Explosive(count.clone());
+        let payload = PanickingDrop(count.clone());
         assert!(catch(move || std::panic::panic_any(payload)).is_err());
         assert_eq!(count.load(Ordering::SeqCst), 1);
     }
@@ -226,14 +226,14 @@ mod tests {
     #[tokio::test]
     async fn what_a_future_came_to_counts_before_its_drop_panics() {
         let count = Arc::new(AtomicUsize::new(0));
-        let explosive = Explosive(count.clone());
+        let explosive = PanickingDrop(count.clone());
         // Its captures are dropped with the future, as it has ended already when they would be moved out.
         let future = std::future::poll_fn(move |_| {
             let _ = &explosive;
             Poll::Ready(7)
         });
         assert_eq!(guard(future).await, Ok(7));
-        let explosive = Explosive(count.clone());
+        let explosive = PanickingDrop(count.clone());
         let waits = std::future::poll_fn(move |_| {
             let _ = &explosive;
             Poll::<()>::Pending
@@ -300,7 +300,7 @@ mod tests {
                 || ["loud(", "tireless(", "session::spawn("].iter().any(|known| line.contains(known))
         };
         let mut found = Vec::new();
-        for Source { path, code } in sources::all() {
+        for SourceFile { path, code } in sources::all() {
             let starts = code.lines().filter(|line| line.contains("spawn(") && !line.contains("fn spawn("));
             let silent = starts.filter(|line| !path.ends_with("/panics.rs") && !is_seen(&path, line));
             found.extend(silent.map(|line| format!("{path}: {}", line.trim())));

@@ -1,4 +1,4 @@
-//! What is decided for each handler: durations, attempts, and one choice for each row of the verdict table.
+//! The policy of each handler: durations, attempts, and one choice for each row of the verdict table.
 
 mod setters;
 
@@ -131,7 +131,7 @@ pub enum FingerprintMismatch {
     Run,
 }
 
-/// What a handler or a consumer's defaults say; what is `None` comes from the next one.
+/// The settings of a handler, or a consumer's defaults; each that is `None` comes from the next one.
 ///
 /// There is a method for each setting, as on a handler's route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -346,7 +346,7 @@ impl Policy {
         }
         let delay = self.backoff.longest(self.max_attempts);
         let wait = if let InProgress::Wait(wait) = self.in_progress { wait } else { Duration::ZERO };
-        // A time-out and a retention may be for ever; what these have no end of would never come to an end.
+        // A time-out and a retention may be for ever; one of these would make a message wait for ever.
         for (what, time) in [("lease", self.lease), ("backoff", delay), ("in_progress wait", wait)] {
             within(what, time, Duration::ZERO..=LONGEST).map_err(PolicyError::OutOfBounds)?;
         }

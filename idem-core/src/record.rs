@@ -1,4 +1,4 @@
-//! What a store keeps for one key, and its byte form.
+//! The record that a store keeps for one key, and its byte form.
 
 use std::fmt;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub enum State {
     Released,
 }
 
-/// What a store keeps for one key.
+/// The record that a store keeps for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Where it stands.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use idem_core::panics::Careful;
+use idem_core::panics::CarefulDrop;
 
 use crate::handler::{Needs, Route};
 
@@ -16,13 +16,13 @@ pub(crate) struct States(HashMap<TypeId, Arc<Slot>>);
 struct Slot {
     type_name: &'static str,
     /// Its `Drop` is the user's.
-    value: Careful<Box<dyn Any + Send + Sync>>,
+    value: CarefulDrop<Box<dyn Any + Send + Sync>>,
 }
 
 impl States {
     /// Adds a state. A second value of one type takes the first one's place.
     pub(crate) fn insert<T: Clone + Send + Sync + 'static>(&mut self, state: T) {
-        let slot = Slot { type_name: type_name::<T>(), value: Careful::new(Box::new(state)) };
+        let slot = Slot { type_name: type_name::<T>(), value: CarefulDrop::new(Box::new(state)) };
         self.0.insert(TypeId::of::<T>(), Arc::new(slot));
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_rocketmq::outbox::{
-    Begun, Fate, LocalTransaction, Outbox, OutboxMessage, TransactionId, TypedOutbox,
+    BeginOutcome, Fate, LocalTransaction, Outbox, OutboxMessage, TransactionId, TypedOutbox,
 };
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::store::StoreError;
@@ -60,13 +60,13 @@ impl Outbox for Mortal {
         self.outbox.own(group)
     }
 
-    fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Answer<'a, Begun> {
+    fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Answer<'a, BeginOutcome> {
         Box::pin(async move {
             self.death.at("prepared");
             let begun = self.outbox.begin(message, key).await?;
-            let Begun::Open(transaction) = begun else { return Ok(begun) };
+            let BeginOutcome::Open(transaction) = begun else { return Ok(begun) };
             self.death.at("begun");
-            Ok(Begun::Open(Box::new(MortalTransaction { transaction, death: self.death.clone() })))
+            Ok(BeginOutcome::Open(Box::new(MortalTransaction { transaction, death: self.death.clone() })))
         })
     }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::ticket::{Admission, Again, Claimed, Commit, Judged, Leader, Settled};
+use super::ticket::{Admission, ClaimedRun, Commit, Judgement, Leader, RepeatedClaim, Settled};
 use super::verdict::{self, Patience};
 use crate::clock::Later as _;
 use crate::lease::Flight;
@@ -67,8 +67,8 @@ impl Gate {
             .map(|((leader, permit), answer)| {
                 let mut patience = Patience::default();
                 match self.judge(leader, permit, replies.sent, &answer, &mut patience) {
-                    Judged::Admitted(admission) => admission,
-                    Judged::Again(again) => Admission::Later(self.clone().again(again, patience).boxed()),
+                    Judgement::Admitted(admission) => admission,
+                    Judgement::Again(again) => Admission::Later(self.clone().again(again, patience).boxed()),
                 }
             })
             .collect()
@@ -91,7 +91,7 @@ impl Gate {
     pub(super) fn run_without_dedup(&self, attempt: u32, permit: OwnedSemaphorePermit) -> Admission {
         let flight = Arc::new(Flight::new(None, None));
         self.watch(&flight, self.0.engine.clock.now());
-        Admission::Run(Claimed {
+        Admission::Run(ClaimedRun {
             gate: self.clone(),
             leader: None,
             flight,
@@ -135,17 +135,17 @@ impl Gate {
     }
 
     /// Claims one key again and again, until there is something to admit.
-    async fn again(self, mut again: Again, mut patience: Patience) -> Admission {
+    async fn again(self, mut again: RepeatedClaim, mut patience: Patience) -> Admission {
         loop {
-            let Again { leader, permit, after } = again;
+            let RepeatedClaim { leader, permit, after } = again;
             let Some((mut held, held_permit)) = self.turn(leader, permit, after).await else {
                 return Admission::Decided(Settled::leave());
             };
             let request = held.claim_request();
             let (sent, answer) = self.0.engine.claims.ask(&held.flight, request).await;
             match self.judge(held, held_permit, sent, &answer, &mut patience) {
-                Judged::Admitted(admission) => return admission,
-                Judged::Again(next) => again = next,
+                Judgement::Admitted(admission) => return admission,
+                Judgement::Again(next) => again = next,
             }
         }
     }

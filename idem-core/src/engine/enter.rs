@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ticket::{Admission, Leader, Settled};
 use super::verdict::{self, Admit, Patience};
 use super::{Gate, Job};
-use crate::lease::{End, Flight};
+use crate::lease::{Flight, FlightEnd};
 use crate::outcome::Decision;
 use crate::record::State;
 
@@ -89,8 +89,8 @@ impl Follower {
         tokio::select! {
             biased;
             end = flight.ended() => match end {
-                End::Decided(decision) => verdict::follow(decision),
-                End::Abandoned => in_progress(),
+                FlightEnd::Decided(decision) => verdict::follow(decision),
+                FlightEnd::Abandoned => in_progress(),
             },
             () = gate.0.engine.stop.cancelled() => verdict::shutdown(),
             () = too_long => in_progress(),

@@ -7,18 +7,18 @@ use parking_lot::Mutex;
 
 use crate::store::StoreError;
 
-/// What waits asks again every second: for so long without a refusal, and there is room.
+/// Waiting messages ask again every second: after so long without a refusal, there is room.
 const CALM: Duration = Duration::from_secs(5);
 
 /// Since when a store has had no room.
 #[derive(Default)]
 pub(crate) struct Fullness {
     is_full: AtomicBool,
-    times: Mutex<Option<Times>>,
+    times: Mutex<Option<RefusalTimes>>,
 }
 
 #[derive(Clone, Copy)]
-struct Times {
+struct RefusalTimes {
     first: Duration,
     last: Duration,
     refusals: u64,
@@ -33,7 +33,7 @@ impl Fullness {
             times.refusals = times.refusals.saturating_add(1);
             return;
         }
-        *times = Some(Times { first: now, last: now, refusals: 1 });
+        *times = Some(RefusalTimes { first: now, last: now, refusals: 1 });
         self.is_full.store(true, Ordering::Relaxed);
         tracing::error!(
             store,
@@ -48,8 +48,10 @@ impl Fullness {
             return;
         }
         let mut times = self.times.lock();
-        let is_over = |times: &Times| now.saturating_sub(times.last) >= CALM;
-        let Some(Times { first, last, refusals }) = times.take_if(|times| is_over(times)) else { return };
+        let is_over = |times: &RefusalTimes| now.saturating_sub(times.last) >= CALM;
+        let Some(RefusalTimes { first, last, refusals }) = times.take_if(|times| is_over(times)) else {
+            return;
+        };
         self.is_full.store(false, Ordering::Relaxed);
         let full_for = last.saturating_sub(first);
         tracing::warn!(store, ?full_for, refusals, "the store has room again");

@@ -5,9 +5,11 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
-use super::ticket::{Admission, Again, Claimed, Held, Judged, Leader, OpenTransaction, Settled};
+use super::ticket::{
+    Admission, ClaimedRun, HeldKey, Judgement, Leader, OpenTransaction, RepeatedClaim, Settled,
+};
 use super::verdict::{self, Admit, Patience};
-use crate::lease::End;
+use crate::lease::FlightEnd;
 use crate::store::{Claim, StoreError};
 
 impl Gate {
@@ -18,7 +20,7 @@ impl Gate {
         sent: Duration,
         answer: &Result<Claim, StoreError>,
         patience: &mut Patience,
-    ) -> Judged {
+    ) -> Judgement {
         let admit = verdict::claim(self.policy(), &leader.message(), patience, answer);
         match answer {
             Ok(Claim::Claimed { fence, .. }) => {
@@ -26,7 +28,11 @@ impl Gate {
                 if self.0.engine.clock.now() >= deadline {
                     // Invariant 4: no handler starts when the claim's reply came later than the local deadline
                     // (`invariant_4_a_late_claim_does_not_start_a_handler`). The same token claims again.
-                    return Judged::Again(Again { leader, permit: Some(permit), after: Duration::ZERO });
+                    return Judgement::Again(RepeatedClaim {
+                        leader,
+                        permit: Some(permit),
+                        after: Duration::ZERO,
+                    });
                 }
                 leader.flight.claimed(*fence, deadline);
             }
@@ -34,14 +40,14 @@ impl Gate {
             // The claim may have been stored all the same.
             Err(_) => {}
         }
-        Judged::Admitted(match admit {
+        Judgement::Admitted(match admit {
             Admit::Run { attempt } => self.claimed(leader, permit, attempt, None),
             Admit::RunWithoutDedup { attempt } => {
-                leader.end_now(End::Abandoned);
+                leader.end_now(FlightEnd::Abandoned);
                 self.run_without_dedup(attempt, permit)
             }
             Admit::Decide(decision) => {
-                leader.end_now(End::Decided(decision.clone()));
+                leader.end_now(FlightEnd::Decided(decision.clone()));
                 Admission::Decided(Settled::of(decision))
             }
             Admit::DecideAlone(decision) => {
@@ -50,18 +56,18 @@ impl Gate {
             }
             Admit::DeadLetter(decision) => {
                 self.took();
-                Admission::Decided(Settled { decision, held: Some(Held::new(leader)) })
+                Admission::Decided(Settled { decision, held: Some(HeldKey::new(leader)) })
             }
             Admit::Hold(after) => {
                 if let Err(error) = answer {
                     self.report_hold(error, patience.failures);
                 }
                 patience.failures = patience.failures.saturating_add(1);
-                return Judged::Again(Again { leader, permit: Some(permit), after });
+                return Judgement::Again(RepeatedClaim { leader, permit: Some(permit), after });
             }
             Admit::Wait(after) => {
                 patience.waited = patience.waited.saturating_add(after);
-                return Judged::Again(Again { leader, permit: None, after });
+                return Judgement::Again(RepeatedClaim { leader, permit: None, after });
             }
         })
     }
@@ -77,7 +83,7 @@ impl Gate {
         let now = self.took();
         self.watch(&leader.flight, now);
         let flight = leader.flight.clone();
-        Admission::Run(Claimed {
+        Admission::Run(ClaimedRun {
             gate: self.clone(),
             leader: Some(leader),
             flight,

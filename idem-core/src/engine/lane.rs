@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::ticket::Turn;
+use super::turn::TokenTurn;
 use crate::clock::Clock;
 use crate::lease::Flight;
 use crate::panics::{self, Fault};
@@ -72,7 +72,7 @@ pub(crate) struct Replies<T> {
 }
 
 /// One operation's lane to the store. Cloning shares it.
-pub(crate) struct Lane<O: Operation>(Arc<Shared<O>>);
+pub(crate) struct Lane<O: Operation>(Arc<LaneInner<O>>);
 
 impl<O: Operation> Clone for Lane<O> {
     fn clone(&self) -> Self {
@@ -80,34 +80,34 @@ impl<O: Operation> Clone for Lane<O> {
     }
 }
 
-struct Shared<O: Operation> {
+struct LaneInner<O: Operation> {
     store: Arc<dyn Store>,
     clock: Clock,
     runtime: Handle,
     fault: Arc<Fault>,
-    queue: Mutex<Queue<O>>,
+    queue: Mutex<RequestQueue<O>>,
     keys: OnceLock<Histogram>,
 }
 
-struct Queue<O: Operation> {
-    groups: Vec<Group<O>>,
+struct RequestQueue<O: Operation> {
+    groups: Vec<RequestGroup<O>>,
     /// The requests of the groups.
     waiting: usize,
     /// Round trips, those included that have not taken their requests yet.
     under_way: usize,
 }
 
-struct Group<O: Operation> {
+struct RequestGroup<O: Operation> {
     requests: Vec<O::Request>,
     /// Until the answer is there, no other operation of these tokens is asked for.
-    turns: Vec<Turn>,
+    turns: Vec<TokenTurn>,
     reply: oneshot::Sender<Replies<O::Answer>>,
 }
 
 impl<O: Operation> Lane<O> {
     pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, runtime: Handle, fault: Arc<Fault>) -> Self {
-        let queue = Mutex::new(Queue { groups: Vec::new(), waiting: 0, under_way: 0 });
-        Self(Arc::new(Shared { store, clock, runtime, fault, queue, keys: OnceLock::new() }))
+        let queue = Mutex::new(RequestQueue { groups: Vec::new(), waiting: 0, under_way: 0 });
+        Self(Arc::new(LaneInner { store, clock, runtime, fault, queue, keys: OnceLock::new() }))
     }
 
     /// Whether an operation is over when its call is, so that none is ever under way.
@@ -116,18 +116,18 @@ impl<O: Operation> Lane<O> {
     }
 
     /// Adds the turn of a flight's token to `turns`, and waits for it.
-    pub(crate) async fn turn(&self, flight: &Arc<Flight>, turns: &mut Vec<Turn>) {
+    pub(crate) async fn turn(&self, flight: &Arc<Flight>, turns: &mut Vec<TokenTurn>) {
         if !self.answers_at_once() {
-            turns.push(Turn::of(flight).await);
+            turns.push(TokenTurn::of(flight).await);
         }
     }
 
     /// As [`turn`](Self::turn), without waiting. Whether it was free.
-    pub(crate) fn takes_turn(&self, flight: &Arc<Flight>, turns: &mut Vec<Turn>) -> bool {
+    pub(crate) fn takes_turn(&self, flight: &Arc<Flight>, turns: &mut Vec<TokenTurn>) -> bool {
         if self.answers_at_once() {
             return true;
         }
-        let turn = Turn::try_of(flight);
+        let turn = TokenTurn::try_of(flight);
         let is_free = turn.is_some();
         turns.extend(turn);
         is_free
@@ -137,7 +137,7 @@ impl<O: Operation> Lane<O> {
     ///
     /// # Cancel safety
     /// A dropped call is sent all the same once it was queued.
-    pub(crate) async fn call(&self, requests: Vec<O::Request>, turns: Vec<Turn>) -> Replies<O::Answer> {
+    pub(crate) async fn call(&self, requests: Vec<O::Request>, turns: Vec<TokenTurn>) -> Replies<O::Answer> {
         if requests.is_empty() {
             return Replies { sent: self.0.clock.now(), answers: Vec::new() };
         }
@@ -152,7 +152,7 @@ impl<O: Operation> Lane<O> {
     pub(crate) fn call_one(
         &self,
         request: O::Request,
-        turns: Vec<Turn>,
+        turns: Vec<TokenTurn>,
     ) -> impl Future<Output = (Duration, Result<O::Answer, StoreError>)> + Send {
         let only = |Replies { sent, mut answers }: Replies<O::Answer>| {
             (sent, answers.pop().unwrap_or_else(|| Err(no_answer())))
@@ -180,17 +180,17 @@ impl<O: Operation> Lane<O> {
         self.call_one(request, turns).await
     }
 
-    async fn queued(&self, requests: Vec<O::Request>, turns: Vec<Turn>) -> Replies<O::Answer> {
+    async fn queued(&self, requests: Vec<O::Request>, turns: Vec<TokenTurn>) -> Replies<O::Answer> {
         let count = requests.len();
         let (reply, answers) = oneshot::channel();
-        self.push(Group { requests, turns, reply });
+        self.push(RequestGroup { requests, turns, reply });
         answers.await.unwrap_or_else(|_| Replies {
             sent: Duration::ZERO,
             answers: (0..count).map(|_| Err(no_answer())).collect(),
         })
     }
 
-    fn push(&self, group: Group<O>) {
+    fn push(&self, group: RequestGroup<O>) {
         let mut queue = self.0.queue.lock();
         queue.waiting += group.requests.len();
         queue.groups.push(group);
@@ -202,7 +202,7 @@ impl<O: Operation> Lane<O> {
     }
 }
 
-impl<O: Operation> Queue<O> {
+impl<O: Operation> RequestQueue<O> {
     fn starts_a_trip(&self) -> bool {
         self.under_way == 0 || (self.waiting >= WORTH_A_TRIP * self.under_way && self.under_way < MOST_TRIPS)
     }
@@ -212,13 +212,13 @@ fn no_answer() -> StoreError {
     StoreError::unavailable("the store's connection task ended before it answered")
 }
 
-impl<O: Operation> Shared<O> {
+impl<O: Operation> LaneInner<O> {
     fn start_a_trip(self: &Arc<Self>) {
         let (shared, fault) = (self.clone(), self.fault.clone());
         let trips = async move {
-            let trip = Trip(&shared);
+            let trip = RoundTrip(&shared);
             while shared.next_round_trip().await {}
-            // What took nothing has been counted out.
+            // A trip that took nothing has been counted out.
             std::mem::forget(trip);
         };
         self.runtime.spawn(panics::loud("lane", trips, move || fault.fail("a lane to the store")));
@@ -250,8 +250,8 @@ impl<O: Operation> Shared<O> {
         true
     }
 
-    /// What the next round trip brings, and whether another one starts for what is left.
-    fn take(&self) -> (Vec<Group<O>>, bool) {
+    /// The groups that the next round trip takes, and whether another one starts for the rest.
+    fn take(&self) -> (Vec<RequestGroup<O>>, bool) {
         let mut queue = self.queue.lock();
         let max = self.store.max_batch().min(self.share(queue.waiting));
         let mut count = 0;
@@ -260,7 +260,7 @@ impl<O: Operation> Shared<O> {
             count <= max
         });
         let fitting = fitting.count().max(1).min(queue.groups.len());
-        let groups: Vec<Group<O>> = queue.groups.drain(..fitting).collect();
+        let groups: Vec<RequestGroup<O>> = queue.groups.drain(..fitting).collect();
         queue.waiting -= groups.iter().map(|group| group.requests.len()).sum::<usize>();
         queue.under_way -= usize::from(groups.is_empty());
         let starts_another = !groups.is_empty() && queue.waiting > 0 && queue.starts_a_trip();
@@ -332,9 +332,9 @@ impl<O: Operation> Shared<O> {
 }
 
 /// Round trips that are under way. Where they end by a panic, nobody waits for one that never comes.
-struct Trip<'a, O: Operation>(&'a Shared<O>);
+struct RoundTrip<'a, O: Operation>(&'a LaneInner<O>);
 
-impl<O: Operation> Drop for Trip<'_, O> {
+impl<O: Operation> Drop for RoundTrip<'_, O> {
     fn drop(&mut self) {
         let mut queue = self.0.queue.lock();
         queue.under_way = queue.under_way.saturating_sub(1);

@@ -2,7 +2,7 @@
 //!
 //! A [`Gate`] is one handler's way through the engine. A message's [`Job`] [enters](Gate::enter) it, where equal
 //! keys of this process meet and known duplicates are decided; the first of a key is [claimed](Gate::claim) when
-//! its handler can start at once, [run](Claimed::run) under a lease that idem renews, and [settled](Gate::settle).
+//! its handler can start at once, [run](ClaimedRun::run) under a lease that idem renews, and [settled](Gate::settle).
 //! Each step is a file.
 
 mod claim;
@@ -16,6 +16,7 @@ mod settle;
 mod ticket;
 mod together;
 mod transaction;
+mod turn;
 mod unfit;
 pub mod verdict;
 mod watch;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use self::flights::Flights;
 use self::fullness::Fullness;
 use self::lane::{Claims, Completions, Lane, Releases, Renewals};
-use self::ticket::Transacts;
+use self::ticket::TransactionSetup;
 use self::unfit::Tolerance;
 use self::verdict::Arrival;
 use self::watch::Watch;
@@ -50,9 +51,9 @@ use crate::store::{Claim, Store, StoreError};
 
 pub use self::claim::Permits;
 pub use self::enter::{Entry, Follower};
-pub use self::run::Begun;
+pub use self::run::RunProgress;
 pub use self::ticket::{
-    Admission, Claimed, Commit, Finished, Held, Leader, LentTransaction, OpenTransaction, Settled,
+    Admission, ClaimedRun, Commit, Finished, HeldKey, Leader, LentTransaction, OpenTransaction, Settled,
 };
 pub use self::unfit::UnfitAdmission;
 pub use self::verdict::Unfit;
@@ -61,9 +62,9 @@ pub use self::verdict::Unfit;
 ///
 /// Cloning shares the engine. Dropping the last clone ends its background work.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<EngineInner>);
 
-pub(crate) struct Inner {
+pub(crate) struct EngineInner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
@@ -91,7 +92,7 @@ impl Engine {
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let fault = Arc::new(Fault::new(&closing, &stop));
         let renewals = Lane::<Renewals>::new(store.clone(), clock, runtime.clone(), fault.clone());
-        Self(Arc::new(Inner {
+        Self(Arc::new(EngineInner {
             claims: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             completions: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             releases: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
@@ -123,11 +124,11 @@ impl Engine {
         user: Option<Handle>,
     ) -> Option<Gate> {
         let transactions = Arc::new(GuardedTransactions(self.0.store.transactions()?));
-        let transacts = Transacts::new(transactions, commit, user);
+        let transacts = TransactionSetup::new(transactions, commit, user);
         Some(self.gate_with(name.into(), policy, Some(transacts)))
     }
 
-    fn gate_with(&self, name: Arc<str>, policy: Policy, transacts: Option<Transacts>) -> Gate {
+    fn gate_with(&self, name: Arc<str>, policy: Policy, transacts: Option<TransactionSetup>) -> Gate {
         Gate(Arc::new(GateInner {
             engine: self.0.clone(),
             permits: Arc::new(Semaphore::new(policy.concurrency.min(Semaphore::MAX_PERMITS))),
@@ -163,7 +164,7 @@ impl Engine {
         tokio::time::timeout(pause, self.0.closing.cancelled()).await.is_ok()
     }
 
-    /// What stops the engine where something that it relies on has panicked.
+    /// The fault that stops the engine if something that it relies on has panicked.
     pub fn fault(&self) -> &Arc<Fault> {
         &self.0.fault
     }
@@ -180,7 +181,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-impl Inner {
+impl EngineInner {
     /// Starts what settles something, on idem's own runtime. A panic of it ends the engine.
     fn settling<T: Send + 'static>(
         &self,
@@ -203,7 +204,7 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for EngineInner {
     fn drop(&mut self) {
         self.closing.cancel();
         self.stop.cancel();
@@ -216,11 +217,11 @@ impl Drop for Inner {
 pub struct Gate(Arc<GateInner>);
 
 pub(crate) struct GateInner {
-    pub(crate) engine: Arc<Inner>,
+    pub(crate) engine: Arc<EngineInner>,
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     /// Where the handler works in a transaction.
-    pub(crate) transacts: Option<Transacts>,
+    pub(crate) transacts: Option<TransactionSetup>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) tolerance: Tolerance,
     /// How many runs are under way.

@@ -9,15 +9,15 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::Gate;
-use super::ticket::{Claimed, Finished, Leader, OpenTransaction, Ran};
+use super::ticket::{ClaimedRun, Finished, Leader, OpenTransaction, RunResult};
 use super::verdict::{self, RunEnd};
 use crate::attempt::Attempt;
 use crate::handler_error::{HandlerError, HandlerResult};
 use crate::lease::{Flight, Lease, Stop};
-use crate::panics::{self, Guarded, Panicked};
+use crate::panics::{self, GuardedFuture, Panicked};
 
 /// How far a run came at once.
-pub enum Begun {
+pub enum RunProgress {
     /// Its handler is over.
     Over(Finished),
     /// It is to be polled on, wherever its handler shall run. Dropping it cancels the handler and gives the key back
@@ -25,13 +25,13 @@ pub enum Begun {
     Going(BoxFuture<'static, Finished>),
 }
 
-impl Claimed {
+impl ClaimedRun {
     /// The transaction that the handler is to work in, where it takes one.
     pub fn transaction(&self) -> Option<OpenTransaction> {
         self.transaction.clone()
     }
 
-    /// What the handler is told of its lease.
+    /// The lease, as the handler sees it.
     pub fn lease(&self) -> Lease {
         Lease(self.flight.clone())
     }
@@ -43,27 +43,29 @@ impl Claimed {
 
     /// Begins to run the handler, and polls it once, here: a handler that waits for nothing is over then, and nothing was
     /// made to drive it. Else as [`run`](Self::run).
-    pub fn begin<F>(self, work: impl FnOnce(Lease, Attempt) -> F + Send + 'static) -> Begun
+    pub fn begin<F>(self, work: impl FnOnce(Lease, Attempt) -> F + Send + 'static) -> RunProgress
     where
         F: Future<Output = HandlerResult> + Unpin + Send + 'static,
     {
         if self.transaction.is_some() || self.member.is_some() {
-            return Begun::polled(self.run_guarded(|lease, attempt| calling(work, lease, attempt)).boxed());
+            return RunProgress::polled(
+                self.run_guarded(|lease, attempt| calling(work, lease, attempt)).boxed(),
+            );
         }
         if let Err(ran) = self.start() {
-            return Begun::Over(self.over(ran));
+            return RunProgress::Over(self.over(ran));
         }
         let (lease, attempt) = (self.lease(), self.attempt());
-        let running = Running::begin(&self.gate);
+        let running = RunCount::begin(&self.gate);
         let mut work = calling(work, lease, attempt);
         let polled = (&mut work).now_or_never();
         drop(running);
         match polled {
             Some(result) => {
                 let ran = self.returned(result);
-                Begun::Over(self.over(ran))
+                RunProgress::Over(self.over(ran))
             }
-            None => Begun::Going(self.run_guarded(|_, _| work).boxed()),
+            None => RunProgress::Going(self.run_guarded(|_, _| work).boxed()),
         }
     }
 
@@ -86,7 +88,7 @@ impl Claimed {
         F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
         let (lease, attempt) = (self.lease(), self.attempt());
-        // What only a transaction needs is boxed, so that every other run's future has no room for it.
+        // The part that only a transaction needs is boxed, so that every other run's future has no room for it.
         let result = {
             // Pinned here, so that the handler's future has one place, whichever way it is polled.
             let driven = pin!(self.drive(|| work(lease, attempt)));
@@ -112,11 +114,11 @@ impl Claimed {
             }
             (.., result) => result,
         };
-        let result = result.unwrap_or_else(|| Ran::Undone(permit));
+        let result = result.unwrap_or_else(|| RunResult::Undone(permit));
         Finished::new(gate, leader, &flight, attempt, took, result)
     }
 
-    async fn drive<F>(&self, work: impl FnOnce() -> F) -> Ran
+    async fn drive<F>(&self, work: impl FnOnce() -> F) -> RunResult
     where
         F: Future<Output = Result<HandlerResult, Panicked>> + Unpin,
     {
@@ -124,29 +126,29 @@ impl Claimed {
         if let Err(ran) = self.start() {
             return ran;
         }
-        let _running = Running::begin(&self.gate);
+        let _running = RunCount::begin(&self.gate);
         tokio::select! {
             biased;
             result = work() => self.returned(result),
             stop = flight.stopped() => stop.into(),
-            () = engine.stop.cancelled() => Ran::SHUTDOWN,
+            () = engine.stop.cancelled() => RunResult::SHUTDOWN,
         }
     }
 }
 
-impl Claimed {
+impl ClaimedRun {
     /// Begins the handler's time, at its first poll: a run that has waited for it until its lease was over, or the engine
     /// stopped, was none and costs nothing.
     ///
     /// Invariant 4: no handler starts after its lease's local deadline.
-    fn start(&self) -> Result<(), Ran> {
+    fn start(&self) -> Result<(), RunResult> {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
         let (now, is_first) = (engine.clock.now(), flight.started().is_none());
         if let Some(stop) = overdue(flight, now) {
             return Err(stop.into());
         }
         if is_first && engine.stop.is_cancelled() {
-            return Err(Ran::SHUTDOWN);
+            return Err(RunResult::SHUTDOWN);
         }
         if is_first {
             flight.start(now);
@@ -155,45 +157,45 @@ impl Claimed {
     }
 
     /// The error is the user's: it may panic where it is looked into, shown or dropped.
-    fn returned(&self, result: Result<HandlerResult, Panicked>) -> Ran {
+    fn returned(&self, result: Result<HandlerResult, Panicked>) -> RunResult {
         let error = match result {
-            Ok(Ok(())) => return Ran::OK,
+            Ok(Ok(())) => return RunResult::OK,
             Ok(Err(error)) => error,
-            Err(_) => return Ran::PANICKED,
+            Err(_) => return RunResult::PANICKED,
         };
         let looked_into = panics::catch(move || {
             if self.gate.is_conflict(&error) {
                 return self.undone(&error);
             }
             let (disposition, reason) = (error.disposition(), error.to_string().into());
-            Ran::Ended(RunEnd::Failed { disposition, reason })
+            RunResult::Ended(RunEnd::Failed { disposition, reason })
         });
-        looked_into.unwrap_or(Ran::PANICKED)
+        looked_into.unwrap_or(RunResult::PANICKED)
     }
 
     /// The run is over, and was not in a transaction.
-    fn over(self, result: Ran) -> Finished {
+    fn over(self, result: RunResult) -> Finished {
         let Self { gate, leader, flight, attempt, .. } = self;
         let took = flight.rest(gate.0.engine.clock.now());
         Finished::new(gate, leader, &flight, attempt, took, result)
     }
 
     /// The database gave way to another transaction: the message is run again, and that costs no attempt.
-    fn undone(&self, error: &HandlerError) -> Ran {
+    fn undone(&self, error: &HandlerError) -> RunResult {
         let message = self.leader.as_ref().map(Leader::message).unwrap_or_default();
-        Ran::Decided(verdict::rolled_back(self.gate.policy(), &message, error.to_string()))
+        RunResult::Decided(verdict::rolled_back(self.gate.policy(), &message, error.to_string()))
     }
 }
 
 /// A handler's call. Its panics, and those of what makes its future, are errors; those of its `Drop` go no further.
-fn calling<F>(work: impl FnOnce(Lease, Attempt) -> F, lease: Lease, attempt: Attempt) -> Guarded<F>
+fn calling<F>(work: impl FnOnce(Lease, Attempt) -> F, lease: Lease, attempt: Attempt) -> GuardedFuture<F>
 where
     F: Future<Output = HandlerResult> + Unpin,
 {
     panics::guard_call(|| work(lease, attempt))
 }
 
-impl Begun {
+impl RunProgress {
     /// A run that was polled once.
     pub fn polled(mut run: BoxFuture<'static, Finished>) -> Self {
         (&mut run).now_or_never().map_or(Self::Going(run), Self::Over)
@@ -201,16 +203,16 @@ impl Begun {
 }
 
 /// Counts one run while it is under way, also where it is dropped.
-struct Running<'a>(&'a Gate);
+struct RunCount<'a>(&'a Gate);
 
-impl<'a> Running<'a> {
+impl<'a> RunCount<'a> {
     fn begin(gate: &'a Gate) -> Self {
         gate.0.running.fetch_add(1, Ordering::AcqRel);
         Self(gate)
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunCount<'_> {
     fn drop(&mut self) {
         self.0.0.running.fetch_sub(1, Ordering::AcqRel);
     }
@@ -223,7 +225,7 @@ fn overdue(flight: &Flight, now: std::time::Duration) -> Option<Stop> {
     flight.stop()
 }
 
-impl fmt::Debug for Begun {
+impl fmt::Debug for RunProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Over(finished) => finished.fmt(f),

@@ -1,4 +1,4 @@
-//! The third step: what the run came to is recorded, and the message is decided.
+//! The third step: the run's result is recorded, and the message is decided.
 //!
 //! A settlement runs on idem's own runtime, whatever becomes of the task that waits for it. Only where the store answers in
 //! place, without waiting, there is nothing to hand over.
@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Gate;
 use super::lane::{Lane, Operation};
-use super::ticket::{Done, Ending, Finished, Settled, Turn};
+use super::ticket::{Done, Ending, Finished, Settled};
+use super::turn::TokenTurn;
 use super::verdict::{self, Completion, Settlement, hold_delay};
 use crate::lease::Flight;
 use crate::record::State;
@@ -22,7 +23,7 @@ use crate::store::{Answer, Attempts, CompleteRequest, Locality, ReleaseRequest, 
 /// How long a settlement is still waited for once the engine was stopped.
 const LAST_TRY: Duration = Duration::from_secs(2);
 
-type First = Option<Result<Answer, StoreError>>;
+type FirstAnswer = Option<Result<Answer, StoreError>>;
 
 impl Gate {
     /// Settles runs that finished together: one round trip for all that succeeded, one beside it for those that
@@ -64,7 +65,7 @@ impl Gate {
 
     async fn settle_all(&self, finished: Vec<Finished>, mut tell: impl FnMut(usize, Settled)) {
         let engine = &self.0.engine;
-        let (mut completing, mut releasing) = (Together::default(), Together::default());
+        let (mut completing, mut releasing) = (SettlementGroup::default(), SettlementGroup::default());
         let mut later = FuturesUnordered::new();
         for (place, run) in finished.into_iter().enumerate() {
             let waits = match run.settlement() {
@@ -170,7 +171,7 @@ impl Gate {
         }
     }
 
-    async fn complete(&self, done: Done, attempt: u32, first: First) -> Settled {
+    async fn complete(&self, done: Done, attempt: u32, first: FirstAnswer) -> Settled {
         let answer = match first {
             Some(Ok(answer)) => Some(Ok(answer)),
             _ => self.until_stopped(self.ask_to_complete(done.flight())).await,
@@ -216,8 +217,8 @@ async fn settle_one_here(finished: Finished) -> Settled {
 }
 
 impl Finished {
-    /// What is settled after the store's first answer, or after as many more as it takes.
-    async fn settled(self, place: usize, first: First) -> (usize, Settled) {
+    /// Settles the run after the store's first answer, or after as many more as it takes.
+    async fn settled(self, place: usize, first: FirstAnswer) -> (usize, Settled) {
         if !matches!(self.ending, Ending::Done(_)) {
             self.released(first).await;
         } else if let Self { gate, attempt, ending: Ending::Done(done), .. } = self {
@@ -226,7 +227,7 @@ impl Finished {
         (place, self.concluded_alone())
     }
 
-    async fn released(&self, first: First) {
+    async fn released(&self, first: FirstAnswer) {
         let (Some(Err(_)) | None, Some((flight, request))) = (first, self.release()) else { return };
         if request.attempts == Attempts::Keep {
             // Nothing was counted: where the store does not answer, the lease runs out by itself.
@@ -239,19 +240,19 @@ impl Finished {
 }
 
 /// Runs that ask for one operation with one group of requests.
-struct Together<O: Operation> {
+struct SettlementGroup<O: Operation> {
     runs: Vec<(usize, Finished)>,
     requests: Vec<O::Request>,
-    turns: Vec<Turn>,
+    turns: Vec<TokenTurn>,
 }
 
-impl<O: Operation> Default for Together<O> {
+impl<O: Operation> Default for SettlementGroup<O> {
     fn default() -> Self {
         Self { runs: Vec::new(), requests: Vec::new(), turns: Vec::new() }
     }
 }
 
-impl<O: Operation<Answer = Answer>> Together<O> {
+impl<O: Operation<Answer = Answer>> SettlementGroup<O> {
     /// Takes a run in; gives it back where another operation of its token is under way.
     fn add(
         &mut self,
@@ -269,7 +270,7 @@ impl<O: Operation<Answer = Answer>> Together<O> {
         None
     }
 
-    async fn ask(self, lane: &Lane<O>) -> impl Iterator<Item = (usize, Finished, First)> + use<O> {
+    async fn ask(self, lane: &Lane<O>) -> impl Iterator<Item = (usize, Finished, FirstAnswer)> + use<O> {
         let mut answers = lane.call(self.requests, self.turns).await.answers.into_iter();
         self.runs.into_iter().map(move |(place, run)| (place, run, answers.next()))
     }

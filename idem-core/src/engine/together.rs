@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 use super::Gate;
 use super::ticket::{
-    Admission, Claimed, Commit, End, Ending, Finished, Judged, Leader, Member, Open, OpenTransaction, Over,
-    Ran, Settled, end,
+    Admission, ClaimedRun, Commit, Ending, Finished, Judgement, Leader, Member, MemberResult,
+    OpenTransaction, RunResult, Settled, SharedEnd, SlottedTransaction, end,
 };
 use super::verdict::{self, Admit, Patience, RunEnd, hold_delay};
 use crate::policy::StoreFailure;
@@ -23,14 +23,14 @@ use crate::record::Fence;
 use crate::store::{Claim, StoreError};
 
 /// A message that is to be claimed, with the permit to run it.
-type Message = (Leader, OwnedSemaphorePermit);
-/// What one statement said of each message, and the transaction where one was opened for it.
-type Claims = (Option<Open>, Vec<Result<Claim, StoreError>>);
+type PermittedLeader = (Leader, OwnedSemaphorePermit);
+/// One statement's answer for each message, and the transaction if one was opened for it.
+type SharedClaims = (Option<SlottedTransaction>, Vec<Result<Claim, StoreError>>);
 
 impl Gate {
     /// Opens a transaction and claims the keys in it. What is claimed together is run together; what is not has an
     /// admission of its own.
-    pub(super) async fn open_together(&self, mut messages: Vec<Message>) -> Vec<Admission> {
+    pub(super) async fn open_together(&self, mut messages: Vec<PermittedLeader>) -> Vec<Admission> {
         let mut failures = 0;
         while messages.len() > 1 {
             let sent = self.0.engine.clock.now();
@@ -52,7 +52,10 @@ impl Gate {
     }
 
     /// None where the engine was closed.
-    async fn claim_together(&self, messages: &mut [Message]) -> Result<Option<Claims>, StoreError> {
+    async fn claim_together(
+        &self,
+        messages: &mut [PermittedLeader],
+    ) -> Result<Option<SharedClaims>, StoreError> {
         let Some(transacts) = &self.0.transacts else {
             return Err(StoreError::config("the store has no transactions"));
         };
@@ -79,8 +82,8 @@ impl Gate {
 
     async fn admit_together(
         &self,
-        messages: Vec<Message>,
-        (open, answers): Claims,
+        messages: Vec<PermittedLeader>,
+        (open, answers): SharedClaims,
         sent: Duration,
     ) -> Vec<Admission> {
         let claimed = |answer: &Result<Claim, StoreError>| match answer {
@@ -91,16 +94,17 @@ impl Gate {
             verdict::claim(self.policy(), &leader.message(), &Patience::default(), answer)
         };
         let members = answers.iter().filter_map(claimed).count();
-        let is_used_up =
-            |((leader, _), answer): (&Message, _)| matches!(admit(leader, answer), Admit::DeadLetter(_));
-        // What is left of it becomes a dead letter, under a lease.
+        let is_used_up = |((leader, _), answer): (&PermittedLeader, _)| {
+            matches!(admit(leader, answer), Admit::DeadLetter(_))
+        };
+        // A message without further attempts becomes a dead letter, under a lease.
         let is_apart = messages.iter().zip(&answers).any(is_used_up);
         let mut group = match open {
             Some(open) if is_apart || members == 0 => {
                 open.rollback().await;
                 None
             }
-            Some(open) => Some(Group::new(self, open, members)),
+            Some(open) => Some(SharedRun::new(self, open, members)),
             None => None,
         };
         let answered = messages.into_iter().zip(answers);
@@ -111,8 +115,8 @@ impl Gate {
             (_, None, _) => {
                 let mut patience = Patience::default();
                 match self.judge(leader, permit, sent, &answer, &mut patience) {
-                    Judged::Admitted(admission) => admission,
-                    Judged::Again(again) => Admission::Later(self.clone().open(again, patience)),
+                    Judgement::Admitted(admission) => admission,
+                    Judgement::Again(again) => Admission::Later(self.clone().open(again, patience)),
                 }
             }
         };
@@ -126,8 +130,8 @@ impl Gate {
         &'a self,
         leader: &'a mut Leader,
         member: Member,
-        ran: Option<Ran>,
-    ) -> BoxFuture<'a, Option<Ran>> {
+        ran: Option<RunResult>,
+    ) -> BoxFuture<'a, Option<RunResult>> {
         async move {
             let ran = match ran {
                 Some(ran) if ran.is_shutdown() => return Some(ran),
@@ -136,27 +140,29 @@ impl Gate {
             let Member { commit, open, over, end, .. } = member;
             let record = || self.complete_request(&leader.flight);
             let _ = over.send(match (&ran, commit) {
-                (Ran::Ended(RunEnd::Ok), Commit::Savepoints) => Over::Good(None),
-                (Ran::Ended(RunEnd::Ok), _) => {
-                    record().map_or(Over::Failed, |record| Over::Good(Some(record)))
+                (RunResult::Ended(RunEnd::Ok), Commit::Savepoints) => MemberResult::Good(None),
+                (RunResult::Ended(RunEnd::Ok), _) => {
+                    record().map_or(MemberResult::Failed, |record| MemberResult::Good(Some(record)))
                 }
-                _ => Over::Failed,
+                _ => MemberResult::Failed,
             });
             drop((over, open));
             let end = end.await;
-            // What failed in a savepoint was committed in progress.
-            leader.is_claimed = matches!(end, End::Committed) && !ran.is_ok();
+            // A run that failed in a savepoint was committed in progress.
+            leader.is_claimed = matches!(end, SharedEnd::Committed) && !ran.is_ok();
             let is_its_own_failure = match (commit, &ran, &end) {
                 // The database gave way to another transaction, which is nobody's fault.
-                (_, Ran::Ended(RunEnd::Ok) | Ran::Decided(_), _) => false,
+                (_, RunResult::Ended(RunEnd::Ok) | RunResult::Decided(_), _) => false,
                 (Commit::Savepoints, ..) => true,
                 // Of a call that failed as a whole, any message may be the reason, and of one that took too long.
-                (_, Ran::Ended(RunEnd::Failed { .. }), End::Undone { some_were_good }) => *some_were_good,
+                (_, RunResult::Ended(RunEnd::Failed { .. }), SharedEnd::Undone { some_were_good }) => {
+                    *some_were_good
+                }
                 _ => false,
             };
             match (ran, end) {
-                (Ran::Ended(RunEnd::Ok), End::Committed) => Some(self.committed(leader)),
-                (Ran::Ended(RunEnd::Ok), End::Lost(error)) => Some(self.undone(leader, &error)),
+                (RunResult::Ended(RunEnd::Ok), SharedEnd::Committed) => Some(self.committed(leader)),
+                (RunResult::Ended(RunEnd::Ok), SharedEnd::Lost(error)) => Some(self.undone(leader, &error)),
                 (ran, _) if is_its_own_failure => Some(self.counted(leader, ran).await),
                 _ => None,
             }
@@ -166,18 +172,18 @@ impl Gate {
 }
 
 /// The runs that a transaction is being shared among.
-struct Group {
+struct SharedRun {
     gate: Gate,
     members: usize,
     commit: Commit,
     open: OpenTransaction,
-    over: mpsc::UnboundedSender<Over>,
-    end: Shared<BoxFuture<'static, End>>,
+    over: mpsc::UnboundedSender<MemberResult>,
+    end: Shared<BoxFuture<'static, SharedEnd>>,
     is_broken: Arc<tokio::sync::Mutex<bool>>,
 }
 
-impl Group {
-    fn new(gate: &Gate, open: Open, members: usize) -> Self {
+impl SharedRun {
+    fn new(gate: &Gate, open: SlottedTransaction, members: usize) -> Self {
         let (over, runs) = mpsc::unbounded_channel();
         let open = OpenTransaction::new(open);
         let commit = gate.0.transacts.as_ref().map_or(Commit::Each, |transacts| transacts.commit);
@@ -197,7 +203,7 @@ impl Group {
         match admission {
             // Alone in it: a transaction as any other.
             Admission::Run(claimed) if self.members > 1 => {
-                Admission::Run(Claimed { member: Some(self.member()), ..claimed })
+                Admission::Run(ClaimedRun { member: Some(self.member()), ..claimed })
             }
             admission => admission,
         }
@@ -223,7 +229,7 @@ impl Finished {
     /// The run is to be settled.
     pub fn again(self) -> Result<Admission, Self> {
         match self.ending {
-            Ending::Other(Some(leader), Ran::Undone(permit)) => {
+            Ending::Other(Some(leader), RunResult::Undone(permit)) => {
                 leader.flight.forget_stop();
                 Ok(self.gate.open_later(leader, permit))
             }

@@ -12,7 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
 use super::ticket::{
-    Admission, Again, Held, Judged, Leader, Open, OpenTransaction, Ran, Settled, kept_nothing,
+    Admission, HeldKey, Judgement, Leader, OpenTransaction, RepeatedClaim, RunResult, Settled,
+    SlottedTransaction, kept_nothing,
 };
 use super::verdict::{self, Admit, Completion, Patience, RunEnd};
 use crate::outcome::Verdict;
@@ -22,7 +23,7 @@ use crate::store::{Claim, ClaimRequest, StoreError};
 
 impl Gate {
     /// Opens a transaction and begins no other before there is room for it. None where the engine was closed.
-    pub(super) async fn begin(&self) -> Result<Option<Open>, StoreError> {
+    pub(super) async fn begin(&self) -> Result<Option<SlottedTransaction>, StoreError> {
         let Some(transacts) = &self.0.transacts else {
             return Err(StoreError::config("the store has no transactions"));
         };
@@ -40,26 +41,30 @@ impl Gate {
                 StoreError::unavailable("the handlers' runtime gives no transaction").with_source(ended)
             })??,
         };
-        Ok(Some(Open { transaction, _slot: slot }))
+        Ok(Some(SlottedTransaction { transaction, _slot: slot }))
     }
 
-    /// What [`open`](Self::open) comes to, for a message that is handled alone.
+    /// The result of [`open`](Self::open), for a message that is handled alone.
     pub(super) fn open_later(&self, leader: Leader, permit: OwnedSemaphorePermit) -> Admission {
-        let again = Again { leader, permit: Some(permit), after: Duration::ZERO };
+        let again = RepeatedClaim { leader, permit: Some(permit), after: Duration::ZERO };
         Admission::Later(self.clone().open(again, Patience::default()))
     }
 
     /// Opens a transaction and claims the key in it, again and again until there is something to admit.
-    pub(super) fn open(self, mut again: Again, mut patience: Patience) -> BoxFuture<'static, Admission> {
+    pub(super) fn open(
+        self,
+        mut again: RepeatedClaim,
+        mut patience: Patience,
+    ) -> BoxFuture<'static, Admission> {
         async move {
             loop {
-                let Again { leader, permit, after } = again;
+                let RepeatedClaim { leader, permit, after } = again;
                 let Some((leader, permit)) = self.turn(leader, permit, after).await else {
                     return Admission::Decided(Settled::leave());
                 };
                 match self.open_once(leader, permit, &mut patience).await {
-                    Judged::Admitted(admission) => return admission,
-                    Judged::Again(next) => again = next,
+                    Judgement::Admitted(admission) => return admission,
+                    Judgement::Again(next) => again = next,
                 }
             }
         }
@@ -71,13 +76,13 @@ impl Gate {
         mut leader: Leader,
         permit: OwnedSemaphorePermit,
         patience: &mut Patience,
-    ) -> Judged {
+    ) -> Judgement {
         if self.has_committed_itself(&leader).await {
-            return Judged::Admitted(self.committed_behind(leader, permit).await);
+            return Judgement::Admitted(self.committed_behind(leader, permit).await);
         }
         let sent = self.0.engine.clock.now();
         match self.claim_inside(&mut leader).await {
-            Ok(None) => Judged::Admitted(Admission::Decided(Settled::leave())),
+            Ok(None) => Judgement::Admitted(Admission::Decided(Settled::leave())),
             Ok(Some((Some(open), claim @ Claim::Claimed { fence, .. }))) => {
                 if let Admit::Run { attempt } =
                     verdict::claim(self.policy(), &leader.message(), patience, &Ok(claim))
@@ -85,7 +90,7 @@ impl Gate {
                     // Nobody else sees the claim before it is completed, so that no lease runs.
                     leader.flight.claimed(fence, Duration::MAX);
                     let transaction = Some(OpenTransaction::new(open));
-                    return Judged::Admitted(self.claimed(leader, permit, attempt, transaction));
+                    return Judgement::Admitted(self.claimed(leader, permit, attempt, transaction));
                 }
                 // Its dead letter holds the key under a lease.
                 open.rollback().await;
@@ -104,7 +109,10 @@ impl Gate {
     }
 
     /// The answer, and the transaction where one was opened for it. None where the engine was closed.
-    async fn claim_inside(&self, leader: &mut Leader) -> Result<Option<(Option<Open>, Claim)>, StoreError> {
+    async fn claim_inside(
+        &self,
+        leader: &mut Leader,
+    ) -> Result<Option<(Option<SlottedTransaction>, Claim)>, StoreError> {
         let request = leader.request_inside();
         if let Some(transacts) = &self.0.transacts
             && let Some(known) = transacts.source.known(&request).await
@@ -128,7 +136,7 @@ impl Gate {
     ///
     /// Invariant 6: the effect and the completed record commit together or not at all
     /// (`invariant_6_effect_and_record_commit_together_or_not_at_all`).
-    pub(super) async fn end(&self, leader: &mut Leader, open: &OpenTransaction, ran: Ran) -> Ran {
+    pub(super) async fn end(&self, leader: &mut Leader, open: &OpenTransaction, ran: RunResult) -> RunResult {
         let Some(open) = open.take() else {
             return self.undone(leader, &StoreError::statement("the handler's transaction is gone"));
         };
@@ -147,20 +155,20 @@ impl Gate {
         }
     }
 
-    pub(super) fn committed(&self, leader: &Leader) -> Ran {
+    pub(super) fn committed(&self, leader: &Leader) -> RunResult {
         let (policy, message) = (self.policy(), leader.message());
-        Ran::Decided(verdict::completion(policy, &message, 0, Completion::Recorded, false))
+        RunResult::Decided(verdict::completion(policy, &message, 0, Completion::Recorded, false))
     }
 
-    pub(super) fn undone(&self, leader: &Leader, error: &StoreError) -> Ran {
-        Ran::Decided(verdict::rolled_back(self.policy(), &leader.message(), error.to_string()))
+    pub(super) fn undone(&self, leader: &Leader, error: &StoreError) -> RunResult {
+        RunResult::Decided(verdict::rolled_back(self.policy(), &leader.message(), error.to_string()))
     }
 
     /// Takes the lease after a rollback, where a failed attempt is to be counted or a dead letter is to hold the key.
-    pub(super) async fn counted(&self, leader: &mut Leader, ran: Ran) -> Ran {
-        let Ran::Ended(end) = ran else { return ran };
+    pub(super) async fn counted(&self, leader: &mut Leader, ran: RunResult) -> RunResult {
+        let RunResult::Ended(end) = ran else { return ran };
         if end == RunEnd::Shutdown {
-            return Ran::SHUTDOWN;
+            return RunResult::SHUTDOWN;
         }
         if self.has_committed_itself(leader).await {
             return self.keep_committed(leader, Some(&end)).await;
@@ -173,7 +181,7 @@ impl Gate {
             Ok(Claim::Completed { .. } | Claim::InProgress { .. }) => leader.is_claimed = false,
             Err(_) => {}
         }
-        decision.map_or(Ran::Ended(end), Ran::Decided)
+        decision.map_or(RunResult::Ended(end), RunResult::Decided)
     }
 }
 
@@ -189,20 +197,20 @@ impl Gate {
     /// A run whose handler has committed by itself, in a transaction that others shared.
     async fn committed_behind(&self, mut leader: Leader, permit: OwnedSemaphorePermit) -> Admission {
         drop(permit);
-        let Ran::Decided(decision) = self.keep_committed(&mut leader, None).await else {
+        let RunResult::Decided(decision) = self.keep_committed(&mut leader, None).await else {
             return Admission::Decided(Settled::leave());
         };
-        let held = (decision.verdict == Verdict::DeadLetter).then(|| Held::new(leader));
+        let held = (decision.verdict == Verdict::DeadLetter).then(|| HeldKey::new(leader));
         Admission::Decided(Settled { decision, held })
     }
 
-    /// What the handler did before it has committed by itself is there, and its record was committed in progress. Nobody
-    /// repeats it: the record is completed, and a person is told, because what the handler did since is not there.
-    async fn keep_committed(&self, leader: &mut Leader, end: Option<&RunEnd>) -> Ran {
+    /// The handler has committed by itself: its work up to there is kept, and its record was committed in progress. Nobody
+    /// repeats that work: the record is completed, and a person is told, because the handler's work since then is lost.
+    async fn keep_committed(&self, leader: &mut Leader, end: Option<&RunEnd>) -> RunResult {
         leader.is_claimed = false;
         tracing::error!(handler = self.name(), "a handler has committed its transaction by itself");
         let completed = self.until_stopped(self.ask_to_complete(&leader.flight)).await;
-        Ran::Decided(match completed {
+        RunResult::Decided(match completed {
             Some(Ok(_)) => verdict::committed_by_handler(end),
             Some(Err(_)) | None => verdict::shutdown(),
         })
@@ -210,7 +218,7 @@ impl Gate {
 }
 
 impl Leader {
-    /// What is claimed in a transaction is given back by its rollback.
+    /// A key that is claimed in a transaction is given back by its rollback.
     pub(super) fn request_inside(&mut self) -> ClaimRequest {
         let request = self.claim_request();
         self.is_claimed = false;

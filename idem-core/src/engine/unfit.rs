@@ -48,7 +48,7 @@ impl Tolerance {
 pub struct UnfitAdmission {
     /// Whether the message is held before.
     pub is_held: bool,
-    /// What its admission comes to. Nothing is lost when it is dropped: the message stays as it is.
+    /// The result of its admission. Nothing is lost when it is dropped: the message stays as it is.
     pub admission: BoxFuture<'static, Admission>,
 }
 

@@ -64,7 +64,7 @@ pub enum Admit {
     Wait(Duration),
 }
 
-/// Decides what the answer to a claim comes to.
+/// Decides what follows from the answer to a claim.
 ///
 /// Invariant 4: no handler runs for a key that is completed or leased to another.
 pub fn claim(
@@ -182,7 +182,7 @@ pub enum RunEnd {
     Ok,
     /// The handler returned an error.
     Failed {
-        /// What the error asks for.
+        /// The treatment that the error asks for.
         disposition: Disposition,
         /// The error's text.
         reason: Arc<str>,
@@ -208,7 +208,7 @@ pub enum Settlement {
     Hold,
 }
 
-/// Decides what the store is told of a run that ended under a lease.
+/// Decides how a run that ended under a lease is recorded in the store.
 ///
 /// Invariant 8: once a handler has returned `Ok`, its key is completed and never released.
 pub fn settlement(policy: &Policy, attempt: u32, end: &RunEnd) -> Settlement {
@@ -260,7 +260,7 @@ pub fn ended(policy: &Policy, message: &Arrival, attempt: u32, end: &RunEnd) -> 
     decision.attempt(attempt)
 }
 
-/// What became of a completion that the store was asked for.
+/// The end of a completion that the store was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completion {
     /// The store has recorded it.

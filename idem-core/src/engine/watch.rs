@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::lane::{Lane, Renewals};
-use super::ticket::Turn;
+use super::turn::TokenTurn;
 use crate::clock::{Clock, Later as _};
 use crate::lease::{Flight, Stop};
 use crate::panics::{Fault, loud};
@@ -91,7 +91,7 @@ impl Watch {
         self.insert(flight, policy, now, false);
     }
 
-    /// Keeps a flight's key from now on, whatever its run came to, until it is removed or the store says that it is lost
+    /// Keeps a flight's key from now on, whatever the result of its run, until it is removed or the store says that it is lost
     /// (`a_key_is_held_until_its_dead_letter_is_stored`).
     pub(crate) fn hold(&self, flight: &Arc<Flight>, policy: &Policy, now: Duration) {
         {
@@ -165,7 +165,7 @@ impl Watch {
     }
 
     /// Halts what is over, and says what is to be renewed, in whose turns.
-    fn due(&self) -> (Vec<(Arc<Flight>, RenewRequest)>, Vec<Turn>) {
+    fn due(&self) -> (Vec<(Arc<Flight>, RenewRequest)>, Vec<TokenTurn>) {
         let now = self.clock.now();
         let (mut due, mut turns) = (Vec::new(), Vec::new());
         for (_, watched) in self.live.lock().iter_mut() {
@@ -180,7 +180,7 @@ impl Watch {
             if flight.stop().is_none()
                 && now >= watched.next_renewal
                 && let Some(request) = watched.renewal()
-                && let Some(turn) = Turn::try_of(flight)
+                && let Some(turn) = TokenTurn::try_of(flight)
             {
                 turns.push(turn);
                 // Asked again after a sixteenth of the lease where this one is not confirmed.
@@ -191,7 +191,7 @@ impl Watch {
         (due, turns)
     }
 
-    async fn renew(&self, due: Vec<(Arc<Flight>, RenewRequest)>, turns: Vec<Turn>) {
+    async fn renew(&self, due: Vec<(Arc<Flight>, RenewRequest)>, turns: Vec<TokenTurn>) {
         let (flights, requests): (Vec<_>, Vec<_>) = due.into_iter().unzip();
         let leases: Vec<Duration> = requests.iter().map(|request| request.lease).collect();
         let replies = self.renewals.call(requests, turns).await;

@@ -1,4 +1,4 @@
-//! What a key can be made of.
+//! The values that a key can be made of.
 
 use std::borrow::Cow;
 use std::fmt;

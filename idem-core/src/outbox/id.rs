@@ -26,7 +26,7 @@ impl TransactionId {
         self.0
     }
 
-    /// What [`to_bytes`](Self::to_bytes) gave.
+    /// The id of the bytes that [`to_bytes`](Self::to_bytes) gave.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

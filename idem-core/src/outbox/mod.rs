@@ -54,7 +54,7 @@ pub trait Outbox: Send + Sync + 'static {
         &'a self,
         message: &'a OutboxMessage,
         key: &'a IdempotencyKey,
-    ) -> BoxFuture<'a, Result<Begun, StoreError>>;
+    ) -> BoxFuture<'a, Result<BeginOutcome, StoreError>>;
 
     /// How a transaction ended. One that has left no marker is rolled back by this call, and what it answers stays true.
     ///
@@ -92,15 +92,15 @@ pub trait Outbox: Send + Sync + 'static {
             `MySqlOutbox` or `SqliteOutbox`; its type is then `Producer<PostgresOutbox>`"
 )]
 pub trait TypedOutbox: Clone + Send + Sync + 'static {
-    /// What local work is given, such as `PgConnection`.
+    /// The connection that local work is given, such as `PgConnection`.
     type Connection: Send + 'static;
 
     /// The outbox, whose [`LocalTransaction::connection`] must be of that type.
     fn outbox(&self) -> Arc<dyn Outbox>;
 }
 
-/// What became of a beginning.
-pub enum Begun {
+/// The outcome of a beginning.
+pub enum BeginOutcome {
     /// The transaction is open, and its marker written.
     Open(Box<dyn LocalTransaction>),
     /// Another transaction under the same key has been committed before.

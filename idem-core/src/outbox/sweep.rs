@@ -1,4 +1,4 @@
-//! What the broker may not have is sent again.
+//! Sends messages again that the broker may not have.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -37,8 +37,8 @@ pub struct Sweeper {
     holder: [u8; 16],
 }
 
-/// What a turn came to.
-enum Turn {
+/// The result of a turn.
+enum SweepOutcome {
     Done,
     AnotherSweeps,
     Over,
@@ -54,8 +54,8 @@ impl Sweeper {
     pub async fn run(self) {
         loop {
             match self.turn().await {
-                Ok(Turn::Done | Turn::AnotherSweeps) => {}
-                Ok(Turn::Over) => return,
+                Ok(SweepOutcome::Done | SweepOutcome::AnotherSweeps) => {}
+                Ok(SweepOutcome::Over) => return,
                 Err(error) => tracing::warn!(
                     outbox = self.outbox.name(),
                     %error,
@@ -66,29 +66,29 @@ impl Sweeper {
         }
     }
 
-    async fn turn(&self) -> Result<Turn, StoreError> {
+    async fn turn(&self) -> Result<SweepOutcome, StoreError> {
         loop {
             let lease = self.outbox.sweep_every().saturating_mul(3).max(SHORTEST_LEASE);
             if !self.outbox.lead(self.holder, lease).await? {
-                return Ok(Turn::AnotherSweeps);
+                return Ok(SweepOutcome::AnotherSweeps);
             }
             let due = self.outbox.due().await?;
             if due.is_empty() {
                 break;
             }
-            let Some(to) = self.to.upgrade() else { return Ok(Turn::Over) };
+            let Some(to) = self.to.upgrade() else { return Ok(SweepOutcome::Over) };
             for message in due {
                 if !self.resend(&*to, message).await? {
-                    return Ok(Turn::Done);
+                    return Ok(SweepOutcome::Done);
                 }
             }
         }
         while self.outbox.purge().await? > 0 {
             if self.to.strong_count() == 0 {
-                return Ok(Turn::Over);
+                return Ok(SweepOutcome::Over);
             }
         }
-        Ok(if self.to.strong_count() == 0 { Turn::Over } else { Turn::Done })
+        Ok(if self.to.strong_count() == 0 { SweepOutcome::Over } else { SweepOutcome::Done })
     }
 
     /// Whether others should be tried, too.

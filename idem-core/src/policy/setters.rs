@@ -18,15 +18,15 @@ macro_rules! setters {
             backoff: $crate::Backoff,
             /// How many messages the handler works on at once.
             concurrency: usize,
-            /// What to do when the key is in progress elsewhere.
+            /// The reaction to a key that is in progress elsewhere.
             in_progress: $crate::InProgress,
-            /// What to do when the store fails at claim.
+            /// The reaction to a store that fails at the claim.
             store_failure: $crate::StoreFailure,
-            /// What to do with a payload that does not decode.
+            /// The reaction to a payload that does not decode.
             undecodable: $crate::Undecodable,
-            /// What to do with a message that has no key, or an empty or over-long one.
+            /// The reaction to a message that has no key, or an empty or over-long one.
             missing_key: $crate::MissingKey,
-            /// What to do when the key is known under another payload, by the codec's `fingerprint`. In JSON, neither
+            /// The reaction to a key that is known under another payload, by the codec's `fingerprint`. In JSON, neither
             /// whitespace nor the order of an object's members counts, and numbers count as they are written.
             fingerprint: $crate::FingerprintMismatch,
         }

@@ -1,4 +1,4 @@
-//! What the three databases say differently.
+//! The differences between the three databases.
 
 use futures_util::future::BoxFuture;
 use sqlx::error::{BoxDynError, DatabaseError};
@@ -9,7 +9,7 @@ use sqlx::{Arguments, AssertSqlSafe, Database, Row};
     message = "idem does not speak the database `{Self}`",
     note = "it speaks `sqlx::Postgres`, `sqlx::MySql` and `sqlx::Sqlite`, with the features `postgres`, `mysql` and `sqlite`"
 )]
-pub trait Dialect: Speak {}
+pub trait Dialect: DialectInternals {}
 
 /// The texts of a row's columns.
 pub(super) type Texts = Vec<Option<String>>;
@@ -18,14 +18,14 @@ pub(super) type Texts = Vec<Option<String>>;
 ///
 /// The statements are run here and not in generic code, where a bound on every connection's lifetime would be needed, with
 /// which compilers refuse many a future that is `Send`.
-pub trait Speak: Database {
-    /// What names are quoted with.
+pub trait DialectInternals: Database {
+    /// The quotation mark around names.
     const QUOTE: char;
     /// Equality that holds between two NULLs.
     const SAME: &'static str;
     /// The type of texts in a cast.
     const TEXT: &'static str;
-    /// What a query ends with that must see what others have committed, even if the transaction began before.
+    /// The end of a query that must see what others have committed, even if the transaction began before.
     const FRESH: &'static str;
     /// The same, for a row that others may look at in the same way: an insert that was refused as a duplicate has left a
     /// shared lock on it, and two that both ask for more would wait for each other.
@@ -53,8 +53,8 @@ pub trait Speak: Database {
     /// Binds a number.
     fn add_integer(arguments: &mut Self::Arguments, value: i64) -> Result<(), BoxDynError>;
 
-    /// What an error of the server means.
-    fn meaning(error: &dyn DatabaseError) -> Meaning;
+    /// The meaning of an error of the server.
+    fn meaning(error: &dyn DatabaseError) -> StatementErrorMeaning;
 
     /// Whether the text of an error may quote a value.
     fn quotes_values(error: &dyn DatabaseError) -> bool;
@@ -65,16 +65,16 @@ pub trait Speak: Database {
 pub enum RowLock {
     /// As if there were no such row. PostgreSQL takes no further statement after an error.
     Skips(&'static str),
-    /// With [`Meaning::Locked`]. In MySQL's REPEATABLE READ a query without a lock, as one for whether the row is there at
+    /// With [`StatementErrorMeaning::Locked`]. In MySQL's REPEATABLE READ a query without a lock, as one for whether the row is there at
     /// all, would show later ones what was there before the lock.
     Refuses(&'static str),
     /// The database has one lock, and a query has none.
     Whole,
 }
 
-/// What an error of the server means to whoever ran the statement.
+/// The meaning of an error of the server for whoever ran the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub enum StatementErrorMeaning {
     /// The same transaction may succeed when it is run again.
     RunAgain,
     /// A row with one of the unique keys is there already.
@@ -85,7 +85,7 @@ pub enum Meaning {
     Other,
 }
 
-/// What is the same text for each database, but no generic code.
+/// Code that is the same text for each database, but cannot be generic.
 macro_rules! run {
     () => {
         fn execute(
@@ -120,7 +120,7 @@ macro_rules! run {
 impl Dialect for sqlx::Postgres {}
 
 #[cfg(feature = "postgres")]
-impl Speak for sqlx::Postgres {
+impl DialectInternals for sqlx::Postgres {
     const QUOTE: char = '"';
     const SAME: &'static str = " IS NOT DISTINCT FROM ";
     const TEXT: &'static str = "TEXT";
@@ -131,12 +131,12 @@ impl Speak for sqlx::Postgres {
 
     run!();
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
+    fn meaning(error: &dyn DatabaseError) -> StatementErrorMeaning {
         match error.code().as_deref() {
             // Serialisation failure, deadlock, lock_timeout.
-            Some("40001" | "40P01" | "55P03") => Meaning::RunAgain,
-            Some("23505") => Meaning::Duplicate,
-            _ => Meaning::Other,
+            Some("40001" | "40P01" | "55P03") => StatementErrorMeaning::RunAgain,
+            Some("23505") => StatementErrorMeaning::Duplicate,
+            _ => StatementErrorMeaning::Other,
         }
     }
 
@@ -150,7 +150,7 @@ impl Speak for sqlx::Postgres {
 impl Dialect for sqlx::MySql {}
 
 #[cfg(feature = "mysql")]
-impl Speak for sqlx::MySql {
+impl DialectInternals for sqlx::MySql {
     const QUOTE: char = '`';
     const SAME: &'static str = " <=> ";
     const TEXT: &'static str = "CHAR";
@@ -161,14 +161,14 @@ impl Speak for sqlx::MySql {
 
     run!();
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
+    fn meaning(error: &dyn DatabaseError) -> StatementErrorMeaning {
         match mysql_number(error) {
             // Record has changed since last read (MariaDB), deadlock.
-            Some(1020 | 1213) => Meaning::RunAgain,
+            Some(1020 | 1213) => StatementErrorMeaning::RunAgain,
             // Lock wait timeout, and NOWAIT of MariaDB; NOWAIT of MySQL.
-            Some(1205 | 3572) => Meaning::Locked,
-            Some(1062) => Meaning::Duplicate,
-            _ => Meaning::Other,
+            Some(1205 | 3572) => StatementErrorMeaning::Locked,
+            Some(1062) => StatementErrorMeaning::Duplicate,
+            _ => StatementErrorMeaning::Other,
         }
     }
 
@@ -208,7 +208,7 @@ fn mysql_number(error: &dyn DatabaseError) -> Option<u16> {
 impl Dialect for sqlx::Sqlite {}
 
 #[cfg(feature = "sqlite")]
-impl Speak for sqlx::Sqlite {
+impl DialectInternals for sqlx::Sqlite {
     /// Not the standard's: SQLite takes a name in double quotes that it does not find for a text.
     const QUOTE: char = '`';
     const SAME: &'static str = " IS ";
@@ -220,15 +220,15 @@ impl Speak for sqlx::Sqlite {
 
     run!();
 
-    fn meaning(error: &dyn DatabaseError) -> Meaning {
+    fn meaning(error: &dyn DatabaseError) -> StatementErrorMeaning {
         match error.code().as_deref() {
             // SQLITE_BUSY, and SQLITE_LOCKED of a shared cache.
-            Some("5" | "6" | "262") => Meaning::Locked,
+            Some("5" | "6" | "262") => StatementErrorMeaning::Locked,
             // SQLITE_BUSY_RECOVERY, and SQLITE_BUSY_SNAPSHOT: what was read is out of date, and waiting does not help.
-            Some("261" | "517") => Meaning::RunAgain,
+            Some("261" | "517") => StatementErrorMeaning::RunAgain,
             // A unique index, a primary key, a row id.
-            Some("2067" | "1555" | "2579") => Meaning::Duplicate,
-            _ => Meaning::Other,
+            Some("2067" | "1555" | "2579") => StatementErrorMeaning::Duplicate,
+            _ => StatementErrorMeaning::Other,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a statement runs on.
+//! The targets that a statement can run on.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,7 +8,7 @@ use sqlx::{Database, Pool, Transaction};
 
 use super::Dialect;
 
-/// What a guard runs on: `&pool`, `&mut connection`, or `&mut tx` of sqlx.
+/// The target of a guard: `&pool`, `&mut connection`, or `&mut tx` of sqlx.
 #[diagnostic::on_unimplemented(
     message = "a guard cannot run on `{Self}`",
     label = "pass `&mut tx`, `&mut *connection` or `&pool`",
@@ -24,24 +24,24 @@ pub trait Target<'c>: Sealed<'c> {}
 )]
 pub trait InTransaction<'c>: Target<'c> {}
 
-/// What keeps others from implementing [`Target`].
+/// Keeps others from implementing [`Target`].
 pub trait Sealed<'c>: Send + Sized {
     /// The database that answers.
     type Database: Dialect;
 
     /// The connection to run on.
-    fn connection(self) -> BoxFuture<'c, sqlx::Result<Connection<'c, Self::Database>>>;
+    fn connection(self) -> BoxFuture<'c, sqlx::Result<GuardConnection<'c, Self::Database>>>;
 }
 
 /// A connection of one's own, or one that is lent.
-pub enum Connection<'c, DB: Dialect> {
+pub enum GuardConnection<'c, DB: Dialect> {
     /// Taken from a pool.
     Pooled(PoolConnection<DB>),
     /// The caller's.
     Lent(&'c mut DB::Connection),
 }
 
-impl<DB: Dialect> Deref for Connection<'_, DB> {
+impl<DB: Dialect> Deref for GuardConnection<'_, DB> {
     type Target = DB::Connection;
 
     fn deref(&self) -> &DB::Connection {
@@ -52,7 +52,7 @@ impl<DB: Dialect> Deref for Connection<'_, DB> {
     }
 }
 
-impl<DB: Dialect> DerefMut for Connection<'_, DB> {
+impl<DB: Dialect> DerefMut for GuardConnection<'_, DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         match self {
             Self::Pooled(connection) => connection,
@@ -64,8 +64,8 @@ impl<DB: Dialect> DerefMut for Connection<'_, DB> {
 impl<'c, DB: Dialect> Sealed<'c> for &'c Pool<DB> {
     type Database = DB;
 
-    fn connection(self) -> BoxFuture<'c, sqlx::Result<Connection<'c, DB>>> {
-        Box::pin(async move { Ok(Connection::Pooled(self.acquire().await?)) })
+    fn connection(self) -> BoxFuture<'c, sqlx::Result<GuardConnection<'c, DB>>> {
+        Box::pin(async move { Ok(GuardConnection::Pooled(self.acquire().await?)) })
     }
 }
 
@@ -76,9 +76,9 @@ macro_rules! lent {
         impl<'c, $($parameters)*> Sealed<'c> for &'c mut $target {
             type Database = $database;
 
-            fn connection(self) -> BoxFuture<'c, sqlx::Result<Connection<'c, $database>>> {
+            fn connection(self) -> BoxFuture<'c, sqlx::Result<GuardConnection<'c, $database>>> {
                 let lent: &'c mut <$database as Database>::Connection = self;
-                Box::pin(std::future::ready(Ok(Connection::Lent(lent))))
+                Box::pin(std::future::ready(Ok(GuardConnection::Lent(lent))))
             }
         }
 

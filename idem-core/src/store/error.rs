@@ -11,13 +11,13 @@ use crate::record::RecordError;
 /// The text says what failed and what to do; it holds no key, payload or password.
 #[derive(Clone)]
 pub struct StoreError {
-    kind: Kind,
+    kind: StoreErrorKind,
     message: Arc<str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StoreErrorKind {
     Unavailable,
     Statement,
     Conflict,
@@ -29,17 +29,17 @@ enum Kind {
 impl StoreError {
     /// The store is out of reach, or did not answer in time. Asking again may help.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(Kind::Unavailable, message)
+        Self::new(StoreErrorKind::Unavailable, message)
     }
 
     /// The store refused the statement. In a batch, one entry may be the reason: halves are tried.
     pub fn statement(message: impl Into<String>) -> Self {
-        Self::new(Kind::Statement, message)
+        Self::new(StoreErrorKind::Statement, message)
     }
 
     /// The database ended a transaction for others' sake: a deadlock or a serialisation failure. Beginning anew helps.
     pub fn conflict(message: impl Into<String>) -> Self {
-        Self::new(Kind::Conflict, message)
+        Self::new(StoreErrorKind::Conflict, message)
     }
 
     /// Keys that are claimed together wait for no key longer than a bound.
@@ -49,17 +49,17 @@ impl StoreError {
 
     /// A bounded store has no room. It fails instead of forgetting something.
     pub fn full(message: impl Into<String>) -> Self {
-        Self::new(Kind::Full, message)
+        Self::new(StoreErrorKind::Full, message)
     }
 
     /// The stored value is not a record that this version understands.
     pub fn record(error: RecordError) -> Self {
-        Self::new(Kind::Record, error.to_string())
+        Self::new(StoreErrorKind::Record, error.to_string())
     }
 
     /// The store's settings, version or credentials are wrong: asking again does not help.
     pub fn config(message: impl Into<String>) -> Self {
-        Self::new(Kind::Config, message)
+        Self::new(StoreErrorKind::Config, message)
     }
 
     /// Adds the cause.
@@ -69,38 +69,38 @@ impl StoreError {
         self
     }
 
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into().into(), source: None }
     }
 
     /// Whether the store is out of reach, so that asking again may help.
     pub fn is_unavailable(&self) -> bool {
-        self.kind == Kind::Unavailable
+        self.kind == StoreErrorKind::Unavailable
     }
 
     /// Whether the database ended a transaction for others' sake.
     pub fn is_conflict(&self) -> bool {
-        self.kind == Kind::Conflict
+        self.kind == StoreErrorKind::Conflict
     }
 
     /// Whether a bounded store has no room.
     pub fn is_full(&self) -> bool {
-        self.kind == Kind::Full
+        self.kind == StoreErrorKind::Full
     }
 
     /// Whether the stored value is a newer version's or foreign.
     pub fn is_record(&self) -> bool {
-        self.kind == Kind::Record
+        self.kind == StoreErrorKind::Record
     }
 
     /// Whether settings, version or credentials are wrong.
     pub fn is_config(&self) -> bool {
-        self.kind == Kind::Config
+        self.kind == StoreErrorKind::Config
     }
 
     /// Whether the store refused the statement as a whole.
     pub fn is_statement(&self) -> bool {
-        self.kind == Kind::Statement
+        self.kind == StoreErrorKind::Statement
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError,
     Transaction, Transactions,
 };
-use crate::panics::{self, Careful};
+use crate::panics::{self, CarefulDrop};
 
 /// Calls a store.
 ///
@@ -72,7 +72,7 @@ impl Transactions for GuardedTransactions {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
         Box::pin(async move {
             let begun = panics::call(|| self.0.begin()).await.unwrap_or_else(|_| Err(lost()))?;
-            Ok(Box::new(GuardedTransaction(Careful::new(begun))) as Box<dyn Transaction>)
+            Ok(Box::new(GuardedTransaction(CarefulDrop::new(begun))) as Box<dyn Transaction>)
         })
     }
 
@@ -82,7 +82,7 @@ impl Transactions for GuardedTransactions {
 }
 
 /// Its `Drop`, which rolls back, may panic as well.
-struct GuardedTransaction(Careful<Box<dyn Transaction>>);
+struct GuardedTransaction(CarefulDrop<Box<dyn Transaction>>);
 
 impl Transaction for GuardedTransaction {
     /// A panic here is one of the handler that asks.

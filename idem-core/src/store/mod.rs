@@ -250,7 +250,7 @@ pub struct RenewRequest {
 /// One entry of [`Store::complete`].
 #[derive(Debug, Clone)]
 pub struct CompleteRequest {
-    /// What was done.
+    /// The key of the work that was done.
     pub key: RecordKey,
     /// The holder's token.
     pub token: Token,
@@ -267,17 +267,17 @@ pub struct CompleteRequest {
 /// One entry of [`Store::release`].
 #[derive(Debug, Clone)]
 pub struct ReleaseRequest {
-    /// What is given back.
+    /// The key that is given back.
     pub key: RecordKey,
     /// The holder's token.
     pub token: Token,
     /// How long the number of attempts is remembered.
     pub retention: Duration,
-    /// What becomes of the number of attempts.
+    /// The effect on the number of attempts.
     pub attempts: Attempts,
 }
 
-/// What a release does to the number of attempts.
+/// The effect of a release on the number of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempts {
     /// Keep it: no run of the handler failed.

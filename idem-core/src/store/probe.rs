@@ -1,4 +1,4 @@
-//! What a store is for, done once before it is used.
+//! All operations of a store, done once before it is used.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
 use crate::record::{Fence, Token};
 
-/// What a probe leaves behind when it is cut off is gone after twice that.
+/// A record that a probe leaves behind when it is cut off is gone after twice that.
 const LIFE: Duration = Duration::from_secs(30);
 
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! What the stores behind a connection share.
+//! The code that the stores behind a connection share.
 
 use std::future::Future;
 

@@ -16,7 +16,7 @@ use super::{Answer, Answers, Claim, ClaimRequest, CompleteRequest, StoreError};
 ///
 /// [`Store::transactions`]: super::Store::transactions
 pub trait Transactions: Send + Sync + 'static {
-    /// What handlers are given of a transaction.
+    /// The type of the connection that handlers are given.
     fn connection(&self) -> ConnectionType;
 
     /// The most transactions that can be open at one time.
@@ -159,7 +159,7 @@ pub trait Transaction: Send {
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
-/// What becomes of what was done since a savepoint.
+/// The end of a savepoint: its work is kept or undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SavepointEnd {
     /// It is part of the transaction.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use idem_core::engine::{LentTransaction, OpenTransaction};
-use idem_core::panics::{self, Careful};
+use idem_core::panics::{self, CarefulDrop};
 use idem_core::{Fingerprint, HandlerResult, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, Item, gather};
@@ -43,11 +43,11 @@ pub(crate) struct Prepared {
 /// One run of a handler that has not begun.
 ///
 /// It holds the payload, whose `Drop` is the user's.
-pub(crate) struct Run(Careful<Box<dyn Begin>>);
+pub(crate) struct Run(CarefulDrop<Box<dyn Begin>>);
 
 impl Run {
     pub(super) fn new(run: impl Begin) -> Self {
-        Self(Careful::new(Box::new(run)))
+        Self(CarefulDrop::new(Box::new(run)))
     }
 
     /// Begins. A panic of the handler is a panic of the future.
@@ -113,7 +113,7 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
 
     fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError> {
         let decoded = unless_panic("the codec panicked", || self.codec.decode(delivery.body()))?;
-        let payload = Careful::new(decoded?);
+        let payload = CarefulDrop::new(decoded?);
         let key =
             unless_panic("the function that computes the key panicked", || self.key(&payload, delivery))?;
         let order = unless_panic("the function that computes what order is kept by panicked", || {

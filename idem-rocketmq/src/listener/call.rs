@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use idem_core::clock::Later as _;
-use idem_core::engine::{Admission, Claimed, Settled, verdict};
+use idem_core::engine::{Admission, ClaimedRun, Settled, verdict};
 use idem_core::panics;
 use idem_core::{RecordKey, Verdict};
 use tokio::sync::mpsc;
@@ -288,7 +288,7 @@ impl Call<'_> {
         }
     }
 
-    fn run(&mut self, place: usize, claimed: Claimed) -> Option<Start> {
+    fn run(&mut self, place: usize, claimed: ClaimedRun) -> Option<Start> {
         let message = &mut self.messages[place];
         let (Some((_, handler)), Some(run)) = (message.handler.clone(), message.run.take()) else {
             debug_assert!(false, "a message is run once, by its handler");

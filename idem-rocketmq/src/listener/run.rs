@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use idem_core::engine::{Admission, Begun, Claimed, Finished, Settled, Unfit};
+use idem_core::engine::{Admission, ClaimedRun, Finished, RunProgress, Settled, Unfit};
 use idem_core::panics::{self, Fault};
 use idem_core::{Attempt, Decision, HandlerResult, Lease, Verdict};
 use tokio::sync::mpsc;
@@ -167,19 +167,19 @@ impl<'a> Begin<'a> {
         for (run, rest) in mem::take(&mut self.going) {
             let begun = {
                 let _entered = self.bridge.user.enter();
-                Begun::polled(run)
+                RunProgress::polled(run)
             };
             self.begun(begun, rest);
         }
     }
 
-    fn begun(&mut self, begun: Begun, rest: Rest) {
+    fn begun(&mut self, begun: RunProgress, rest: Rest) {
         let now = Instant::now();
         self.handler.pace.polled(now.saturating_duration_since(self.last));
         self.last = now;
         match begun {
-            Begun::Going(run) => self.going.push((run, rest)),
-            Begun::Over(finished) => self.over.add(rest.over(finished)),
+            RunProgress::Going(run) => self.going.push((run, rest)),
+            RunProgress::Over(finished) => self.over.add(rest.over(finished)),
         }
     }
 
@@ -248,7 +248,7 @@ impl Drop for OnUser {
 
 /// A run that is to start.
 pub(super) struct Start {
-    pub(super) claimed: Claimed,
+    pub(super) claimed: ClaimedRun,
     pub(super) run: Run,
     pub(super) handler: Arc<Handler>,
     pub(super) delivery: Arc<Delivery>,
@@ -269,7 +269,7 @@ pub(super) struct Rest {
 
 impl Start {
     /// Begins the handler here.
-    fn begin(self) -> (Begun, Rest) {
+    fn begin(self) -> (RunProgress, Rest) {
         let (claimed, work, rest) = self.parts();
         (claimed.begin(work), rest)
     }
@@ -280,7 +280,7 @@ impl Start {
         rest.finish(claimed.run(work).boxed()).await;
     }
 
-    fn parts(self) -> (Claimed, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
+    fn parts(self) -> (ClaimedRun, impl FnOnce(Lease, Attempt) -> Running + Send + 'static, Rest) {
         let Self { claimed, run, handler, delivery, hash, states, span, reporter } = self;
         let transaction = claimed.transaction();
         let rest = Rest { handler: handler.clone(), delivery: delivery.clone(), hash, reporter };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::outbox::OutboxError;
-use idem_rocketmq::outbox::{Begun, OutboxMessage, TransactionId, TypedOutbox};
+use idem_rocketmq::outbox::{BeginOutcome, OutboxMessage, TransactionId, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tempfile::TempDir;
@@ -163,7 +163,7 @@ async fn what_the_broker_was_not_told_is_told_when_it_asks() {
         body: Bytes::from_static(b"order"),
     };
     let begun = outbox.begin(&stored, &IdempotencyKey::new("stored").unwrap()).await.unwrap();
-    let Begun::Open(open) = begun else { panic!("it begins") };
+    let BeginOutcome::Open(open) = begun else { panic!("it begins") };
     open.commit().await.unwrap();
     let id = stored.id.to_string();
     prepare(&[("IDEM_TRANSACTION", &*id), ("UNIQ_KEY", &id), ("KEYS", "stored")]);

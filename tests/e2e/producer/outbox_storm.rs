@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use idem_rocketmq::codec::Bytes;
-use idem_rocketmq::outbox::{Begun, Outbox, OutboxMessage, TransactionId, TypedOutbox};
+use idem_rocketmq::outbox::{BeginOutcome, Outbox, OutboxMessage, TransactionId, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::Executor as _;
 
@@ -201,7 +201,7 @@ async fn die(
     };
     let Some((database, insert)) = insert else { return transaction };
     let key = IdempotencyKey::new(id).unwrap();
-    let Begun::Open(open) = outbox.begin(&message, &key).await.unwrap() else { panic!("it begins") };
+    let BeginOutcome::Open(open) = outbox.begin(&message, &key).await.unwrap() else { panic!("it begins") };
     database.session().await.execute(sqlx::AssertSqlSafe(insert)).await.unwrap();
     open.commit().await.unwrap();
     transaction

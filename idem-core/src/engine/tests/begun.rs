@@ -4,9 +4,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::engine::{Begun, Claimed};
+use crate::engine::{ClaimedRun, RunProgress};
 
-async fn claimed(gate: &Gate, name: &str) -> Claimed {
+async fn claimed(gate: &Gate, name: &str) -> ClaimedRun {
     let Entry::Leader(leader) = gate.enter(job(name)) else { panic!("fresh keys lead") };
     match gate.claim(&mut VecDeque::from([leader])).await.remove(0) {
         Admission::Run(claimed) => claimed,
@@ -17,8 +17,8 @@ async fn claimed(gate: &Gate, name: &str) -> Claimed {
 /// Whether the handler was over at once, and what became of the message.
 async fn begun(gate: &Gate, name: &str, work: fn() -> BoxFuture<'static, HandlerResult>) -> (bool, Outcome) {
     let (is_over, finished) = match claimed(gate, name).await.begin(move |_, _| work()) {
-        Begun::Over(finished) => (true, finished),
-        Begun::Going(run) => (false, run.await),
+        RunProgress::Over(finished) => (true, finished),
+        RunProgress::Going(run) => (false, run.await),
     };
     (is_over, gate.settle_one(finished).await.decision.outcome)
 }
@@ -46,7 +46,7 @@ async fn a_dropped_run_that_was_begun_and_waits_gives_its_key_back() {
     let (engine, _) = engine();
     let gate = gate(&engine, Settings::new());
     let run = claimed(&gate, "a").await.begin(|_, _| std::future::pending().boxed());
-    assert!(matches!(run, Begun::Going(_)));
+    assert!(matches!(run, RunProgress::Going(_)));
     drop(run);
     tokio::time::sleep(secs(1)).await;
     assert_eq!(succeed(&gate, job("a")).await.attempt, 1);
@@ -62,6 +62,6 @@ async fn invariant_4_no_handler_is_begun_behind_its_local_deadline() {
     tokio::time::sleep(secs(28)).await;
     store.come_back();
     let begun = claimed.begin(|_, _| -> BoxFuture<'static, HandlerResult> { panic!("it is too late") });
-    let Begun::Over(finished) = begun else { panic!("it does not run") };
+    let RunProgress::Over(finished) = begun else { panic!("it does not run") };
     assert_eq!(gate.settle_one(finished).await.decision.outcome, Outcome::LeaseLost);
 }

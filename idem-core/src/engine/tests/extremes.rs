@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::{LONGEST, extremes};
 use crate::{InProgress, Policy, PolicyError, Retry, UNLIMITED};
 
-/// A run of three seconds under this policy, and what it must come to.
+/// A run of three seconds under this policy, and its expected result.
 async fn run(engine: &Engine, name: String, policy: Policy) {
     let is_too_short = policy.timeout < secs(3);
     let gate = engine.gate("test", policy.clone());

@@ -15,7 +15,7 @@ use crate::store::{
 };
 use crate::{Record, RecordKey, Token};
 
-pub(super) struct Faulty {
+pub(super) struct FaultyStore {
     inner: MemoryStore,
     /// Nothing is done, nothing answered but an error.
     is_down: AtomicBool,
@@ -35,7 +35,7 @@ pub(super) struct Faulty {
     pub(super) connections: Option<u32>,
 }
 
-impl Faulty {
+impl FaultyStore {
     pub(super) fn new() -> Self {
         Self {
             inner: MemoryStore::builder().clock(Clock::tokio()).build(),
@@ -74,7 +74,7 @@ impl Faulty {
         &'s self,
         operation: &'static str,
         asked: Vec<(&RecordKey, Token)>,
-    ) -> Result<UnderWay<'s>, StoreError> {
+    ) -> Result<PendingOperations<'s>, StoreError> {
         self.batches.lock().push((operation, asked.len()));
         let tokens: Vec<Token> = asked.iter().map(|(_, token)| *token).collect();
         {
@@ -83,7 +83,7 @@ impl Faulty {
             self.overtaken.fetch_add(twice, Ordering::SeqCst);
             under_way.extend(&tokens);
         }
-        let under_way = UnderWay { store: self, tokens };
+        let under_way = PendingOperations { store: self, tokens };
         let delay = self.delays.lock().get(operation).copied().unwrap_or_default();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -102,12 +102,12 @@ impl Faulty {
 }
 
 /// Operations that the store has not answered.
-struct UnderWay<'s> {
-    store: &'s Faulty,
+struct PendingOperations<'s> {
+    store: &'s FaultyStore,
     tokens: Vec<Token>,
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for PendingOperations<'_> {
     fn drop(&mut self) {
         let mut under_way = self.store.under_way.lock();
         for token in &self.tokens {
@@ -118,7 +118,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-impl Store for Faulty {
+impl Store for FaultyStore {
     fn name(&self) -> &'static str {
         "faulty"
     }

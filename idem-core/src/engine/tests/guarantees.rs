@@ -6,13 +6,13 @@ use crate::{State, StoreFailure, Token};
 
 #[tokio::test(start_paused = true)]
 async fn invariant_1_one_handler_at_a_time_and_once_over_two_processes() {
-    let store = Arc::new(Faulty::new());
+    let store = Arc::new(FaultyStore::new());
     let (runs, at_once) = (Runs::default(), Runs::default());
     let gates = [gate(&engine_over(&store), Settings::new()), gate(&engine_over(&store), Settings::new())];
     let tasks = (0..100).map(|i| {
         let (gate, runs, at_once) = (gates[i % 2].clone(), runs.clone(), at_once.clone());
         tokio::spawn(async move {
-            // Whoever is told "in progress" comes again, as the broker would let it.
+            // Whoever gets "in progress" comes again, as the broker would let it.
             loop {
                 let work = |_, _| async {
                     at_once.one();
@@ -194,7 +194,7 @@ async fn a_failing_message_is_a_dead_letter_after_exactly_its_attempts_whatever_
 
 #[tokio::test(start_paused = true)]
 async fn a_duplicate_beside_a_ten_minute_handler_ends_as_a_duplicate_and_costs_no_attempt() {
-    let store = Arc::new(Faulty::new());
+    let store = Arc::new(FaultyStore::new());
     let settings = || Settings { timeout: Some(secs(900)), ..Settings::new() };
     let (first, second) = (gate(&engine_over(&store), settings()), gate(&engine_over(&store), settings()));
     let running = tokio::spawn(async move {

@@ -10,7 +10,7 @@ type Handler = fn() -> BoxFuture<'static, HandlerResult>;
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_held_until_its_dead_letter_is_stored() {
-    let store = Arc::new(Faulty::new());
+    let store = Arc::new(FaultyStore::new());
     let settings = || Settings { timeout: Some(secs(5)), max_attempts: Some(1), ..Settings::new() };
     let (gate, other) = (gate(&engine_over(&store), settings()), gate(&engine_over(&store), settings()));
     let ends: [(&str, Handler, Outcome); 4] = [

@@ -229,7 +229,7 @@ async fn batches_form_while_a_round_trip_is_under_way_and_nothing_waits_for_one(
 
 /// The sizes of the claims when 8 calls of 32 keys come while one key's claim is under way.
 async fn claims_of_a_crowd(connections: Option<u32>) -> Vec<usize> {
-    let mut store = Faulty::new();
+    let mut store = FaultyStore::new();
     store.connections = connections;
     let store = Arc::new(store);
     let gate = gate(&engine_over(&store), Settings { concurrency: Some(1_000), ..Settings::new() });

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use self::faulty::Faulty;
+use self::faulty::FaultyStore;
 use super::{Admission, Engine, Entry, Gate, Job, Settled};
 use crate::handler_error::HandlerResult;
 use crate::store::MemoryStore;
@@ -34,12 +34,12 @@ fn secs(seconds: u64) -> Duration {
 }
 
 /// An engine on paused time over a store that can be made to fail.
-fn engine() -> (Engine, Arc<Faulty>) {
-    let store = Arc::new(Faulty::new());
+fn engine() -> (Engine, Arc<FaultyStore>) {
+    let store = Arc::new(FaultyStore::new());
     (engine_over(&store), store)
 }
 
-fn engine_over(store: &Arc<Faulty>) -> Engine {
+fn engine_over(store: &Arc<FaultyStore>) -> Engine {
     Engine::with(store.clone(), Clock::tokio(), Handle::current())
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::engine::{Begun, Finished};
+use crate::engine::{Finished, RunProgress};
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
     StoreError,
@@ -15,7 +15,7 @@ use crate::store::{
 use crate::{HandlerError, Record};
 
 /// A store that panics where it is told to.
-struct Explosive {
+struct ExplosiveStore {
     inner: MemoryStore,
     locality: Locality,
     /// Where, and how often.
@@ -23,7 +23,7 @@ struct Explosive {
     count: AtomicUsize,
 }
 
-impl Explosive {
+impl ExplosiveStore {
     fn new(locality: Locality) -> Arc<Self> {
         let inner = MemoryStore::builder().clock(Clock::tokio()).build();
         Arc::new(Self { inner, locality, panics: Mutex::default(), count: AtomicUsize::new(0) })
@@ -45,7 +45,7 @@ impl Explosive {
     }
 }
 
-impl Store for Explosive {
+impl Store for ExplosiveStore {
     fn name(&self) -> &'static str {
         "explosive"
     }
@@ -103,14 +103,14 @@ impl Store for Explosive {
     }
 }
 
-fn engine_on(store: &Arc<Explosive>) -> Engine {
+fn engine_on(store: &Arc<ExplosiveStore>) -> Engine {
     Engine::with(store.clone(), Clock::tokio(), Handle::current())
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_fails_its_batch_and_its_lane_goes_on() {
     for locality in [Locality::Remote, Locality::InProcess] {
-        let store = Explosive::new(locality);
+        let store = ExplosiveStore::new(locality);
         let engine = engine_on(&store);
         let gate = gate(&engine, Settings::new());
         for place in ["known", "the call of claim", "claim", "renew", "complete"] {
@@ -136,7 +136,7 @@ async fn a_store_that_panics_fails_its_batch_and_its_lane_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_a_lane_ends_the_engine_and_nobody_waits_for_it() {
-    let store = Explosive::new(Locality::Remote);
+    let store = ExplosiveStore::new(Locality::Remote);
     let engine = engine_on(&store);
     let gate = gate(&engine, Settings::new());
     store.arm("max_batch", 1);
@@ -151,7 +151,7 @@ async fn a_panic_of_a_lane_ends_the_engine_and_nobody_waits_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_watch_ends_the_engine() {
-    let store = Explosive::new(Locality::Remote);
+    let store = ExplosiveStore::new(Locality::Remote);
     let engine = engine_on(&store);
     let gate = gate(&engine, Settings::new());
     let armed = store.clone();
@@ -167,9 +167,9 @@ async fn a_panic_of_the_watch_ends_the_engine() {
 }
 
 /// Panics when it is dropped.
-struct Bomb(Arc<AtomicUsize>);
+struct PanickingCapture(Arc<AtomicUsize>);
 
-impl Drop for Bomb {
+impl Drop for PanickingCapture {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::SeqCst);
         panic!("dropped on purpose");
@@ -183,7 +183,7 @@ async fn a_drop_that_panics_when_its_handler_is_cancelled_counts_up_to_the_dead_
     let gate = gate(&engine, times);
     let count = Arc::new(AtomicUsize::new(0));
     for attempt in 1..=3 {
-        let bomb = Bomb(count.clone());
+        let bomb = PanickingCapture(count.clone());
         let work = |_, _| async move {
             let _bomb = bomb;
             std::future::pending().await
@@ -202,7 +202,7 @@ async fn what_a_handler_has_returned_counts_although_its_drop_panics() {
     let gate = gate(&engine, Settings::new());
     let count = Arc::new(AtomicUsize::new(0));
     for begins in [true, false] {
-        let bomb = Bomb(count.clone());
+        let bomb = PanickingCapture(count.clone());
         let future = std::future::poll_fn(move |_| {
             let _ = &bomb;
             std::task::Poll::Ready(Ok(()))
@@ -220,8 +220,8 @@ async fn by(gate: &Gate, job: Job, begins: bool, work: BoxFuture<'static, Handle
     let Admission::Run(claimed) = gate.claim(&mut leaders).await.remove(0) else { panic!("it is free") };
     let finished: Finished = if begins {
         match claimed.begin(|_, _| work) {
-            Begun::Over(finished) => finished,
-            Begun::Going(run) => run.await,
+            RunProgress::Over(finished) => finished,
+            RunProgress::Going(run) => run.await,
         }
     } else {
         claimed.run(|_, _| work).await
@@ -292,7 +292,7 @@ async fn a_panic_whose_payload_panics_when_it_is_dropped_is_a_failed_attempt() {
     let gate = gate(&engine, Settings::new());
     let count = Arc::new(AtomicUsize::new(0));
     for begins in [true, false] {
-        let bomb = Bomb(count.clone());
+        let bomb = PanickingCapture(count.clone());
         let work = Box::pin(async move { std::panic::panic_any(bomb) });
         let decision = by(&gate, job(&begins.to_string()), begins, work).await;
         assert_eq!((decision.outcome, decision.attempt), (Outcome::Panicked, 1));

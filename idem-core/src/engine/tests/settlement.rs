@@ -1,4 +1,4 @@
-//! What becomes of a run that is dropped, and in which order the store hears of one token.
+//! The fate of a run that is dropped, and the order in which the store hears of one token.
 
 use std::sync::mpsc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ fn leaders(gate: &Gate, names: std::ops::Range<usize>) -> VecDeque<Leader> {
     names.map(enter).collect()
 }
 
-/// Runs that have come to `result` and are not settled.
+/// Runs that have ended with `result` and are not settled.
 async fn finished(
     gate: &Gate,
     names: std::ops::Range<usize>,
@@ -32,7 +32,7 @@ async fn finished(
     finished
 }
 
-async fn states(store: &Faulty, names: std::ops::Range<usize>) -> Vec<State> {
+async fn states(store: &FaultyStore, names: std::ops::Range<usize>) -> Vec<State> {
     let mut states = Vec::new();
     for name in names {
         states.push(store.read(&key(&name.to_string())).await.unwrap().unwrap().state);
@@ -118,7 +118,7 @@ async fn a_failed_run_that_is_dropped_has_cost_its_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_under_way_is_not_overtaken_by_its_release() {
-    let store = Arc::new(Faulty::new());
+    let store = Arc::new(FaultyStore::new());
     let (first, second) =
         (gate(&engine_over(&store), Settings::new()), gate(&engine_over(&store), Settings::new()));
     store.delay("claim", secs(2));
@@ -175,7 +175,7 @@ async fn no_operation_of_a_token_overtakes_another() {
 #[test]
 fn a_completion_is_asked_for_again_while_the_users_runtime_is_blocked() {
     // Real time and two real runtimes.
-    let store = Arc::new(Faulty::new());
+    let store = Arc::new(FaultyStore::new());
     let engine = Engine::new(store.clone());
     let gate = gate(&engine, Settings::new());
     let user = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

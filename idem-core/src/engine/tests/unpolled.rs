@@ -3,14 +3,14 @@
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::engine::Claimed;
+use crate::engine::ClaimedRun;
 use crate::store::Store as _;
 
 fn settings() -> Settings {
     Settings { timeout: Some(secs(5)), max_attempts: Some(1), ..Settings::new() }
 }
 
-async fn claimed(gate: &Gate, name: &str) -> Claimed {
+async fn claimed(gate: &Gate, name: &str) -> ClaimedRun {
     let Entry::Leader(leader) = gate.enter(job(name)) else { panic!("fresh keys lead") };
     match gate.claim(&mut VecDeque::from([leader])).await.remove(0) {
         Admission::Run(claimed) => claimed,
@@ -20,7 +20,7 @@ async fn claimed(gate: &Gate, name: &str) -> Claimed {
 
 #[tokio::test(start_paused = true)]
 async fn invariant_8_the_time_of_a_run_begins_with_its_first_poll() {
-    let store = Arc::new(Faulty::new());
+    let store = Arc::new(FaultyStore::new());
     let (gate, other) = (gate(&engine_over(&store), settings()), gate(&engine_over(&store), settings()));
     let (waits, begins) = (claimed(&gate, "a").await, claimed(&gate, "b").await);
     // A hundred time-outs, and many leases.
@@ -37,7 +37,8 @@ async fn invariant_8_the_time_of_a_run_begins_with_its_first_poll() {
     let finished = waits.run(work).await;
     assert_eq!(finished.took().map(|took| took.as_secs()), Some(4));
     assert_eq!(gate.settle_one(finished).await.decision.outcome, Outcome::Completed);
-    let crate::engine::Begun::Going(run) = begins.begin(|_, _| Box::pin(tokio::time::sleep(secs(9)).map(Ok)))
+    let crate::engine::RunProgress::Going(run) =
+        begins.begin(|_, _| Box::pin(tokio::time::sleep(secs(9)).map(Ok)))
     else {
         panic!("it waits")
     };
@@ -85,7 +86,7 @@ async fn a_run_that_has_not_begun_when_the_engine_stops_does_not_begin() {
     let finished = first.run(|_, _| -> std::future::Ready<HandlerResult> { panic!("it is stopped") }).await;
     assert_eq!(gate.settle_one(finished).await.decision.outcome, Outcome::Shutdown);
     let begun = second.begin(|_, _| -> std::future::Ready<HandlerResult> { panic!("it is stopped") });
-    let crate::engine::Begun::Over(finished) = begun else { panic!("it does not run") };
+    let crate::engine::RunProgress::Over(finished) = begun else { panic!("it does not run") };
     assert_eq!(gate.settle_one(finished).await.decision.outcome, Outcome::Shutdown);
     for name in ["a", "b"] {
         assert_eq!(store.read(&key(name)).await.unwrap().unwrap().attempts, 0);

@@ -11,10 +11,10 @@ use super::{Leader, Member, OpenTransaction, Settled};
 use crate::engine::Gate;
 use crate::lease::Flight;
 
-/// What a message's claim came to.
+/// The result of a message's claim.
 pub enum Admission {
     /// The handler is to be run, at once.
-    Run(Claimed),
+    Run(ClaimedRun),
     /// The message is decided without a run.
     Decided(Settled),
     /// Not yet: the store does not answer, or the policy waits in place. To be awaited beside its neighbours.
@@ -22,7 +22,7 @@ pub enum Admission {
 }
 
 /// The right to run the handler for one message, with the permit to do it now. Dropping it gives both back.
-pub struct Claimed {
+pub struct ClaimedRun {
     pub(in crate::engine) gate: Gate,
     /// `None` in a run without dedup.
     pub(in crate::engine) leader: Option<Leader>,
@@ -35,21 +35,21 @@ pub struct Claimed {
 }
 
 /// The judgement of one answer.
-pub(in crate::engine) enum Judged {
+pub(in crate::engine) enum Judgement {
     Admitted(Admission),
-    Again(Again),
+    Again(RepeatedClaim),
 }
 
 /// A key that is to be claimed again.
-pub(in crate::engine) struct Again {
+pub(in crate::engine) struct RepeatedClaim {
     pub(in crate::engine) leader: Leader,
     pub(in crate::engine) permit: Option<OwnedSemaphorePermit>,
     pub(in crate::engine) after: Duration,
 }
 
-impl fmt::Debug for Claimed {
+impl fmt::Debug for ClaimedRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claimed").field("attempt", &self.attempt).finish_non_exhaustive()
+        f.debug_struct("ClaimedRun").field("attempt", &self.attempt).finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Done, Held, Leader, Settled};
+use super::{Done, HeldKey, Leader, Settled};
 use crate::engine::Gate;
 use crate::engine::verdict::{self, Arrival, Completion, RunEnd, Settlement};
 use crate::handler_error::Disposition;
@@ -25,17 +25,17 @@ pub struct Finished {
     pub(in crate::engine) took: Option<Duration>,
 }
 
-/// What is left of a run.
+/// The remainder of a run.
 pub(in crate::engine) enum Ending {
     /// The handler has returned `Ok`, and its key is to be completed.
     Done(Done),
     /// Any other end, or one without a lease.
-    Other(Option<Leader>, Ran),
+    Other(Option<Leader>, RunResult),
 }
 
 /// How a run came out.
 #[derive(Debug)]
-pub(in crate::engine) enum Ran {
+pub(in crate::engine) enum RunResult {
     Ended(RunEnd),
     /// Its transaction has decided it, and there is nothing to settle.
     Decided(Decision),
@@ -43,7 +43,7 @@ pub(in crate::engine) enum Ran {
     Undone(OwnedSemaphorePermit),
 }
 
-impl Ran {
+impl RunResult {
     pub(in crate::engine) const OK: Self = Self::Ended(RunEnd::Ok);
     pub(in crate::engine) const PANICKED: Self = Self::Ended(RunEnd::Panicked);
     pub(in crate::engine) const SHUTDOWN: Self = Self::Ended(RunEnd::Shutdown);
@@ -57,7 +57,7 @@ impl Ran {
     }
 }
 
-impl From<Stop> for Ran {
+impl From<Stop> for RunResult {
     fn from(stop: Stop) -> Self {
         Self::Ended(match stop {
             Stop::Lost => RunEnd::LeaseLost,
@@ -78,10 +78,12 @@ impl Finished {
         flight: &Arc<Flight>,
         attempt: u32,
         took: Option<Duration>,
-        ran: Ran,
+        ran: RunResult,
     ) -> Self {
         let ending = match (leader, ran) {
-            (Some(leader), Ran::Ended(RunEnd::Ok)) if leader.is_claimed => Ending::Done(Done::of(leader)),
+            (Some(leader), RunResult::Ended(RunEnd::Ok)) if leader.is_claimed => {
+                Ending::Done(Done::of(leader))
+            }
             (leader, ran) => Ending::Other(leader, ran),
         };
         let mut finished = Self { gate, attempt, ending, took };
@@ -100,24 +102,24 @@ impl Finished {
         finished
     }
 
-    /// What the store is to be told. `None` where it has no lease: the run was without dedup, or its transaction has settled it.
+    /// The settlement to ask the store for. `None` if the run was without dedup, or its transaction has settled it.
     pub(in crate::engine) fn settlement(&self) -> Option<Settlement> {
         match &self.ending {
             Ending::Done(_) => Some(Settlement::Complete),
-            Ending::Other(Some(leader), Ran::Ended(end)) if leader.is_claimed => {
+            Ending::Other(Some(leader), RunResult::Ended(end)) if leader.is_claimed => {
                 Some(verdict::settlement(self.gate.policy(), self.attempt, end))
             }
             Ending::Other(..) => None,
         }
     }
 
-    /// What the store is to be told, where the key is to be completed.
+    /// The request to complete the key, if it is to be completed.
     pub(in crate::engine) fn completion(&self) -> Option<(&Arc<Flight>, CompleteRequest)> {
         let Ending::Done(done) = &self.ending else { return None };
         Some((done.flight(), done.request(&self.gate)?))
     }
 
-    /// What the store is to be told, where the key is to be released.
+    /// The request to release the key, if it is to be released.
     pub(in crate::engine) fn release(&self) -> Option<(&Arc<Flight>, ReleaseRequest)> {
         let (Some(Settlement::Release(_)), Ending::Other(Some(leader), _)) =
             (self.settlement(), &self.ending)
@@ -127,7 +129,7 @@ impl Finished {
         Some((&leader.flight, leader.release_request(leader.attempts)?))
     }
 
-    /// What needs no answer of the store.
+    /// Concludes a run that needs no answer of the store.
     pub(in crate::engine) fn concluded_alone(self) -> Settled {
         match &self.ending {
             Ending::Other(_, ran) => {
@@ -160,7 +162,9 @@ impl Finished {
         match self.ending {
             Ending::Done(done) => Settled::of(done.decide(decision)),
             Ending::Other(None, _) => Settled::of(decision),
-            Ending::Other(Some(leader), _) if is_held => Settled { decision, held: Some(Held::new(leader)) },
+            Ending::Other(Some(leader), _) if is_held => {
+                Settled { decision, held: Some(HeldKey::new(leader)) }
+            }
             Ending::Other(Some(leader), _) if verdict::is_shared(&decision) => {
                 Settled::of(leader.decide(decision))
             }
@@ -172,12 +176,12 @@ impl Finished {
     }
 
     /// The decision that needs no answer of the store.
-    fn decide(&self, ran: &Ran) -> Decision {
+    fn decide(&self, ran: &RunResult) -> Decision {
         let (policy, message) = (self.gate.policy(), self.message());
         match ran {
-            Ran::Ended(end) => verdict::ended(policy, &message, self.attempt, end),
-            Ran::Decided(decision) => decision.clone().attempt(self.attempt),
-            Ran::Undone(_) => verdict::rolled_back(policy, &message, UNDONE).attempt(self.attempt),
+            RunResult::Ended(end) => verdict::ended(policy, &message, self.attempt, end),
+            RunResult::Decided(decision) => decision.clone().attempt(self.attempt),
+            RunResult::Undone(_) => verdict::rolled_back(policy, &message, UNDONE).attempt(self.attempt),
         }
     }
 
@@ -191,10 +195,10 @@ impl Finished {
 
 const UNDONE: &str = "the transaction that it shared with other messages was undone";
 
-/// A handler that has returned Ok, although its statements came to nothing.
-pub(in crate::engine) fn kept_nothing(error: &StoreError) -> Ran {
+/// A handler that has returned Ok, although its statements had no effect.
+pub(in crate::engine) fn kept_nothing(error: &StoreError) -> RunResult {
     let reason = format!("nothing of the handler's transaction was kept: {error}").into();
-    Ran::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })
+    RunResult::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })
 }
 
 impl fmt::Debug for Finished {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Done;
 use crate::engine::verdict::Arrival;
 use crate::engine::{Gate, Job};
-use crate::lease::{End, Flight};
+use crate::lease::{Flight, FlightEnd};
 use crate::outcome::Decision;
 use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
 
@@ -18,7 +18,7 @@ pub struct Leader {
     failures: u32,
     /// Whether the store may hold a lease for this flight that nobody has given back.
     pub(in crate::engine) is_claimed: bool,
-    /// What becomes of the number of attempts where the key is given back.
+    /// The effect on the number of attempts if the key is given back.
     pub(in crate::engine) attempts: Attempts,
     is_over: bool,
 }
@@ -44,17 +44,17 @@ impl Leader {
 
     /// Ends the flight: whoever waits for this key takes `decision` too.
     pub(in crate::engine) fn decide(mut self, decision: Decision) -> Decision {
-        self.end(End::Decided(decision.clone()));
+        self.end(FlightEnd::Decided(decision.clone()));
         decision
     }
 
     /// Ends the flight without a verdict for others.
     pub(in crate::engine) fn abandon(mut self) {
-        self.end(End::Abandoned);
+        self.end(FlightEnd::Abandoned);
     }
 
     /// Ends the flight at once, and gives back later what its claim may have taken.
-    pub(in crate::engine) fn end_now(mut self, end: End) {
+    pub(in crate::engine) fn end_now(mut self, end: FlightEnd) {
         let unseen = self.is_claimed.then(|| self.successor());
         self.end(end);
         if let Some(unseen) = unseen {
@@ -63,8 +63,8 @@ impl Leader {
     }
 
     pub(in crate::engine) fn claim_request(&mut self) -> ClaimRequest {
-        // From here on the store may hold a lease for this flight. What a run before this claim has returned came to
-        // nothing.
+        // From here on the store may hold a lease for this flight. The return of a run before this claim counts
+        // no more.
         self.is_claimed = true;
         self.attempts = Attempts::Keep;
         self.flight.forget_return();
@@ -87,13 +87,13 @@ impl Leader {
         })
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: FlightEnd) {
         self.is_over = true;
         self.gate.0.engine.flights.leave(&self.flight);
         self.flight.finish(end);
     }
 
-    /// What goes on with the flight when this is dropped. It owes the store nothing.
+    /// The leader that goes on with the flight when this one is dropped. It owes the store nothing.
     fn successor(&self) -> Self {
         Self {
             gate: self.gate.clone(),
@@ -129,7 +129,7 @@ impl Drop for Leader {
         }
         self.gate.0.engine.watch.remove(&self.flight);
         if !self.is_claimed {
-            return self.end(End::Abandoned);
+            return self.end(FlightEnd::Abandoned);
         }
         self.is_over = true;
         let successor = self.successor();

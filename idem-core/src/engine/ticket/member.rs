@@ -9,29 +9,29 @@ use tokio::sync::mpsc;
 
 use super::finished::kept_nothing;
 use super::open::record_is_gone;
-use super::{Commit, OpenTransaction, Ran};
+use super::{Commit, OpenTransaction, RunResult};
 use crate::store::{Answer, CompleteRequest, SavepointEnd, StoreError, Transaction};
 
 /// A run's share in a transaction. Where it is dropped before its run is over, nothing is committed.
 pub(in crate::engine) struct Member {
     pub(in crate::engine) commit: Commit,
     pub(in crate::engine) open: OpenTransaction,
-    pub(in crate::engine) over: mpsc::UnboundedSender<Over>,
-    pub(in crate::engine) end: Shared<BoxFuture<'static, End>>,
+    pub(in crate::engine) over: mpsc::UnboundedSender<MemberResult>,
+    pub(in crate::engine) end: Shared<BoxFuture<'static, SharedEnd>>,
     /// Whose turn it is to work in the transaction, and whether it is of no use any more.
     pub(in crate::engine) is_broken: Arc<tokio::sync::Mutex<bool>>,
 }
 
 /// A run that is over.
-pub(in crate::engine) enum Over {
+pub(in crate::engine) enum MemberResult {
     /// With the record that is yet to be completed.
     Good(Option<CompleteRequest>),
     Failed,
 }
 
-/// What became of a shared transaction.
+/// The end of a shared transaction.
 #[derive(Clone)]
-pub(in crate::engine) enum End {
+pub(in crate::engine) enum SharedEnd {
     Committed,
     /// The connection was lost on the way: nobody knows.
     Lost(StoreError),
@@ -42,12 +42,12 @@ pub(in crate::engine) enum End {
 }
 
 impl Member {
-    /// What the run came to; none where it has had no part in the transaction that could be kept.
+    /// The result of the run; `None` if it has had no part in the transaction that could be kept.
     pub(in crate::engine) async fn run(
         &self,
-        run: impl Future<Output = Ran>,
+        run: impl Future<Output = RunResult>,
         record: Option<CompleteRequest>,
-    ) -> Option<Ran> {
+    ) -> Option<RunResult> {
         match self.commit {
             Commit::Each | Commit::Together => Some(run.await),
             Commit::Savepoints => self.run_in_savepoint(run, &record?).await,
@@ -55,16 +55,16 @@ impl Member {
     }
 
     /// Whether the run's effect was rolled back to its savepoint.
-    pub(in crate::engine) fn is_undone_alone(&self, result: Option<&Ran>) -> bool {
+    pub(in crate::engine) fn is_undone_alone(&self, result: Option<&RunResult>) -> bool {
         self.commit == Commit::Savepoints && result.is_some_and(|ran| !ran.is_ok())
     }
 
     /// One after the other. Where a run is dropped, or its savepoint is gone, nobody knows what the transaction holds.
     async fn run_in_savepoint(
         &self,
-        run: impl Future<Output = Ran>,
+        run: impl Future<Output = RunResult>,
         record: &CompleteRequest,
-    ) -> Option<Ran> {
+    ) -> Option<RunResult> {
         let mut is_broken = self.is_broken.lock().await;
         if mem::replace(&mut *is_broken, true) {
             return None;
@@ -81,9 +81,9 @@ impl Member {
 /// commits of others are effects with their records (`one_that_commits_by_itself_repeats_nothing_of_the_others`).
 async fn end_savepoint(
     transaction: &mut dyn Transaction,
-    ran: Ran,
+    ran: RunResult,
     record: &CompleteRequest,
-) -> Result<Ran, StoreError> {
+) -> Result<RunResult, StoreError> {
     if !ran.is_ok() {
         transaction.end_savepoint(SavepointEnd::Rollback).await?;
         return Ok(ran);
@@ -105,21 +105,21 @@ async fn end_savepoint(
 /// Waits until all runs are over, and ends their transaction.
 pub(in crate::engine) async fn end(
     open: OpenTransaction,
-    mut runs: mpsc::UnboundedReceiver<Over>,
+    mut runs: mpsc::UnboundedReceiver<MemberResult>,
     members: usize,
     commit: Commit,
-) -> End {
+) -> SharedEnd {
     let (mut good, mut failed, mut records) = (0, 0, Vec::with_capacity(members));
     while let Some(over) = runs.recv().await {
         match over {
-            Over::Good(record) => {
+            MemberResult::Good(record) => {
                 good += 1;
                 records.extend(record);
             }
-            Over::Failed => failed += 1,
+            MemberResult::Failed => failed += 1,
         }
     }
-    let undone = End::Undone { some_were_good: good > 0 };
+    let undone = SharedEnd::Undone { some_were_good: good > 0 };
     let Some(open) = open.take() else { return undone };
     let are_all = good + failed == members;
     if !are_all || good == 0 || failed > 0 && commit != Commit::Savepoints {
@@ -127,8 +127,8 @@ pub(in crate::engine) async fn end(
         return undone;
     }
     match open.commit(&records).await {
-        Ok(()) => End::Committed,
-        Err(error) if error.is_unavailable() => End::Lost(error),
+        Ok(()) => SharedEnd::Committed,
+        Err(error) if error.is_unavailable() => SharedEnd::Lost(error),
         Err(_) => undone,
     }
 }

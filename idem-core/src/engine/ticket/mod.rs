@@ -1,4 +1,4 @@
-//! What a message is at each step: a type that only the step before it can make.
+//! A message at each step: a type that only the step before it can make.
 //!
 //! A ticket that is dropped does what is safe at its step: a [`Leader`] gives its key back, a [`Done`] completes it.
 
@@ -9,16 +9,14 @@ mod leader;
 mod member;
 mod open;
 mod settled;
-mod turn;
 
-pub use self::admission::{Admission, Claimed};
-pub(super) use self::admission::{Again, Judged};
+pub use self::admission::{Admission, ClaimedRun};
+pub(super) use self::admission::{Judgement, RepeatedClaim};
 pub(super) use self::done::Done;
 pub use self::finished::Finished;
-pub(super) use self::finished::{Ending, Ran, kept_nothing};
+pub(super) use self::finished::{Ending, RunResult, kept_nothing};
 pub use self::leader::Leader;
-pub(super) use self::member::{End, Member, Over, end};
+pub(super) use self::member::{Member, MemberResult, SharedEnd, end};
 pub use self::open::{Commit, LentTransaction, OpenTransaction};
-pub(super) use self::open::{Open, Transacts};
-pub use self::settled::{Held, Settled};
-pub(crate) use self::turn::Turn;
+pub(super) use self::open::{SlottedTransaction, TransactionSetup};
+pub use self::settled::{HeldKey, Settled};

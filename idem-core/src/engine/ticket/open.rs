@@ -22,7 +22,7 @@ pub enum Commit {
 }
 
 /// How a gate's handler gets its transactions.
-pub(crate) struct Transacts {
+pub(crate) struct TransactionSetup {
     pub(in crate::engine) source: Arc<dyn Transactions>,
     pub(in crate::engine) commit: Commit,
     /// As many as can be open: a transaction may be shared, so that the handler's permits do not bound them.
@@ -31,7 +31,7 @@ pub(crate) struct Transacts {
     pub(in crate::engine) user: Option<Handle>,
 }
 
-impl Transacts {
+impl TransactionSetup {
     pub(in crate::engine) fn new(
         source: Arc<dyn Transactions>,
         commit: Commit,
@@ -43,12 +43,12 @@ impl Transacts {
 }
 
 /// A transaction, and its share of those that can be open.
-pub(in crate::engine) struct Open {
+pub(in crate::engine) struct SlottedTransaction {
     pub(in crate::engine) transaction: Box<dyn Transaction>,
     pub(in crate::engine) _slot: OwnedSemaphorePermit,
 }
 
-impl Open {
+impl SlottedTransaction {
     pub(in crate::engine) async fn rollback(self) {
         self.transaction.rollback().await;
     }
@@ -71,16 +71,16 @@ impl Open {
 
 /// The transaction that a run has open. Cloning shares it.
 #[derive(Clone)]
-pub struct OpenTransaction(Arc<Mutex<Option<Open>>>);
+pub struct OpenTransaction(Arc<Mutex<Option<SlottedTransaction>>>);
 
 /// A transaction in the hands of a handler. Dropping it gives it back to its run.
 pub struct LentTransaction {
-    open: Option<Open>,
+    open: Option<SlottedTransaction>,
     home: OpenTransaction,
 }
 
 impl OpenTransaction {
-    pub(in crate::engine) fn new(open: Open) -> Self {
+    pub(in crate::engine) fn new(open: SlottedTransaction) -> Self {
         Self(Arc::new(Mutex::new(Some(open))))
     }
 
@@ -90,13 +90,13 @@ impl OpenTransaction {
         Some(LentTransaction { open: Some(open), home: self.clone() })
     }
 
-    pub(in crate::engine) fn take(&self) -> Option<Open> {
+    pub(in crate::engine) fn take(&self) -> Option<SlottedTransaction> {
         self.0.lock().take()
     }
 }
 
 impl LentTransaction {
-    /// What the handler works on: a value of the store's [connection type](Transactions::connection).
+    /// The connection that the handler works on: a value of the store's [connection type](Transactions::connection).
     pub fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.transaction().connection()
     }

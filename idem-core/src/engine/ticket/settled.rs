@@ -11,11 +11,11 @@ use crate::store::Attempts;
 #[derive(Debug)]
 #[must_use]
 pub struct Settled {
-    /// What is decided.
+    /// The decision.
     pub decision: Decision,
     /// The key, still held, where the message is to become a dead letter: to be released when the broker has
     /// confirmed the dead letter, so that no duplicate runs meanwhile.
-    pub held: Option<Held>,
+    pub held: Option<HeldKey>,
 }
 
 impl Settled {
@@ -29,11 +29,11 @@ impl Settled {
 }
 
 /// A key that is held while its message becomes a dead letter. Dropping it gives the key back with its attempts.
-pub struct Held {
+pub struct HeldKey {
     leader: Option<Leader>,
 }
 
-impl Held {
+impl HeldKey {
     pub(in crate::engine) fn new(leader: Leader) -> Self {
         let engine = &leader.gate.0.engine;
         engine.watch.hold(&leader.flight, leader.gate.policy(), engine.clock.now());
@@ -62,8 +62,8 @@ impl Held {
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for HeldKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held")
+        f.write_str("HeldKey")
     }
 }

@@ -47,7 +47,7 @@ rows! {
     the_same_payload_makes_no_difference: mismatch(&comparing(FingerprintMismatch::DeadLetter), State::Completed, print("one"), &paying("one")) => None;
     an_unknown_payload_makes_no_difference: mismatch(&comparing(FingerprintMismatch::DeadLetter), State::Completed, None, &paying("one")) => None;
 
-    // The end of a run: the store is told, and then the message is decided.
+    // The end of a run: it is recorded in the store, and then the message is decided.
     ok_completes: told(1, &RunEnd::Ok) => Settlement::Complete;
     ok_of_the_last_attempt_completes: told(LAST, &RunEnd::Ok) => Settlement::Complete;
     an_error_releases_and_counts: told(1, &error()) => Settlement::Release(Attempts::Count);

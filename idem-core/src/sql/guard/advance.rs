@@ -7,9 +7,9 @@ use sqlx::Database;
 
 use super::answer::{Conflict, Guarded};
 use super::error::Error;
-use super::row::Row;
+use super::row::GuardedRow;
 use super::stage::{NeedsFrom, NeedsId, NeedsTo, Ready, TakesId};
-use super::statement::{ATTEMPTS, Bind, Column, Statement, says_yes};
+use super::statement::{ATTEMPTS, Bind, BoundColumn, GuardStatement, says_yes};
 use crate::sql::dialect::Texts;
 use crate::sql::{Dialect, Target};
 
@@ -43,20 +43,20 @@ use crate::sql::{Dialect, Target};
 /// # }
 /// ```
 pub fn advance_state<'q, DB: Dialect>(table: &str) -> AdvanceState<'q, DB, NeedsId> {
-    let mut row = Row::of(table);
+    let mut row = GuardedRow::of(table);
     let state = row.name("state");
     AdvanceState { row, state, from: None, sets: Vec::new(), stage: PhantomData }
 }
 
-/// What [`advance_state`] makes.
+/// The guard that [`advance_state`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct AdvanceState<'q, DB: Database, Stage = Ready> {
-    row: Row<'q, DB>,
+    row: GuardedRow<'q, DB>,
     /// The quoted name of the state's column.
     state: String,
-    from: Option<Column<'q, DB>>,
+    from: Option<BoundColumn<'q, DB>>,
     /// The state to come, and further columns.
-    sets: Vec<Column<'q, DB>>,
+    sets: Vec<BoundColumn<'q, DB>>,
     stage: PhantomData<fn() -> Stage>,
 }
 
@@ -77,15 +77,15 @@ impl<'q, DB: Dialect, Stage: TakesId> AdvanceState<'q, DB, Stage> {
 impl<'q, DB: Dialect> AdvanceState<'q, DB, NeedsFrom> {
     /// The state that the row must be in.
     pub fn from<T: Bind<'q, DB>>(mut self, state: T) -> AdvanceState<'q, DB, NeedsTo> {
-        self.from = Some(Column::new(self.state.clone(), state));
+        self.from = Some(BoundColumn::new(self.state.clone(), state));
         self.at()
     }
 }
 
 impl<'q, DB: Dialect> AdvanceState<'q, DB, NeedsTo> {
-    /// The state that it comes to, another than the one that it is in.
+    /// The state that it moves to, which differs from the one that it is in.
     pub fn to<T: Bind<'q, DB>>(mut self, state: T) -> AdvanceState<'q, DB> {
-        self.sets.push(Column::new(self.state.clone(), state));
+        self.sets.push(BoundColumn::new(self.state.clone(), state));
         self.at()
     }
 }
@@ -134,14 +134,14 @@ impl<'q, DB: Dialect> AdvanceState<'q, DB> {
         }
     }
 
-    fn update(&self) -> Statement<DB> {
+    fn update(&self) -> GuardStatement<DB> {
         let update = self.row.filter(self.row.update().pairs(&self.sets, " = ", ", "));
         update.sql(&[" AND "]).pairs(&self.from, " = ", "")
     }
 
     /// The state as text, whether it is the one to come, and whether it is the one to come from.
-    fn look(&self) -> Statement<DB> {
-        let select = Statement::new(&["SELECT CAST(", &self.state, " AS ", DB::TEXT, ")"]);
+    fn look(&self) -> GuardStatement<DB> {
+        let select = GuardStatement::new(&["SELECT CAST(", &self.state, " AS ", DB::TEXT, ")"]);
         let select =
             self.sets.iter().take(1).chain(&self.from).fold(select, |select, state| {
                 select.sql(&[", "]).asks(|condition| condition.pair(state, " = "))

@@ -1,8 +1,8 @@
-//! What a guard says.
+//! The answers of a guard.
 
 use thiserror::Error;
 
-/// What became of the question that a guard puts to a row.
+/// The answer to the question that a guard puts to a row.
 #[must_use = "whether the work is still to be done depends on it"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guarded {

@@ -1,4 +1,4 @@
-//! What a guard fails with when the database did not answer its question.
+//! The error of a guard whose question the database did not answer.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use sqlx::error::DatabaseError;
 
 use crate::sql::Dialect;
-use crate::sql::dialect::Meaning;
+use crate::sql::dialect::StatementErrorMeaning;
 use crate::sql::name::NameError;
 
 /// A guard has no answer: a name was refused, or the database failed.
@@ -15,44 +15,46 @@ use crate::sql::name::NameError;
 /// one. Its texts have no values, as every error of idem; [`database`](Self::database) has all that the database said.
 pub struct Error {
     table: String,
-    kind: Kind,
+    kind: GuardErrorKind,
 }
 
 /// Private: what can go wrong may grow.
-pub(super) enum Kind {
+pub(super) enum GuardErrorKind {
     Name(NameError),
     Value(String),
     NoTransaction,
     ManyRows(u64),
-    Refused { error: Box<dyn DatabaseError>, meaning: Meaning, quotes_values: bool },
+    Refused { error: Box<dyn DatabaseError>, meaning: StatementErrorMeaning, quotes_values: bool },
     Failed(sqlx::Error),
 }
 
 impl Error {
-    pub(super) fn new(table: &str, kind: Kind) -> Self {
+    pub(super) fn new(table: &str, kind: GuardErrorKind) -> Self {
         Self { table: table.chars().take(127).collect(), kind }
     }
 
     pub(super) fn of_database<DB: Dialect>(table: &str, error: sqlx::Error) -> Self {
         let kind = match error {
-            sqlx::Error::Database(error) => Kind::Refused {
+            sqlx::Error::Database(error) => GuardErrorKind::Refused {
                 meaning: DB::meaning(&*error),
                 quotes_values: DB::quotes_values(&*error),
                 error,
             },
-            other => Kind::Failed(other),
+            other => GuardErrorKind::Failed(other),
         };
         Self::new(table, kind)
     }
 
     /// Whether the same transaction may succeed when it is run again from its start: a deadlock, a serialisation failure,
-    /// a lock that was not had in time, a lost connection. Nothing of it is committed.
+    /// a lock that was not free in time, a lost connection. Nothing of it is committed.
     ///
     /// A handler that returns the error has just that: its message is retried.
     pub fn is_retryable(&self) -> bool {
         match &self.kind {
-            Kind::Refused { meaning, .. } => matches!(meaning, Meaning::RunAgain | Meaning::Locked),
-            Kind::Failed(error) => {
+            GuardErrorKind::Refused { meaning, .. } => {
+                matches!(meaning, StatementErrorMeaning::RunAgain | StatementErrorMeaning::Locked)
+            }
+            GuardErrorKind::Failed(error) => {
                 matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::WorkerCrashed)
             }
             _ => false,
@@ -61,21 +63,21 @@ impl Error {
 
     /// Whether the name of a table or column was refused. Nothing was sent to the database.
     pub fn is_name(&self) -> bool {
-        matches!(self.kind, Kind::Name(_))
+        matches!(self.kind, GuardErrorKind::Name(_))
     }
 
-    /// What the database said, if it said anything. Its texts may quote values.
+    /// The database's own error, if it sent one. Its texts may quote values.
     pub fn database(&self) -> Option<&dyn DatabaseError> {
         match &self.kind {
-            Kind::Refused { error, .. } => Some(&**error),
+            GuardErrorKind::Refused { error, .. } => Some(&**error),
             _ => None,
         }
     }
 
-    pub(super) fn meaning(&self) -> Meaning {
+    pub(super) fn meaning(&self) -> StatementErrorMeaning {
         match self.kind {
-            Kind::Refused { meaning, .. } => meaning,
-            _ => Meaning::Other,
+            GuardErrorKind::Refused { meaning, .. } => meaning,
+            _ => StatementErrorMeaning::Other,
         }
     }
 }
@@ -84,13 +86,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             // The table's own name may be what is refused.
-            Kind::Name(error) => write!(f, "the guard cannot be asked: {error}"),
+            GuardErrorKind::Name(error) => write!(f, "the guard cannot be asked: {error}"),
             kind => write!(f, "the guard of {:?} has no answer: {kind}", self.table),
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for GuardErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
@@ -130,7 +132,7 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.kind {
-            Kind::Failed(error) => Some(error),
+            GuardErrorKind::Failed(error) => Some(error),
             _ => None,
         }
     }

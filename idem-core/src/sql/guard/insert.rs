@@ -7,37 +7,37 @@ use sqlx::Database;
 
 use super::answer::{Conflict, Guarded};
 use super::error::Error;
-use super::row::Row;
+use super::row::GuardedRow;
 use super::stage::{NeedsId, Ready};
-use super::statement::{ATTEMPTS, Bind, Column, Session, Statement, says_yes};
-use crate::sql::dialect::Meaning;
+use super::statement::{ATTEMPTS, Bind, BoundColumn, GuardSession, GuardStatement, says_yes};
+use crate::sql::dialect::StatementErrorMeaning;
 use crate::sql::{Dialect, Target};
 
 #[doc = include_str!("docs/insert.md")]
 pub fn insert_once<'q, DB: Dialect>(table: &str) -> InsertOnce<'q, DB, NeedsId> {
     InsertOnce {
-        row: Row::of(table),
+        row: GuardedRow::of(table),
         sets: Vec::new(),
         stamps: Vec::new(),
-        otherwise: Otherwise::Conflict,
+        otherwise: MismatchAction::Conflict,
         stage: PhantomData,
     }
 }
 
-/// What [`insert_once`] makes.
+/// The guard that [`insert_once`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct InsertOnce<'q, DB: Database, Stage = Ready> {
     /// Its `ids` are the natural key.
-    row: Row<'q, DB>,
-    sets: Vec<Column<'q, DB>>,
-    stamps: Vec<Column<'q, DB>>,
-    otherwise: Otherwise,
+    row: GuardedRow<'q, DB>,
+    sets: Vec<BoundColumn<'q, DB>>,
+    stamps: Vec<BoundColumn<'q, DB>>,
+    otherwise: MismatchAction,
     stage: PhantomData<fn() -> Stage>,
 }
 
-/// What becomes of a row that is there with other values.
+/// The treatment of a row that is there with other values.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Otherwise {
+enum MismatchAction {
     Conflict,
     Update,
 }
@@ -73,7 +73,7 @@ impl<'q, DB: Dialect> InsertOnce<'q, DB> {
     /// Upsert: a row that is there with other values takes these, instead of being a conflict. What comes last stays, so
     /// a message that was overtaken undoes the later one; [`bump_version`](super::bump_version) keeps order.
     pub fn or_update(mut self) -> Self {
-        self.otherwise = Otherwise::Update;
+        self.otherwise = MismatchAction::Update;
         self
     }
 
@@ -104,7 +104,9 @@ impl<'q, DB: Dialect> InsertOnce<'q, DB> {
             let refusal = match session.changes_one(self.insert()).await {
                 Ok(true) => return Ok(Guarded::Applied),
                 Ok(false) => None,
-                Err(error) if !DB::ON_CONFLICT && error.meaning() == Meaning::Duplicate => Some(error),
+                Err(error) if !DB::ON_CONFLICT && error.meaning() == StatementErrorMeaning::Duplicate => {
+                    Some(error)
+                }
                 Err(error) => return Err(error),
             };
             match (self.settle(&mut session).await?, refusal) {
@@ -119,8 +121,8 @@ impl<'q, DB: Dialect> InsertOnce<'q, DB> {
     }
 
     /// The answer for a row that is there; none if it is gone.
-    async fn settle(&mut self, session: &mut Session<'_, DB>) -> Result<Option<Guarded>, Error> {
-        if self.otherwise == Otherwise::Update && !self.sets.is_empty() {
+    async fn settle(&mut self, session: &mut GuardSession<'_, DB>) -> Result<Option<Guarded>, Error> {
+        if self.otherwise == MismatchAction::Update && !self.sets.is_empty() {
             if DB::ON_CONFLICT {
                 return Ok(Some(Guarded::AlreadyApplied));
             }
@@ -138,18 +140,18 @@ impl<'q, DB: Dialect> InsertOnce<'q, DB> {
         }))
     }
 
-    fn insert(&self) -> Statement<DB> {
+    fn insert(&self) -> GuardStatement<DB> {
         let columns = || self.row.ids.iter().chain(&self.sets).chain(&self.stamps);
         let names: Vec<&str> = columns().map(|column| column.name.as_str()).collect();
-        let insert = Statement::new(&["INSERT INTO ", &self.row.table]);
+        let insert = GuardStatement::new(&["INSERT INTO ", &self.row.table]);
         let insert = if DB::ON_CONFLICT { insert.sql(&[" AS held"]) } else { insert };
         let insert = insert.sql(&[" (", &names.join(", "), ") VALUES ("]).values(columns()).sql(&[")"]);
         if DB::ON_CONFLICT { self.on_conflict(insert) } else { insert }
     }
 
-    fn on_conflict(&self, insert: Statement<DB>) -> Statement<DB> {
+    fn on_conflict(&self, insert: GuardStatement<DB>) -> GuardStatement<DB> {
         let insert = insert.sql(&[" ON CONFLICT (", &list(&self.row.ids, str::to_owned, ", "), ")"]);
-        if self.otherwise == Otherwise::Conflict || self.sets.is_empty() {
+        if self.otherwise == MismatchAction::Conflict || self.sets.is_empty() {
             return insert.sql(&[" DO NOTHING"]);
         }
         let taken =
@@ -158,13 +160,13 @@ impl<'q, DB: Dialect> InsertOnce<'q, DB> {
         insert.sql(&[" DO UPDATE SET ", &taken, " WHERE NOT (", &same, ")"])
     }
 
-    fn update(&self) -> Statement<DB> {
+    fn update(&self) -> GuardStatement<DB> {
         let update = self.row.update().pairs(self.sets.iter().chain(&self.stamps), " = ", ", ");
         self.row.filter(update).sql(&[" AND NOT ("]).pairs(&self.sets, DB::SAME, " AND ").sql(&[")"])
     }
 
-    fn look(&self) -> Statement<DB> {
-        let select = Statement::new(&["SELECT "]);
+    fn look(&self) -> GuardStatement<DB> {
+        let select = GuardStatement::new(&["SELECT "]);
         let select = match self.sets.as_slice() {
             [] => select.sql(&["'yes'"]),
             sets => select.asks(|condition| condition.pairs(sets, DB::SAME, " AND ")),
@@ -175,7 +177,7 @@ impl<'q, DB: Dialect> InsertOnce<'q, DB> {
 
 /// The columns' names, each in its sentence.
 fn list<'a, 'q: 'a, DB: Database>(
-    columns: impl IntoIterator<Item = &'a Column<'q, DB>>,
+    columns: impl IntoIterator<Item = &'a BoundColumn<'q, DB>>,
     sentence: impl Fn(&str) -> String,
     between: &str,
 ) -> String {

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::answer::{Conflict, Guarded};
 use super::error::Error;
-use super::row::Row;
+use super::row::GuardedRow;
 use super::stage::{NeedsId, Ready};
-use super::statement::{Bind, Column, Session, Statement, says_yes};
+use super::statement::{Bind, BoundColumn, GuardSession, GuardStatement, says_yes};
 use crate::clock::Later as _;
-use crate::sql::dialect::{Meaning, RowLock, Texts};
+use crate::sql::dialect::{RowLock, StatementErrorMeaning, Texts};
 use crate::sql::{Dialect, InTransaction, Target};
 
-/// How long [`lock_row`] waits for a row unless it is told.
+/// How long [`lock_row`] waits for a row by default.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// Between two looks at a locked row: doubled from the one to the other.
@@ -24,14 +24,14 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 
 #[doc = include_str!("docs/lock.md")]
 pub fn lock_row<'q, DB: Dialect>(table: &str) -> LockRow<'q, DB, NeedsId> {
-    LockRow { row: Row::of(table), unless: Vec::new(), wait: DEFAULT_WAIT, stage: PhantomData }
+    LockRow { row: GuardedRow::of(table), unless: Vec::new(), wait: DEFAULT_WAIT, stage: PhantomData }
 }
 
-/// What [`lock_row`] makes.
+/// The guard that [`lock_row`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct LockRow<'q, DB: Database, Stage = Ready> {
-    row: Row<'q, DB>,
-    unless: Vec<Column<'q, DB>>,
+    row: GuardedRow<'q, DB>,
+    unless: Vec<BoundColumn<'q, DB>>,
     wait: Duration,
     stage: PhantomData<fn() -> Stage>,
 }
@@ -92,7 +92,7 @@ impl<'q, DB: Dialect> LockRow<'q, DB> {
 
     /// Tries until the row is free. To wait in the database would take a time-out of the session's, which outlives a future
     /// that is dropped, and which ends PostgreSQL's transaction when it runs out.
-    async fn poll(&mut self, session: &mut Session<'_, DB>) -> Result<Found, Error> {
+    async fn poll(&mut self, session: &mut GuardSession<'_, DB>) -> Result<LockResult, Error> {
         let deadline = Instant::now().later(self.wait);
         let (mut pause, longest) = PAUSES;
         loop {
@@ -106,7 +106,7 @@ impl<'q, DB: Dialect> LockRow<'q, DB> {
         }
     }
 
-    async fn attempt(&mut self, session: &mut Session<'_, DB>) -> Result<Found, Error> {
+    async fn attempt(&mut self, session: &mut GuardSession<'_, DB>) -> Result<LockResult, Error> {
         let found = match DB::LOCK {
             RowLock::Skips(clause) => {
                 let found = session.fetch(self.look().sql(&[clause])).await;
@@ -123,20 +123,20 @@ impl<'q, DB: Dialect> LockRow<'q, DB> {
         };
         match found {
             Ok(found) => Ok(found.ok_or(Conflict::NoRow)),
-            Err(error) if error.meaning() == Meaning::Locked => Ok(Err(Conflict::Locked)),
+            Err(error) if error.meaning() == StatementErrorMeaning::Locked => Ok(Err(Conflict::Locked)),
             Err(error) => Err(error),
         }
     }
 
     /// A statement that changes no row, and takes the lock of a database that has but one.
-    fn write_nothing(&self) -> Statement<DB> {
+    fn write_nothing(&self) -> GuardStatement<DB> {
         let id = &self.row.ids[0].name;
         self.row.update().sql(&[id, " = ", id, " WHERE 0"])
     }
 
     /// Whether the work is done.
-    fn look(&self) -> Statement<DB> {
-        let select = Statement::new(&["SELECT "]);
+    fn look(&self) -> GuardStatement<DB> {
+        let select = GuardStatement::new(&["SELECT "]);
         let select = match self.unless.as_slice() {
             [] => select.sql(&["'no'"]),
             unless => select.asks(|condition| condition.pairs(unless, DB::SAME, " AND ")),
@@ -146,4 +146,4 @@ impl<'q, DB: Dialect> LockRow<'q, DB> {
 }
 
 /// The locked row, or why it is not.
-type Found = Result<Texts, Conflict>;
+type LockResult = Result<Texts, Conflict>;

@@ -1,4 +1,4 @@
-//! What a guard must still be told before it can be applied: the compiler knows, so that none is forgotten.
+//! The parts that a guard still lacks before it can be applied: the compiler knows them, so that none is forgotten.
 
 /// `id(column, value)`: which row.
 pub enum NeedsId {}

@@ -7,30 +7,30 @@ use sqlx::Database;
 
 use super::answer::{Conflict, Guarded};
 use super::error::Error;
-use super::row::Row;
+use super::row::GuardedRow;
 use super::stage::{NeedsId, NeedsVersion, Ready, TakesId};
-use super::statement::{ATTEMPTS, Bind, Column, Statement};
+use super::statement::{ATTEMPTS, Bind, BoundColumn, GuardStatement};
 use crate::sql::dialect::Texts;
 use crate::sql::{Dialect, Target};
 
 #[doc = include_str!("docs/version.md")]
 pub fn bump_version<'q, DB: Dialect>(table: &str) -> BumpVersion<'q, DB, NeedsId> {
-    let mut row = Row::of(table);
+    let mut row = GuardedRow::of(table);
     let version = row.name("version");
     BumpVersion { row, version, from: 0, carried: None, sets: Vec::new(), stage: PhantomData }
 }
 
-/// What [`bump_version`] makes.
+/// The guard that [`bump_version`] makes.
 #[must_use = "a guard does nothing before `apply(..).await`"]
 pub struct BumpVersion<'q, DB: Database, Stage = Ready> {
-    row: Row<'q, DB>,
+    row: GuardedRow<'q, DB>,
     /// The quoted name of the version's column.
     version: String,
     /// The version that the row must have.
     from: i64,
     /// The version that the message carries, if it does.
     carried: Option<i64>,
-    sets: Vec<Column<'q, DB>>,
+    sets: Vec<BoundColumn<'q, DB>>,
     stage: PhantomData<fn() -> Stage>,
 }
 
@@ -114,7 +114,7 @@ impl<'q, DB: Dialect> BumpVersion<'q, DB> {
         }
     }
 
-    fn update(&self) -> Statement<DB> {
+    fn update(&self) -> GuardStatement<DB> {
         let update = match self.carried {
             Some(version) => self.row.update().pair(&self.numbered(version), " = "),
             None => self.row.update().sql(&[&self.version, " = ", &self.version, " + 1"]),
@@ -123,12 +123,12 @@ impl<'q, DB: Dialect> BumpVersion<'q, DB> {
         self.row.filter(update).sql(&[" AND "]).pair(&self.numbered(self.from), " = ")
     }
 
-    fn numbered(&self, version: i64) -> Column<'q, DB> {
-        Column::integer(self.version.clone(), version)
+    fn numbered(&self, version: i64) -> BoundColumn<'q, DB> {
+        BoundColumn::integer(self.version.clone(), version)
     }
 
-    fn look(&self) -> Statement<DB> {
-        let select = Statement::new(&["SELECT CAST(", &self.version, " AS ", DB::TEXT, ")"]);
+    fn look(&self) -> GuardStatement<DB> {
+        let select = GuardStatement::new(&["SELECT CAST(", &self.version, " AS ", DB::TEXT, ")"]);
         self.row.from(select).sql(&[DB::FRESH])
     }
 

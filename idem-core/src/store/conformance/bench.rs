@@ -1,4 +1,4 @@
-//! What the rules work with: a store, a fresh namespace, and one-entry calls.
+//! The bench of the rules: a store, a fresh namespace, and one-entry calls.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,7 +41,7 @@ use futures_util::future::{BoxFuture, ready};
 use super::Store;
 use crate::key::RecordKey;
 
-/// What the suite needs of a store's author.
+/// The part of the suite that a store's author writes.
 pub trait Harness: Send + Sync {
     /// A store. All stores of one harness may share their records.
     fn store(&self) -> BoxFuture<'_, Arc<dyn Store>>;

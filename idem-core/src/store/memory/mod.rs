@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
-use self::shard::{Now, Shard};
+use self::shard::{BatchMoment, Shard};
 use super::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
     StoreError,
@@ -47,9 +47,9 @@ const SHARDS: usize = 64;
 /// assert!(store.is_empty());
 /// ```
 #[derive(Clone)]
-pub struct MemoryStore(Arc<Inner>);
+pub struct MemoryStore(Arc<MemoryStoreInner>);
 
-struct Inner {
+struct MemoryStoreInner {
     shards: Box<[Mutex<Shard>]>,
     records: AtomicUsize,
     capacity: Option<usize>,
@@ -78,13 +78,13 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn now(&self) -> Now {
+    fn now(&self) -> BatchMoment {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now { clock: self.0.clock.now(), wall_micros: micros(since_epoch) }
+        BatchMoment { clock: self.0.clock.now(), wall_micros: micros(since_epoch) }
     }
 
     /// The shard of a key, with a few expired records dropped.
-    fn shard(&self, hash: u64, now: Now) -> MutexGuard<'_, Shard> {
+    fn shard(&self, hash: u64, now: BatchMoment) -> MutexGuard<'_, Shard> {
         let mut shard = self.0.shards[shard_of(hash)].lock();
         self.forget(shard.purge(now.clock, shard::PURGE_PER_OPERATION));
         shard
@@ -94,10 +94,10 @@ impl MemoryStore {
     fn with_room<T>(
         &self,
         hash: u64,
-        now: Now,
-        mut operation: impl FnMut(&mut Shard, Room<'_>) -> Option<T>,
+        now: BatchMoment,
+        mut operation: impl FnMut(&mut Shard, CapacityClaim<'_>) -> Option<T>,
     ) -> Result<T, StoreError> {
-        if let Some(answer) = operation(&mut self.shard(hash, now), Room(&self.0)) {
+        if let Some(answer) = operation(&mut self.shard(hash, now), CapacityClaim(&self.0)) {
             return Ok(answer);
         }
         // Full: what has expired anywhere makes room, and what is valid stays.
@@ -105,7 +105,7 @@ impl MemoryStore {
             self.forget(shard.lock().purge(now.clock, usize::MAX));
         }
         loop {
-            if let Some(answer) = operation(&mut self.shard(hash, now), Room(&self.0)) {
+            if let Some(answer) = operation(&mut self.shard(hash, now), CapacityClaim(&self.0)) {
                 return Ok(answer);
             }
             if !self.forget_oldest() {
@@ -142,9 +142,9 @@ impl MemoryStore {
 }
 
 /// The right to ask for room for one more record.
-struct Room<'a>(&'a Inner);
+struct CapacityClaim<'a>(&'a MemoryStoreInner);
 
-impl Room<'_> {
+impl CapacityClaim<'_> {
     fn take(&self) -> bool {
         let one_more =
             |records| self.0.capacity.is_none_or(|capacity| records < capacity).then_some(records + 1);
@@ -200,7 +200,7 @@ impl MemoryStoreBuilder {
 
     /// The store.
     pub fn build(self) -> MemoryStore {
-        MemoryStore(Arc::new(Inner {
+        MemoryStore(Arc::new(MemoryStoreInner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             records: AtomicUsize::new(0),
             capacity: self.capacity,

@@ -1,23 +1,23 @@
-//! What each operation does to a record: the contract of [`Store`](crate::Store), for one shard.
+//! The effect of each operation on a record: the contract of [`Store`](crate::Store), for one shard.
 
 use std::time::Duration;
 
-use super::shard::{Free, Held, Now, Place};
+use super::shard::{BatchMoment, OccupiedSlot, ShardEntry, VacantSlot};
 use crate::record::{Fence, Record, State, Token};
 use crate::store::{Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 
 /// `None` where there is no room for a new record.
 pub(super) fn claim(
-    place: Place<'_>,
+    place: ShardEntry<'_>,
     request: &ClaimRequest,
-    now: Now,
+    now: BatchMoment,
     room: impl FnOnce() -> bool,
 ) -> Option<Claim> {
     let lease_end = now.clock.saturating_add(request.lease);
     let expires = lease_end.saturating_add(request.retention);
     let mut held = match place {
-        Place::Held(held) => held,
-        Place::Free(free) => {
+        ShardEntry::Occupied(held) => held,
+        ShardEntry::Vacant(free) => {
             let fence = Fence(now.wall_micros);
             let record = fresh(request, fence, lease_end);
             let put = free.put(&request.key, record, expires, room);
@@ -44,7 +44,7 @@ pub(super) fn claim(
 }
 
 /// Why a record cannot be claimed, if so.
-fn refusal(record: &Record, token: Token, now: Now) -> Option<Claim> {
+fn refusal(record: &Record, token: Token, now: BatchMoment) -> Option<Claim> {
     let own = record.token == token;
     let remaining = match record.state {
         State::Completed => {
@@ -70,35 +70,35 @@ fn fresh(request: &ClaimRequest, fence: Fence, lease_end: Duration) -> Record {
     }
 }
 
-pub(super) fn renew(place: Place<'_>, request: &RenewRequest, now: Now) -> Answer {
+pub(super) fn renew(place: ShardEntry<'_>, request: &RenewRequest, now: BatchMoment) -> Answer {
     match standing(place, request.token) {
-        Standing::Holder(mut held) => {
+        TokenStanding::Holder(mut held) => {
             let lease_end = now.clock.saturating_add(request.lease);
             let expires = lease_end.saturating_add(request.retention);
             held.change(expires, |record| record.lease_end = lease_end);
             Answer::Done
         }
-        Standing::Absent(_) | Standing::Own(_) | Standing::Another => Answer::Lost,
+        TokenStanding::Absent(_) | TokenStanding::Own(_) | TokenStanding::Another => Answer::Lost,
     }
 }
 
 /// `None` where there is no room for a new record.
 pub(super) fn complete(
-    place: Place<'_>,
+    place: ShardEntry<'_>,
     request: &CompleteRequest,
-    now: Now,
+    now: BatchMoment,
     room: impl FnOnce() -> bool,
 ) -> Option<Answer> {
     let expires = now.clock.saturating_add(request.retention);
     match standing(place, request.token) {
-        Standing::Holder(mut held) => {
+        TokenStanding::Holder(mut held) => {
             held.change(expires, |record| {
                 record.state = State::Completed;
                 record.reply.clone_from(&request.reply);
             });
             Some(Answer::Done)
         }
-        Standing::Absent(free) => {
+        TokenStanding::Absent(free) => {
             let record = Record {
                 state: State::Completed,
                 token: request.token,
@@ -110,14 +110,14 @@ pub(super) fn complete(
             };
             free.put(&request.key, record, expires, room).then_some(Answer::Done)
         }
-        Standing::Own(State::Completed) => Some(Answer::Done),
-        Standing::Own(_) | Standing::Another => Some(Answer::Lost),
+        TokenStanding::Own(State::Completed) => Some(Answer::Done),
+        TokenStanding::Own(_) | TokenStanding::Another => Some(Answer::Lost),
     }
 }
 
-pub(super) fn release(place: Place<'_>, request: &ReleaseRequest, now: Now) -> Answer {
+pub(super) fn release(place: ShardEntry<'_>, request: &ReleaseRequest, now: BatchMoment) -> Answer {
     match standing(place, request.token) {
-        Standing::Holder(mut held) => {
+        TokenStanding::Holder(mut held) => {
             let expires = now.clock.saturating_add(request.retention);
             held.change(expires, |record| {
                 record.state = State::Released;
@@ -129,29 +129,29 @@ pub(super) fn release(place: Place<'_>, request: &ReleaseRequest, now: Now) -> A
             });
             Answer::Done
         }
-        Standing::Own(State::Released) => Answer::Done,
-        Standing::Absent(_) | Standing::Own(_) | Standing::Another => Answer::Lost,
+        TokenStanding::Own(State::Released) => Answer::Done,
+        TokenStanding::Absent(_) | TokenStanding::Own(_) | TokenStanding::Another => Answer::Lost,
     }
 }
 
-/// What a token is to a key.
-enum Standing<'a> {
+/// The relation of a token to a key.
+enum TokenStanding<'a> {
     /// There is no record.
-    Absent(Free<'a>),
+    Absent(VacantSlot<'a>),
     /// It holds the lease, or held it until it ran out and nobody has claimed since.
-    Holder(Held<'a>),
+    Holder(OccupiedSlot<'a>),
     /// It is the last claim's, and that claim is over in this state.
     Own(State),
     /// Another claim came later.
     Another,
 }
 
-fn standing(place: Place<'_>, token: Token) -> Standing<'_> {
+fn standing(place: ShardEntry<'_>, token: Token) -> TokenStanding<'_> {
     match place {
-        Place::Free(free) => Standing::Absent(free),
-        Place::Held(held) if held.record().token != token => Standing::Another,
-        Place::Held(held) if held.record().state == State::InProgress => Standing::Holder(held),
-        Place::Held(held) => Standing::Own(held.record().state),
+        ShardEntry::Vacant(free) => TokenStanding::Absent(free),
+        ShardEntry::Occupied(held) if held.record().token != token => TokenStanding::Another,
+        ShardEntry::Occupied(held) if held.record().state == State::InProgress => TokenStanding::Holder(held),
+        ShardEntry::Occupied(held) => TokenStanding::Own(held.record().state),
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
         let hash = key.hash64();
         let (lease, retention) = (Duration::from_secs(1), Duration::from_mins(1));
         let fences = [9, 9, 3, 20].into_iter().zip(0..).map(|(wall_micros, turn)| {
-            let now = Now { clock: Duration::from_secs(2 * turn), wall_micros };
+            let now = BatchMoment { clock: Duration::from_secs(2 * turn), wall_micros };
             let token = Token::random();
             let request = ClaimRequest { key: key.clone(), token, lease, retention, fingerprint: None };
             match claim(shard.place(hash, &key, now.clock), &request, now, || true) {

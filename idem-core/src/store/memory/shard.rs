@@ -15,7 +15,7 @@ pub(super) const PURGE_PER_OPERATION: usize = 2;
 
 /// The moment of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
+pub(super) struct BatchMoment {
     /// By the clock of leases and retention.
     pub(super) clock: Duration,
     /// By the wall clock, for fences.
@@ -42,33 +42,33 @@ pub(super) struct Shard {
     /// Boxed, so that a table that grows moves pointers only.
     table: HashTable<Box<Slot>>,
     heap: Heap,
-    /// What was completed, in that order, where the oldest may be forgotten: when its life ends, which does not change any more,
+    /// The completed records, in that order, if the oldest may be forgotten: when its life ends, which does not change any more,
     /// and its hash. An entry without such a slot is stale.
     done: VecDeque<(Duration, u64)>,
 }
 
-/// What is under a key. One search of the table serves the whole operation.
-pub(super) enum Place<'a> {
+/// The slot of a key. One search of the table serves the whole operation.
+pub(super) enum ShardEntry<'a> {
     /// A record whose life is not over.
-    Held(Held<'a>),
+    Occupied(OccupiedSlot<'a>),
     /// None, or an expired one.
-    Free(Free<'a>),
+    Vacant(VacantSlot<'a>),
 }
 
 /// A record whose life is not over.
-pub(super) struct Held<'a> {
+pub(super) struct OccupiedSlot<'a> {
     slot: &'a mut Slot,
     heap: &'a mut Heap,
 }
 
 /// The place for a record.
-pub(super) struct Free<'a> {
+pub(super) struct VacantSlot<'a> {
     entry: Entry<'a, Box<Slot>>,
     heap: &'a mut Heap,
     hash: u64,
 }
 
-impl Held<'_> {
+impl OccupiedSlot<'_> {
     pub(super) fn record(&self) -> &Record {
         &self.slot.record
     }
@@ -80,7 +80,7 @@ impl Held<'_> {
     }
 }
 
-impl Free<'_> {
+impl VacantSlot<'_> {
     /// Puts a record there. `room` is asked where the table grows; the answer is whether there was room.
     pub(super) fn put(
         self,
@@ -119,13 +119,13 @@ impl Slot {
 }
 
 impl Shard {
-    pub(super) fn place(&mut self, hash: u64, key: &RecordKey, now: Duration) -> Place<'_> {
+    pub(super) fn place(&mut self, hash: u64, key: &RecordKey, now: Duration) -> ShardEntry<'_> {
         let heap = &mut self.heap;
         match self.table.entry(hash, |slot| slot.key == *key, |slot| slot.hash) {
             Entry::Occupied(held) if held.get().expires > now => {
-                Place::Held(Held { slot: held.into_mut(), heap })
+                ShardEntry::Occupied(OccupiedSlot { slot: held.into_mut(), heap })
             }
-            entry => Place::Free(Free { entry, heap, hash }),
+            entry => ShardEntry::Vacant(VacantSlot { entry, heap, hash }),
         }
     }
 
@@ -148,7 +148,7 @@ impl Shard {
 
     /// Notes that a key is completed, so that it can be forgotten when it is the oldest.
     pub(super) fn completed(&mut self, hash: u64, key: &RecordKey) {
-        // What is stale goes, so that this is no longer than the table for long.
+        // Stale entries go, so that this is no longer than the table for long.
         self.oldest_completed();
         if let Some(slot) = self.table.find(hash, |slot| slot.key == *key) {
             self.done.push_back((slot.expires, hash));

@@ -8,22 +8,22 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlPool};
 use super::MySqlStore;
 use super::check::Flavour;
 use super::dialect::MySql;
-use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::sql::{ConnectionSource, SqlSettings, builder_methods};
 use crate::store::{StoreError, probe};
 
 /// Settings of a [`MySqlStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
 #[must_use = "nothing happens before `connect`"]
 pub struct MySqlStoreBuilder {
-    target: Target,
+    target: MySqlTarget,
     roots: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
     flavour: Option<Flavour>,
-    settings: Settings,
+    settings: SqlSettings,
 }
 
 #[derive(Clone)]
-enum Target {
+enum MySqlTarget {
     Url(String),
     Pool(MySqlPool),
 }
@@ -31,18 +31,18 @@ enum Target {
 impl MySqlStoreBuilder {
     pub(super) fn with_url(url: String) -> Self {
         Self {
-            target: Target::Url(url),
+            target: MySqlTarget::Url(url),
             roots: None,
             client: None,
             flavour: None,
-            settings: Settings::new('`'),
+            settings: SqlSettings::new('`'),
         }
     }
 
     pub(super) fn with_pool(pool: MySqlPool) -> Self {
-        let mut settings = Settings::new('`');
+        let mut settings = SqlSettings::new('`');
         settings.share(pool.options().get_max_connections());
-        Self { target: Target::Pool(pool), roots: None, client: None, flavour: None, settings }
+        Self { target: MySqlTarget::Pool(pool), roots: None, client: None, flavour: None, settings }
     }
 
     /// The database of the tables, which must exist: the URL's unless said otherwise. It is named as a table is.
@@ -131,15 +131,19 @@ impl MySqlStoreBuilder {
         MySql::new(&self.settings.names, self.settings.response_timeout, self.flavour)
     }
 
-    pub(in crate::store) fn parts(self) -> Result<(Settings, MySql, Source<MySql>, String), StoreError> {
+    pub(in crate::store) fn parts(
+        self,
+    ) -> Result<(SqlSettings, MySql, ConnectionSource<MySql>, String), StoreError> {
         self.settings.names.check()?;
         let dialect = self.dialect();
         let (source, options) = match &self.target {
-            Target::Url(url) => {
+            MySqlTarget::Url(url) => {
                 let options = self.options(url)?;
-                (Source::own(options.clone()), options)
+                (ConnectionSource::own(options.clone()), options)
             }
-            Target::Pool(pool) => (Source::Pool(pool.clone()), (*pool.connect_options()).clone()),
+            MySqlTarget::Pool(pool) => {
+                (ConnectionSource::Pool(pool.clone()), (*pool.connect_options()).clone())
+            }
         };
         let name = format!(
             "{}:{}/{}",

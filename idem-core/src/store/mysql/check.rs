@@ -4,7 +4,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::query_as;
 
 use crate::store::StoreError;
-use crate::store::sql::Frailty;
+use crate::store::sql::DurabilityRisk;
 
 /// The first whose `INSERT .. ON DUPLICATE KEY UPDATE` returns rows is 10.5, the first with `JSON_TABLE` is 10.6.
 const OLDEST_MARIADB: (u32, u32) = (10, 6);
@@ -40,19 +40,19 @@ pub(super) async fn server(on: &mut MySqlConnection, at: &str) -> sqlx::Result<R
     }))
 }
 
-pub(super) async fn frailties(on: &mut MySqlConnection) -> sqlx::Result<Vec<Frailty>> {
+pub(super) async fn durability_risks(on: &mut MySqlConnection) -> sqlx::Result<Vec<DurabilityRisk>> {
     let asked = "SELECT CAST(@@innodb_flush_log_at_trx_commit AS CHAR), CAST(IF(@@log_bin, @@sync_binlog, 1) AS CHAR)";
     let (flush, binlog): (String, String) = query_as(asked).fetch_one(on).await?;
-    let frailties = [
+    let durability_risks = [
         // 3 is MariaDB's, and no less than 1.
-        Frailty::unless(
+        DurabilityRisk::unless(
             "innodb_flush_log_at_trx_commit",
             &flush,
             &["1", "3"],
             "a crash takes back the commits of the last second (0: of the server, 2: of its machine), and what they were about \
              is done again: set it to 1",
         ),
-        Frailty::unless(
+        DurabilityRisk::unless(
             "sync_binlog",
             &binlog,
             &["1"],
@@ -60,7 +60,7 @@ pub(super) async fn frailties(on: &mut MySqlConnection) -> sqlx::Result<Vec<Frai
              them: set it to 1",
         ),
     ];
-    Ok(frailties.into_iter().flatten().collect())
+    Ok(durability_risks.into_iter().flatten().collect())
 }
 
 fn flavour(version: &str, at: &str) -> Result<Flavour, StoreError> {

@@ -5,19 +5,18 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlRow};
-use sqlx::query::Query;
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlSafeStr as _, SqlStr, query, query_as,
-    query_scalar,
+    AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr as _, SqlStr, query, query_as, query_scalar,
 };
 
 use super::check::{self, Flavour};
 use super::errors;
+use super::upsert::{MySqlQuery, Upsert, by_keys, fetch};
 use crate::record::Token;
 use crate::store::sql::{
-    Dialect, Entry, Found, Frailty, IN_PROGRESS, Known, Names, Purged, RELEASED, Request, Shapes, Standing,
-    micros,
+    BatchEntry, BatchRequest, DurabilityRisk, IN_PROGRESS, KeyRow, KnownCode, Names, PurgedRange, RELEASED,
+    RecordRow, Shapes, StoreDialect, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -31,9 +30,9 @@ pub(in crate::store) struct MySql {
     response_timeout: Duration,
     /// Known when the server was first spoken to.
     flavour: OnceLock<Flavour>,
-    claim: Write,
+    claim: Upsert,
     freshen: SqlStr,
-    complete: Write,
+    complete: Upsert,
     renew: SqlStr,
     release: SqlStr,
     read: Shapes,
@@ -52,67 +51,9 @@ pub(in crate::store) struct MySql {
 const NOW: &str = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) \
     + GREATEST(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6)), 0)";
 
-/// An upsert, as MySQL has it, and as MariaDB does, which returns the rows as they are afterwards.
-struct Write {
-    plain: Shapes,
-    returning: Shapes,
-}
-
-impl Write {
-    fn new(names: &Names, upsert: &str, returning: &str) -> Self {
-        Self {
-            plain: Shapes::new(names, upsert),
-            returning: Shapes::new(names, &format!("{upsert}{returning}")),
-        }
-    }
-
-    /// One statement on MariaDB, two on MySQL.
-    async fn run<R: Request>(
-        &self,
-        flavour: Flavour,
-        on: &mut MySqlConnection,
-        batch: &[Entry<R>],
-        bind: impl Fn(Bound, &R) -> Bound,
-        read: &Shapes,
-    ) -> sqlx::Result<Vec<R::Found>>
-    where
-        R::Found: for<'r> FromRow<'r, MySqlRow> + Unpin,
-    {
-        let shapes = match flavour {
-            Flavour::MariaDb => &self.returning,
-            Flavour::MySql => &self.plain,
-        };
-        let (statement, entries) = shapes.fit(batch);
-        let write = entries
-            .fold(query(statement), |bound, entry| bind(bound.bind(entry.key.clone()), &entry.request));
-        match flavour {
-            Flavour::MariaDb => fetch::<R>(on, write).await,
-            Flavour::MySql => {
-                write.execute(&mut *on).await?;
-                fetch::<R>(on, by_keys(read, batch)).await
-            }
-        }
-    }
-}
-
-type Bound = Query<'static, sqlx::MySql, MySqlArguments>;
-
-fn by_keys<R>(shapes: &Shapes, batch: &[Entry<R>]) -> Bound {
-    let (statement, entries) = shapes.fit(batch);
-    entries.fold(query(statement), |bound, entry| bound.bind(entry.key.clone()))
-}
-
-async fn fetch<R: Request>(on: &mut MySqlConnection, bound: Bound) -> sqlx::Result<Vec<R::Found>>
-where
-    R::Found: for<'r> FromRow<'r, MySqlRow> + Unpin,
-{
-    let rows = bound.fetch_all(on).await?;
-    rows.iter().map(R::Found::from_row).collect()
-}
-
 impl MySql {
     pub(super) fn new(names: &Names, response_timeout: Duration, flavour: Option<Flavour>) -> Self {
-        let write = |upsert: &str, returning: &str| Write::new(names, upsert, returning);
+        let write = |upsert: &str, returning: &str| Upsert::new(names, upsert, returning);
         Self {
             names: names.clone(),
             migrations: &MIGRATIONS,
@@ -148,26 +89,26 @@ impl MySql {
         self.migrations.iter().map(|migration| self.names.text(migration)).collect::<Vec<_>>().join("\n")
     }
 
-    /// What MariaDB can is not tried before it is known to be one.
+    /// MariaDB's own statements are not tried before the server is known to be one.
     fn flavour(&self) -> Flavour {
         self.flavour.get().copied().unwrap_or(Flavour::MySql)
     }
 
     /// Changes the records that are in progress under their tokens. Mostly all are, and then that is all; else the others
     /// are read.
-    async fn update<R: Request<Found = Standing>>(
+    async fn update<R: BatchRequest<Found = KeyRow>>(
         &self,
         on: &mut MySqlConnection,
         statement: &SqlStr,
-        batch: &[Entry<R>],
+        batch: &[BatchEntry<R>],
         state: i64,
         own: impl Fn(&R) -> (Token, String),
-    ) -> sqlx::Result<Vec<Standing>> {
+    ) -> sqlx::Result<Vec<KeyRow>> {
         let input = json(batch, |request| own(request));
         // As the protocol counts here, a row that was the same before is one, too.
         let found = query(statement.clone()).bind(input).execute(&mut *on).await?.rows_affected();
         if usize::try_from(found).is_ok_and(|found| found == batch.len()) {
-            let done = |entry: &Entry<R>| Standing::done(entry.key.clone(), state, own(&entry.request).0);
+            let done = |entry: &BatchEntry<R>| KeyRow::done(entry.key.clone(), state, own(&entry.request).0);
             return Ok(batch.iter().map(done).collect());
         }
         fetch::<R>(on, by_keys(&self.stand, batch)).await
@@ -176,7 +117,7 @@ impl MySql {
 
 /// A batch as `JSON_TABLE` reads it: an array for each entry, with key and token in hexadecimal digits, and then what is
 /// the operation's own.
-fn json<R>(batch: &[Entry<R>], own: impl Fn(&R) -> (Token, String)) -> String {
+fn json<R>(batch: &[BatchEntry<R>], own: impl Fn(&R) -> (Token, String)) -> String {
     let mut text = String::from("[");
     for (index, entry) in batch.iter().enumerate() {
         let (token, rest) = own(&entry.request);
@@ -200,7 +141,7 @@ fn quoted_hex(text: &mut String, bytes: &[u8]) {
     text.push('"');
 }
 
-impl Dialect for MySql {
+impl StoreDialect for MySql {
     type Db = sqlx::MySql;
     const NAME: &'static str = "mysql";
     const TITLE: &'static str = "MySQL";
@@ -225,16 +166,16 @@ impl Dialect for MySql {
         }))
     }
 
-    async fn frailties(&self, on: &mut MySqlConnection) -> sqlx::Result<Vec<Frailty>> {
-        check::frailties(on).await
+    async fn durability_risks(&self, on: &mut MySqlConnection) -> sqlx::Result<Vec<DurabilityRisk>> {
+        check::durability_risks(on).await
     }
 
     async fn claim(
         &self,
         on: &mut MySqlConnection,
-        batch: &[Entry<ClaimRequest>],
-    ) -> sqlx::Result<Vec<Found>> {
-        let bind = |bound: Bound, request: &ClaimRequest| {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<RecordRow>> {
+        let bind = |bound: MySqlQuery, request: &ClaimRequest| {
             let lease = micros(request.lease);
             bound
                 .bind(request.token.to_bytes().to_vec())
@@ -250,7 +191,11 @@ impl Dialect for MySql {
         Duration::from_micros(if self.flavour() == Flavour::MariaDb { 100 } else { 1_000 })
     }
 
-    async fn freshen(&self, on: &mut MySqlConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<()> {
+    async fn freshen(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> sqlx::Result<()> {
         let input = json(batch, |request| (request.token, "0".to_owned()));
         query(self.freshen.clone()).bind(input).execute(on).await.map(drop)
     }
@@ -258,8 +203,8 @@ impl Dialect for MySql {
     async fn renew(
         &self,
         on: &mut MySqlConnection,
-        batch: &[Entry<RenewRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
+        batch: &[BatchEntry<RenewRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
         let own = |request: &RenewRequest| {
             (request.token, format!("{},{}", micros(request.lease), micros(request.retention)))
         };
@@ -269,9 +214,9 @@ impl Dialect for MySql {
     async fn complete(
         &self,
         on: &mut MySqlConnection,
-        batch: &[Entry<CompleteRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
-        let bind = |bound: Bound, request: &CompleteRequest| {
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
+        let bind = |bound: MySqlQuery, request: &CompleteRequest| {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(i64::try_from(request.fence.0).unwrap_or(i64::MAX))
@@ -285,8 +230,8 @@ impl Dialect for MySql {
     async fn release(
         &self,
         on: &mut MySqlConnection,
-        batch: &[Entry<ReleaseRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
+        batch: &[BatchEntry<ReleaseRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
         let own = |request: &ReleaseRequest| {
             let counted = match request.attempts {
                 Attempts::Keep => 0,
@@ -323,7 +268,11 @@ impl Dialect for MySql {
         on.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT").await.map(drop)
     }
 
-    async fn finish(&self, on: &mut MySqlConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
+    async fn finish(
+        &self,
+        on: &mut MySqlConnection,
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> sqlx::Result<u64> {
         let input = json(batch, |request| {
             let mut rest = format!("{},", micros(request.retention));
             match &request.reply {
@@ -335,7 +284,7 @@ impl Dialect for MySql {
         Ok(query(self.finish.clone()).bind(input).execute(on).await?.rows_affected())
     }
 
-    async fn read(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
+    async fn read(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<Option<RecordRow>> {
         let (statement, _) = self.read.fit(&[key]);
         query_as(statement).bind(key).fetch_optional(on).await
     }
@@ -383,9 +332,9 @@ impl Dialect for MySql {
         query_scalar(self.names.statement(position)).fetch_optional(on).await
     }
 
-    /// What has expired is read without a lock, and then what of it no transaction holds is locked and deleted by its keys: a
+    /// Expired records are read without a lock; then those that no transaction holds are locked and deleted by their keys: a
     /// delete over the range would wait for every record in it that a transaction holds.
-    async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
+    async fn purge(&self, on: &mut MySqlConnection, behind: &[u8], rows: i64) -> sqlx::Result<PurgedRange> {
         let end: Option<Vec<u8>> =
             query_scalar(self.purge_end.clone()).bind(behind).bind(rows - 1).fetch_optional(&mut *on).await?;
         let expired: Vec<Vec<u8>> = query_scalar(self.purge_expired.clone())
@@ -395,7 +344,7 @@ impl Dialect for MySql {
             .fetch_all(&mut *on)
             .await?;
         if expired.is_empty() {
-            return Ok(Purged { end, deleted: 0 });
+            return Ok(PurgedRange { end, deleted: 0 });
         }
         let mut transaction = on.begin().await?;
         let (statement, keys) = self.purge_lock.fit(&expired);
@@ -408,7 +357,7 @@ impl Dialect for MySql {
             deleted = delete.execute(&mut *transaction).await?.rows_affected();
         }
         transaction.commit().await?;
-        Ok(Purged { end, deleted })
+        Ok(PurgedRange { end, deleted })
     }
 
     async fn identity(&self, on: &mut MySqlConnection) -> sqlx::Result<String> {
@@ -441,7 +390,7 @@ impl Dialect for MySql {
             .map_or_else(String::new, |error| error.number().to_string())
     }
 
-    fn known(error: &dyn DatabaseError) -> Known {
+    fn known(error: &dyn DatabaseError) -> KnownCode {
         errors::known(error)
     }
 }

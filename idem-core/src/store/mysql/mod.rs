@@ -5,6 +5,7 @@ mod check;
 mod dialect;
 mod errors;
 mod outbox;
+mod upsert;
 
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ pub use self::builder::MySqlStoreBuilder;
 use self::dialect::MySql;
 pub use self::outbox::{MySqlOutbox, MySqlOutboxBuilder};
 use super::StoreError;
-use super::sql::{Core, sql_store};
+use super::sql::{SqlStoreCore, sql_store};
 
 #[doc = include_str!("mysql.md")]
 #[derive(Clone)]
-pub struct MySqlStore(Arc<Core<MySql>>);
+pub struct MySqlStore(Arc<SqlStoreCore<MySql>>);
 
 impl MySqlStore {
     /// Connects with the default settings: `mysql://user:password@host:port/database`, with `?ssl-mode=VERIFY_IDENTITY`

@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 
 use super::{MySql, MySqlStore, MySqlStoreBuilder};
 use crate::store::StoreError;
-use crate::store::sql::outbox::{Desk, outbox_builder, outbox_dialect, server_settings, sql_outbox};
+use crate::store::sql::outbox::{OutboxCore, outbox_builder, outbox_dialect, server_settings, sql_outbox};
 
 /// A producer's outbox in MySQL 8 or MariaDB 10.6 or later: see [`idem_core::outbox`](crate::outbox).
 ///
@@ -22,7 +22,7 @@ use crate::store::sql::outbox::{Desk, outbox_builder, outbox_dialect, server_set
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct MySqlOutbox(Arc<Desk<MySql>>);
+pub struct MySqlOutbox(Arc<OutboxCore<MySql>>);
 
 impl MySqlOutbox {
     /// Connects with the default settings: `mysql://user:password@host:port/database`, with `?ssl-mode=VERIFY_IDENTITY`
@@ -55,7 +55,7 @@ sql_outbox!(MySqlOutbox, MySql, MySqlConnection);
 
 outbox_dialect!(
     MySql,
-    Syntax {
+    OutboxSyntax {
         now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
         upsert: "ON DUPLICATE KEY UPDATE",
         quote: '`',

@@ -10,22 +10,22 @@ use super::PostgresStore;
 use super::dialect::Postgres;
 use super::driver::PostgresDriver;
 use super::foreign::{self, AnyDriver};
-use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::sql::{ConnectionSource, SqlSettings, builder_methods};
 use crate::store::{StoreError, probe};
 
 /// Settings of a [`PostgresStore`]. `Debug` shows no URL and no secret.
 #[derive(Clone)]
 #[must_use = "nothing happens before `connect`"]
 pub struct PostgresStoreBuilder {
-    target: Target,
+    target: PostgresTarget,
     roots: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
-    settings: Settings,
+    settings: SqlSettings,
     driver: Option<Arc<dyn AnyDriver>>,
 }
 
 #[derive(Clone)]
-enum Target {
+enum PostgresTarget {
     Url(String),
     Pool(PgPool),
 }
@@ -33,18 +33,18 @@ enum Target {
 impl PostgresStoreBuilder {
     pub(super) fn with_url(url: String) -> Self {
         Self {
-            target: Target::Url(url),
+            target: PostgresTarget::Url(url),
             roots: None,
             client: None,
-            settings: Settings::new('"'),
+            settings: SqlSettings::new('"'),
             driver: None,
         }
     }
 
     pub(super) fn with_pool(pool: PgPool) -> Self {
-        let mut settings = Settings::new('"');
+        let mut settings = SqlSettings::new('"');
         settings.share(pool.options().get_max_connections());
-        Self { target: Target::Pool(pool), roots: None, client: None, settings, driver: None }
+        Self { target: PostgresTarget::Pool(pool), roots: None, client: None, settings, driver: None }
     }
 
     /// The schema of the tables, which must exist: the first of the connection's `search_path` unless said otherwise. It is
@@ -144,15 +144,17 @@ impl PostgresStoreBuilder {
 
     pub(in crate::store) fn parts(
         self,
-    ) -> Result<(Settings, Postgres, Source<Postgres>, String), StoreError> {
+    ) -> Result<(SqlSettings, Postgres, ConnectionSource<Postgres>, String), StoreError> {
         self.settings.names.check()?;
         let dialect = self.dialect();
         let (source, options) = match &self.target {
-            Target::Url(url) => {
+            PostgresTarget::Url(url) => {
                 let options = self.options(url)?;
-                (Source::own(options.clone()), options)
+                (ConnectionSource::own(options.clone()), options)
             }
-            Target::Pool(pool) => (Source::Pool(pool.clone()), (*pool.connect_options()).clone()),
+            PostgresTarget::Pool(pool) => {
+                (ConnectionSource::Pool(pool.clone()), (*pool.connect_options()).clone())
+            }
         };
         let name = format!(
             "{}:{}/{}",

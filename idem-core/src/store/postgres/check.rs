@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::query_as;
 
 use crate::store::StoreError;
-use crate::store::sql::Frailty;
+use crate::store::sql::DurabilityRisk;
 
 /// The first with `plan_cache_mode`.
 const OLDEST: i32 = 120_000;
@@ -24,25 +24,25 @@ pub(super) async fn server(on: &mut PgConnection, at: &str) -> sqlx::Result<Resu
 }
 
 /// As the session has them, because a role or a database can have its own.
-pub(super) async fn frailties(on: &mut PgConnection) -> sqlx::Result<Vec<Frailty>> {
+pub(super) async fn durability_risks(on: &mut PgConnection) -> sqlx::Result<Vec<DurabilityRisk>> {
     let asked = "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
                  current_setting('full_page_writes')";
     let (commit, fsync, pages): (String, String, String) = query_as(asked).fetch_one(on).await?;
-    let frailties = [
-        Frailty::unless(
+    let durability_risks = [
+        DurabilityRisk::unless(
             "synchronous_commit",
             &commit,
             &["on", "local", "remote_write", "remote_apply"],
             "a crash of the server takes back the commits of its last moments, and what they were about is done again: set it \
              to `on` for this user",
         ),
-        Frailty::unless(
+        DurabilityRisk::unless(
             "fsync",
             &fsync,
             &["on"],
             "a crash of its machine takes back commits of any age, or damages the tables: set it to `on`",
         ),
-        Frailty::unless(
+        DurabilityRisk::unless(
             "full_page_writes",
             &pages,
             &["on"],
@@ -50,7 +50,7 @@ pub(super) async fn frailties(on: &mut PgConnection) -> sqlx::Result<Vec<Frailty
              writes whole pages or none",
         ),
     ];
-    Ok(frailties.into_iter().flatten().collect())
+    Ok(durability_risks.into_iter().flatten().collect())
 }
 
 fn fit(number: i32, version: &str, at: &str) -> Result<(), StoreError> {

@@ -10,12 +10,14 @@ use sqlx::{
 };
 
 use super::{check, errors};
-use crate::store::sql::{Dialect, Entry, Found, Frailty, Known, Names, Purged, Standing, micros};
+use crate::store::sql::{
+    BatchEntry, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, StoreDialect, micros,
+};
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_records.sql")];
 const OUTBOX_MIGRATIONS: [&str; 1] = [include_str!("migrations/outbox/0001_outbox.sql")];
-/// What all migrations of one database wait for: any number will do, if nobody else takes it.
+/// The lock that all migrations of one database wait for: any number will do, if nobody else takes it.
 const LOCK: i64 = 0x6964_656d_7363_6865;
 
 /// The session's transactions are read-only, but for this one. Said each time, because a handler may reset all settings; and
@@ -114,13 +116,13 @@ fn bigint(place: usize) -> String {
 }
 
 /// A column of a batch.
-fn column<'a, R, T>(batch: &'a [Entry<R>], value: impl Fn(&'a Entry<R>) -> T) -> Vec<T> {
+fn column<'a, R, T>(batch: &'a [BatchEntry<R>], value: impl Fn(&'a BatchEntry<R>) -> T) -> Vec<T> {
     batch.iter().map(value).collect()
 }
 
-type Claims<'q> = QueryAs<'q, sqlx::Postgres, Found, PgArguments>;
+type ClaimQuery<'q> = QueryAs<'q, sqlx::Postgres, RecordRow, PgArguments>;
 
-fn claim_by<'q>(statement: &SqlStr, batch: &'q [Entry<ClaimRequest>]) -> Claims<'q> {
+fn claim_by<'q>(statement: &SqlStr, batch: &'q [BatchEntry<ClaimRequest>]) -> ClaimQuery<'q> {
     query_as(statement.clone())
         .bind(keys(batch))
         .bind(column(batch, |entry| entry.request.token.to_bytes()))
@@ -129,11 +131,11 @@ fn claim_by<'q>(statement: &SqlStr, batch: &'q [Entry<ClaimRequest>]) -> Claims<
         .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
 }
 
-fn keys<R>(batch: &[Entry<R>]) -> Vec<&[u8]> {
+fn keys<R>(batch: &[BatchEntry<R>]) -> Vec<&[u8]> {
     column(batch, |entry| entry.key.as_slice())
 }
 
-impl Dialect for Postgres {
+impl StoreDialect for Postgres {
     type Db = sqlx::Postgres;
     const NAME: &'static str = "postgres";
     const TITLE: &'static str = "PostgreSQL";
@@ -155,19 +157,23 @@ impl Dialect for Postgres {
         check::server(on, at).await
     }
 
-    async fn frailties(&self, on: &mut PgConnection) -> sqlx::Result<Vec<Frailty>> {
-        check::frailties(on).await
+    async fn durability_risks(&self, on: &mut PgConnection) -> sqlx::Result<Vec<DurabilityRisk>> {
+        check::durability_risks(on).await
     }
 
-    async fn claim(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<Vec<Found>> {
+    async fn claim(
+        &self,
+        on: &mut PgConnection,
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<RecordRow>> {
         claim_by(&self.claim, batch).fetch_all(on).await
     }
 
     async fn claim_inside(
         &self,
         on: &mut PgConnection,
-        batch: &[Entry<ClaimRequest>],
-    ) -> sqlx::Result<Vec<Found>> {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<RecordRow>> {
         let [entry] = batch else { return claim_by(&self.claim_inside, batch).fetch_all(on).await };
         query_as(self.claim_one_inside.clone())
             .bind(entry.key.as_slice())
@@ -183,7 +189,7 @@ impl Dialect for Postgres {
         PROMPT
     }
 
-    async fn freshen(&self, on: &mut PgConnection, batch: &[Entry<ClaimRequest>]) -> sqlx::Result<()> {
+    async fn freshen(&self, on: &mut PgConnection, batch: &[BatchEntry<ClaimRequest>]) -> sqlx::Result<()> {
         let freshen = query(self.freshen.clone())
             .bind(keys(batch))
             .bind(column(batch, |entry| entry.request.token.to_bytes()));
@@ -193,8 +199,8 @@ impl Dialect for Postgres {
     async fn renew(
         &self,
         on: &mut PgConnection,
-        batch: &[Entry<RenewRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
+        batch: &[BatchEntry<RenewRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
         query_as(self.renew.clone())
             .bind(keys(batch))
             .bind(column(batch, |entry| entry.request.token.to_bytes()))
@@ -207,8 +213,8 @@ impl Dialect for Postgres {
     async fn complete(
         &self,
         on: &mut PgConnection,
-        batch: &[Entry<CompleteRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
         query_as(self.complete.clone())
             .bind(keys(batch))
             .bind(column(batch, |entry| entry.request.token.to_bytes()))
@@ -223,9 +229,9 @@ impl Dialect for Postgres {
     async fn release(
         &self,
         on: &mut PgConnection,
-        batch: &[Entry<ReleaseRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
-        let attempts = |entry: &Entry<ReleaseRequest>| match entry.request.attempts {
+        batch: &[BatchEntry<ReleaseRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
+        let attempts = |entry: &BatchEntry<ReleaseRequest>| match entry.request.attempts {
             Attempts::Keep => 0_i64,
             Attempts::Count => 1,
             Attempts::Reset => -1,
@@ -269,7 +275,11 @@ impl Dialect for Postgres {
         on.execute(include_str!("sql/claimed.sql")).await.map(drop)
     }
 
-    async fn finish(&self, on: &mut PgConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
+    async fn finish(
+        &self,
+        on: &mut PgConnection,
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> sqlx::Result<u64> {
         let finish = match batch {
             [entry] => query(self.finish_one.clone())
                 .bind(entry.key.as_slice())
@@ -285,7 +295,7 @@ impl Dialect for Postgres {
         Ok(finish.execute(on).await?.rows_affected())
     }
 
-    async fn read(&self, on: &mut PgConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
+    async fn read(&self, on: &mut PgConnection, key: &[u8]) -> sqlx::Result<Option<RecordRow>> {
         query_as(self.read.clone()).bind(key).fetch_optional(on).await
     }
 
@@ -330,10 +340,10 @@ impl Dialect for Postgres {
         query_scalar(self.lead.clone()).bind(holder).bind(lease).bind(position).fetch_optional(on).await
     }
 
-    async fn purge(&self, on: &mut PgConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
+    async fn purge(&self, on: &mut PgConnection, behind: &[u8], rows: i64) -> sqlx::Result<PurgedRange> {
         let (end, deleted): (_, i64) =
             query_as(self.purge.clone()).bind(behind).bind(rows).fetch_one(on).await?;
-        Ok(Purged { end, deleted: u64::try_from(deleted).unwrap_or(0) })
+        Ok(PurgedRange { end, deleted: u64::try_from(deleted).unwrap_or(0) })
     }
 
     async fn identity(&self, on: &mut PgConnection) -> sqlx::Result<String> {
@@ -349,7 +359,7 @@ impl Dialect for Postgres {
         query(epoch).execute(on).await.map(drop)
     }
 
-    fn known(error: &dyn DatabaseError) -> Known {
+    fn known(error: &dyn DatabaseError) -> KnownCode {
         errors::known(error)
     }
 }

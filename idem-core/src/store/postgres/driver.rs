@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::future::Future;
 
-/// What a [`PostgresDriver`] answers with.
+/// The result of a [`PostgresDriver`]'s call.
 pub type DriverResult<T> = Result<T, Box<dyn StdError + Send + Sync>>;
 
 #[doc = include_str!("driver.md")]
@@ -18,10 +18,10 @@ pub trait PostgresDriver: Send + Sync + 'static {
     /// anybody else has it, which is what pools do.
     type Transaction: Send + 'static;
 
-    /// What handlers take of it: `&mut Connection`.
+    /// The connection that handlers take: `&mut Connection`.
     type Connection: Send + 'static;
 
-    /// What [`begin`](Self::begin) runs on the connection before it begins: outside of a transaction of idem's the session
+    /// The statement that [`begin`](Self::begin) runs on the connection first: outside of a transaction of idem's the session
     /// then writes nothing, so that nothing of a handler is kept that has ended its transaction and goes on. When the
     /// transaction is over, idem resets it.
     const READ_ONLY_OUTSIDE: &'static str = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY";

@@ -14,7 +14,7 @@ use super::driver::{DriverResult, PostgresDriver};
 use crate::record::Token;
 use crate::runtime;
 use crate::store::remote::on_runtime;
-use crate::store::sql::{Core, Entry, Found, Names, Request as _, micros};
+use crate::store::sql::{BatchEntry, BatchRequest as _, Names, RecordRow, RowAnswer, SqlStoreCore, micros};
 use crate::store::{
     Answer, Claim, ClaimRequest, CompleteRequest, ConnectionType, SavepointEnd, StoreError, Transaction,
     Transactions, probe as probes,
@@ -25,7 +25,7 @@ const MOST_ROUNDS: usize = 20;
 
 /// Before anything that reads or writes.
 const READ_WRITE: &str = "SET TRANSACTION READ WRITE";
-/// What the handler's statements wait for is kept beside, and is set again by the claim itself. Says whether the session
+/// Keeps the handler's own lock time-out beside; the claim itself sets it again. Returns whether the session
 /// writes nothing outside of the transaction.
 const BOUND_WAIT: &str = "SELECT convert_to(current_setting('default_transaction_read_only') || left(
         set_config('idem.lock_timeout', current_setting('lock_timeout'), true)
@@ -43,11 +43,11 @@ const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT idem_savepoint";
 const WRITE: &str = "SELECT int8send(txid_current()) AS value";
 
 /// The transactions of a [`PostgresDriver`].
-struct Foreign<D>(Arc<Setting<D>>);
+struct DriverTransactions<D>(Arc<DriverSetting<D>>);
 
-struct Setting<D> {
+struct DriverSetting<D> {
     driver: Arc<D>,
-    statements: Statements,
+    statements: DriverStatements,
     /// For errors: where the store is.
     at: String,
     response_timeout: Duration,
@@ -55,13 +55,13 @@ struct Setting<D> {
 
 /// The statements of one key, with the tables' names in them. All parameters are `bytea`: what is a number otherwise is
 /// its digits.
-struct Statements {
+struct DriverStatements {
     claim: String,
     freshen: String,
     finish: String,
 }
 
-impl Statements {
+impl DriverStatements {
     fn new(names: &Names) -> Self {
         let claim = format!("{CLAIM_FOUND}{}", include_str!("sql/claim_packed.sql"));
         let finish = format!("{FINISH} RETURNING key AS value");
@@ -77,7 +77,7 @@ fn number(place: usize) -> String {
     format!("convert_from(${place}::bytea, 'UTF8')::bigint")
 }
 
-impl<D: PostgresDriver> Transactions for Foreign<D> {
+impl<D: PostgresDriver> Transactions for DriverTransactions<D> {
     fn connection(&self) -> ConnectionType {
         ConnectionType::of::<D::Connection>()
     }
@@ -88,7 +88,9 @@ impl<D: PostgresDriver> Transactions for Foreign<D> {
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
         let setting = self.0.clone();
-        Box::pin(async move { Ok(Box::new(Open::begin(setting).await?) as Box<dyn Transaction>) })
+        Box::pin(
+            async move { Ok(Box::new(DriverTransaction::begin(setting).await?) as Box<dyn Transaction>) },
+        )
     }
 
     fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
@@ -113,8 +115,13 @@ impl<D: PostgresDriver> AnyDriver for D {
         at: String,
         response_timeout: Duration,
     ) -> Arc<dyn ForeignTransactions> {
-        let statements = Statements::new(names);
-        Arc::new(Foreign(Arc::new(Setting { driver: self, statements, at, response_timeout })))
+        let statements = DriverStatements::new(names);
+        Arc::new(DriverTransactions(Arc::new(DriverSetting {
+            driver: self,
+            statements,
+            at,
+            response_timeout,
+        })))
     }
 }
 
@@ -124,19 +131,19 @@ pub(super) trait ForeignTransactions: Transactions {
     fn probe(&self, leased: ClaimRequest) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
-impl<D: PostgresDriver> ForeignTransactions for Foreign<D> {
+impl<D: PostgresDriver> ForeignTransactions for DriverTransactions<D> {
     fn probe(&self, leased: ClaimRequest) -> BoxFuture<'_, Result<(), StoreError>> {
         let setting = self.0.clone();
-        Box::pin(
-            async move { on_runtime(async move { Open::begin(setting).await?.probe(&leased).await }).await? },
-        )
+        Box::pin(async move {
+            on_runtime(async move { DriverTransaction::begin(setting).await?.probe(&leased).await }).await?
+        })
     }
 }
 
 /// Refuses a driver whose transactions are not of this store.
 pub(super) async fn probe(
     driver: &dyn ForeignTransactions,
-    store: &Arc<Core<Postgres>>,
+    store: &Arc<SqlStoreCore<Postgres>>,
 ) -> Result<(), StoreError> {
     let leased = ClaimRequest {
         key: probes::key()?,
@@ -154,14 +161,14 @@ pub(super) async fn probe(
 }
 
 /// An open transaction. Where it is dropped, the driver sees to its end.
-struct Open<D: PostgresDriver> {
-    setting: Arc<Setting<D>>,
+struct DriverTransaction<D: PostgresDriver> {
+    setting: Arc<DriverSetting<D>>,
     transaction: Option<D::Transaction>,
     /// Whether it has ended, or the server has not answered in time.
     is_over: bool,
 }
 
-impl<D: PostgresDriver> Drop for Open<D> {
+impl<D: PostgresDriver> Drop for DriverTransaction<D> {
     fn drop(&mut self) {
         // A driver may close connections in tasks, and there may be no runtime here.
         let _entered = runtime::handle().enter();
@@ -169,8 +176,8 @@ impl<D: PostgresDriver> Drop for Open<D> {
     }
 }
 
-impl<D: PostgresDriver> Open<D> {
-    async fn begin(setting: Arc<Setting<D>>) -> Result<Self, StoreError> {
+impl<D: PostgresDriver> DriverTransaction<D> {
+    async fn begin(setting: Arc<DriverSetting<D>>) -> Result<Self, StoreError> {
         let begun = timeout(setting.response_timeout, setting.driver.begin()).await;
         let failed = |error| setting.error("gave no transaction over the connections of its driver", error);
         let transaction = begun.map_err(|_| setting.timed_out())?.map_err(failed)?;
@@ -232,9 +239,14 @@ impl<D: PostgresDriver> Open<D> {
         }
     }
 
-    async fn ask_to_claim(&mut self, request: &ClaimRequest, wait: Duration) -> DriverResult<Claimed> {
+    /// Returns `None` if others change the key all the time.
+    async fn ask_to_claim(
+        &mut self,
+        request: &ClaimRequest,
+        wait: Duration,
+    ) -> DriverResult<RowAnswer<Claim>> {
         let setting = self.setting.clone();
-        let entry = Entry::new(request.clone(), 0);
+        let entry = BatchEntry::new(request.clone(), 0);
         self.query(READ_WRITE, &[]).await?;
         let is_guarded = self.query(BOUND_WAIT, &[Some(wait.as_millis().to_string().as_bytes())]).await?;
         if is_guarded.as_deref() != Some(b"on") {
@@ -252,7 +264,7 @@ impl<D: PostgresDriver> Open<D> {
         ];
         for _ in 0..MOST_ROUNDS {
             let packed = self.query(&setting.statements.claim, &parameters).await?;
-            let found = packed.map(|packed| Found::unpack(entry.key.clone(), &packed)).transpose()?;
+            let found = packed.map(|packed| RecordRow::unpack(entry.key.clone(), &packed)).transpose()?;
             if found.as_ref().is_some_and(|found| found.is_stale(request, PROMPT)) {
                 self.query(&setting.statements.freshen, &parameters[..2]).await?;
                 continue;
@@ -266,7 +278,7 @@ impl<D: PostgresDriver> Open<D> {
 
     async fn try_complete(&mut self, request: &CompleteRequest) -> Result<Answer, StoreError> {
         let setting = self.setting.clone();
-        let entry = Entry::new(request.clone(), 0);
+        let entry = BatchEntry::new(request.clone(), 0);
         let (token, retention) = (request.token.to_bytes(), micros(request.retention).to_string());
         let parameters = [
             Some(entry.key.as_slice()),
@@ -332,7 +344,7 @@ impl<D: PostgresDriver> Open<D> {
         matches!(self.query(IS_OPEN, &[]).await, Ok(None))
     }
 
-    /// What an error means: a connection that answers after it has passed on the server's word.
+    /// The meaning of an error: a connection that still answers has passed on the server's error.
     async fn blame(&mut self, error: Box<dyn StdError + Send + Sync>) -> StoreError {
         self.is_over = true;
         let answers = self.roll_back_all().await;
@@ -351,17 +363,14 @@ impl<D: PostgresDriver> Open<D> {
     }
 }
 
-/// The answer; none where others change the key all the time.
-type Claimed = Option<Result<Claim, StoreError>>;
-
 const UNGUARDED: &str =
     "does not run `PostgresDriver::READ_ONLY_OUTSIDE` before it begins a transaction in `begin`";
 
 /// Somebody else has the key, for nobody knows how long.
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
-impl<D: PostgresDriver> Setting<D> {
-    /// What a claim may take: a wait for another one and an answer.
+impl<D: PostgresDriver> DriverSetting<D> {
+    /// The longest time of a claim: a wait for another one and an answer.
     fn longest(&self) -> Duration {
         self.response_timeout.saturating_mul(2)
     }
@@ -385,7 +394,7 @@ impl<D: PostgresDriver> Setting<D> {
     }
 }
 
-impl<D: PostgresDriver> Transaction for Open<D> {
+impl<D: PostgresDriver> Transaction for DriverTransaction<D> {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.session()
     }

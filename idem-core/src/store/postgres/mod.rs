@@ -15,11 +15,11 @@ use self::dialect::Postgres;
 pub use self::driver::{DriverResult, PostgresDriver};
 pub use self::outbox::{PostgresOutbox, PostgresOutboxBuilder};
 use super::StoreError;
-use super::sql::{Core, sql_store};
+use super::sql::{SqlStoreCore, sql_store};
 
 #[doc = include_str!("postgres.md")]
 #[derive(Clone)]
-pub struct PostgresStore(Arc<Core<Postgres>>);
+pub struct PostgresStore(Arc<SqlStoreCore<Postgres>>);
 
 impl PostgresStore {
     /// Connects with the default settings: `postgres://user:password@host:port/database`, with `?sslmode=verify-full`

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 
 use super::{Postgres, PostgresStore, PostgresStoreBuilder};
 use crate::store::StoreError;
-use crate::store::sql::outbox::{Desk, outbox_builder, outbox_dialect, server_settings, sql_outbox};
+use crate::store::sql::outbox::{OutboxCore, outbox_builder, outbox_dialect, server_settings, sql_outbox};
 
 /// A producer's outbox in PostgreSQL 12 or later: see [`idem_core::outbox`](crate::outbox).
 ///
@@ -20,7 +20,7 @@ use crate::store::sql::outbox::{Desk, outbox_builder, outbox_dialect, server_set
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct PostgresOutbox(Arc<Desk<Postgres>>);
+pub struct PostgresOutbox(Arc<OutboxCore<Postgres>>);
 
 impl PostgresOutbox {
     /// Connects with the default settings: `postgres://user:password@host:port/database`, with `?sslmode=verify-full`
@@ -53,7 +53,7 @@ sql_outbox!(PostgresOutbox, Postgres, PgConnection);
 
 outbox_dialect!(
     Postgres,
-    Syntax {
+    OutboxSyntax {
         now: "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
         upsert: "ON CONFLICT (id) DO UPDATE SET",
         quote: '"',

@@ -1,4 +1,4 @@
-//! What the scripts' answers mean; their form is in `lua/common.lua`.
+//! The meaning of the scripts' answers; their form is in `lua/common.lua`.
 
 use std::time::Duration;
 

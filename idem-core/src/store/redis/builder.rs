@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::check;
 use super::probe;
 use super::target::{Login, Tls, Topology};
-use super::{Inner, RedisStore};
+use super::{RedisStore, RedisStoreInner};
 use crate::clock::{OF_A_SERVER, within};
 use crate::runtime;
 use crate::store::StoreError;
@@ -39,7 +39,7 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What every key in Redis begins with: `idem:` unless said otherwise.
+    /// The prefix of every key in Redis: `idem:` unless said otherwise.
     ///
     /// On a cluster, a prefix with a hash tag (`{idem}:`) puts all keys into one slot and so on one server.
     pub fn key_prefix(mut self, prefix: impl Into<Vec<u8>>) -> Self {
@@ -109,7 +109,7 @@ impl RedisStoreBuilder {
         let connected = runtime::handle().spawn(async move { check::connect(&self).await });
         let cut_off = |error| StoreError::unavailable("connecting to Redis was cut off").with_source(error);
         let route = connected.await.map_err(cut_off)??;
-        let store = RedisStore(Arc::new(Inner { route, prefix }));
+        let store = RedisStore(Arc::new(RedisStoreInner { route, prefix }));
         probe::probe(&store).await?;
         Ok(store)
     }

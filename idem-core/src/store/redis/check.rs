@@ -1,4 +1,4 @@
-//! What is checked before a server becomes a store.
+//! The checks before a server becomes a store.
 
 use std::sync::Once;
 
@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use super::builder::RedisStoreBuilder;
 use super::cluster::Cluster;
 use super::errors::{store_error, timed_out};
-use super::link::Link;
-use super::route::{Route, Ways};
-use super::target::{CONNECT_TIMEOUT, Target, Topology};
+use super::link::RedisLink;
+use super::route::{Route, ServerLinks};
+use super::target::{CONNECT_TIMEOUT, ServerTarget, Topology};
 use crate::store::StoreError;
 
 const OLDEST: (u32, u32) = (6, 2);
@@ -24,7 +24,7 @@ pub(super) async fn connect(builder: &RedisStoreBuilder) -> Result<Route, StoreE
         Topology::Server => connect_one(server(builder, &builder.urls[0])?).await?,
         Topology::Sentinel { master } => {
             let (login, tls) = (&builder.login, &builder.tls);
-            let target = Target::master(&builder.urls, master, login, tls, builder.response_timeout);
+            let target = ServerTarget::master(&builder.urls, master, login, tls, builder.response_timeout);
             connect_one(target.map_err(not_valid)?).await?
         }
         Topology::Cluster => connect_cluster(builder).await?,
@@ -32,24 +32,24 @@ pub(super) async fn connect(builder: &RedisStoreBuilder) -> Result<Route, StoreE
     Ok(Route { ways, name, response_timeout: builder.response_timeout })
 }
 
-fn server(builder: &RedisStoreBuilder, url: &str) -> Result<Target, StoreError> {
-    Target::server(url, &builder.login, &builder.tls, builder.response_timeout).map_err(not_valid)
+fn server(builder: &RedisStoreBuilder, url: &str) -> Result<ServerTarget, StoreError> {
+    ServerTarget::server(url, &builder.login, &builder.tls, builder.response_timeout).map_err(not_valid)
 }
 
 fn not_valid(error: RedisError) -> StoreError {
     store_error(error, "the given URL")
 }
 
-async fn connect_one(target: Target) -> Result<(Ways, String), StoreError> {
+async fn connect_one(target: ServerTarget) -> Result<(ServerLinks, String), StoreError> {
     let name = target.name();
     let connection = connect_and_check(&target, false).await?;
-    Ok((Ways::One(Link::connected(target, connection)), name))
+    Ok((ServerLinks::One(RedisLink::connected(target, connection)), name))
 }
 
 /// A cluster is fit when each node that answers is, and one does.
-async fn connect_cluster(builder: &RedisStoreBuilder) -> Result<(Ways, String), StoreError> {
+async fn connect_cluster(builder: &RedisStoreBuilder) -> Result<(ServerLinks, String), StoreError> {
     let seeds = builder.urls.iter().map(|url| server(builder, url)).collect::<Result<Vec<_>, _>>()?;
-    let names: Vec<_> = seeds.iter().map(Target::name).collect();
+    let names: Vec<_> = seeds.iter().map(ServerTarget::name).collect();
     let name = format!("{} (cluster)", names.join(", "));
     let mut unavailable = Ok(());
     let mut fit = false;
@@ -64,7 +64,7 @@ async fn connect_cluster(builder: &RedisStoreBuilder) -> Result<(Ways, String), 
         unavailable?;
     }
     let cluster = Cluster::connect(seeds, builder.response_timeout).await;
-    Ok((Ways::Cluster(cluster.map_err(|error| store_error(error, &name))?), name))
+    Ok((ServerLinks::Cluster(cluster.map_err(|error| store_error(error, &name))?), name))
 }
 
 /// rustls asks the process for a provider, and panics where two are linked and none is chosen.
@@ -76,7 +76,10 @@ fn provide_crypto() {
     });
 }
 
-async fn connect_and_check(target: &Target, cluster: bool) -> Result<MultiplexedConnection, StoreError> {
+async fn connect_and_check(
+    target: &ServerTarget,
+    cluster: bool,
+) -> Result<MultiplexedConnection, StoreError> {
     let name = target.name();
     let checking = async {
         let mut connection = target.connect().await.map_err(|error| store_error(error, &name))?;

@@ -12,10 +12,10 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::errors::{ends_connection, timed_out};
-use super::link::{Link, Message};
+use super::link::{LinkCommand, RedisLink};
 use super::route::deadline;
 use super::slot_map::{Address, Owners, read_owners};
-use super::target::Target;
+use super::target::ServerTarget;
 use crate::panics::loud;
 use crate::runtime;
 
@@ -26,25 +26,25 @@ const MOST_REDIRECTIONS: usize = 5;
 pub(super) struct Cluster(Arc<Nodes>);
 
 struct Nodes {
-    seeds: Vec<Arc<Link>>,
+    seeds: Vec<Arc<RedisLink>>,
     response_timeout: Duration,
-    map: Mutex<Map>,
+    map: Mutex<SlotMap>,
     /// Held while the map is asked for, so that one caller asks and the others wait for what it learns.
     asking: tokio::sync::Mutex<()>,
 }
 
 /// Which node has which slot, as far as is known. `generation` counts how often that was asked.
 #[derive(Default)]
-struct Map {
+struct SlotMap {
     generation: u64,
     owners: Owners,
-    links: Vec<(Address, Arc<Link>)>,
+    links: Vec<(Address, Arc<RedisLink>)>,
 }
 
 impl Cluster {
     /// The cluster that these nodes belong to. They are asked about the others before anything else.
-    pub(super) async fn connect(seeds: Vec<Target>, response_timeout: Duration) -> RedisResult<Self> {
-        let seeds = seeds.into_iter().map(|seed| Arc::new(Link::connecting(seed))).collect();
+    pub(super) async fn connect(seeds: Vec<ServerTarget>, response_timeout: Duration) -> RedisResult<Self> {
+        let seeds = seeds.into_iter().map(|seed| Arc::new(RedisLink::connecting(seed))).collect();
         let asking = tokio::sync::Mutex::default();
         let nodes = Arc::new(Nodes { seeds, response_timeout, map: Mutex::default(), asking });
         nodes.refresh(0).await?;
@@ -55,17 +55,17 @@ impl Cluster {
     /// another owner since a failover.
     pub(super) async fn query(&self, slot: usize, command: &Cmd, deadline: Instant) -> RedisResult<Value> {
         let (mut generation, mut link) = self.0.owner(slot)?;
-        let mut message = Message::Plain(command);
+        let mut message = LinkCommand::Plain(command);
         for _ in 0..MOST_REDIRECTIONS {
             let error = match link.query(message, deadline).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            message = Message::Plain(command);
+            message = LinkCommand::Plain(command);
             match error.kind() {
                 ErrorKind::Server(ServerErrorKind::Ask) => {
                     link = self.0.redirected(&link, &error)?;
-                    message = Message::Asking(command);
+                    message = LinkCommand::Asking(command);
                 }
                 ErrorKind::Server(ServerErrorKind::Moved) => {
                     link = self.0.redirected(&link, &error)?;
@@ -105,7 +105,7 @@ impl Cluster {
 }
 
 impl Nodes {
-    fn owner(&self, slot: usize) -> RedisResult<(u64, Arc<Link>)> {
+    fn owner(&self, slot: usize) -> RedisResult<(u64, Arc<RedisLink>)> {
         let map = self.map.lock();
         let address = map.owners.of(slot).ok_or_else(|| lost("no node of the cluster has the key's slot"))?;
         let link = map.links.iter().find(|(known, _)| known == address);
@@ -114,7 +114,7 @@ impl Nodes {
     }
 
     /// The link to the node that an error sends to. Without a host that is another port of the one who says so.
-    fn redirected(&self, from: &Link, error: &RedisError) -> RedisResult<Arc<Link>> {
+    fn redirected(&self, from: &RedisLink, error: &RedisError) -> RedisResult<Arc<RedisLink>> {
         let unreadable = || lost("a node of the cluster redirects to nowhere");
         let (address, _) = error.redirect_node().ok_or_else(unreadable)?;
         let (host, port) = address.rsplit_once(':').ok_or_else(unreadable)?;
@@ -124,20 +124,20 @@ impl Nodes {
         Ok(self.link(&mut self.map.lock(), &(host.to_owned(), port)))
     }
 
-    fn moved(&self, slot: usize, to: &Link) {
+    fn moved(&self, slot: usize, to: &RedisLink) {
         if let Some((host, port)) = to.target().address() {
             self.map.lock().owners.set(slot, (host.to_owned(), port));
         }
     }
 
     /// The link to a node, known or new.
-    fn link(&self, map: &mut Map, address: &Address) -> Arc<Link> {
+    fn link(&self, map: &mut SlotMap, address: &Address) -> Arc<RedisLink> {
         if let Some((_, link)) = map.links.iter().find(|(known, _)| known == address) {
             return Arc::clone(link);
         }
         let (host, port) = (address.0.as_str(), address.1);
         let seed = self.seeds.iter().find(|seed| seed.target().address() == Some((host, port)));
-        let new = || Arc::new(Link::connecting(self.seeds[0].target().sibling(host, port)));
+        let new = || Arc::new(RedisLink::connecting(self.seeds[0].target().sibling(host, port)));
         let link = seed.map_or_else(new, Arc::clone);
         map.links.push((address.clone(), Arc::clone(&link)));
         link
@@ -169,8 +169,8 @@ impl Nodes {
         let deadline = deadline(self.response_timeout);
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
-        let ask = async |link: &Link| {
-            let value = link.query(Message::Plain(&slots), deadline).await?;
+        let ask = async |link: &RedisLink| {
+            let value = link.query(LinkCommand::Plain(&slots), deadline).await?;
             let own_host = link.target().address().map_or("", |(host, _)| host);
             read_owners(&value, own_host).ok_or_else(|| lost("a node of the cluster does not say its slots"))
         };

@@ -1,4 +1,4 @@
-//! What Redis' errors mean to idem.
+//! The meaning of Redis' errors for idem.
 
 use std::{fmt, io};
 
@@ -6,37 +6,37 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::StoreError;
 
-/// What the server's words mean, in this order. A script on Redis 6 has the code inside of its error's text.
-const WORDS: [(&str, Meaning); 25] = [
-    ("unknown command", Meaning::Command),
-    ("Unknown Redis command", Meaning::Command),
-    ("NOAUTH", Meaning::Login),
-    ("WRONGPASS", Meaning::Login),
-    ("invalid password", Meaning::Login),
-    ("DB index is out of range", Meaning::Database),
-    ("SELECT is not allowed", Meaning::Database),
-    ("NOPERM", Meaning::Rights),
-    ("can't run this command", Meaning::Rights),
-    ("can't access at least one of the keys", Meaning::Rights),
-    ("READONLY", Meaning::ReadOnly),
-    ("MISCONF", Meaning::Disk),
-    ("NOREPLICAS", Meaning::Replicas),
-    ("LOADING", Meaning::Loading),
-    ("CLUSTERDOWN", Meaning::ClusterDown),
-    ("MASTERDOWN", Meaning::MasterDown),
-    ("BUSY", Meaning::Busy),
-    ("max number of clients", Meaning::Clients),
-    ("OOM", Meaning::Memory),
-    ("TRYAGAIN", Meaning::Moving),
-    ("MOVED", Meaning::Moving),
-    ("ASK", Meaning::Moving),
-    ("certificate", Meaning::Certificate),
-    ("InvalidContentType", Meaning::Certificate),
-    ("HandshakeFailure", Meaning::Certificate),
+/// The meaning of the server's words, in this order. A script on Redis 6 has the code inside of its error's text.
+const WORDS: [(&str, RedisErrorMeaning); 25] = [
+    ("unknown command", RedisErrorMeaning::Command),
+    ("Unknown Redis command", RedisErrorMeaning::Command),
+    ("NOAUTH", RedisErrorMeaning::Login),
+    ("WRONGPASS", RedisErrorMeaning::Login),
+    ("invalid password", RedisErrorMeaning::Login),
+    ("DB index is out of range", RedisErrorMeaning::Database),
+    ("SELECT is not allowed", RedisErrorMeaning::Database),
+    ("NOPERM", RedisErrorMeaning::Rights),
+    ("can't run this command", RedisErrorMeaning::Rights),
+    ("can't access at least one of the keys", RedisErrorMeaning::Rights),
+    ("READONLY", RedisErrorMeaning::ReadOnly),
+    ("MISCONF", RedisErrorMeaning::Disk),
+    ("NOREPLICAS", RedisErrorMeaning::Replicas),
+    ("LOADING", RedisErrorMeaning::Loading),
+    ("CLUSTERDOWN", RedisErrorMeaning::ClusterDown),
+    ("MASTERDOWN", RedisErrorMeaning::MasterDown),
+    ("BUSY", RedisErrorMeaning::Busy),
+    ("max number of clients", RedisErrorMeaning::Clients),
+    ("OOM", RedisErrorMeaning::Memory),
+    ("TRYAGAIN", RedisErrorMeaning::Moving),
+    ("MOVED", RedisErrorMeaning::Moving),
+    ("ASK", RedisErrorMeaning::Moving),
+    ("certificate", RedisErrorMeaning::Certificate),
+    ("InvalidContentType", RedisErrorMeaning::Certificate),
+    ("HandshakeFailure", RedisErrorMeaning::Certificate),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(super) enum RedisErrorMeaning {
     Unreachable,
     Late,
     Command,
@@ -58,7 +58,7 @@ pub(super) enum Meaning {
     Statement,
 }
 
-impl Meaning {
+impl RedisErrorMeaning {
     pub(super) fn of(error: &RedisError) -> Self {
         let text = text(error);
         let said = WORDS.iter().find(|(word, _)| text.contains(word)).map(|(_, meaning)| *meaning);
@@ -84,7 +84,7 @@ impl Meaning {
         }
     }
 
-    /// What is wrong, and what to do.
+    /// The problem, and its remedy.
     fn text(self) -> &'static str {
         match self {
             Self::Unreachable => "is out of reach",
@@ -155,12 +155,12 @@ impl Meaning {
 /// The error of one call to the server or servers named `at`.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn store_error(error: RedisError, at: &str) -> StoreError {
-    Meaning::of(&error).error(at).with_source(Cause::of(&error))
+    RedisErrorMeaning::of(&error).error(at).with_source(RedisErrorText::of(&error))
 }
 
 /// A server that has no memory for another record.
 pub(super) fn full(at: &str) -> StoreError {
-    Meaning::Memory.error(at)
+    RedisErrorMeaning::Memory.error(at)
 }
 
 /// A call that had no answer in time.
@@ -170,7 +170,9 @@ pub(super) fn timed_out() -> RedisError {
 
 /// Whether the connection is of no more use: it is broken, or leads to a server that is no master any more.
 pub(super) fn ends_connection(error: &RedisError) -> bool {
-    error.is_unrecoverable_error() || error.is_timeout() || Meaning::of(error) == Meaning::ReadOnly
+    error.is_unrecoverable_error()
+        || error.is_timeout()
+        || RedisErrorMeaning::of(error) == RedisErrorMeaning::ReadOnly
 }
 
 /// Whether a connection that had been made was closed by the other end.
@@ -180,21 +182,21 @@ pub(super) fn broke_off(error: &RedisError) -> bool {
 
 /// The server's own words, without what may be a key: of a command that it does not know it quotes the arguments.
 #[derive(Debug)]
-struct Cause(String);
+struct RedisErrorText(String);
 
-impl Cause {
+impl RedisErrorText {
     fn of(error: &RedisError) -> Self {
         Self(text(error))
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RedisErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Cause {}
+impl std::error::Error for RedisErrorText {}
 
 /// Code and detail, up to the arguments that a server quotes.
 fn text(error: &RedisError) -> String {

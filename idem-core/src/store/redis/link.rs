@@ -13,51 +13,51 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::errors::{broke_off, ends_connection, timed_out};
-use super::target::Target;
+use super::target::ServerTarget;
 use crate::panics::loud;
 use crate::runtime;
 
-/// What is sent: one command, and what goes before it.
+/// One command, and the command that goes before it.
 #[derive(Clone, Copy)]
-pub(super) enum Message<'a> {
+pub(super) enum LinkCommand<'a> {
     Plain(&'a Cmd),
     /// To a cluster's node that is just taking the key's slot over.
     Asking(&'a Cmd),
 }
 
 /// The way to the target, connected or being connected.
-pub(super) struct Link {
-    target: Arc<Target>,
-    current: Mutex<Current>,
+pub(super) struct RedisLink {
+    target: Arc<ServerTarget>,
+    current: Mutex<CurrentConnection>,
 }
 
 /// `generation` tells a caller's broken connection from the one that has replaced it.
 #[derive(Clone)]
-struct Current {
+struct CurrentConnection {
     generation: u64,
-    connection: Connecting,
+    connection: ConnectionAttempt,
 }
 
-type Connecting = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
+type ConnectionAttempt = Shared<BoxFuture<'static, RedisResult<MultiplexedConnection>>>;
 
-impl Link {
+impl RedisLink {
     /// A link that is connected already.
-    pub(super) fn connected(target: Target, connection: MultiplexedConnection) -> Self {
+    pub(super) fn connected(target: ServerTarget, connection: MultiplexedConnection) -> Self {
         Self::with(Arc::new(target), ready(Ok(connection)).boxed().shared())
     }
 
     /// A link that connects now.
-    pub(super) fn connecting(target: Target) -> Self {
+    pub(super) fn connecting(target: ServerTarget) -> Self {
         let target = Arc::new(target);
         let connection = connect(&target);
         Self::with(target, connection)
     }
 
-    fn with(target: Arc<Target>, connection: Connecting) -> Self {
-        Self { target, current: Mutex::new(Current { generation: 0, connection }) }
+    fn with(target: Arc<ServerTarget>, connection: ConnectionAttempt) -> Self {
+        Self { target, current: Mutex::new(CurrentConnection { generation: 0, connection }) }
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(super) fn target(&self) -> &ServerTarget {
         &self.target
     }
 
@@ -65,15 +65,15 @@ impl Link {
     ///
     /// A connection that turns out to be broken is replaced, and the message repeated once on the new one: that
     /// is safe for every command of a store.
-    pub(super) async fn query(&self, message: Message<'_>, deadline: Instant) -> RedisResult<Value> {
+    pub(super) async fn query(&self, message: LinkCommand<'_>, deadline: Instant) -> RedisResult<Value> {
         match self.attempt(message, deadline).await {
             Err(error) if broke_off(&error) => self.attempt(message, deadline).await,
             answer => answer,
         }
     }
 
-    async fn attempt(&self, message: Message<'_>, deadline: Instant) -> RedisResult<Value> {
-        let Current { generation, connection } = self.current.lock().clone();
+    async fn attempt(&self, message: LinkCommand<'_>, deadline: Instant) -> RedisResult<Value> {
+        let CurrentConnection { generation, connection } = self.current.lock().clone();
         let mut connection = match timeout_at(deadline, connection).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -95,23 +95,23 @@ impl Link {
     fn replace(&self, generation: u64) {
         let mut current = self.current.lock();
         if current.generation == generation {
-            *current = Current { generation: generation + 1, connection: connect(&self.target) };
+            *current = CurrentConnection { generation: generation + 1, connection: connect(&self.target) };
         }
     }
 }
 
 /// Connects in a task of its own, so that it ends even when the caller that started it has gone.
-fn connect(target: &Arc<Target>) -> Connecting {
+fn connect(target: &Arc<ServerTarget>) -> ConnectionAttempt {
     let target = Arc::clone(target);
     let connecting = async move { target.connect().await };
     let connecting = runtime::handle().spawn(loud("connection", connecting, || {}));
     async { connecting.await.ok().flatten().unwrap_or_else(|| Err(timed_out())) }.boxed().shared()
 }
 
-async fn send(connection: &mut MultiplexedConnection, message: Message<'_>) -> RedisResult<Value> {
+async fn send(connection: &mut MultiplexedConnection, message: LinkCommand<'_>) -> RedisResult<Value> {
     match message {
-        Message::Plain(command) => connection.req_packed_command(command).await?,
-        Message::Asking(command) => {
+        LinkCommand::Plain(command) => connection.req_packed_command(command).await?,
+        LinkCommand::Asking(command) => {
             let mut pipeline = Pipeline::with_capacity(2);
             pipeline.cmd("ASKING").add_command(command.clone());
             let answers = connection.req_packed_commands(&pipeline, 0, 2).await?;

@@ -23,7 +23,7 @@ use futures_util::future::BoxFuture;
 pub use self::builder::RedisStoreBuilder;
 use self::errors::store_error;
 use self::route::Route;
-use self::script::{Batch, Script, Terms};
+use self::script::{RecordTerms, Script, ScriptBatch};
 use self::target::Topology;
 use super::remote::on_runtime;
 use super::{
@@ -35,9 +35,9 @@ use crate::record::{RECORD_VERSION, Record, State};
 
 #[doc = include_str!("redis.md")]
 #[derive(Clone)]
-pub struct RedisStore(Arc<Inner>);
+pub struct RedisStore(Arc<RedisStoreInner>);
 
-struct Inner {
+struct RedisStoreInner {
     route: Route,
     prefix: Vec<u8>,
 }
@@ -77,10 +77,10 @@ impl RedisStore {
     fn batch<R>(
         &self,
         requests: &[R],
-        of: impl Fn(&R) -> (&RecordKey, Terms),
+        of: impl Fn(&R) -> (&RecordKey, RecordTerms),
         own: impl Fn(&R, &mut Vec<u8>),
-    ) -> Batch {
-        let mut batch = Batch::with_capacity(requests.len());
+    ) -> ScriptBatch {
+        let mut batch = ScriptBatch::with_capacity(requests.len());
         for request in requests {
             let (key, terms) = of(request);
             batch.push(terms, |bytes| self.write_key(key, bytes), |bytes| own(request, bytes));
@@ -97,7 +97,7 @@ impl RedisStore {
     fn run<T: 'static>(
         &self,
         script: &'static Script,
-        batch: Batch,
+        batch: ScriptBatch,
         read: fn(&[u8], &str) -> Result<T, StoreError>,
     ) -> BoxFuture<'_, Answers<T>> {
         let inner = Arc::clone(&self.0);
@@ -129,18 +129,18 @@ impl Store for RedisStore {
     }
 
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
-        let batch = self.batch(batch, |r| (&r.key, Terms::of_lease(r.lease, r.retention)), head);
+        let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_lease(r.lease, r.retention)), head);
         self.run(&script::CLAIM, batch, answer::claim)
     }
 
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
         let own = |r: &RenewRequest, bytes: &mut Vec<u8>| bytes.extend_from_slice(&r.token.to_bytes());
-        let batch = self.batch(batch, |r| (&r.key, Terms::of_lease(r.lease, r.retention)), own);
+        let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_lease(r.lease, r.retention)), own);
         self.run(&script::RENEW, batch, answer::answer)
     }
 
     fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        let batch = self.batch(batch, |r| (&r.key, Terms::of_rest(r.retention)), anew);
+        let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_rest(r.retention)), anew);
         self.run(&script::COMPLETE, batch, answer::answer)
     }
 
@@ -153,7 +153,7 @@ impl Store for RedisStore {
                 Attempts::Reset => b'R',
             });
         };
-        let batch = self.batch(batch, |r| (&r.key, Terms::of_rest(r.retention)), own);
+        let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_rest(r.retention)), own);
         self.run(&script::RELEASE, batch, answer::answer)
     }
 
@@ -173,8 +173,8 @@ impl Store for RedisStore {
     }
 
     fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        let mut batch = Batch::with_capacity(1);
-        batch.push(Terms::default(), |bytes| self.write_key(key, bytes), |_| {});
+        let mut batch = ScriptBatch::with_capacity(1);
+        batch.push(RecordTerms::default(), |bytes| self.write_key(key, bytes), |_| {});
         let removed = self.run(&script::REMOVE, batch, answer::answer);
         Box::pin(async move {
             let answer = removed.await?.pop().unwrap_or(Ok(Answer::Lost))?;

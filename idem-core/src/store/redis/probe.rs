@@ -6,8 +6,8 @@ use futures_util::future::{BoxFuture, join_all};
 
 use super::RedisStore;
 use super::errors::store_error;
-use super::route::Ways;
-use super::script::{self, Batch, Terms};
+use super::route::ServerLinks;
+use super::script::{self, RecordTerms, ScriptBatch};
 use crate::key::RecordKey;
 use crate::store::remote::on_runtime;
 use crate::store::{StoreError, probe};
@@ -32,7 +32,7 @@ pub(super) async fn probe(store: &RedisStore) -> Result<(), StoreError> {
 
 /// A key for each master.
 fn keys(store: &RedisStore) -> Result<Vec<RecordKey>, StoreError> {
-    let Ways::Cluster(cluster) = &store.0.route.ways else { return Ok(vec![probe::key()?]) };
+    let ServerLinks::Cluster(cluster) = &store.0.route.ways else { return Ok(vec![probe::key()?]) };
     let (mut nodes, mut keys) = (Vec::new(), Vec::new());
     for _ in 0..MOST_KEYS {
         let key = probe::key()?;
@@ -63,8 +63,8 @@ fn probe_one(store: &RedisStore, key: RecordKey) -> BoxFuture<'static, Result<()
 
 /// A server that has the scripts still may lose them, and must take them again then. Nothing is removed: the key is new.
 async fn run_text(store: &RedisStore, key: &RecordKey) -> Result<(), StoreError> {
-    let mut batch = Batch::with_capacity(1);
-    batch.push(Terms::default(), |bytes| store.write_key(key, bytes), |_| {});
+    let mut batch = ScriptBatch::with_capacity(1);
+    batch.push(RecordTerms::default(), |bytes| store.write_key(key, bytes), |_| {});
     let inner = Arc::clone(&store.0);
     let ran =
         on_runtime(async move { script::run_text(&inner.route, &script::REMOVE, &batch).await }).await?;

@@ -6,7 +6,7 @@ use redis::{Cmd, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::link::{Link, Message};
+use super::link::{LinkCommand, RedisLink};
 use super::slot::slot;
 use crate::clock::Later as _;
 
@@ -17,15 +17,15 @@ pub(super) fn deadline(time: Duration) -> Instant {
 
 /// The way to the server or servers of a store.
 pub(super) struct Route {
-    pub(super) ways: Ways,
-    /// What errors call the other end.
+    pub(super) ways: ServerLinks,
+    /// The name of the other end in errors.
     pub(super) name: String,
     pub(super) response_timeout: Duration,
 }
 
 /// One server, or the nodes of a cluster.
-pub(super) enum Ways {
-    One(Link),
+pub(super) enum ServerLinks {
+    One(RedisLink),
     Cluster(Cluster),
 }
 
@@ -33,8 +33,8 @@ impl Route {
     /// A number that is equal for keys which one script may name together.
     pub(super) fn group(&self, key: &[u8]) -> usize {
         match &self.ways {
-            Ways::One(_) => 0,
-            Ways::Cluster(_) => slot(key),
+            ServerLinks::One(_) => 0,
+            ServerLinks::Cluster(_) => slot(key),
         }
     }
 
@@ -47,8 +47,8 @@ impl Route {
     /// goes through here.
     pub(super) async fn query(&self, group: usize, command: &Cmd, deadline: Instant) -> RedisResult<Value> {
         match &self.ways {
-            Ways::One(link) => link.query(Message::Plain(command), deadline).await,
-            Ways::Cluster(cluster) => cluster.query(group, command, deadline).await,
+            ServerLinks::One(link) => link.query(LinkCommand::Plain(command), deadline).await,
+            ServerLinks::Cluster(cluster) => cluster.query(group, command, deadline).await,
         }
     }
 }

@@ -39,18 +39,18 @@ script!(RELEASE, "lua/release.lua");
 script!(REMOVE, "lua/remove.lua");
 
 /// The keys of a batch with their arguments, all bytes in one place.
-pub(super) struct Batch {
+pub(super) struct ScriptBatch {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<ScriptEntry>,
 }
 
-struct Entry {
+struct ScriptEntry {
     key: Range<usize>,
     own: Range<usize>,
-    terms: Terms,
+    terms: RecordTerms,
 }
 
-impl Batch {
+impl ScriptBatch {
     pub(super) fn with_capacity(keys: usize) -> Self {
         /// A key of a usual length with its prefix, and a record.
         const USUAL: usize = 160;
@@ -60,7 +60,7 @@ impl Batch {
     /// Adds a key; what the functions write are its bytes and its own argument, which is left out where it is empty.
     pub(super) fn push(
         &mut self,
-        terms: Terms,
+        terms: RecordTerms,
         key: impl FnOnce(&mut Vec<u8>),
         own: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -68,24 +68,24 @@ impl Batch {
         key(&mut self.bytes);
         let middle = self.bytes.len();
         own(&mut self.bytes);
-        self.entries.push(Entry { key: begin..middle, own: middle..self.bytes.len(), terms });
+        self.entries.push(ScriptEntry { key: begin..middle, own: middle..self.bytes.len(), terms });
     }
 
-    fn key(&self, entry: &Entry) -> &[u8] {
+    fn key(&self, entry: &ScriptEntry) -> &[u8] {
         &self.bytes[entry.key.clone()]
     }
 }
 
 /// The arguments that most entries of a batch have in common.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub(super) struct Terms {
+pub(super) struct RecordTerms {
     /// In µs.
     lease: Option<u64>,
     /// How long the record lives, in ms.
     life: Option<u64>,
 }
 
-impl Terms {
+impl RecordTerms {
     /// Of a record that is in progress.
     pub(super) fn of_lease(lease: Duration, retention: Duration) -> Self {
         Self { lease: Some(micros(lease)), life: Some(millis(lease.saturating_add(retention))) }
@@ -112,13 +112,13 @@ fn millis(duration: Duration) -> u64 {
 pub(super) async fn run(
     route: &Route,
     script: &Script,
-    batch: &Batch,
+    batch: &ScriptBatch,
 ) -> RedisResult<Vec<RedisResult<Bytes>>> {
     let groups = split(route, batch);
     let deadline = route.deadline();
     let runs = groups.iter().map(async |((group, _), places)| {
-        let entries: Vec<&Entry> = places.iter().map(|&place| &batch.entries[place]).collect();
-        Step { route, group: *group, script, batch, deadline }.run(&entries).await
+        let entries: Vec<&ScriptEntry> = places.iter().map(|&place| &batch.entries[place]).collect();
+        ScriptStep { route, group: *group, script, batch, deadline }.run(&entries).await
     });
     let mut answers: Vec<RedisResult<Bytes>> = batch.entries.iter().map(|_| Ok(Bytes::new())).collect();
     for ((_, places), parts) in groups.iter().zip(join_all(runs).await) {
@@ -131,19 +131,19 @@ pub(super) async fn run(
 }
 
 /// Sends the script's text, whether the server knows its hash or not.
-pub(super) async fn run_text(route: &Route, script: &Script, batch: &Batch) -> RedisResult<()> {
+pub(super) async fn run_text(route: &Route, script: &Script, batch: &ScriptBatch) -> RedisResult<()> {
     let (Some(entry), deadline) = (batch.entries.first(), route.deadline()) else { return Ok(()) };
     let group = route.group(batch.key(entry));
-    let step = Step { route, group, script, batch, deadline };
+    let step = ScriptStep { route, group, script, batch, deadline };
     route.query(group, &step.command("EVAL", script.text, &[entry]), deadline).await.map(drop)
 }
 
 /// The places of the entries that one step takes, by their slot and terms; in the batch's order.
-type Groups = Vec<((usize, Terms), Vec<usize>)>;
+type ScriptGroups = Vec<((usize, RecordTerms), Vec<usize>)>;
 
-fn split(route: &Route, batch: &Batch) -> Groups {
-    let mut groups = Groups::new();
-    let mut known: HashMap<(usize, Terms), usize> = HashMap::new();
+fn split(route: &Route, batch: &ScriptBatch) -> ScriptGroups {
+    let mut groups = ScriptGroups::new();
+    let mut known: HashMap<(usize, RecordTerms), usize> = HashMap::new();
     for (place, entry) in batch.entries.iter().enumerate() {
         let name = (route.group(batch.key(entry)), entry.terms);
         // Mostly all of a batch are of one group.
@@ -163,18 +163,18 @@ fn split(route: &Route, batch: &Batch) -> Groups {
 }
 
 /// One script over keys of one group.
-struct Step<'a> {
+struct ScriptStep<'a> {
     route: &'a Route,
     group: usize,
     script: &'a Script,
-    batch: &'a Batch,
+    batch: &'a ScriptBatch,
     deadline: Instant,
 }
 
-impl Step<'_> {
+impl ScriptStep<'_> {
     /// In one step; or one key after the other, where their slot is just moving to another node and its keys may be
     /// on different sides.
-    async fn run(&self, entries: &[&Entry]) -> Vec<RedisResult<Bytes>> {
+    async fn run(&self, entries: &[&ScriptEntry]) -> Vec<RedisResult<Bytes>> {
         match self.ask(entries).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error)
@@ -192,7 +192,7 @@ impl Step<'_> {
     }
 
     /// By the script's hash; where the server does not have it yet, or lost it in a restart, with its text.
-    async fn ask(&self, entries: &[&Entry]) -> RedisResult<Vec<Bytes>> {
+    async fn ask(&self, entries: &[&ScriptEntry]) -> RedisResult<Vec<Bytes>> {
         let by_hash = self.command("EVALSHA", &self.script.hash, entries);
         let value = match self.route.query(self.group, &by_hash, self.deadline).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -204,7 +204,7 @@ impl Step<'_> {
         answers(value, entries.len())
     }
 
-    fn command(&self, name: &str, script: &str, entries: &[&Entry]) -> Cmd {
+    fn command(&self, name: &str, script: &str, entries: &[&ScriptEntry]) -> Cmd {
         let bytes = self.batch.bytes.len() + script.len() + 64;
         let mut command = Cmd::with_capacity(2 * entries.len() + 5, bytes);
         command.arg(name).arg(script).arg(entries.len());

@@ -9,7 +9,7 @@ pub(super) fn slot(key: &[u8]) -> usize {
     usize::from(crc16(hash_tag(key).unwrap_or(key))) % SLOTS
 }
 
-/// What stands between the first `{` and the first `}` behind it, unless that is nothing.
+/// The bytes between the first `{` and the first `}` behind it, unless there are none.
 fn hash_tag(key: &[u8]) -> Option<&[u8]> {
     let open = key.iter().position(|byte| *byte == b'{')?;
     let behind = &key[open + 1..];

@@ -25,14 +25,14 @@ pub(super) enum Topology {
 
 /// Makes connections to one server, and knows what to call it in an error.
 #[derive(Clone)]
-pub(super) struct Target {
-    place: Place,
+pub(super) struct ServerTarget {
+    place: ServerLocation,
     certificates: Option<TlsCertificates>,
     response_timeout: Duration,
 }
 
 #[derive(Clone)]
-enum Place {
+enum ServerLocation {
     /// The server at this address.
     Server(ConnectionInfo),
     /// The server that these sentinels call master.
@@ -54,7 +54,7 @@ pub(super) struct Tls {
     pub(super) client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Target {
+impl ServerTarget {
     /// The server of a URL, with this login instead of the URL's where it is set.
     pub(super) fn server(
         url: &str,
@@ -62,7 +62,7 @@ impl Target {
         tls: &Tls,
         response_timeout: Duration,
     ) -> RedisResult<Self> {
-        let place = Place::Server(login.apply(url.into_connection_info()?));
+        let place = ServerLocation::Server(login.apply(url.into_connection_info()?));
         Ok(Self { place, certificates: tls.certificates(), response_timeout })
     }
 
@@ -76,15 +76,15 @@ impl Target {
     ) -> RedisResult<Self> {
         let sentinels =
             urls.iter().map(|url| url.as_str().into_connection_info()).collect::<Result<_, _>>()?;
-        let place = Place::Master { sentinels, name: name.to_owned(), login: login.clone() };
+        let place = ServerLocation::Master { sentinels, name: name.to_owned(), login: login.clone() };
         Ok(Self { place, certificates: tls.certificates(), response_timeout })
     }
 
     /// Another server of the same cluster: logged in to and encrypted as this one.
     pub(super) fn sibling(&self, host: &str, port: u16) -> Self {
         let mut sibling = self.clone();
-        if let Place::Server(info) = &self.place {
-            sibling.place = Place::Server(info.clone().set_addr(at(info.addr(), host, port)));
+        if let ServerLocation::Server(info) = &self.place {
+            sibling.place = ServerLocation::Server(info.clone().set_addr(at(info.addr(), host, port)));
         }
         sibling
     }
@@ -92,21 +92,21 @@ impl Target {
     /// Where this server is; `None` where it has no address of its own.
     pub(super) fn address(&self) -> Option<(&str, u16)> {
         match &self.place {
-            Place::Server(info) => match info.addr() {
+            ServerLocation::Server(info) => match info.addr() {
                 ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                     Some((host, *port))
                 }
                 _ => None,
             },
-            Place::Master { .. } => None,
+            ServerLocation::Master { .. } => None,
         }
     }
 
     /// For errors: hosts and ports, never a password.
     pub(super) fn name(&self) -> String {
         match &self.place {
-            Place::Server(info) => info.addr().to_string(),
-            Place::Master { sentinels, name, .. } => {
+            ServerLocation::Server(info) => info.addr().to_string(),
+            ServerLocation::Master { sentinels, name, .. } => {
                 let sentinels: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
                 format!("master `{name}` of the sentinels {}", sentinels.join(", "))
             }
@@ -117,8 +117,10 @@ impl Target {
     pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let connecting = async {
             match &self.place {
-                Place::Server(info) => self.connect_to(info).await,
-                Place::Master { sentinels, name, login } => self.connect_master(sentinels, name, login).await,
+                ServerLocation::Server(info) => self.connect_to(info).await,
+                ServerLocation::Master { sentinels, name, login } => {
+                    self.connect_master(sentinels, name, login).await
+                }
             }
         };
         timeout(CONNECT_TIMEOUT, connecting).await.unwrap_or_else(|_| Err(timed_out()))

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::dialect::{Connection, Dialect, Reply};
-use super::found::{self, Found, Standing};
+use super::dialect::{Connection, Reply, StoreDialect};
+use super::entry::BatchEntry;
+use super::found::{self, KeyRow, RecordRow, RowAnswer};
 use super::key;
-use super::link::{Link, Work};
+use super::link::{ConnectionWork, SqlLink};
 use crate::key::RecordKey;
 use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError,
@@ -15,40 +16,32 @@ use crate::store::{
 /// its write, so a few are many.
 const MOST_ROUNDS: usize = 20;
 
-/// One request of a batch, and the key that it is stored under.
-pub(in crate::store) struct Entry<R> {
-    pub(in crate::store) key: Vec<u8>,
-    pub(in crate::store) request: R,
-    /// Where its answer goes.
-    place: usize,
-}
-
-impl<R: Request> Entry<R> {
+impl<R: BatchRequest> BatchEntry<R> {
     pub(in crate::store) fn new(request: R, place: usize) -> Self {
         Self { key: key::stored(request.key()), request, place }
     }
 }
 
 /// A request of one of the store's operations over batches.
-pub(in crate::store) trait Request: Clone + Send + Sync + 'static {
+pub(in crate::store) trait BatchRequest: Clone + Send + Sync + 'static {
     type Found: Send;
     type Answer: Send + 'static;
 
     fn key(&self) -> &RecordKey;
     fn stored_key(found: &Self::Found) -> &[u8];
     /// Sends the operation's statement.
-    fn send<D: Dialect>(
+    fn send<D: StoreDialect>(
         dialect: &D,
         on: &mut Connection<D>,
-        batch: &[Entry<Self>],
+        batch: &[BatchEntry<Self>],
     ) -> impl Reply<Vec<Self::Found>>;
-    /// What the row means, or that there is none; `None` where the key must be asked again.
-    fn answer(&self, found: Option<Self::Found>) -> Option<Result<Self::Answer, StoreError>>;
+    /// The meaning of the row, or of its absence; `None` if the key must be asked again.
+    fn answer(&self, found: Option<Self::Found>) -> RowAnswer<Self::Answer>;
 }
 
 macro_rules! requests {
     ($($request:ty => $operation:ident by $send:ident: $found:ident as $standing:expr, $answer:ty;)*) => {$(
-        impl Request for $request {
+        impl BatchRequest for $request {
             type Found = $found;
             type Answer = $answer;
 
@@ -57,19 +50,19 @@ macro_rules! requests {
             }
 
             fn stored_key(found: &$found) -> &[u8] {
-                let standing: fn(&$found) -> &Standing = $standing;
+                let standing: fn(&$found) -> &KeyRow = $standing;
                 &standing(found).key
             }
 
-            fn send<D: Dialect>(
+            fn send<D: StoreDialect>(
                 dialect: &D,
                 on: &mut Connection<D>,
-                batch: &[Entry<Self>],
+                batch: &[BatchEntry<Self>],
             ) -> impl Reply<Vec<$found>> {
                 dialect.$send(on, batch)
             }
 
-            fn answer(&self, found: Option<$found>) -> Option<Result<$answer, StoreError>> {
+            fn answer(&self, found: Option<$found>) -> RowAnswer<$answer> {
                 found::$operation(self, found)
             }
         }
@@ -77,20 +70,20 @@ macro_rules! requests {
 }
 
 requests! {
-    ClaimRequest => claim by claim_freshly: Found as |found| &found.standing, Claim;
-    RenewRequest => renew by renew: Standing as |found| found, Answer;
-    CompleteRequest => complete by complete: Standing as |found| found, Answer;
-    ReleaseRequest => release by release: Standing as |found| found, Answer;
+    ClaimRequest => claim by claim_freshly: RecordRow as |found| &found.standing, Claim;
+    RenewRequest => renew by renew: KeyRow as |found| found, Answer;
+    CompleteRequest => complete by complete: KeyRow as |found| found, Answer;
+    ReleaseRequest => release by release: KeyRow as |found| found, Answer;
 }
 
 /// Sends a batch. Of equal keys only the first is in the statement; the others follow, one after the other.
-pub(in crate::store) async fn run<D: Dialect, R: Request>(
-    link: &Link<D>,
+pub(in crate::store) async fn run<D: StoreDialect, R: BatchRequest>(
+    link: &SqlLink<D>,
     batch: Vec<R>,
 ) -> Answers<R::Answer> {
     let mut answers: Vec<_> = batch.iter().map(|_| None).collect();
     let mut rest: Vec<_> =
-        batch.into_iter().enumerate().map(|(place, request)| Entry::new(request, place)).collect();
+        batch.into_iter().enumerate().map(|(place, request)| BatchEntry::new(request, place)).collect();
     while !rest.is_empty() {
         let (mut distinct, equal) = without_equal_keys(rest);
         distinct.sort_unstable_by(|one, two| one.key.cmp(&two.key));
@@ -101,7 +94,7 @@ pub(in crate::store) async fn run<D: Dialect, R: Request>(
 }
 
 /// The first entry of each key, and the others.
-fn without_equal_keys<R>(entries: Vec<Entry<R>>) -> (Vec<Entry<R>>, Vec<Entry<R>>) {
+fn without_equal_keys<R>(entries: Vec<BatchEntry<R>>) -> (Vec<BatchEntry<R>>, Vec<BatchEntry<R>>) {
     let mut seen = HashSet::with_capacity(entries.len());
     let first: Vec<bool> = entries.iter().map(|entry| seen.insert(entry.key.as_slice())).collect();
     let mut first = first.into_iter();
@@ -109,13 +102,13 @@ fn without_equal_keys<R>(entries: Vec<Entry<R>>) -> (Vec<Entry<R>>, Vec<Entry<R>
 }
 
 /// Asks until each entry has its answer, or for long enough.
-async fn settle<D: Dialect, R: Request>(
-    link: &Link<D>,
-    mut open: Vec<Entry<R>>,
-    answers: &mut [Option<Result<R::Answer, StoreError>>],
+async fn settle<D: StoreDialect, R: BatchRequest>(
+    link: &SqlLink<D>,
+    mut open: Vec<BatchEntry<R>>,
+    answers: &mut [RowAnswer<R::Answer>],
 ) -> Result<(), StoreError> {
     for _ in 0..MOST_ROUNDS {
-        let rows = link.call(&Batch(&open)).await?;
+        let rows = link.call(&BatchCall(&open)).await?;
         open = still_open(open, rows, answers);
         if open.is_empty() {
             break;
@@ -127,19 +120,19 @@ async fn settle<D: Dialect, R: Request>(
 /// Claims in a transaction: sorted, so that two of them wait for each other and never both. None for a key that others
 /// change all the time.
 ///
-/// What is asked again is a row that the first statement has locked, so that nothing is waited for out of the order.
-pub(super) async fn claim_inside<D: Dialect>(
+/// A row that is asked again was locked by the first statement, so that nothing is waited for out of the order.
+pub(super) async fn claim_inside<D: StoreDialect>(
     dialect: &D,
     on: &mut Connection<D>,
     requests: &[ClaimRequest],
-) -> sqlx::Result<Vec<Option<Result<Claim, StoreError>>>> {
+) -> sqlx::Result<Vec<RowAnswer<Claim>>> {
     let entries = requests.iter().cloned().enumerate();
-    let mut open: Vec<_> = entries.map(|(place, request)| Entry::new(request, place)).collect();
+    let mut open: Vec<_> = entries.map(|(place, request)| BatchEntry::new(request, place)).collect();
     open.sort_unstable_by(|one, two| one.key.cmp(&two.key));
     let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
     for _ in 0..MOST_ROUNDS {
         let rows = dialect.claim_inside(on, &open).await?;
-        let rows = freshened(dialect, on, &open, rows).await?;
+        let rows = dialect.freshened(on, &open, rows).await?;
         open = still_open(open, rows, &mut answers);
         if open.is_empty() {
             break;
@@ -148,35 +141,14 @@ pub(super) async fn claim_inside<D: Dialect>(
     Ok(answers)
 }
 
-/// Gives fresh fences to what was claimed with old ones, and leaves out its rows, so that they are asked for again.
-pub(super) async fn freshened<D: Dialect>(
-    dialect: &D,
-    on: &mut Connection<D>,
-    batch: &[Entry<ClaimRequest>],
-    mut rows: Vec<Found>,
-) -> sqlx::Result<Vec<Found>> {
-    let mut stale = Vec::new();
-    rows.retain(|row| {
-        let place = batch.binary_search_by(|entry| entry.key.cmp(&row.standing.key)).ok();
-        let entry = place.map(|place| &batch[place]);
-        let entry = entry.filter(|entry| row.is_stale(&entry.request, dialect.prompt()));
-        stale.extend(entry.map(|entry| Entry::new(entry.request.clone(), entry.place)));
-        entry.is_none()
-    });
-    if !stale.is_empty() {
-        dialect.freshen(on, &stale).await?;
-    }
-    Ok(rows)
-}
-
-/// Takes the answers out of the rows. What must be asked again.
-fn still_open<R: Request>(
-    entries: Vec<Entry<R>>,
+/// Takes the answers out of the rows. Returns the entries that must be asked again.
+fn still_open<R: BatchRequest>(
+    entries: Vec<BatchEntry<R>>,
     rows: Vec<R::Found>,
-    answers: &mut [Option<Result<R::Answer, StoreError>>],
-) -> Vec<Entry<R>> {
+    answers: &mut [RowAnswer<R::Answer>],
+) -> Vec<BatchEntry<R>> {
     let rows = in_order(rows, &entries);
-    let unanswered = |(entry, found): (Entry<R>, Option<R::Found>)| {
+    let unanswered = |(entry, found): (BatchEntry<R>, Option<R::Found>)| {
         answers[entry.place] = entry.request.answer(found);
         answers[entry.place].is_none().then_some(entry)
     };
@@ -184,7 +156,7 @@ fn still_open<R: Request>(
 }
 
 /// The row of each entry.
-fn in_order<R: Request>(rows: Vec<R::Found>, entries: &[Entry<R>]) -> Vec<Option<R::Found>> {
+fn in_order<R: BatchRequest>(rows: Vec<R::Found>, entries: &[BatchEntry<R>]) -> Vec<Option<R::Found>> {
     let mut ordered: Vec<_> = entries.iter().map(|_| None).collect();
     for row in rows {
         let key = R::stored_key(&row);
@@ -195,7 +167,7 @@ fn in_order<R: Request>(rows: Vec<R::Found>, entries: &[Entry<R>]) -> Vec<Option
     ordered
 }
 
-fn restless<D: Dialect>() -> StoreError {
+fn restless<D: StoreDialect>() -> StoreError {
     StoreError::unavailable(format!(
         "{} did not come to an answer: others change the key all the time",
         D::TITLE
@@ -203,9 +175,9 @@ fn restless<D: Dialect>() -> StoreError {
 }
 
 /// The statement of a batch.
-struct Batch<'a, R>(&'a [Entry<R>]);
+struct BatchCall<'a, R>(&'a [BatchEntry<R>]);
 
-impl<D: Dialect, R: Request> Work<D> for Batch<'_, R> {
+impl<D: StoreDialect, R: BatchRequest> ConnectionWork<D> for BatchCall<'_, R> {
     type Output = Vec<R::Found>;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
@@ -219,9 +191,9 @@ mod tests {
 
     #[test]
     fn equal_keys_follow_in_their_order() {
-        let entry = |(place, key): (usize, &u8)| Entry { key: vec![*key], request: (), place };
+        let entry = |(place, key): (usize, &u8)| BatchEntry { key: vec![*key], request: (), place };
         let entries = [1, 2, 1, 1, 3, 2].iter().enumerate().map(entry).collect();
-        let places = |entries: &[Entry<()>]| entries.iter().map(|entry| entry.place).collect::<Vec<_>>();
+        let places = |entries: &[BatchEntry<()>]| entries.iter().map(|entry| entry.place).collect::<Vec<_>>();
         let (first, rest) = without_equal_keys(entries);
         assert_eq!((places(&first), places(&rest)), (vec![0, 1, 4], vec![2, 3, 5]));
         let (second, rest) = without_equal_keys(rest);

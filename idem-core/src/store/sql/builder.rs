@@ -3,26 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dialect::{Connection, Dialect, Reply};
-use super::link::{Link, Source, Work};
+use super::dialect::{Connection, Reply, StoreDialect};
+use super::link::{ConnectionSource, ConnectionWork, SqlLink};
 use super::names::Names;
 use super::purge::{self, Purge};
-use super::transactions::Handlers;
-use super::{Core, durability, schema};
+use super::transactions::HandlerConnections;
+use super::{SqlStoreCore, durability, schema};
 use crate::clock::{OF_A_SERVER, within};
 use crate::store::remote::on_runtime;
 use crate::store::{StoreError, Transactions};
 
 /// As many as the engine's lanes have under way under load, mostly.
 const DEFAULT_CONNECTIONS: u32 = 8;
-/// What a database of some cores does side by side, without all of its connections being one consumer's.
+/// As many as a database of some cores runs side by side, without all of its connections being one consumer's.
 const DEFAULT_TRANSACTIONS: u32 = 16;
 const DEFAULT_RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Short enough for a start-up to say what is wrong.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Settings {
+pub(in crate::store) struct SqlSettings {
     pub(in crate::store) names: Names,
     pub(in crate::store) connections: u32,
     /// How many transactions of handlers are open at one time.
@@ -35,7 +35,7 @@ pub(in crate::store) struct Settings {
     pub(in crate::store) foreign: Option<Arc<dyn Transactions>>,
 }
 
-impl Settings {
+impl SqlSettings {
     pub(in crate::store) fn new(quote: char) -> Self {
         Self {
             names: Names::new(quote),
@@ -60,23 +60,23 @@ impl Settings {
     }
 
     /// Connects, and checks server and schema.
-    pub(in crate::store) async fn open<D: Dialect>(
+    pub(in crate::store) async fn open<D: StoreDialect>(
         self,
         dialect: D,
-        source: Source<D>,
+        source: ConnectionSource<D>,
         name: String,
-    ) -> Result<Arc<Core<D>>, StoreError> {
+    ) -> Result<Arc<SqlStoreCore<D>>, StoreError> {
         on_runtime(async move {
             self.check()?;
-            let link = Link::new(dialect, name, source, self.connections, self.response_timeout);
-            link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
+            let link = SqlLink::new(dialect, name, source, self.connections, self.response_timeout);
+            link.call_within(CONNECT_TIMEOUT, &ServerCheck(link.name.clone())).await??;
             schema::check(&link, &self.names, self.creates_tables).await?;
             if self.purge.is_on() && !D::IS_FILE {
                 purge::probe(&link).await?;
             }
             durability::warn(&link).await;
-            let handlers = Handlers::new(self.transactions);
-            let core = Arc::new(Core { link, names: self.names, handlers, foreign: self.foreign });
+            let handlers = HandlerConnections::new(self.transactions);
+            let core = Arc::new(SqlStoreCore { link, names: self.names, handlers, foreign: self.foreign });
             purge::start(&core, self.purge);
             Ok(core)
         })
@@ -84,25 +84,25 @@ impl Settings {
     }
 
     /// Connects, checks the server, and brings the schema up to date.
-    pub(in crate::store) async fn migrate<D: Dialect>(
+    pub(in crate::store) async fn migrate<D: StoreDialect>(
         self,
         dialect: D,
-        source: Source<D>,
+        source: ConnectionSource<D>,
         name: String,
     ) -> Result<(), StoreError> {
         on_runtime(async move {
             self.check()?;
-            let link = Link::new(dialect, name, source, 1, self.response_timeout);
-            link.call_within(CONNECT_TIMEOUT, &Check(link.name.clone())).await??;
+            let link = SqlLink::new(dialect, name, source, 1, self.response_timeout);
+            link.call_within(CONNECT_TIMEOUT, &ServerCheck(link.name.clone())).await??;
             schema::migrate(&link).await
         })
         .await?
     }
 }
 
-struct Check(String);
+struct ServerCheck(String);
 
-impl<D: Dialect> Work<D> for Check {
+impl<D: StoreDialect> ConnectionWork<D> for ServerCheck {
     type Output = Result<(), StoreError>;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
@@ -113,15 +113,15 @@ impl<D: Dialect> Work<D> for Check {
 /// The methods of a builder that has `settings`.
 macro_rules! builder_methods {
     () => {
-        pub(in crate::store) fn settings(&mut self) -> &mut $crate::store::sql::Settings {
+        pub(in crate::store) fn settings(&mut self) -> &mut $crate::store::sql::SqlSettings {
             &mut self.settings
         }
 
-        pub(in crate::store) fn settings_ref(&self) -> &$crate::store::sql::Settings {
+        pub(in crate::store) fn settings_ref(&self) -> &$crate::store::sql::SqlSettings {
             &self.settings
         }
 
-        /// What the table of records is called: `idem_records` unless said otherwise. A second, small table has the
+        /// The name of the table of records: `idem_records` unless said otherwise. A second, small table has the
         /// same name with `_meta` behind it.
         ///
         /// A name has ASCII letters, digits, `_` and `-`, 48 of them at most; others are an error at `connect`.
@@ -158,7 +158,7 @@ mod tests {
     /// The numbers that the builders and the guide to transactions say.
     #[test]
     fn a_store_takes_as_many_connections_as_is_documented() {
-        let mut settings = Settings::new('"');
+        let mut settings = SqlSettings::new('"');
         assert_eq!((settings.connections, settings.transactions), (8, 16));
         assert_eq!(settings.response_timeout, Duration::from_secs(5));
         for (pool, transactions) in [(10, 8), (3, 1), (2, 1), (1, 1)] {

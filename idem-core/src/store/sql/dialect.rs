@@ -1,4 +1,4 @@
-//! What one database does in its own way.
+//! The ways of one database.
 
 use std::future::Future;
 
@@ -7,16 +7,15 @@ use std::time::Duration;
 use sqlx::error::DatabaseError;
 use sqlx::{Database, SqlStr};
 
-use super::batch::Entry;
-use super::codes::Known;
-use super::durability::Frailty;
-use super::found::{Found, Standing};
+use super::codes::KnownCode;
+use super::entry::BatchEntry;
+use super::found::{KeyRow, RecordRow};
 use crate::store::{ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 /// A connection of a dialect's database.
-pub(in crate::store) type Connection<D> = <<D as Dialect>::Db as Database>::Connection;
+pub(in crate::store) type Connection<D> = <<D as StoreDialect>::Db as Database>::Connection;
 
-/// What a statement gives.
+/// The future of a statement's result.
 pub(in crate::store) trait Reply<T>: Future<Output = sqlx::Result<T>> + Send {}
 
 impl<T, F: Future<Output = sqlx::Result<T>> + Send> Reply<T> for F {}
@@ -25,7 +24,7 @@ impl<T, F: Future<Output = sqlx::Result<T>> + Send> Reply<T> for F {}
 ///
 /// A batch is sorted by key and no key is twice in it. The rows come in any order; [`found`](super::found) says what
 /// they mean.
-pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
+pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
     type Db: Database;
     /// For logs and metrics.
     const NAME: &'static str;
@@ -40,41 +39,69 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn check(&self, on: &mut Connection<Self>, at: &str) -> impl Reply<Result<(), StoreError>>;
 
     /// The settings of this session with which the server may forget what it has confirmed.
-    fn frailties(&self, on: &mut Connection<Self>) -> impl Reply<Vec<Frailty>>;
+    fn durability_risks(&self, on: &mut Connection<Self>) -> impl Reply<Vec<DurabilityRisk>>;
 
-    fn claim(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<Vec<Found>>;
+    fn claim(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> impl Reply<Vec<RecordRow>>;
     /// As [`claim`](Self::claim), with the rows of fences of now alone: the others are to be asked for again.
     fn claim_freshly(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<ClaimRequest>],
-    ) -> impl Reply<Vec<Found>> {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> impl Reply<Vec<RecordRow>> {
         async {
             let rows = self.claim(&mut *on, batch).await?;
-            super::batch::freshened(self, on, batch, rows).await
+            self.freshened(on, batch, rows).await
+        }
+    }
+    /// Gives fresh fences to the keys that were claimed with old ones, and leaves out their rows, so that they are asked for
+    /// again. The batch is sorted by key.
+    fn freshened(
+        &self,
+        on: &mut Connection<Self>,
+        batch: &[BatchEntry<ClaimRequest>],
+        mut rows: Vec<RecordRow>,
+    ) -> impl Reply<Vec<RecordRow>> {
+        async move {
+            let mut stale = Vec::new();
+            rows.retain(|row| {
+                let place = batch.binary_search_by(|entry| entry.key.cmp(&row.standing.key)).ok();
+                let entry = place.map(|place| &batch[place]);
+                let entry = entry.filter(|entry| row.is_stale(&entry.request, self.prompt()));
+                stale.extend(entry.cloned());
+                entry.is_none()
+            });
+            if !stale.is_empty() {
+                self.freshen(on, &stale).await?;
+            }
+            Ok(rows)
         }
     }
     /// A row whose writing took longer may have waited for another transaction, and its clock is from before
-    /// ([`Found::is_stale`]).
+    /// ([`RecordRow::is_stale`]).
     fn prompt(&self) -> Duration {
         Duration::MAX
     }
     /// Gives these keys, which were claimed, fences of now.
-    fn freshen(&self, on: &mut Connection<Self>, batch: &[Entry<ClaimRequest>]) -> impl Reply<()> {
+    fn freshen(&self, on: &mut Connection<Self>, batch: &[BatchEntry<ClaimRequest>]) -> impl Reply<()> {
         let _ = (on, batch);
         async { Ok(()) }
     }
-    fn renew(&self, on: &mut Connection<Self>, batch: &[Entry<RenewRequest>]) -> impl Reply<Vec<Standing>>;
+    fn renew(&self, on: &mut Connection<Self>, batch: &[BatchEntry<RenewRequest>])
+    -> impl Reply<Vec<KeyRow>>;
     fn complete(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<CompleteRequest>],
-    ) -> impl Reply<Vec<Standing>>;
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> impl Reply<Vec<KeyRow>>;
     fn release(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<ReleaseRequest>],
-    ) -> impl Reply<Vec<Standing>>;
+        batch: &[BatchEntry<ReleaseRequest>],
+    ) -> impl Reply<Vec<KeyRow>>;
 
     /// Prepares a connection of idem's own for handlers, for as long as it lives; `wait` as in [`begin`](Self::begin).
     fn adopt(&self, on: &mut Connection<Self>, wait: Duration) -> impl Reply<()> {
@@ -97,10 +124,10 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     /// The beginning of a transaction that waits for another's claim no longer than this; `None` for the usual one.
     ///
     /// Once the transaction has ended, also by the database's own will, the session writes nothing: a statement that would
-    /// commit by itself fails with what is [`Meaning::Ended`](super::errors::Meaning::Ended).
+    /// commit by itself fails with what is [`SqlErrorMeaning::Ended`](super::meaning::SqlErrorMeaning::Ended).
     fn begin(&self, wait: Duration) -> Option<SqlStr>;
-    /// What else keeps the session from writing outside of the transaction that was begun; and what lifts it again for its
-    /// commit.
+    /// Also keeps the session from writing outside of the transaction that was begun, until
+    /// [`lift_guard`](Self::lift_guard) ends that for its commit.
     fn guard(&self, on: &mut Connection<Self>) -> impl Reply<()> {
         let _ = on;
         async { Ok(()) }
@@ -113,8 +140,8 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn claim_inside(
         &self,
         on: &mut Connection<Self>,
-        batch: &[Entry<ClaimRequest>],
-    ) -> impl Reply<Vec<Found>> {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> impl Reply<Vec<RecordRow>> {
         async {
             let rows = self.claim(&mut *on, batch).await?;
             self.claimed(on).await?;
@@ -127,10 +154,10 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         async { Ok(()) }
     }
     /// Completes the records that this transaction has claimed. How many records that were.
-    fn finish(&self, on: &mut Connection<Self>, batch: &[Entry<CompleteRequest>]) -> impl Reply<u64>;
+    fn finish(&self, on: &mut Connection<Self>, batch: &[BatchEntry<CompleteRequest>]) -> impl Reply<u64>;
 
     /// The record of a key, unless it has expired.
-    fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<Found>>;
+    fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<RecordRow>>;
     /// Takes the record of a key out, unless it has expired or is not understood. Whether it was there.
     fn remove(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<bool>;
 
@@ -151,9 +178,9 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
         position: Option<&[u8]>,
     ) -> impl Reply<Option<Vec<u8>>>;
     /// Deletes what has expired among the next `rows` records behind a key.
-    fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<Purged>;
+    fn purge(&self, on: &mut Connection<Self>, behind: &[u8], rows: i64) -> impl Reply<PurgedRange>;
 
-    /// What tells this life of the database from others. It changes whenever the database may have lost what it had
+    /// Tells this life of the database from others. It changes whenever the database may have lost what it had
     /// confirmed, and is the same over all sessions until then.
     fn identity(&self, on: &mut Connection<Self>) -> impl Reply<String>;
     /// Begins another epoch, which no life of the database has had.
@@ -163,15 +190,37 @@ pub(in crate::store) trait Dialect: Send + Sync + Sized + 'static {
     fn code(error: &dyn DatabaseError) -> String {
         error.code().unwrap_or_default().into_owned()
     }
-    /// What is known of an error of the server's.
-    fn known(error: &dyn DatabaseError) -> Known;
+    /// The knowledge of an error of the server's.
+    fn known(error: &dyn DatabaseError) -> KnownCode;
 }
 
 /// One range of a purge.
 #[derive(Debug)]
-pub(in crate::store) struct Purged {
+pub(in crate::store) struct PurgedRange {
     /// Where the range ends; `None` where the table does.
     pub(in crate::store) end: Option<Vec<u8>>,
     /// How many records were deleted.
     pub(in crate::store) deleted: u64,
+}
+
+/// A setting that lets a crash take back what was confirmed.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) struct DurabilityRisk {
+    pub(in crate::store) setting: &'static str,
+    pub(in crate::store) value: String,
+    /// The loss, and the setting that avoids it.
+    pub(in crate::store) loses: &'static str,
+}
+
+impl DurabilityRisk {
+    /// The setting, where its value is none of the durable ones.
+    pub(in crate::store) fn unless(
+        setting: &'static str,
+        value: &str,
+        durable: &[&str],
+        loses: &'static str,
+    ) -> Option<Self> {
+        let is_frail = !durable.iter().any(|durable| value.eq_ignore_ascii_case(durable));
+        is_frail.then(|| Self { setting, value: value.to_owned(), loses })
+    }
 }

@@ -1,40 +1,18 @@
 //! Settings with which a database may forget what it has confirmed.
 
-use super::dialect::{Connection, Dialect, Reply};
-use super::link::{Link, Work};
-
-/// A setting that lets a crash take back what was confirmed.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::store) struct Frailty {
-    pub(in crate::store) setting: &'static str,
-    pub(in crate::store) value: String,
-    /// What is lost, and what to set.
-    pub(in crate::store) loses: &'static str,
-}
-
-impl Frailty {
-    /// The setting, where its value is none of the durable ones.
-    pub(in crate::store) fn unless(
-        setting: &'static str,
-        value: &str,
-        durable: &[&str],
-        loses: &'static str,
-    ) -> Option<Self> {
-        let is_frail = !durable.iter().any(|durable| value.eq_ignore_ascii_case(durable));
-        is_frail.then(|| Self { setting, value: value.to_owned(), loses })
-    }
-}
+use super::dialect::{Connection, DurabilityRisk, Reply, StoreDialect};
+use super::link::{ConnectionWork, SqlLink};
 
 /// Warns once of each. A server that does not show its settings is not asked twice, and is no error.
-pub(super) async fn warn<D: Dialect>(link: &Link<D>) {
-    let frailties = match link.call(&Frailties).await {
-        Ok(frailties) => frailties,
+pub(super) async fn warn<D: StoreDialect>(link: &SqlLink<D>) {
+    let durability_risks = match link.call(&DurabilityQuery).await {
+        Ok(durability_risks) => durability_risks,
         Err(error) => {
             tracing::debug!(store = D::NAME, at = link.name, %error, "the server does not show how durable it is");
             return;
         }
     };
-    for Frailty { setting, value, loses } in frailties {
+    for DurabilityRisk { setting, value, loses } in durability_risks {
         tracing::warn!(
             store = D::NAME,
             at = link.name,
@@ -46,12 +24,12 @@ pub(super) async fn warn<D: Dialect>(link: &Link<D>) {
     }
 }
 
-struct Frailties;
+struct DurabilityQuery;
 
-impl<D: Dialect> Work<D> for Frailties {
-    type Output = Vec<Frailty>;
+impl<D: StoreDialect> ConnectionWork<D> for DurabilityQuery {
+    type Output = Vec<DurabilityRisk>;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
-        dialect.frailties(on)
+        dialect.durability_risks(on)
     }
 }

@@ -1,155 +1,84 @@
-//! What a database's errors mean to idem, and how people are told.
+//! The meaning of a database's errors for idem, and their texts for people.
 
 use std::fmt::Write as _;
 use std::io;
 
-use super::codes::Known;
-use super::dialect::Dialect;
+use super::codes::KnownCode;
+use super::dialect::StoreDialect;
+use super::meaning::{ErrorSort, SqlErrorMeaning};
 use crate::store::StoreError;
 
 /// The longest of a server's words that are shown.
 const LONGEST: usize = 300;
 
-/// What an error means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Meaning {
-    /// The connection is of no use; another one may be.
-    Broken,
-    /// The database rolled the statement back for another one's sake.
-    Conflict,
-    /// The transaction that it was meant for has ended, and outside of it the session writes nothing.
-    Ended,
-    /// Another transaction has locked a row for longer than is waited.
-    Locked,
-    /// The server cannot answer just now.
-    Passing,
-    /// The server cannot be written: a standby, or set so.
-    ReadOnly,
-    /// User or password are wrong.
-    Login,
-    /// The database does not exist.
-    Database,
-    /// The user lacks a right.
-    Rights,
-    /// Tables are missing, or have other columns.
-    Schema,
-    /// There is no room on the server's disk.
-    Full,
-    /// The file cannot be opened, or is no database.
-    File,
-    /// The file may not be written.
-    ReadOnlyFile,
-    /// What is on the disk is no table any more.
-    Damaged,
-    /// A certificate is not trusted, or the server speaks no TLS.
-    Tls,
-    /// URL or settings are not valid.
-    Settings,
-    /// The server, or the session of a given pool, is set to refuse what idem does.
-    Forbidden,
-    /// The server refused the statement.
-    Statement,
-}
-
-/// What is to be done after an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Sort {
-    /// Ask again: over another connection, or later.
-    AskAgain,
-    /// Ask again at once: nobody is to blame, and it costs no attempt.
-    Conflict,
-    /// One entry of a batch is the reason, maybe.
-    Entry,
-    /// Only a person ends it.
-    Configuration,
-}
-
-impl Meaning {
-    pub(in crate::store) fn sort(self) -> Sort {
-        match self {
-            Self::Broken | Self::Ended | Self::Locked | Self::Passing | Self::ReadOnly | Self::Full => {
-                Sort::AskAgain
-            }
-            Self::Conflict => Sort::Conflict,
-            Self::Statement => Sort::Entry,
-            Self::Login
-            | Self::Database
-            | Self::Rights
-            | Self::Schema
-            | Self::File
-            | Self::ReadOnlyFile
-            | Self::Damaged
-            | Self::Tls
-            | Self::Settings
-            | Self::Forbidden => Sort::Configuration,
-        }
-    }
-}
-
-pub(in crate::store) fn meaning<D: Dialect>(error: &sqlx::Error) -> Meaning {
+pub(in crate::store) fn meaning<D: StoreDialect>(error: &sqlx::Error) -> SqlErrorMeaning {
     match error {
         sqlx::Error::Database(error) => D::known(&**error).meaning,
         // So a handshake fails over a certificate that is not trusted.
-        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Meaning::Tls,
+        sqlx::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => SqlErrorMeaning::Tls,
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed
-        | sqlx::Error::InvalidSavePointStatement => Meaning::Broken,
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Meaning::Passing,
-        sqlx::Error::Tls(_) => Meaning::Tls,
-        sqlx::Error::Configuration(_) => Meaning::Settings,
-        _ => Meaning::Statement,
+        | sqlx::Error::InvalidSavePointStatement => SqlErrorMeaning::Broken,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => SqlErrorMeaning::Passing,
+        sqlx::Error::Tls(_) => SqlErrorMeaning::Tls,
+        sqlx::Error::Configuration(_) => SqlErrorMeaning::Settings,
+        _ => SqlErrorMeaning::Statement,
     }
 }
 
 /// The error of one call to the server named `at`.
-pub(in crate::store) fn store_error<D: Dialect>(error: &sqlx::Error, at: &str) -> StoreError {
+pub(in crate::store) fn store_error<D: StoreDialect>(error: &sqlx::Error, at: &str) -> StoreError {
     let meaning = meaning::<D>(error);
     let text = format!("{} at {at} {}{}", D::TITLE, text(meaning), said::<D>(error));
     match (meaning, meaning.sort()) {
-        (Meaning::Full, _) => StoreError::full(text),
-        (_, Sort::AskAgain | Sort::Conflict) => StoreError::unavailable(text),
-        (_, Sort::Entry) => StoreError::statement(text),
-        (_, Sort::Configuration) => StoreError::config(text),
+        (SqlErrorMeaning::Full, _) => StoreError::full(text),
+        (_, ErrorSort::AskAgain | ErrorSort::Conflict) => StoreError::unavailable(text),
+        (_, ErrorSort::Entry) => StoreError::statement(text),
+        (_, ErrorSort::Configuration) => StoreError::config(text),
     }
 }
 
-fn text(meaning: Meaning) -> &'static str {
+fn text(meaning: SqlErrorMeaning) -> &'static str {
     match meaning {
-        Meaning::Broken => "is out of reach",
-        Meaning::Conflict => "rolled idem's statement back for another one's sake, again and again",
-        Meaning::Locked => "has a record locked by another transaction",
-        Meaning::Passing => "cannot answer just now",
-        Meaning::Ended | Meaning::ReadOnly => "is read-only: idem needs one that takes writes",
-        Meaning::Login => {
+        SqlErrorMeaning::Broken => "is out of reach",
+        SqlErrorMeaning::Conflict => "rolled idem's statement back for another one's sake, again and again",
+        SqlErrorMeaning::Locked => "has a record locked by another transaction",
+        SqlErrorMeaning::Passing => "cannot answer just now",
+        SqlErrorMeaning::Ended | SqlErrorMeaning::ReadOnly => {
+            "is read-only: idem needs one that takes writes"
+        }
+        SqlErrorMeaning::Login => {
             "does not let idem in: check user and password, and from where the server lets the user in"
         }
-        Meaning::Database => "has no database of that name: create it, or correct the URL",
-        Meaning::Rights => {
+        SqlErrorMeaning::Database => "has no database of that name: create it, or correct the URL",
+        SqlErrorMeaning::Rights => {
             "does not let this user work with idem's tables: grant SELECT, INSERT, UPDATE and DELETE on them"
         }
-        Meaning::Schema => "does not have idem's tables as this version needs them: run the migrations",
-        Meaning::Full => "has no room for another record: give it more, or shorten the retention",
-        Meaning::File => {
+        SqlErrorMeaning::Schema => {
+            "does not have idem's tables as this version needs them: run the migrations"
+        }
+        SqlErrorMeaning::Full => "has no room for another record: give it more, or shorten the retention",
+        SqlErrorMeaning::File => {
             "cannot be opened: its directory must exist and be writable, and the file be a database of SQLite"
         }
-        Meaning::ReadOnlyFile => {
+        SqlErrorMeaning::ReadOnlyFile => {
             "is read-only: let the process's user write the file and its directory, where SQLite keeps the log, and open a \
              pool of your own without `read_only`"
         }
-        Meaning::Damaged => "says that idem's tables are damaged: restore them",
-        Meaning::Tls => {
+        SqlErrorMeaning::Damaged => "says that idem's tables are damaged: restore them",
+        SqlErrorMeaning::Tls => {
             "did not agree on TLS with idem: check the URL's TLS mode, the server's certificate and `root_certificates`"
         }
-        Meaning::Settings => "cannot be connected to: the URL or the settings are not valid",
-        Meaning::Forbidden => "is set to refuse idem's statement",
-        Meaning::Statement => "refused idem's statement",
+        SqlErrorMeaning::Settings => "cannot be connected to: the URL or the settings are not valid",
+        SqlErrorMeaning::Forbidden => "is set to refuse idem's statement",
+        SqlErrorMeaning::Statement => "refused idem's statement",
     }
 }
 
 /// A call that had no answer in time.
-pub(in crate::store) fn timed_out<D: Dialect>(at: &str) -> StoreError {
+pub(in crate::store) fn timed_out<D: StoreDialect>(at: &str) -> StoreError {
     StoreError::unavailable(format!("{} at {at} did not answer in time", D::TITLE))
 }
 
@@ -157,10 +86,10 @@ pub(in crate::store) fn timed_out<D: Dialect>(at: &str) -> StoreError {
 ///
 /// No key, payload or secret: a server quotes values in what it says about one entry and in triggers, so there is its code
 /// alone, by the name that the manual has it under.
-pub(in crate::store) fn said<D: Dialect>(error: &sqlx::Error) -> String {
+pub(in crate::store) fn said<D: StoreDialect>(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => {
-            let Known { name, is_text_shown, .. } = D::known(&**error);
+            let KnownCode { name, is_text_shown, .. } = D::known(&**error);
             let mut said = format!(" (error {}", D::code(&**error));
             if is_text_shown {
                 let words = error.message();

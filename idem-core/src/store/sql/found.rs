@@ -1,4 +1,4 @@
-//! What a statement says about a key, and what that means: the contract of [`Store`](crate::Store).
+//! A statement's rows for a key, and their meaning: the contract of [`Store`](crate::Store).
 //!
 //! The statements decide in one step; here their result is put into words. A row is either what the statement made
 //! or left, or comes from the database's snapshot of the moment before: then what looks as if the statement could have
@@ -20,7 +20,7 @@ pub(in crate::store) const RELEASED: i64 = 3;
 
 /// Where a key stands: the columns `key, done, version, state, token`.
 #[derive(Debug)]
-pub(in crate::store) struct Standing {
+pub(in crate::store) struct KeyRow {
     pub(in crate::store) key: Vec<u8>,
     /// Whether this is what the statement made or left, and not what was there before.
     done: bool,
@@ -29,10 +29,10 @@ pub(in crate::store) struct Standing {
     token: Vec<u8>,
 }
 
-/// All of a record: the columns of [`Standing`], and behind them `fence, attempts, lease_end, now, fingerprint, reply`.
+/// All of a record: the columns of [`KeyRow`], and behind them `fence, attempts, lease_end, now, fingerprint, reply`.
 #[derive(Debug)]
-pub(in crate::store) struct Found {
-    pub(in crate::store) standing: Standing,
+pub(in crate::store) struct RecordRow {
+    pub(in crate::store) standing: KeyRow,
     fence: i64,
     attempts: i64,
     lease_end: i64,
@@ -41,7 +41,7 @@ pub(in crate::store) struct Found {
     reply: Option<Vec<u8>>,
 }
 
-impl<'r, R: Row> FromRow<'r, R> for Standing
+impl<'r, R: Row> FromRow<'r, R> for KeyRow
 where
     usize: ColumnIndex<R>,
     i64: Decode<'r, R::Database> + Type<R::Database>,
@@ -58,7 +58,7 @@ where
     }
 }
 
-impl<'r, R: Row> FromRow<'r, R> for Found
+impl<'r, R: Row> FromRow<'r, R> for RecordRow
 where
     usize: ColumnIndex<R>,
     i64: Decode<'r, R::Database> + Type<R::Database>,
@@ -66,7 +66,7 @@ where
 {
     fn from_row(row: &'r R) -> sqlx::Result<Self> {
         Ok(Self {
-            standing: Standing::from_row(row)?,
+            standing: KeyRow::from_row(row)?,
             fence: row.try_get(5)?,
             attempts: row.try_get(6)?,
             lease_end: row.try_get(7)?,
@@ -77,7 +77,7 @@ where
     }
 }
 
-impl Standing {
+impl KeyRow {
     /// A record that is known to stand so without being read.
     pub(in crate::store) fn done(key: Vec<u8>, state: i64, token: Token) -> Self {
         let token = token.to_bytes().to_vec();
@@ -101,7 +101,7 @@ impl Standing {
     }
 }
 
-impl Found {
+impl RecordRow {
     /// Whether the fence may be smaller than that of somebody who had the key meanwhile: a row's clock is taken before it is
     /// written, and writing it waits for a transaction that has claimed the key. Where that one is rolled back, nothing but
     /// the time is left of it. A row that was there before is locked first, and its fence is of then.
@@ -146,7 +146,7 @@ impl Found {
         let mut next = || bytes().ok_or(RecordError::Foreign);
         let (token, fingerprint, reply) = (next()?.unwrap_or_default(), next()?, next()?);
         let [done, version, state, fence, attempts, lease_end, now] = numbers;
-        let standing = Standing { key, done: done != 0, version, state, token };
+        let standing = KeyRow { key, done: done != 0, version, state, token };
         Ok(Self { standing, fence, attempts, lease_end, now, fingerprint, reply })
     }
 
@@ -164,19 +164,19 @@ fn micros(time: i64) -> Duration {
     Duration::from_micros(u64::try_from(time).unwrap_or(0))
 }
 
-/// `None` where the key must be asked again.
-type Verdict<T> = Option<Result<T, StoreError>>;
+/// The answer that a row gives: `None` if the key must be asked again.
+pub(in crate::store) type RowAnswer<T> = Option<Result<T, StoreError>>;
 
-fn verdict<T>(verdict: Result<Option<T>, RecordError>) -> Verdict<T> {
-    verdict.map_err(StoreError::record).transpose()
+fn row_answer<T>(answer: Result<Option<T>, RecordError>) -> RowAnswer<T> {
+    answer.map_err(StoreError::record).transpose()
 }
 
 /// The answer to a claim.
-pub(in crate::store) fn claim(request: &ClaimRequest, found: Option<Found>) -> Verdict<Claim> {
-    verdict(try_claim(request, found?))
+pub(in crate::store) fn claim(request: &ClaimRequest, found: Option<RecordRow>) -> RowAnswer<Claim> {
+    row_answer(try_claim(request, found?))
 }
 
-fn try_claim(request: &ClaimRequest, found: Found) -> Result<Option<Claim>, RecordError> {
+fn try_claim(request: &ClaimRequest, found: RecordRow) -> Result<Option<Claim>, RecordError> {
     let own = found.standing.is_of(request.token);
     let remaining = micros(found.lease_end.saturating_sub(found.now));
     let claim = match found.standing.state()? {
@@ -199,18 +199,18 @@ fn try_claim(request: &ClaimRequest, found: Found) -> Result<Option<Claim>, Reco
 }
 
 /// The answer to a renewal.
-pub(in crate::store) fn renew(request: &RenewRequest, found: Option<Standing>) -> Verdict<Answer> {
+pub(in crate::store) fn renew(request: &RenewRequest, found: Option<KeyRow>) -> RowAnswer<Answer> {
     let Some(found) = found else { return Some(Ok(Answer::Lost)) };
-    verdict(found.state().map(|state| match state {
+    row_answer(found.state().map(|state| match state {
         State::InProgress if found.is_of(request.token) => found.done.then_some(Answer::Done),
         _ => Some(Answer::Lost),
     }))
 }
 
 /// The answer to a completion. Where no record was found, somebody else's was there for a moment.
-pub(in crate::store) fn complete(request: &CompleteRequest, found: Option<Standing>) -> Verdict<Answer> {
+pub(in crate::store) fn complete(request: &CompleteRequest, found: Option<KeyRow>) -> RowAnswer<Answer> {
     let found = found?;
-    verdict(found.state().map(|state| match (state, found.is_of(request.token)) {
+    row_answer(found.state().map(|state| match (state, found.is_of(request.token)) {
         (State::Completed, true) => Some(Answer::Done),
         (State::InProgress, true) => None,
         _ => Some(Answer::Lost),
@@ -218,9 +218,9 @@ pub(in crate::store) fn complete(request: &CompleteRequest, found: Option<Standi
 }
 
 /// The answer to a release.
-pub(in crate::store) fn release(request: &ReleaseRequest, found: Option<Standing>) -> Verdict<Answer> {
+pub(in crate::store) fn release(request: &ReleaseRequest, found: Option<KeyRow>) -> RowAnswer<Answer> {
     let Some(found) = found else { return Some(Ok(Answer::Lost)) };
-    verdict(found.state().map(|state| match (state, found.is_of(request.token)) {
+    row_answer(found.state().map(|state| match (state, found.is_of(request.token)) {
         (State::Released, true) => Some(Answer::Done),
         (State::InProgress, true) => None,
         _ => Some(Answer::Lost),

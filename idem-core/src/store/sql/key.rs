@@ -6,7 +6,7 @@ use crate::key::RecordKey;
 
 /// The longest stored key. Every database can have it in an index.
 pub(in crate::store) const LONGEST: usize = 512;
-/// What a longer key's stored form begins with. A plain one begins with the digits of a length.
+/// The first byte of a longer key's stored form. A plain one begins with the digits of a length.
 const SHORTENED: u8 = b'#';
 const HEAD: usize = LONGEST - 1 - 32;
 

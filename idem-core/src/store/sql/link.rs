@@ -12,9 +12,10 @@ use sqlx::{Connection as _, Pool};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::dialect::{Connection, Dialect, Reply};
-use super::errors::{Meaning, meaning, store_error, timed_out};
-use super::pooled::Pooled;
+use super::dialect::{Connection, Reply, StoreDialect};
+use super::errors::{meaning, store_error, timed_out};
+use super::meaning::SqlErrorMeaning;
+use super::pooled::PooledConnection;
 use crate::store::StoreError;
 
 /// How often a call is repeated after the database has rolled it back for another one's sake.
@@ -22,19 +23,19 @@ const MOST_CONFLICTS: u32 = 10;
 /// How often a call is repeated on another connection.
 const MOST_BROKEN: u32 = 2;
 
-/// What is done on one connection.
-pub(in crate::store) trait Work<D: Dialect>: Send + Sync {
+/// Work on one connection.
+pub(in crate::store) trait ConnectionWork<D: StoreDialect>: Send + Sync {
     type Output: Send;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output>;
 }
 
 /// The way to a database.
-pub(in crate::store) struct Link<D: Dialect> {
+pub(in crate::store) struct SqlLink<D: StoreDialect> {
     pub(in crate::store) dialect: D,
     /// For errors: where the database is.
     pub(in crate::store) name: String,
-    source: Source<D>,
+    source: ConnectionSource<D>,
     permits: Semaphore,
     connections: u32,
     response_timeout: Duration,
@@ -42,7 +43,7 @@ pub(in crate::store) struct Link<D: Dialect> {
 }
 
 /// Where connections come from.
-pub(in crate::store) enum Source<D: Dialect> {
+pub(in crate::store) enum ConnectionSource<D: StoreDialect> {
     /// idem's own ones. No `Pool`, because that asks the server of every connection that comes back whether it is
     /// alive, and a call would be two round trips.
     Own { options: Options<D>, idle: Mutex<Vec<Connection<D>>> },
@@ -52,12 +53,12 @@ pub(in crate::store) enum Source<D: Dialect> {
 
 pub(in crate::store) type Options<D> = <Connection<D> as sqlx::Connection>::Options;
 
-enum Held<D: Dialect> {
+enum HeldConnection<D: StoreDialect> {
     Own(Connection<D>),
-    Pooled(Pooled<D>),
+    Pooled(PooledConnection<D>),
 }
 
-impl<D: Dialect> Held<D> {
+impl<D: StoreDialect> HeldConnection<D> {
     fn connection(&mut self) -> &mut Connection<D> {
         match self {
             Self::Own(connection) => connection,
@@ -67,22 +68,25 @@ impl<D: Dialect> Held<D> {
 }
 
 /// Whether a connection has failed otherwise than by the server's word, or leads to a server of no use.
-fn is_useless_after<D: Dialect>(error: &sqlx::Error) -> bool {
+fn is_useless_after<D: StoreDialect>(error: &sqlx::Error) -> bool {
     error.as_database_error().is_none()
-        || matches!(meaning::<D>(error), Meaning::Broken | Meaning::ReadOnly | Meaning::Ended)
+        || matches!(
+            meaning::<D>(error),
+            SqlErrorMeaning::Broken | SqlErrorMeaning::ReadOnly | SqlErrorMeaning::Ended
+        )
 }
 
-impl<D: Dialect> Source<D> {
+impl<D: StoreDialect> ConnectionSource<D> {
     pub(in crate::store) fn own(options: Options<D>) -> Self {
         Self::Own { options, idle: Mutex::default() }
     }
 }
 
-impl<D: Dialect> Link<D> {
+impl<D: StoreDialect> SqlLink<D> {
     pub(in crate::store) fn new(
         dialect: D,
         name: String,
-        source: Source<D>,
+        source: ConnectionSource<D>,
         connections: u32,
         response_timeout: Duration,
     ) -> Self {
@@ -91,7 +95,7 @@ impl<D: Dialect> Link<D> {
         Self { dialect, name, source, permits, connections, response_timeout, interruptions }
     }
 
-    pub(in crate::store) fn source(&self) -> &Source<D> {
+    pub(in crate::store) fn source(&self) -> &ConnectionSource<D> {
         &self.source
     }
 
@@ -115,8 +119,8 @@ impl<D: Dialect> Link<D> {
     }
 
     /// As [`interrupted`](Self::interrupted), where an error means that.
-    pub(in crate::store) fn note(&self, meaning: Meaning) {
-        if matches!(meaning, Meaning::Broken | Meaning::ReadOnly | Meaning::Ended) {
+    pub(in crate::store) fn note(&self, meaning: SqlErrorMeaning) {
+        if matches!(meaning, SqlErrorMeaning::Broken | SqlErrorMeaning::ReadOnly | SqlErrorMeaning::Ended) {
             self.interrupted();
         }
     }
@@ -125,12 +129,15 @@ impl<D: Dialect> Link<D> {
     ///
     /// It is repeated where the database rolled it back because of a deadlock, and where the connection turns out to be
     /// broken, which is safe for every work of a store.
-    pub(in crate::store) async fn call<W: Work<D>>(&self, work: &W) -> Result<W::Output, StoreError> {
+    pub(in crate::store) async fn call<W: ConnectionWork<D>>(
+        &self,
+        work: &W,
+    ) -> Result<W::Output, StoreError> {
         self.call_within(self.response_timeout, work).await
     }
 
     /// As [`call`](Self::call), with a time of its own.
-    pub(in crate::store) async fn call_within<W: Work<D>>(
+    pub(in crate::store) async fn call_within<W: ConnectionWork<D>>(
         &self,
         time: Duration,
         work: &W,
@@ -162,7 +169,7 @@ impl<D: Dialect> Link<D> {
         self.within(self.response_timeout, answer).await
     }
 
-    async fn repeat<W: Work<D>>(&self, work: &W) -> Result<W::Output, StoreError> {
+    async fn repeat<W: ConnectionWork<D>>(&self, work: &W) -> Result<W::Output, StoreError> {
         let (mut conflicts, mut broken) = (0, 0);
         loop {
             let error = match self.attempt(work).await {
@@ -172,12 +179,14 @@ impl<D: Dialect> Link<D> {
             let meaning = meaning::<D>(&error);
             self.note(meaning);
             match meaning {
-                Meaning::Conflict if conflicts < MOST_CONFLICTS => {
+                SqlErrorMeaning::Conflict if conflicts < MOST_CONFLICTS => {
                     conflicts += 1;
                     sleep(Duration::from_millis(rand::random_range(0..=2 * u64::from(conflicts)))).await;
                 }
                 // A read-only server may have been the primary until a failover, and the name lead to another one by now.
-                Meaning::Broken | Meaning::ReadOnly | Meaning::Ended if broken < MOST_BROKEN => {
+                SqlErrorMeaning::Broken | SqlErrorMeaning::ReadOnly | SqlErrorMeaning::Ended
+                    if broken < MOST_BROKEN =>
+                {
                     broken += 1;
                     self.forget_idle();
                 }
@@ -186,7 +195,7 @@ impl<D: Dialect> Link<D> {
         }
     }
 
-    async fn attempt<W: Work<D>>(&self, work: &W) -> sqlx::Result<W::Output> {
+    async fn attempt<W: ConnectionWork<D>>(&self, work: &W) -> sqlx::Result<W::Output> {
         let _permit = self.permits.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let mut held = self.acquire().await?;
         let result = work.run(&self.dialect, held.connection()).await;
@@ -197,16 +206,18 @@ impl<D: Dialect> Link<D> {
         result
     }
 
-    async fn acquire(&self) -> sqlx::Result<Held<D>> {
+    async fn acquire(&self) -> sqlx::Result<HeldConnection<D>> {
         match &self.source {
-            Source::Own { options, idle } => {
+            ConnectionSource::Own { options, idle } => {
                 let kept = idle.lock().pop();
                 match kept {
-                    Some(connection) => Ok(Held::Own(connection)),
-                    None => self.connect(options).await.map(Held::Own),
+                    Some(connection) => Ok(HeldConnection::Own(connection)),
+                    None => self.connect(options).await.map(HeldConnection::Own),
                 }
             }
-            Source::Pool(pool) => Ok(Held::Pooled(Pooled::new(pool.acquire().await?))),
+            ConnectionSource::Pool(pool) => {
+                Ok(HeldConnection::Pooled(PooledConnection::new(pool.acquire().await?)))
+            }
         }
     }
 
@@ -216,17 +227,19 @@ impl<D: Dialect> Link<D> {
         Ok(connection)
     }
 
-    fn give_back(&self, held: Held<D>) {
+    fn give_back(&self, held: HeldConnection<D>) {
         match (&self.source, held) {
-            (Source::Own { idle, .. }, Held::Own(connection)) => idle.lock().push(connection),
-            (_, Held::Pooled(connection)) => connection.give_back(self.response_timeout),
-            (Source::Pool(_), Held::Own(_)) => {}
+            (ConnectionSource::Own { idle, .. }, HeldConnection::Own(connection)) => {
+                idle.lock().push(connection);
+            }
+            (_, HeldConnection::Pooled(connection)) => connection.give_back(self.response_timeout),
+            (ConnectionSource::Pool(_), HeldConnection::Own(_)) => {}
         }
     }
 
-    /// What broke one connection has broken the others too, mostly.
+    /// A failure that breaks one connection mostly breaks the others too.
     fn forget_idle(&self) {
-        if let Source::Own { idle, .. } = &self.source {
+        if let ConnectionSource::Own { idle, .. } = &self.source {
             idle.lock().clear();
         }
     }

@@ -1,16 +1,18 @@
-//! What the SQL stores share: all but their statements.
+//! The code that the SQL stores share: all but their statements.
 //!
-//! A [`Dialect`] has the statements of one database; its folder stands beside this one.
+//! A [`StoreDialect`] has the statements of one database; its folder stands beside this one.
 
 mod batch;
 mod builder;
 mod codes;
 mod dialect;
 mod durability;
+mod entry;
 mod errors;
 mod found;
 mod key;
 mod link;
+mod meaning;
 mod names;
 pub(in crate::store) mod outbox;
 mod pooled;
@@ -24,43 +26,44 @@ mod transactions;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use self::batch::{Entry, Request};
-pub(super) use self::builder::{Settings, builder_methods};
-pub(super) use self::codes::{Code, Known, look_up};
-pub(super) use self::dialect::{Connection, Dialect, Purged};
-pub(super) use self::durability::Frailty;
-pub(super) use self::errors::{Meaning, meaning};
-#[cfg(test)]
-pub(super) use self::errors::{Sort, store_error};
-pub(super) use self::found::{Found, IN_PROGRESS, RELEASED, Standing};
-pub(super) use self::link::Source;
-use self::link::{Link, Work};
+pub(super) use self::batch::BatchRequest;
+pub(super) use self::builder::{SqlSettings, builder_methods};
+pub(super) use self::codes::{Code, KnownCode, look_up};
+pub(super) use self::dialect::{Connection, DurabilityRisk, PurgedRange, StoreDialect};
+pub(super) use self::entry::BatchEntry;
+pub(super) use self::errors::meaning;
+pub(super) use self::found::{IN_PROGRESS, KeyRow, RELEASED, RecordRow, RowAnswer};
+pub(super) use self::link::ConnectionSource;
+use self::link::{ConnectionWork, SqlLink};
+pub(super) use self::meaning::SqlErrorMeaning;
 pub(super) use self::names::Names;
 pub use self::purge::Purge;
 pub(super) use self::shape::Shapes;
-use self::transactions::Handlers;
+use self::transactions::HandlerConnections;
 use self::transactions::SqlTransactions;
+#[cfg(test)]
+pub(super) use self::{errors::store_error, meaning::ErrorSort};
 use super::remote::on_runtime;
 use super::{Answers, Incarnation, StoreError, Transactions};
 use crate::clock::LONGEST;
 use crate::key::RecordKey;
 use crate::record::Record;
 
-/// What is behind a SQL store's public type.
-pub(super) struct Core<D: Dialect> {
-    link: Link<D>,
+/// The state behind a SQL store's public type.
+pub(super) struct SqlStoreCore<D: StoreDialect> {
+    link: SqlLink<D>,
     names: Names,
-    handlers: Handlers<D>,
+    handlers: HandlerConnections<D>,
     foreign: Option<Arc<dyn Transactions>>,
 }
 
-impl<D: Dialect> Core<D> {
+impl<D: StoreDialect> SqlStoreCore<D> {
     pub(super) fn connections(&self) -> u32 {
         self.link.connections()
     }
 
     pub(super) fn shares_connections(&self) -> bool {
-        matches!(self.link.source(), Source::Pool(_))
+        matches!(self.link.source(), ConnectionSource::Pool(_))
     }
 
     /// The transactions of handlers.
@@ -73,20 +76,20 @@ impl<D: Dialect> Core<D> {
         (&self.link.name, self.names.shown())
     }
 
-    pub(super) async fn batch<R: Request>(self: &Arc<Self>, batch: &[R]) -> Answers<R::Answer> {
+    pub(super) async fn batch<R: BatchRequest>(self: &Arc<Self>, batch: &[R]) -> Answers<R::Answer> {
         let (core, batch) = (Arc::clone(self), batch.to_vec());
         on_runtime(async move { core.link.in_time(batch::run(&core.link, batch)).await }).await?
     }
 
     pub(super) async fn read(self: &Arc<Self>, key: &RecordKey) -> Result<Option<Record>, StoreError> {
-        let (core, key) = (Arc::clone(self), Read(key::stored(key)));
+        let (core, key) = (Arc::clone(self), RecordRead(key::stored(key)));
         let found = on_runtime(async move { core.link.call(&key).await }).await??;
-        found.map(Found::record).transpose().map_err(StoreError::record)
+        found.map(RecordRow::record).transpose().map_err(StoreError::record)
     }
 
     pub(super) async fn incarnation(self: &Arc<Self>) -> Result<Incarnation, StoreError> {
         let core = Arc::clone(self);
-        let identity = on_runtime(async move { core.link.call(&Identity).await }).await??;
+        let identity = on_runtime(async move { core.link.call(&IdentityQuery).await }).await??;
         Ok(Incarnation::of(format!("{} {} {identity}", D::NAME, self.names.shown())))
     }
 
@@ -100,10 +103,10 @@ impl<D: Dialect> Core<D> {
     }
 
     pub(super) async fn remove(self: &Arc<Self>, key: &RecordKey) -> Result<bool, StoreError> {
-        let (core, stored) = (Arc::clone(self), Remove(key::stored(key)));
+        let (core, stored) = (Arc::clone(self), RecordRemoval(key::stored(key)));
         let removed = on_runtime(async move { core.link.call(&stored).await }).await??;
         if !removed {
-            // What is there still is not understood.
+            // A record that is still there is not understood.
             self.read(key).await?;
         }
         Ok(removed)
@@ -115,19 +118,19 @@ pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.min(LONGEST).as_micros()).unwrap_or(i64::MAX)
 }
 
-struct Read(Vec<u8>);
+struct RecordRead(Vec<u8>);
 
-impl<D: Dialect> Work<D> for Read {
-    type Output = Option<Found>;
+impl<D: StoreDialect> ConnectionWork<D> for RecordRead {
+    type Output = Option<RecordRow>;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<Self::Output> {
         dialect.read(on, &self.0)
     }
 }
 
-struct Identity;
+struct IdentityQuery;
 
-impl<D: Dialect> Work<D> for Identity {
+impl<D: StoreDialect> ConnectionWork<D> for IdentityQuery {
     type Output = String;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<String> {
@@ -137,7 +140,7 @@ impl<D: Dialect> Work<D> for Identity {
 
 struct NewEpoch;
 
-impl<D: Dialect> Work<D> for NewEpoch {
+impl<D: StoreDialect> ConnectionWork<D> for NewEpoch {
     type Output = ();
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<()> {
@@ -145,9 +148,9 @@ impl<D: Dialect> Work<D> for NewEpoch {
     }
 }
 
-struct Remove(Vec<u8>);
+struct RecordRemoval(Vec<u8>);
 
-impl<D: Dialect> Work<D> for Remove {
+impl<D: StoreDialect> ConnectionWork<D> for RecordRemoval {
     type Output = bool;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<Self::Output> {
@@ -181,7 +184,7 @@ macro_rules! sql_store {
 
         impl $crate::store::Store for $store {
             fn name(&self) -> &'static str {
-                <$dialect as $crate::store::sql::Dialect>::NAME
+                <$dialect as $crate::store::sql::StoreDialect>::NAME
             }
 
             fn connections(&self) -> Option<u32> {

@@ -9,9 +9,9 @@ const LONGEST: usize = 48;
 const SUFFIX: &str = "_meta";
 /// Of an index that needs a name.
 const INDEX: &str = "_due";
-/// What a store's tables are called unless said otherwise, and in the SQL files.
+/// The name of a store's tables unless said otherwise, and in the SQL files.
 pub(in crate::store) const DEFAULT_TABLE: &str = "idem_records";
-/// What an outbox's are called.
+/// The name of an outbox's tables.
 pub(in crate::store) const DEFAULT_OUTBOX: &str = "idem_outbox";
 
 /// The tables of a store, as its statements name them.

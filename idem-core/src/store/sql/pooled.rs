@@ -5,14 +5,14 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 
-use super::dialect::{Connection, Dialect};
+use super::dialect::{Connection, StoreDialect};
 use crate::panics::loud;
 use crate::runtime;
 
 /// One that is closed unless it is given back: with an answer outstanding it is of no use to anybody.
-pub(super) struct Pooled<D: Dialect>(Option<PoolConnection<D::Db>>);
+pub(super) struct PooledConnection<D: StoreDialect>(Option<PoolConnection<D::Db>>);
 
-impl<D: Dialect> Pooled<D> {
+impl<D: StoreDialect> PooledConnection<D> {
     pub(super) fn new(mut connection: PoolConnection<D::Db>) -> Self {
         connection.close_on_drop();
         Self(Some(connection))
@@ -32,7 +32,7 @@ impl<D: Dialect> Pooled<D> {
     }
 }
 
-impl<D: Dialect> Drop for Pooled<D> {
+impl<D: StoreDialect> Drop for PooledConnection<D> {
     fn drop(&mut self) {
         // sqlx closes it in a task, and there may be no runtime here.
         let _entered = runtime::handle().enter();

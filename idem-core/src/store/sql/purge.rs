@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::dialect::{Connection, Dialect, Purged, Reply};
-use super::link::{Link, Work};
-use super::{Core, micros};
+use super::dialect::{Connection, PurgedRange, Reply, StoreDialect};
+use super::link::{ConnectionWork, SqlLink};
+use super::{SqlStoreCore, micros};
 use crate::clock::{Later as _, OF_A_PAUSE, OutOfBounds, within};
 use crate::panics::tireless;
 use crate::record::Token;
@@ -78,13 +78,13 @@ impl Purge {
 }
 
 /// Tries whether the user may take the lead: for no time, so that nobody is kept from it.
-pub(super) async fn probe<D: Dialect>(link: &Link<D>) -> Result<(), StoreError> {
+pub(super) async fn probe<D: StoreDialect>(link: &SqlLink<D>) -> Result<(), StoreError> {
     let holder = Token::random().to_bytes();
-    link.call(&Lead { holder: &holder, lease: Duration::ZERO, position: None }).await.map(drop)
+    link.call(&PurgeLease { holder: &holder, lease: Duration::ZERO, position: None }).await.map(drop)
 }
 
 /// Purges until the store is dropped.
-pub(super) async fn run<D: Dialect>(core: Weak<Core<D>>, settings: Purge) {
+pub(super) async fn run<D: StoreDialect>(core: Weak<SqlStoreCore<D>>, settings: Purge) {
     if !settings.on {
         return;
     }
@@ -92,10 +92,10 @@ pub(super) async fn run<D: Dialect>(core: Weak<Core<D>>, settings: Purge) {
     loop {
         let begun = Instant::now();
         let next = match purger.walk().await {
-            Ok(Walk::Over) => purger.settings.every.saturating_sub(begun.elapsed()),
+            Ok(WalkEnd::Over) => purger.settings.every.saturating_sub(begun.elapsed()),
             // It may die, and then its lease is over before long.
-            Ok(Walk::AnotherPurges) => purger.settings.every.min(LEASE),
-            Ok(Walk::StoreGone) => return,
+            Ok(WalkEnd::AnotherPurges) => purger.settings.every.min(LEASE),
+            Ok(WalkEnd::StoreGone) => return,
             Err(error) => {
                 tracing::warn!(store = D::NAME, %error, "expired records could not be purged; it is tried again");
                 AFTER_ERROR
@@ -107,29 +107,29 @@ pub(super) async fn run<D: Dialect>(core: Weak<Core<D>>, settings: Purge) {
     }
 }
 
-struct Purger<D: Dialect> {
-    core: Weak<Core<D>>,
+struct Purger<D: StoreDialect> {
+    core: Weak<SqlStoreCore<D>>,
     holder: [u8; 16],
     settings: Purge,
 }
 
-enum Walk {
+enum WalkEnd {
     /// To the table's end.
     Over,
     AnotherPurges,
     StoreGone,
 }
 
-impl<D: Dialect> Purger<D> {
+impl<D: StoreDialect> Purger<D> {
     /// One walk over the table, from where the last purger ended.
-    async fn walk(&self) -> Result<Walk, StoreError> {
+    async fn walk(&self) -> Result<WalkEnd, StoreError> {
         let start = Instant::now();
         let Some(mut behind) = self.lead(LEASE, None).await? else { return Ok(self.not_leading()) };
         let (mut led, mut deleted) = (start, 0);
         loop {
             let begun = Instant::now();
-            let Some(core) = self.core.upgrade() else { return Ok(Walk::StoreGone) };
-            let range = core.link.call(&Range { behind: &behind, rows: self.settings.rows }).await?;
+            let Some(core) = self.core.upgrade() else { return Ok(WalkEnd::StoreGone) };
+            let range = core.link.call(&PurgeRange { behind: &behind, rows: self.settings.rows }).await?;
             drop(core);
             deleted += range.deleted;
             metrics::counter!("idem_store_purged_total").increment(range.deleted);
@@ -146,17 +146,17 @@ impl<D: Dialect> Purger<D> {
         tracing::debug!(store = D::NAME, deleted, "walked over all records");
         // Until the next walk is due, so that no other member begins one before.
         self.lead(self.settings.every.saturating_sub(start.elapsed()), Some(&[])).await?;
-        Ok(Walk::Over)
+        Ok(WalkEnd::Over)
     }
 
     /// Where to begin; `None` where another member purges, or the store is gone.
     async fn lead(&self, lease: Duration, position: Option<&[u8]>) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(core) = self.core.upgrade() else { return Ok(None) };
-        core.link.call(&Lead { holder: &self.holder, lease, position }).await
+        core.link.call(&PurgeLease { holder: &self.holder, lease, position }).await
     }
 
-    fn not_leading(&self) -> Walk {
-        if self.core.strong_count() == 0 { Walk::StoreGone } else { Walk::AnotherPurges }
+    fn not_leading(&self) -> WalkEnd {
+        if self.core.strong_count() == 0 { WalkEnd::StoreGone } else { WalkEnd::AnotherPurges }
     }
 
     /// Waits. `false` when the store is gone.
@@ -177,13 +177,13 @@ fn pause(took: Duration) -> Duration {
     took.saturating_mul(PAUSE).max(SHORTEST_PAUSE)
 }
 
-pub(super) struct Lead<'a> {
+pub(super) struct PurgeLease<'a> {
     pub(super) holder: &'a [u8],
     pub(super) lease: Duration,
     pub(super) position: Option<&'a [u8]>,
 }
 
-impl<D: Dialect> Work<D> for Lead<'_> {
+impl<D: StoreDialect> ConnectionWork<D> for PurgeLease<'_> {
     type Output = Option<Vec<u8>>;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
@@ -191,21 +191,21 @@ impl<D: Dialect> Work<D> for Lead<'_> {
     }
 }
 
-struct Range<'a> {
+struct PurgeRange<'a> {
     behind: &'a [u8],
     rows: u32,
 }
 
-impl<D: Dialect> Work<D> for Range<'_> {
-    type Output = Purged;
+impl<D: StoreDialect> ConnectionWork<D> for PurgeRange<'_> {
+    type Output = PurgedRange;
 
-    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Purged> {
+    fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<PurgedRange> {
         dialect.purge(on, self.behind, i64::from(self.rows))
     }
 }
 
 /// Starts the purge of a store on idem's runtime; it ends with the store.
-pub(super) fn start<D: Dialect>(core: &Arc<Core<D>>, settings: Purge) {
+pub(super) fn start<D: StoreDialect>(core: &Arc<SqlStoreCore<D>>, settings: Purge) {
     let core = Arc::downgrade(core);
     crate::runtime::handle().spawn(tireless("purge", move || run(core.clone(), settings.clone())));
 }

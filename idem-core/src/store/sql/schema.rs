@@ -1,7 +1,7 @@
 //! The schema's version: found, compared, brought up to date.
 
-use super::dialect::{Connection, Dialect, Reply};
-use super::link::{Link, Work};
+use super::dialect::{Connection, Reply, StoreDialect};
+use super::link::{ConnectionWork, SqlLink};
 use super::names::Names;
 use crate::store::StoreError;
 
@@ -9,23 +9,23 @@ use crate::store::StoreError;
 const MIGRATE: std::time::Duration = std::time::Duration::from_mins(10);
 
 /// Refuses a schema that the statements are not for. One that is missing is made where `creates` says so.
-pub(super) async fn check<D: Dialect>(
-    link: &Link<D>,
+pub(super) async fn check<D: StoreDialect>(
+    link: &SqlLink<D>,
     names: &Names,
     creates: bool,
 ) -> Result<(), StoreError> {
-    match link.call(&Version).await? {
+    match link.call(&SchemaVersion).await? {
         Some(version) if version == wanted(link) => Ok(()),
         None if creates => migrate(link).await,
         found => Err(unfit(link, names, found)),
     }
 }
 
-fn wanted<D: Dialect>(link: &Link<D>) -> i64 {
+fn wanted<D: StoreDialect>(link: &SqlLink<D>) -> i64 {
     i64::try_from(link.dialect.migrations().len()).unwrap_or(i64::MAX)
 }
 
-fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> StoreError {
+fn unfit<D: StoreDialect>(link: &SqlLink<D>, names: &Names, found: Option<i64>) -> StoreError {
     let (at, table) = (&link.name, names.shown());
     let problem = match found {
         None => format!("{} at {at} has no table `{table}` of idem's", D::TITLE),
@@ -47,9 +47,9 @@ fn unfit<D: Dialect>(link: &Link<D>, names: &Names, found: Option<i64>) -> Store
     StoreError::config(format!("{problem}: {remedy}"))
 }
 
-struct Version;
+struct SchemaVersion;
 
-impl<D: Dialect> Work<D> for Version {
+impl<D: StoreDialect> ConnectionWork<D> for SchemaVersion {
     type Output = Option<i64>;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
@@ -58,13 +58,13 @@ impl<D: Dialect> Work<D> for Version {
 }
 
 /// Runs what is missing.
-pub(super) async fn migrate<D: Dialect>(link: &Link<D>) -> Result<(), StoreError> {
-    link.call_within(MIGRATE, &Migrate).await
+pub(super) async fn migrate<D: StoreDialect>(link: &SqlLink<D>) -> Result<(), StoreError> {
+    link.call_within(MIGRATE, &Migration).await
 }
 
-struct Migrate;
+struct Migration;
 
-impl<D: Dialect> Work<D> for Migrate {
+impl<D: StoreDialect> ConnectionWork<D> for Migration {
     type Output = ();
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl Reply<()> {

@@ -52,7 +52,7 @@ fn rows(template: &str, count: usize) -> String {
     text
 }
 
-/// What is before the row of parameters, the row, and what is behind.
+/// The text before the row of parameters, the row, and the text behind it.
 fn split(template: &str) -> Option<(&str, &str, &str)> {
     let (before, row) = template.split_once(MARK)?;
     let (row, after) = row.split_once(MARK)?;

@@ -1,4 +1,4 @@
-//! What the tests of the tables of codes have in common.
+//! Helpers of the tests of the tables of codes.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -7,7 +7,7 @@ use std::fmt;
 use sqlx::error::{DatabaseError, ErrorKind};
 
 use super::codes::{Code, look_up};
-use super::errors::Sort;
+use super::meaning::ErrorSort;
 
 pub(in crate::store) fn each_code_stands_once<C: PartialEq + fmt::Debug>(table: &[Code<C>]) {
     for (place, (code, name, _)) in table.iter().enumerate() {
@@ -16,23 +16,26 @@ pub(in crate::store) fn each_code_stands_once<C: PartialEq + fmt::Debug>(table: 
     }
 }
 
-pub(in crate::store) fn sort_of<C: PartialEq>(table: &[Code<C>], code: &C) -> Option<Sort> {
+pub(in crate::store) fn sort_of<C: PartialEq>(table: &[Code<C>], code: &C) -> Option<ErrorSort> {
     look_up(table, code).map(|known| known.meaning.sort())
 }
 
-/// What a server says: a code, and words.
+/// A server's error: a code, and words.
 #[derive(Debug)]
-pub(in crate::store) struct Said(pub(in crate::store) &'static str, pub(in crate::store) &'static str);
+pub(in crate::store) struct FakeServerError(
+    pub(in crate::store) &'static str,
+    pub(in crate::store) &'static str,
+);
 
-impl fmt::Display for Said {
+impl fmt::Display for FakeServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.1)
     }
 }
 
-impl StdError for Said {}
+impl StdError for FakeServerError {}
 
-impl DatabaseError for Said {
+impl DatabaseError for FakeServerError {
     fn message(&self) -> &str {
         self.1
     }

@@ -18,12 +18,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 
-use super::Core;
-use super::batch::{self, Entry};
-use super::dialect::{Connection, Dialect};
-use super::errors::{Meaning, meaning, said, store_error, timed_out};
-use super::link::Source;
-use super::pooled::Pooled;
+use super::SqlStoreCore;
+use super::batch;
+use super::dialect::{Connection, StoreDialect};
+use super::entry::BatchEntry;
+use super::errors::{meaning, said, store_error, timed_out};
+use super::found::RowAnswer;
+use super::link::ConnectionSource;
+use super::meaning::SqlErrorMeaning;
+use super::pooled::PooledConnection;
 use crate::panics::loud;
 use crate::runtime;
 use crate::store::{
@@ -34,17 +37,17 @@ use crate::store::{
 /// How often a beginning is tried on another connection.
 const MOST_BROKEN: u32 = 2;
 
-type Manager<D> = <<D as Dialect>::Db as Database>::TransactionManager;
+type DialectManager<D> = <<D as StoreDialect>::Db as Database>::TransactionManager;
 
 /// The connections of handlers.
-pub(in crate::store) struct Handlers<D: Dialect> {
+pub(in crate::store) struct HandlerConnections<D: StoreDialect> {
     permits: Arc<Semaphore>,
     most: usize,
     /// Each with the runtime on which it lives; the last one was used last.
     idle: Mutex<Vec<(Id, Connection<D>)>>,
 }
 
-impl<D: Dialect> Handlers<D> {
+impl<D: StoreDialect> HandlerConnections<D> {
     pub(in crate::store) fn new(most: u32) -> Self {
         let most = most.max(1) as usize;
         Self { permits: Arc::new(Semaphore::new(most)), most, idle: Mutex::default() }
@@ -66,9 +69,9 @@ impl<D: Dialect> Handlers<D> {
 }
 
 /// The transactions of a SQL store.
-pub(in crate::store) struct SqlTransactions<D: Dialect>(pub(in crate::store) Arc<Core<D>>);
+pub(in crate::store) struct SqlTransactions<D: StoreDialect>(pub(in crate::store) Arc<SqlStoreCore<D>>);
 
-impl<D: Dialect> Transactions for SqlTransactions<D> {
+impl<D: StoreDialect> Transactions for SqlTransactions<D> {
     fn connection(&self) -> ConnectionType {
         ConnectionType::of::<Connection<D>>()
     }
@@ -78,29 +81,33 @@ impl<D: Dialect> Transactions for SqlTransactions<D> {
     }
 
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
-        Box::pin(async move { Ok(Box::new(Open::begin(self.0.clone()).await?) as Box<dyn Transaction>) })
+        Box::pin(
+            async move { Ok(Box::new(SqlTransaction::begin(self.0.clone()).await?) as Box<dyn Transaction>) },
+        )
     }
 
     fn is_conflict(&self, error: &(dyn StdError + 'static)) -> bool {
-        error.downcast_ref::<sqlx::Error>().is_some_and(|error| meaning::<D>(error) == Meaning::Conflict)
+        error
+            .downcast_ref::<sqlx::Error>()
+            .is_some_and(|error| meaning::<D>(error) == SqlErrorMeaning::Conflict)
     }
 }
 
 /// An open transaction. Where it is dropped, its connection is closed, and the database rolls it back.
-pub(super) struct Open<D: Dialect> {
-    core: Arc<Core<D>>,
-    connection: Held<D>,
+pub(super) struct SqlTransaction<D: StoreDialect> {
+    core: Arc<SqlStoreCore<D>>,
+    connection: HandlerConnection<D>,
     /// Whether the server has not answered in time.
     is_silent: bool,
     _permit: OwnedSemaphorePermit,
 }
 
-enum Held<D: Dialect> {
+enum HandlerConnection<D: StoreDialect> {
     Own(Id, Connection<D>),
-    Pooled(Pooled<D>),
+    Pooled(PooledConnection<D>),
 }
 
-impl<D: Dialect> Held<D> {
+impl<D: StoreDialect> HandlerConnection<D> {
     fn get(&mut self) -> &mut Connection<D> {
         match self {
             Self::Own(_, connection) => connection,
@@ -109,30 +116,30 @@ impl<D: Dialect> Held<D> {
     }
 }
 
-impl<D: Dialect> Core<D> {
+impl<D: StoreDialect> SqlStoreCore<D> {
     /// An idle connection of handlers, or a fresh one.
-    async fn handlers_connection(&self, fresh: bool) -> sqlx::Result<Held<D>> {
+    async fn handlers_connection(&self, fresh: bool) -> sqlx::Result<HandlerConnection<D>> {
         match self.link.source() {
-            Source::Pool(pool) => {
-                let mut connection = Pooled::new(pool.acquire().await?);
+            ConnectionSource::Pool(pool) => {
+                let mut connection = PooledConnection::new(pool.acquire().await?);
                 self.link.dialect.prepare_handlers(connection.get()).await?;
-                Ok(Held::Pooled(connection))
+                Ok(HandlerConnection::Pooled(connection))
             }
-            Source::Own { options, .. } => {
+            ConnectionSource::Own { options, .. } => {
                 let runtime = Handle::current().id();
                 if let Some(connection) = self.handlers.take_idle(runtime).filter(|_| !fresh) {
-                    return Ok(Held::Own(runtime, connection));
+                    return Ok(HandlerConnection::Own(runtime, connection));
                 }
                 let mut connection = <Connection<D> as sqlx::Connection>::connect_with(options).await?;
                 self.link.dialect.adopt(&mut connection, self.link.response_timeout()).await?;
-                Ok(Held::Own(runtime, connection))
+                Ok(HandlerConnection::Own(runtime, connection))
             }
         }
     }
 }
 
-impl<D: Dialect> Open<D> {
-    pub(super) async fn begin(core: Arc<Core<D>>) -> Result<Self, StoreError> {
+impl<D: StoreDialect> SqlTransaction<D> {
+    pub(super) async fn begin(core: Arc<SqlStoreCore<D>>) -> Result<Self, StoreError> {
         let asked = Instant::now();
         let bound = core.link.response_timeout();
         let permit = timeout(bound, core.handlers.permits.clone().acquire_owned()).await;
@@ -149,25 +156,25 @@ impl<D: Dialect> Open<D> {
         Ok(Self { core, connection, is_silent: false, _permit: permit })
     }
 
-    async fn begin_on_one(core: &Core<D>) -> Result<Held<D>, StoreError> {
+    async fn begin_on_one(core: &SqlStoreCore<D>) -> Result<HandlerConnection<D>, StoreError> {
         let mut broken = 0;
         loop {
             let begun = async {
                 let mut held = core.handlers_connection(broken > 0).await?;
                 let (dialect, bound) = (&core.link.dialect, core.link.response_timeout());
                 let begin = match &held {
-                    Held::Own(..) => dialect.begin_adopted(bound),
-                    Held::Pooled(_) => dialect.begin(bound),
+                    HandlerConnection::Own(..) => dialect.begin_adopted(bound),
+                    HandlerConnection::Pooled(_) => dialect.begin(bound),
                 };
-                Manager::<D>::begin(held.get(), begin).await?;
+                DialectManager::<D>::begin(held.get(), begin).await?;
                 dialect.guard(held.get()).await?;
                 Ok(held)
             };
             match begun.await {
                 Ok(held) => return Ok(held),
-                Err(error) if meaning::<D>(&error) == Meaning::Broken && broken < MOST_BROKEN => {
+                Err(error) if meaning::<D>(&error) == SqlErrorMeaning::Broken && broken < MOST_BROKEN => {
                     core.link.interrupted();
-                    // What broke one connection has broken the others too, mostly.
+                    // A failure that breaks one connection mostly breaks the others too.
                     core.handlers.idle.lock().clear();
                     broken += 1;
                 }
@@ -180,21 +187,21 @@ impl<D: Dialect> Open<D> {
         self.connection.get()
     }
 
-    /// The answers; none for a key that others change all the time.
-    async fn claims(&mut self, requests: &[ClaimRequest]) -> sqlx::Result<Vec<Option<Claimed>>> {
+    /// The answers: `None` for a key that others change all the time.
+    async fn claims(&mut self, requests: &[ClaimRequest]) -> sqlx::Result<Vec<RowAnswer<Claim>>> {
         let dialect = &self.core.link.dialect;
         batch::claim_inside(dialect, self.connection.get(), requests).await
     }
 
     /// Whether a statement failed because the transaction that it belongs to has ended.
     pub(super) fn has_ended(error: &sqlx::Error) -> bool {
-        meaning::<D>(error) == Meaning::Ended
+        meaning::<D>(error) == SqlErrorMeaning::Ended
     }
 
     pub(super) fn error(&self, error: &sqlx::Error) -> StoreError {
         let meaning = meaning::<D>(error);
         self.core.link.note(meaning);
-        if meaning == Meaning::Conflict {
+        if meaning == SqlErrorMeaning::Conflict {
             let text =
                 format!("{} ended the transaction for another one's sake{}", D::TITLE, said::<D>(error));
             return StoreError::conflict(text);
@@ -206,8 +213,10 @@ impl<D: Dialect> Open<D> {
     fn give_back(self) {
         let Self { core, connection, _permit: permit, .. } = self;
         match connection {
-            Held::Own(runtime, connection) => core.handlers.idle.lock().push((runtime, connection)),
-            Held::Pooled(mut connection) => {
+            HandlerConnection::Own(runtime, connection) => {
+                core.handlers.idle.lock().push((runtime, connection));
+            }
+            HandlerConnection::Pooled(mut connection) => {
                 // In a task: what has ended in order is not held up by a server that falls silent.
                 let resting = async move {
                     let bound = core.link.response_timeout();
@@ -223,17 +232,15 @@ impl<D: Dialect> Open<D> {
     }
 }
 
-type Claimed = Result<Claim, StoreError>;
-
 const TAKEN: Claim = Claim::InProgress { remaining: Duration::ZERO, fingerprint: None };
 
-impl<D: Dialect> Open<D> {
-    /// What a claim may take: a wait for another one and an answer.
+impl<D: StoreDialect> SqlTransaction<D> {
+    /// The longest time of a claim: a wait for another one and an answer.
     pub(super) fn longest(&self) -> Duration {
         self.core.link.response_timeout().saturating_mul(2)
     }
 
-    /// What any other statement of idem's may take.
+    /// The longest time of any other statement of idem's.
     pub(super) fn bound(&self) -> Duration {
         self.core.link.response_timeout()
     }
@@ -250,21 +257,21 @@ impl<D: Dialect> Open<D> {
     async fn try_claim(&mut self, request: &ClaimRequest) -> Result<Claim, StoreError> {
         match self.claims(std::slice::from_ref(request)).await {
             Ok(mut answers) => answers.pop().flatten().unwrap_or(Ok(TAKEN)),
-            Err(error) if meaning::<D>(&error) == Meaning::Locked => Ok(TAKEN),
+            Err(error) if meaning::<D>(&error) == SqlErrorMeaning::Locked => Ok(TAKEN),
             Err(error) => Err(self.error(&error)),
         }
     }
 
-    async fn try_claim_all(&mut self, requests: &[ClaimRequest]) -> Result<Vec<Claimed>, StoreError> {
+    async fn try_claim_all(&mut self, requests: &[ClaimRequest]) -> Answers<Claim> {
         match self.claims(requests).await {
             Ok(answers) => Ok(answers.into_iter().map(|answer| answer.unwrap_or(Ok(TAKEN))).collect()),
-            Err(error) if meaning::<D>(&error) == Meaning::Locked => Err(StoreError::key_is_taken()),
+            Err(error) if meaning::<D>(&error) == SqlErrorMeaning::Locked => Err(StoreError::key_is_taken()),
             Err(error) => Err(self.error(&error)),
         }
     }
 
     async fn try_complete(&mut self, requests: &[CompleteRequest]) -> Result<Answer, StoreError> {
-        let entries: Vec<_> = requests.iter().map(|request| Entry::new(request.clone(), 0)).collect();
+        let entries: Vec<_> = requests.iter().map(|request| BatchEntry::new(request.clone(), 0)).collect();
         let finished = match self.core.link.dialect.finish(self.connection.get(), &entries).await {
             // Somebody has ended the transaction, and what stands in the table is not to be completed.
             Err(error) if Self::has_ended(&error) => return Ok(Answer::Lost),
@@ -277,10 +284,10 @@ impl<D: Dialect> Open<D> {
     /// Ends all but so many of a transaction and the savepoints in it, one inside of the other: a handler may have left some
     /// of its own open.
     async fn close(&mut self, but: usize, end: SavepointEnd) -> Result<(), StoreError> {
-        while Manager::<D>::get_transaction_depth(self.connection.get()) > but {
+        while DialectManager::<D>::get_transaction_depth(self.connection.get()) > but {
             let ended = match end {
-                SavepointEnd::Release => Manager::<D>::commit(self.connection.get()).await,
-                SavepointEnd::Rollback => Manager::<D>::rollback(self.connection.get()).await,
+                SavepointEnd::Release => DialectManager::<D>::commit(self.connection.get()).await,
+                SavepointEnd::Rollback => DialectManager::<D>::rollback(self.connection.get()).await,
             };
             ended.map_err(|error| self.error(&error))?;
         }
@@ -299,7 +306,7 @@ impl<D: Dialect> Open<D> {
     }
 }
 
-impl<D: Dialect> Transaction for Open<D> {
+impl<D: StoreDialect> Transaction for SqlTransaction<D> {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.connection.get()
     }
@@ -334,7 +341,7 @@ impl<D: Dialect> Transaction for Open<D> {
 
     fn savepoint(&mut self) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let set = timeout(self.bound(), Manager::<D>::begin(self.connection.get(), None)).await;
+            let set = timeout(self.bound(), DialectManager::<D>::begin(self.connection.get(), None)).await;
             let set = set.map(|set| set.map_err(|error| self.error(&error)));
             self.heard(set)
         })

@@ -9,39 +9,39 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSy
 use super::SqliteStore;
 use super::dialect::Sqlite;
 use crate::store::StoreError;
-use crate::store::sql::{Settings, Source, builder_methods};
+use crate::store::sql::{ConnectionSource, SqlSettings, builder_methods};
 
 /// Settings of a [`SqliteStore`].
 #[derive(Clone)]
 #[must_use = "nothing happens before `open`"]
 pub struct SqliteStoreBuilder {
-    target: Target,
-    settings: Settings,
+    target: SqliteTarget,
+    settings: SqlSettings,
 }
 
 #[derive(Clone)]
-enum Target {
+enum SqliteTarget {
     File(PathBuf),
     Pool(SqlitePool),
 }
 
 impl SqliteStoreBuilder {
     pub(super) fn with_path(path: &Path) -> Self {
-        let mut settings = Settings::new('"');
+        let mut settings = SqlSettings::new('"');
         // One writer is all that SQLite has at a time, and what it does is mostly to write.
         settings.connections = 1;
         settings.transactions = 1;
         // There is no administrator of a file, and a new one has nothing to lose.
         settings.creates_tables = true;
-        Self { target: Target::File(path.to_owned()), settings }
+        Self { target: SqliteTarget::File(path.to_owned()), settings }
     }
 
     pub(super) fn with_pool(pool: SqlitePool) -> Self {
-        let mut settings = Settings::new('"');
+        let mut settings = SqlSettings::new('"');
         settings.connections = pool.options().get_max_connections();
         settings.transactions = 1;
         settings.creates_tables = true;
-        Self { target: Target::Pool(pool), settings }
+        Self { target: SqliteTarget::Pool(pool), settings }
     }
 
     builder_methods!();
@@ -83,13 +83,15 @@ impl SqliteStoreBuilder {
         Sqlite::new(&self.settings.names)
     }
 
-    pub(in crate::store) fn parts(self) -> Result<(Settings, Sqlite, Source<Sqlite>, String), StoreError> {
+    pub(in crate::store) fn parts(
+        self,
+    ) -> Result<(SqlSettings, Sqlite, ConnectionSource<Sqlite>, String), StoreError> {
         self.settings.names.check()?;
         let dialect = self.dialect();
         let (source, path) = match &self.target {
-            Target::File(path) => (Source::own(self.options(path)?), path.clone()),
-            Target::Pool(pool) => {
-                (Source::Pool(pool.clone()), pool.connect_options().get_filename().to_owned())
+            SqliteTarget::File(path) => (ConnectionSource::own(self.options(path)?), path.clone()),
+            SqliteTarget::Pool(pool) => {
+                (ConnectionSource::Pool(pool.clone()), pool.connect_options().get_filename().to_owned())
             }
         };
         Ok((self.settings, dialect, source, path.display().to_string()))

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query
 
 use super::errors;
 use crate::store::sql::{
-    Dialect, Entry, Found, Frailty, Known, Meaning, Names, Purged, Request, Shapes, Standing, meaning, micros,
+    BatchEntry, BatchRequest, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, Shapes,
+    SqlErrorMeaning, StoreDialect, meaning, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -64,10 +65,14 @@ impl Sqlite {
     }
 }
 
-type Bound = Query<'static, sqlx::Sqlite, SqliteArguments>;
+type SqliteQuery = Query<'static, sqlx::Sqlite, SqliteArguments>;
 
 /// A statement over a batch: first the clock, then what `bind` says of each entry.
-fn statement<R>(shapes: &Shapes, batch: &[Entry<R>], bind: impl Fn(Bound, &Entry<R>) -> Bound) -> Bound {
+fn statement<R>(
+    shapes: &Shapes,
+    batch: &[BatchEntry<R>],
+    bind: impl Fn(SqliteQuery, &BatchEntry<R>) -> SqliteQuery,
+) -> SqliteQuery {
     let (statement, entries) = shapes.fit(batch);
     entries.fold(query(statement).bind(now()), |bound, entry| bind(bound.bind(entry.key.clone()), entry))
 }
@@ -76,11 +81,11 @@ fn statement<R>(shapes: &Shapes, batch: &[Entry<R>], bind: impl Fn(Bound, &Entry
 ///
 /// There is no server between idem and the data, so a second statement costs little; and a row that is left as it is is
 /// not written, which spares duplicates a synced write.
-async fn rows<R: Request>(
+async fn rows<R: BatchRequest>(
     on: &mut SqliteConnection,
-    write: Bound,
+    write: SqliteQuery,
     others: &Shapes,
-    batch: &[Entry<R>],
+    batch: &[BatchEntry<R>],
 ) -> sqlx::Result<Vec<R::Found>>
 where
     R::Found: for<'r> FromRow<'r, SqliteRow> + Unpin,
@@ -103,7 +108,7 @@ where
     Ok(rows)
 }
 
-async fn fetch<R: Request>(on: &mut SqliteConnection, bound: Bound) -> sqlx::Result<Vec<R::Found>>
+async fn fetch<R: BatchRequest>(on: &mut SqliteConnection, bound: SqliteQuery) -> sqlx::Result<Vec<R::Found>>
 where
     R::Found: for<'r> FromRow<'r, SqliteRow> + Unpin,
 {
@@ -134,7 +139,7 @@ fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-impl Dialect for Sqlite {
+impl StoreDialect for Sqlite {
     type Db = sqlx::Sqlite;
     const NAME: &'static str = "sqlite";
     const TITLE: &'static str = "SQLite";
@@ -153,38 +158,38 @@ impl Dialect for Sqlite {
         let written = try_to_write(on).await;
         on.execute(AssertSqlSafe(format!("PRAGMA busy_timeout = {wait}"))).await?;
         match written {
-            Err(error) if meaning::<Self>(&error) == Meaning::ReadOnlyFile => Err(error),
+            Err(error) if meaning::<Self>(&error) == SqlErrorMeaning::ReadOnlyFile => Err(error),
             _ => Ok(Ok(())),
         }
     }
 
     /// Idem's own connections are durable; a pool of the program's is as it says.
-    async fn frailties(&self, on: &mut SqliteConnection) -> sqlx::Result<Vec<Frailty>> {
+    async fn durability_risks(&self, on: &mut SqliteConnection) -> sqlx::Result<Vec<DurabilityRisk>> {
         let synchronous: i64 = query_scalar("PRAGMA synchronous").fetch_one(&mut *on).await?;
         let journal: String = query_scalar("PRAGMA journal_mode").fetch_one(on).await?;
-        let frailties = [
-            Frailty::unless(
+        let durability_risks = [
+            DurabilityRisk::unless(
                 "synchronous",
                 &synchronous.to_string(),
                 &["2", "3"],
                 "a crash of the machine takes back the last commits, and what they were about is done again: set it to FULL",
             ),
-            Frailty::unless(
+            DurabilityRisk::unless(
                 "journal_mode",
                 &journal,
                 &["wal", "delete", "truncate", "persist"],
                 "a crash in the middle of a commit damages the file: set it to WAL",
             ),
         ];
-        Ok(frailties.into_iter().flatten().collect())
+        Ok(durability_risks.into_iter().flatten().collect())
     }
 
     /// The clock is read when nobody else can write: who waits for another's transaction has a later fence than that one.
     async fn claim(
         &self,
         on: &mut SqliteConnection,
-        batch: &[Entry<ClaimRequest>],
-    ) -> sqlx::Result<Vec<Found>> {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<RecordRow>> {
         let mut transaction = on.begin_with("BEGIN IMMEDIATE").await?;
         let rows = self.claim_inside(&mut transaction, batch).await?;
         transaction.commit().await?;
@@ -194,9 +199,9 @@ impl Dialect for Sqlite {
     async fn claim_inside(
         &self,
         on: &mut SqliteConnection,
-        batch: &[Entry<ClaimRequest>],
-    ) -> sqlx::Result<Vec<Found>> {
-        let write = statement(&self.claim, batch, |bound, Entry { request, .. }| {
+        batch: &[BatchEntry<ClaimRequest>],
+    ) -> sqlx::Result<Vec<RecordRow>> {
+        let write = statement(&self.claim, batch, |bound, BatchEntry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.lease))
@@ -209,9 +214,9 @@ impl Dialect for Sqlite {
     async fn renew(
         &self,
         on: &mut SqliteConnection,
-        batch: &[Entry<RenewRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
-        let write = statement(&self.renew, batch, |bound, Entry { request, .. }| {
+        batch: &[BatchEntry<RenewRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
+        let write = statement(&self.renew, batch, |bound, BatchEntry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.lease))
@@ -223,9 +228,9 @@ impl Dialect for Sqlite {
     async fn complete(
         &self,
         on: &mut SqliteConnection,
-        batch: &[Entry<CompleteRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
-        let write = statement(&self.complete, batch, |bound, Entry { request, .. }| {
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
+        let write = statement(&self.complete, batch, |bound, BatchEntry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.retention))
@@ -239,9 +244,9 @@ impl Dialect for Sqlite {
     async fn release(
         &self,
         on: &mut SqliteConnection,
-        batch: &[Entry<ReleaseRequest>],
-    ) -> sqlx::Result<Vec<Standing>> {
-        let write = statement(&self.release, batch, |bound, Entry { request, .. }| {
+        batch: &[BatchEntry<ReleaseRequest>],
+    ) -> sqlx::Result<Vec<KeyRow>> {
+        let write = statement(&self.release, batch, |bound, BatchEntry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.retention))
@@ -271,8 +276,12 @@ impl Dialect for Sqlite {
         self.lift_guard(on).await
     }
 
-    async fn finish(&self, on: &mut SqliteConnection, batch: &[Entry<CompleteRequest>]) -> sqlx::Result<u64> {
-        let finish = statement(&self.finish, batch, |bound, Entry { request, .. }| {
+    async fn finish(
+        &self,
+        on: &mut SqliteConnection,
+        batch: &[BatchEntry<CompleteRequest>],
+    ) -> sqlx::Result<u64> {
+        let finish = statement(&self.finish, batch, |bound, BatchEntry { request, .. }| {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.retention))
@@ -281,7 +290,7 @@ impl Dialect for Sqlite {
         Ok(finish.execute(on).await?.rows_affected())
     }
 
-    async fn read(&self, on: &mut SqliteConnection, key: &[u8]) -> sqlx::Result<Option<Found>> {
+    async fn read(&self, on: &mut SqliteConnection, key: &[u8]) -> sqlx::Result<Option<RecordRow>> {
         let (statement, _) = self.read.fit(&[key]);
         query_as(statement).bind(now()).bind(key.to_vec()).fetch_optional(on).await
     }
@@ -334,7 +343,7 @@ impl Dialect for Sqlite {
     }
 
     /// The range's end is read first, so that nothing is locked for a range in which nothing has expired.
-    async fn purge(&self, on: &mut SqliteConnection, behind: &[u8], rows: i64) -> sqlx::Result<Purged> {
+    async fn purge(&self, on: &mut SqliteConnection, behind: &[u8], rows: i64) -> sqlx::Result<PurgedRange> {
         let (end, expired): (Option<Vec<u8>>, i64) = query_as(self.end.clone())
             .bind(behind.to_vec())
             .bind(rows)
@@ -342,10 +351,10 @@ impl Dialect for Sqlite {
             .fetch_one(&mut *on)
             .await?;
         if expired == 0 {
-            return Ok(Purged { end, deleted: 0 });
+            return Ok(PurgedRange { end, deleted: 0 });
         }
         let delete = query(self.purge.clone()).bind(behind.to_vec()).bind(end.clone()).bind(now());
-        Ok(Purged { end, deleted: delete.execute(on).await?.rows_affected() })
+        Ok(PurgedRange { end, deleted: delete.execute(on).await?.rows_affected() })
     }
 
     async fn identity(&self, on: &mut SqliteConnection) -> sqlx::Result<String> {
@@ -363,7 +372,7 @@ impl Dialect for Sqlite {
         query(epoch).bind(now()).execute(on).await.map(drop)
     }
 
-    fn known(error: &dyn DatabaseError) -> Known {
+    fn known(error: &dyn DatabaseError) -> KnownCode {
         errors::known(error)
     }
 }

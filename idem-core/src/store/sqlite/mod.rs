@@ -14,11 +14,11 @@ pub use self::builder::SqliteStoreBuilder;
 use self::dialect::Sqlite;
 pub use self::outbox::{SqliteOutbox, SqliteOutboxBuilder};
 use super::StoreError;
-use super::sql::{Core, sql_store};
+use super::sql::{SqlStoreCore, sql_store};
 
 #[doc = include_str!("sqlite.md")]
 #[derive(Clone)]
-pub struct SqliteStore(Arc<Core<Sqlite>>);
+pub struct SqliteStore(Arc<SqlStoreCore<Sqlite>>);
 
 impl SqliteStore {
     /// Opens the file at this path with the default settings. It is created where it is missing, with its tables.

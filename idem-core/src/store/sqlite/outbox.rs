@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::{Sqlite, SqliteStore, SqliteStoreBuilder};
 use crate::store::StoreError;
-use crate::store::sql::outbox::{Desk, outbox_builder, outbox_dialect, sql_outbox};
+use crate::store::sql::outbox::{OutboxCore, outbox_builder, outbox_dialect, sql_outbox};
 
 /// A producer's outbox in a file of SQLite: see [`idem_core::outbox`](crate::outbox).
 ///
@@ -21,7 +21,7 @@ use crate::store::sql::outbox::{Desk, outbox_builder, outbox_dialect, sql_outbox
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct SqliteOutbox(Arc<Desk<Sqlite>>);
+pub struct SqliteOutbox(Arc<OutboxCore<Sqlite>>);
 
 impl SqliteOutbox {
     /// Opens the file at this path with the default settings. It is created where it is missing, with its tables.
@@ -49,7 +49,7 @@ sql_outbox!(SqliteOutbox, Sqlite, SqliteConnection);
 
 outbox_dialect!(
     Sqlite,
-    Syntax {
+    OutboxSyntax {
         now: "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
         upsert: "ON CONFLICT (id) DO UPDATE SET",
         quote: '"',

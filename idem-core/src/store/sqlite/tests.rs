@@ -9,7 +9,7 @@ use super::dialect::Sqlite;
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
 use crate::record::Token;
 use crate::store::ClaimRequest;
-use crate::store::sql::{Dialect as _, Entry, Names};
+use crate::store::sql::{BatchEntry, Names, StoreDialect as _};
 
 async fn database() -> (Sqlite, SqliteConnection) {
     let sqlite = Sqlite::new(&Names::new('"'));
@@ -18,11 +18,11 @@ async fn database() -> (Sqlite, SqliteConnection) {
     (sqlite, connection)
 }
 
-fn claims(count: usize, lease: Duration) -> Vec<Entry<ClaimRequest>> {
+fn claims(count: usize, lease: Duration) -> Vec<BatchEntry<ClaimRequest>> {
     let claim = |place: usize| {
         let key = RecordKey::new(Namespace::new(["group"]), IdempotencyKey::new(place).unwrap());
         let (token, retention) = (Token::random(), Duration::ZERO);
-        Entry::new(ClaimRequest { key, token, lease, retention, fingerprint: None }, place)
+        BatchEntry::new(ClaimRequest { key, token, lease, retention, fingerprint: None }, place)
     };
     (10..10 + count).map(claim).collect()
 }

@@ -25,16 +25,16 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_secs(1);
 const INCARNATION: usize = 16;
 
-pub(super) struct Cache(Arc<Inner>);
+pub(super) struct Cache(Arc<CacheInner>);
 
-struct Inner {
+struct CacheInner {
     store: Arc<dyn Store>,
     rests: AtomicBool,
 }
 
 impl Cache {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self(Arc::new(Inner { store, rests: AtomicBool::new(false) }))
+        Self(Arc::new(CacheInner { store, rests: AtomicBool::new(false) }))
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -115,13 +115,13 @@ impl Cache {
     }
 }
 
-impl Inner {
+impl CacheInner {
     async fn read_all(&self, batch: &[ClaimRequest]) -> Vec<Result<Option<Record>, StoreError>> {
         let reads = batch.iter().map(|request| self.store.read(&request.key));
         if self.store.locality() == Locality::Remote {
             return join_all(reads).await;
         }
-        // What does not wait is not worth the work of waiting for all at once.
+        // Reads that do not wait are not worth the work of waiting for all at once.
         let mut records = Vec::with_capacity(batch.len());
         for read in reads {
             records.push(read.await);
@@ -133,7 +133,7 @@ impl Inner {
         let answers = self.store.complete(batch).await?;
         let mut again = Vec::new();
         for (request, answer) in batch.iter().zip(answers) {
-            // What is there already is of another incarnation, or somebody else's.
+            // A record that is there already is of another incarnation, or somebody else's.
             if answer? == Answer::Lost && self.is_replaceable(request).await? {
                 self.store.remove(&request.key).await?;
                 again.push(request.clone());

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_secs(2);
 
 /// Tells the lives of a database apart: another server, another start of it, another line of its history after a failover or a
-/// restore, or an epoch that an operator has begun. What was completed in one life may be unknown to the next.
+/// restore, or an epoch that an operator has begun. A completion of one life may be unknown to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incarnation([u8; 16]);
 
@@ -36,17 +36,17 @@ impl Incarnation {
 }
 
 /// Asks a database for its incarnation again and again, for as long as this lives.
-pub(super) struct Keeper(Arc<Inner>);
+pub(super) struct IncarnationKeeper(Arc<IncarnationKeeperInner>);
 
-struct Inner {
-    last: Mutex<Option<Word>>,
+struct IncarnationKeeperInner {
+    last: Mutex<Option<IncarnationReport>>,
     /// How many calls have failed so far.
     failures: AtomicU64,
     doubt: Notify,
 }
 
-impl Inner {
-    /// What must be as it was for a word to count.
+impl IncarnationKeeperInner {
+    /// The counts that must not have changed for a report to count.
     fn trouble(&self, interruptions: u64) -> (u64, u64) {
         (self.failures.load(Ordering::Acquire), interruptions)
     }
@@ -54,15 +54,16 @@ impl Inner {
     async fn ask(&self, database: &dyn Store) -> Result<(), StoreError> {
         let (asked, trouble) = (Clock::boot().now(), self.trouble(database.interruptions()));
         let answer = database.incarnation().await;
-        let word = |incarnation: &Incarnation| Word { incarnation: *incarnation, asked, trouble };
+        let word =
+            |incarnation: &Incarnation| IncarnationReport { incarnation: *incarnation, asked, trouble };
         *self.last.lock() = answer.as_ref().ok().map(word);
         answer.map(drop)
     }
 }
 
-/// What the database has said last.
+/// The database's last report.
 #[derive(Clone, Copy)]
-struct Word {
+struct IncarnationReport {
     incarnation: Incarnation,
     /// By the clock that goes on while the machine sleeps: the database may have died meanwhile.
     asked: Duration,
@@ -70,10 +71,13 @@ struct Word {
     trouble: (u64, u64),
 }
 
-impl Keeper {
+impl IncarnationKeeper {
     pub(super) async fn start(database: &Arc<dyn Store>) -> Result<Self, StoreError> {
-        let inner =
-            Arc::new(Inner { last: Mutex::default(), failures: AtomicU64::new(0), doubt: Notify::new() });
+        let inner = Arc::new(IncarnationKeeperInner {
+            last: Mutex::default(),
+            failures: AtomicU64::new(0),
+            doubt: Notify::new(),
+        });
         inner.ask(&**database).await?;
         let (weak, database) = (Arc::downgrade(&inner), Arc::downgrade(database));
         runtime::handle().spawn(tireless("incarnation", move || keep(weak.clone(), database.clone())));
@@ -100,7 +104,7 @@ impl Keeper {
     }
 }
 
-async fn keep(inner: Weak<Inner>, database: Weak<dyn Store>) {
+async fn keep(inner: Weak<IncarnationKeeperInner>, database: Weak<dyn Store>) {
     loop {
         {
             let Some(inner) = inner.upgrade() else { return };

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use self::cache::Cache;
 pub use self::incarnation::Incarnation;
-use self::incarnation::Keeper;
+use self::incarnation::IncarnationKeeper;
 use self::transactions::TieredTransactions;
 use super::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
@@ -29,7 +29,7 @@ pub struct TieredStore(Arc<Tiers>);
 struct Tiers {
     cache: Cache,
     database: Arc<dyn Store>,
-    keeper: Keeper,
+    keeper: IncarnationKeeper,
 }
 
 impl TieredStore {
@@ -40,7 +40,7 @@ impl TieredStore {
     /// [`StoreError::is_unavailable`] where it does not answer.
     pub async fn new(cache: impl Store, database: impl Store) -> Result<Self, StoreError> {
         let database: Arc<dyn Store> = Arc::new(database);
-        let keeper = Keeper::start(&database).await?;
+        let keeper = IncarnationKeeper::start(&database).await?;
         Ok(Self(Arc::new(Tiers { cache: Cache::new(Arc::new(cache)), database, keeper })))
     }
 }
@@ -79,7 +79,7 @@ impl Tiers {
         Ok(answers.collect())
     }
 
-    /// What is written to the cache is a completion that the database has confirmed, under the incarnation from before it was
+    /// The cache is given only completions that the database has confirmed, under the incarnation from before it was
     /// asked, and for no longer than its record lives.
     async fn complete(&self, batch: &[CompleteRequest]) -> Answers<Answer> {
         let (incarnation, asked) = (self.incarnation(), Instant::now());

@@ -18,10 +18,10 @@ pub(super) struct TieredTransactions {
     pub(super) database: Arc<dyn Transactions>,
 }
 
-struct Tiered {
+struct TieredTransaction {
     tiers: Arc<Tiers>,
     transaction: Box<dyn Transaction>,
-    /// What is completed by the commit, and what was known before.
+    /// The completions of the commit, and the incarnation that was known before.
     completes: Option<(Vec<CompleteRequest>, Option<Incarnation>, Instant)>,
 }
 
@@ -45,7 +45,7 @@ impl Transactions for TieredTransactions {
     fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Transaction>, StoreError>> {
         Box::pin(async move {
             let transaction = self.tiers.heard(self.database.begin().await)?;
-            let tiered = Tiered { tiers: self.tiers.clone(), transaction, completes: None };
+            let tiered = TieredTransaction { tiers: self.tiers.clone(), transaction, completes: None };
             Ok(Box::new(tiered) as Box<dyn Transaction>)
         })
     }
@@ -55,7 +55,7 @@ impl Transactions for TieredTransactions {
     }
 }
 
-impl Transaction for Tiered {
+impl Transaction for TieredTransaction {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.transaction.connection()
     }
@@ -80,7 +80,7 @@ impl Transaction for Tiered {
         Box::pin(async move {
             let answer = self.tiers.heard(self.transaction.complete_all(requests).await)?;
             if answer == Answer::Done {
-                // What was known at the first completion counts for all: it is the least.
+                // The incarnation that was known at the first completion counts for all: it is the least.
                 let (completed, ..) = self.completes.get_or_insert_with(|| (Vec::new(), incarnation, asked));
                 completed.extend_from_slice(requests);
             }

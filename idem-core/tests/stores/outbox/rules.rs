@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use idem_core::outbox::{Begun, Fate, Outbox, OutboxMessage};
+use idem_core::outbox::{BeginOutcome, Fate, Outbox, OutboxMessage};
 use tokio::time::{sleep, timeout};
 
 use crate::support::bank::SECOND;
@@ -37,7 +37,7 @@ pub(crate) async fn what_was_decided_stays_so_and_a_late_transaction_fails_on_it
     for _ in 0..2 {
         assert_eq!(outbox.decide(late.id).await.unwrap(), Fate::RolledBack);
     }
-    assert!(matches!(outbox.begin(&late, &key("1")).await.unwrap(), Begun::RolledBack));
+    assert!(matches!(outbox.begin(&late, &key("1")).await.unwrap(), BeginOutcome::RolledBack));
     assert_eq!(outbox.decide(late.id).await.unwrap(), Fate::RolledBack);
     let paid = pay::<S>(&outbox, "1").await;
     for _ in 0..2 {
@@ -70,7 +70,7 @@ pub(crate) async fn a_key_is_committed_once_and_can_be_tried_again<S: Shop>() {
     // The broker asks for the first try only now.
     pay::<S>(&outbox, "1").await;
     assert_eq!(outbox.decide(first.id).await.unwrap(), Fate::RolledBack);
-    assert!(matches!(outbox.begin(&message(), &key("1")).await.unwrap(), Begun::KeyCommitted));
+    assert!(matches!(outbox.begin(&message(), &key("1")).await.unwrap(), BeginOutcome::KeyCommitted));
 
     // In another topic or tag it is another key.
     let mut shipped = message();
@@ -87,7 +87,7 @@ pub(crate) async fn a_key_is_committed_once_and_can_be_tried_again<S: Shop>() {
     assert!(!waiting.is_finished());
     open.commit().await.unwrap();
     let second = timeout(20 * SECOND, waiting).await.unwrap().unwrap();
-    assert!(matches!(second, Begun::KeyCommitted));
+    assert!(matches!(second, BeginOutcome::KeyCommitted));
     assert_eq!(shop.paid().await, 1);
 }
 
@@ -241,7 +241,7 @@ pub(crate) async fn long_keys_and_large_messages_are_kept<S: Shop>() {
     begin(&outbox, &large, &long).await.commit().await.unwrap();
     let other = format!("{}x", &long[1..]);
     begin(&outbox, &message(), &other).await.rollback().await;
-    assert!(matches!(outbox.begin(&message(), &key(&long)).await.unwrap(), Begun::KeyCommitted));
+    assert!(matches!(outbox.begin(&message(), &key(&long)).await.unwrap(), BeginOutcome::KeyCommitted));
     assert!(due(&outbox).await == [large], "a large message has changed");
 }
 

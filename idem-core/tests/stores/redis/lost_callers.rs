@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use idem_core::engine::{Admission, Claimed, Engine, Finished, Gate, Leader};
+use idem_core::engine::{Admission, ClaimedRun, Engine, Finished, Gate, Leader};
 use idem_core::{IdempotencyKey, Job, Namespace, Outcome, RecordKey, RedisStore, Settings};
 use tokio::runtime::{Builder, Runtime};
 
@@ -36,7 +36,7 @@ async fn gate(server: &Server) -> Gate {
     engine.gate("test", settings.resolve().unwrap())
 }
 
-async fn claimed(gate: &Gate, keys: usize) -> Vec<Claimed> {
+async fn claimed(gate: &Gate, keys: usize) -> Vec<ClaimedRun> {
     let leader = |name| gate.enter(job(name)).into_leader().expect("fresh keys lead");
     let mut leaders: VecDeque<Leader> = (0..keys).map(leader).collect();
     let run = |admission| match admission {
@@ -46,7 +46,7 @@ async fn claimed(gate: &Gate, keys: usize) -> Vec<Claimed> {
     gate.claim(&mut leaders).await.into_iter().map(run).collect()
 }
 
-async fn ok(claimed: Claimed) -> Finished {
+async fn ok(claimed: ClaimedRun) -> Finished {
     claimed.run(|_, _| async { Ok(()) }).await
 }
 

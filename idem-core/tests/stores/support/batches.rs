@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, join_all};
-use idem_core::engine::{Admission, Claimed, Commit, Finished, Gate, Leader, Settled};
+use idem_core::engine::{Admission, ClaimedRun, Commit, Finished, Gate, Leader, Settled};
 use idem_core::{Backoff, Decision, HandlerError, HandlerResult, Reject, Settings};
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -151,7 +151,7 @@ impl<B: Bank> Batches<B> {
     async fn alone(
         &self,
         name: Name,
-        claimed: Claimed,
+        claimed: ClaimedRun,
         work: &impl AsyncFn(&mut B::Connection, &[Name]) -> Said,
     ) -> Finished {
         let open = claimed.transaction().expect("an open transaction");

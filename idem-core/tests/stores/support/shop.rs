@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use idem_core::outbox::{Begun, LocalTransaction, Outbox, OutboxMessage, TransactionId};
+use idem_core::outbox::{BeginOutcome, LocalTransaction, Outbox, OutboxMessage, TransactionId};
 use idem_core::{IdempotencyKey, StoreError};
 
 use crate::support::bank::{Bank, SECOND};
@@ -77,9 +77,9 @@ pub(crate) async fn begin(
     name: &str,
 ) -> Box<dyn LocalTransaction> {
     match outbox.begin(message, &key(name)).await.unwrap() {
-        Begun::Open(open) => open,
-        Begun::KeyCommitted => panic!("the key is committed"),
-        Begun::RolledBack => panic!("it is rolled back"),
+        BeginOutcome::Open(open) => open,
+        BeginOutcome::KeyCommitted => panic!("the key is committed"),
+        BeginOutcome::RolledBack => panic!("it is rolled back"),
     }
 }
 

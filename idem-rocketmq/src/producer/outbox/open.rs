@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use idem_core::outbox::{Begun, Fate, LocalTransaction, OutboxMessage, TransactionId};
+use idem_core::outbox::{BeginOutcome, Fate, LocalTransaction, OutboxMessage, TransactionId};
 use idem_core::panics::loud;
 use idem_core::{IdempotencyKey, StoreError, runtime};
 use tokio::time::{sleep, timeout};
@@ -64,11 +64,11 @@ impl Inner {
                 _ => Err(StoreError::config("the producer has no outbox")),
             };
             let refused = match begun {
-                Ok(Begun::Open(transaction)) => {
+                Ok(BeginOutcome::Open(transaction)) => {
                     return Ok(Open { inner, id, topic, parts: Some((transaction, half)) });
                 }
-                Ok(Begun::KeyCommitted) => NotBegun::KeyCommitted,
-                Ok(Begun::RolledBack) => NotBegun::GivenUp,
+                Ok(BeginOutcome::KeyCommitted) => NotBegun::KeyCommitted,
+                Ok(BeginOutcome::RolledBack) => NotBegun::GivenUp,
                 Err(error) => NotBegun::Database(error),
             };
             inner.take_back(half, &topic).await;

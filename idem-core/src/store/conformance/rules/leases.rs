@@ -41,7 +41,7 @@ pub async fn invariant_1_at_most_one_live_lease_per_key(harness: &dyn Harness) {
     }
 }
 
-/// The remaining time is told, and until it is over the key stays taken.
+/// A claim gets the remaining time, and the key stays taken until that is over.
 pub async fn invariant_1_no_second_claim_before_the_lease_is_over(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
     let key = bench.key("held");
@@ -67,7 +67,7 @@ pub async fn invariant_1_a_renewed_lease_is_live_past_its_first_end(harness: &dy
     assert!(remaining <= LONG && remaining > LONG / 2, "{remaining:?} of {LONG:?} remain");
 }
 
-/// What the claimer asks for is a span: two claims of different spans end in the store's order, and the record
+/// The claimer asks for a span: two claims of different spans end in the store's order, and the record
 /// says when, later for the later one.
 pub async fn invariant_1_the_lease_is_measured_by_the_stores_clock(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;

@@ -1,4 +1,4 @@
-//! What a record keeps, and what an operator sees of it.
+//! The content of a record, and the part of it that an operator sees.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::key::Fingerprint;
 use crate::record::{Record, State, Token};
 use crate::store::{Answer, Attempts, ClaimRequest, CompleteRequest};
 
-/// The holder's fingerprint is told to whoever comes later, and the reply once there is one.
+/// A later claim gets the holder's fingerprint, and the reply once there is one.
 pub async fn reply_and_fingerprint_are_kept(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
     for (name, fingerprint, reply) in [

@@ -8,7 +8,7 @@ macro_rules! outbox_builder {
         #[must_use = "nothing happens before it is connected"]
         pub struct $builder {
             store: $store,
-            times: $crate::store::sql::outbox::Times,
+            times: $crate::store::sql::outbox::OutboxTimes,
         }
 
         impl $builder {
@@ -23,7 +23,7 @@ macro_rules! outbox_builder {
                 Self { store: change(self.store), ..self }
             }
 
-            /// What the table of markers is called: `idem_outbox` unless said otherwise. A second, small table has the same
+            /// The name of the table of markers: `idem_outbox` unless said otherwise. A second, small table has the same
             /// name with `_meta` behind it. It belongs to one producer group, so two groups in one database need two.
             ///
             /// A name has ASCII letters, digits, `_` and `-`, 48 of them at most; others are an error when it is connected.
@@ -93,7 +93,7 @@ macro_rules! outbox_builder {
                 self.times.check()?;
                 let (settings, dialect, source, name) = self.store.parts()?;
                 let core = settings.open(dialect.of_outbox(), source, name).await?;
-                let desk = ::std::sync::Arc::new($crate::store::sql::outbox::Desk::new(core, self.times));
+                let desk = ::std::sync::Arc::new($crate::store::sql::outbox::OutboxCore::new(core, self.times));
                 $crate::store::sql::outbox::probe(&desk).await?;
                 Ok($outbox(desk))
             }
@@ -124,7 +124,7 @@ macro_rules! sql_outbox {
     };
 }
 
-/// What only databases behind a connection have.
+/// Settings that only databases behind a connection have.
 macro_rules! server_settings {
     () => {
         /// The schema of the tables, which must exist: as of a store. It is named as a table is.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::dialect::Value;
+use super::value::StatementValue;
 use crate::key::RecordKey;
 use crate::outbox::{OutboxMessage, TransactionId};
 use crate::store::sql::key;
@@ -15,9 +15,9 @@ type Text = Option<String>;
 type Blob = Option<Vec<u8>>;
 
 /// The columns of `due.sql`.
-pub(in crate::store) struct Row(pub(in crate::store) (Blob, Text, Text, Text, Text, Blob, Blob));
+pub(in crate::store) struct MessageRow(pub(in crate::store) (Blob, Text, Text, Text, Text, Blob, Blob));
 
-impl Row {
+impl MessageRow {
     /// `None` where it is not as [`values`] wrote it.
     pub(super) fn message(self) -> Option<OutboxMessage> {
         let (id, topic, tag, lookup_keys, order_by, properties, body) = self.0;
@@ -34,16 +34,16 @@ impl Row {
 }
 
 /// The values of `insert.sql` but for the time.
-pub(super) fn values(message: &OutboxMessage, key: &RecordKey) -> Vec<Value> {
+pub(super) fn values(message: &OutboxMessage, key: &RecordKey) -> Vec<StatementValue> {
     vec![
-        Value::id(message.id),
-        Value::Bytes(Some(key::stored(key))),
-        Value::Text(Some(message.topic.clone())),
-        Value::Text(message.tag.clone()),
-        Value::Text(message.lookup_keys.clone()),
-        Value::Text(message.order_by.clone()),
-        Value::Bytes(Some(encode(&message.properties))),
-        Value::Bytes(Some(message.body.to_vec())),
+        StatementValue::id(message.id),
+        StatementValue::Bytes(Some(key::stored(key))),
+        StatementValue::Text(Some(message.topic.clone())),
+        StatementValue::Text(message.tag.clone()),
+        StatementValue::Text(message.lookup_keys.clone()),
+        StatementValue::Text(message.order_by.clone()),
+        StatementValue::Bytes(Some(encode(&message.properties))),
+        StatementValue::Bytes(Some(message.body.to_vec())),
     ]
 }
 

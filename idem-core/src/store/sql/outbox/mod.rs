@@ -1,12 +1,13 @@
 //! Outboxes in SQL databases: markers of producers' local transactions, in the same database as their work.
 //!
-//! What a database says differently is its [`Syntax`] and in the migrations; the rest is the same for all.
+//! The differences between the databases are in [`OutboxSyntax`] and in the migrations; the rest is the same for all.
 
 mod builder;
 mod dialect;
 mod message;
 mod statements;
 mod transaction;
+mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,15 @@ use futures_util::future::BoxFuture;
 
 pub(in crate::store) use self::builder::{outbox_builder, server_settings, sql_outbox};
 use self::dialect::{Blobs, Execute, Messages, Numbers};
-pub(in crate::store) use self::dialect::{OutboxDialect, Value, outbox_dialect};
-pub(in crate::store) use self::message::Row;
-pub(in crate::store) use self::statements::Syntax;
-use self::statements::{IDS, Statements};
-use super::Core;
+pub(in crate::store) use self::dialect::{OutboxDialect, outbox_dialect};
+pub(in crate::store) use self::message::MessageRow;
+pub(in crate::store) use self::statements::OutboxSyntax;
+use self::statements::{IDS, OutboxStatements};
+pub(in crate::store) use self::value::StatementValue;
+use super::SqlStoreCore;
 use crate::clock::{OF_A_PAUSE, within};
 use crate::key::IdempotencyKey;
-use crate::outbox::{Begun, Fate, Outbox, OutboxMessage, TransactionId};
+use crate::outbox::{BeginOutcome, Fate, Outbox, OutboxMessage, TransactionId};
 use crate::record::Token;
 use crate::store::remote::on_runtime;
 use crate::store::{StoreError, probe};
@@ -42,7 +44,7 @@ const DUE: i64 = 32;
 
 /// The times of an outbox.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Times {
+pub(in crate::store) struct OutboxTimes {
     /// After the commit, a message without confirmation is sent again.
     pub(in crate::store) resend_after: Duration,
     /// How long a marker stays that is decided and needed for nothing but questions.
@@ -50,7 +52,7 @@ pub(in crate::store) struct Times {
     pub(in crate::store) sweep_every: Duration,
 }
 
-impl Default for Times {
+impl Default for OutboxTimes {
     fn default() -> Self {
         Self {
             resend_after: Duration::from_mins(2),
@@ -60,7 +62,7 @@ impl Default for Times {
     }
 }
 
-impl Times {
+impl OutboxTimes {
     /// Refuses what would send without end, or forget too early.
     pub(in crate::store) fn check(&self) -> Result<(), StoreError> {
         let Self { resend_after, retention, sweep_every } = self;
@@ -79,22 +81,22 @@ impl Times {
     }
 }
 
-/// What is behind an outbox's public type.
-pub(in crate::store) struct Desk<D: OutboxDialect> {
-    core: Arc<Core<D>>,
-    statements: Statements,
-    times: Times,
+/// The state behind an outbox's public type.
+pub(in crate::store) struct OutboxCore<D: OutboxDialect> {
+    core: Arc<SqlStoreCore<D>>,
+    statements: OutboxStatements,
+    times: OutboxTimes,
 }
 
-impl<D: OutboxDialect> Desk<D> {
-    pub(in crate::store) fn new(core: Arc<Core<D>>, times: Times) -> Self {
+impl<D: OutboxDialect> OutboxCore<D> {
+    pub(in crate::store) fn new(core: Arc<SqlStoreCore<D>>, times: OutboxTimes) -> Self {
         if times.retention < BROKERS_ASK {
             tracing::warn!(
                 retention = ?times.retention,
                 "the outbox forgets transactions for which a broker may still ask, if it keeps messages for 72 h"
             );
         }
-        let statements = Statements::new(&core.names, &D::SYNTAX);
+        let statements = OutboxStatements::new(&core.names, &D::SYNTAX);
         Self { core, statements, times }
     }
 
@@ -104,12 +106,12 @@ impl<D: OutboxDialect> Desk<D> {
     }
 
     async fn state(&self, id: TransactionId) -> Result<Option<i64>, StoreError> {
-        let states = Numbers { statement: &self.statements.state, values: &[Value::id(id)] };
+        let states = Numbers { statement: &self.statements.state, values: &[StatementValue::id(id)] };
         Ok(self.core.link.call(&states).await?.pop())
     }
 
     async fn decide(&self, id: TransactionId) -> Result<Fate, StoreError> {
-        let values = [Value::id(id), Value::time(self.times.retention)];
+        let values = [StatementValue::id(id), StatementValue::time(self.times.retention)];
         self.core.link.call(&Execute { statement: &self.statements.decide, values: &values }).await?;
         match self.state(id).await? {
             Some(COMMITTED | SENT) => Ok(Fate::Committed),
@@ -120,38 +122,40 @@ impl<D: OutboxDialect> Desk<D> {
 
     async fn sent(&self, ids: Vec<TransactionId>) -> Result<(), StoreError> {
         for some in ids.chunks(IDS) {
-            let values =
-                with_ids(vec![Value::time(self.times.retention)], some.iter().map(|id| Value::id(*id)));
+            let values = with_ids(
+                vec![StatementValue::time(self.times.retention)],
+                some.iter().map(|id| StatementValue::id(*id)),
+            );
             self.core.link.call(&Execute { statement: &self.statements.sent, values: &values }).await?;
         }
         Ok(())
     }
 
     async fn due(&self) -> Result<Vec<OutboxMessage>, StoreError> {
-        let due = Messages { statement: &self.statements.due, values: &[Value::Number(DUE)] };
+        let due = Messages { statement: &self.statements.due, values: &[StatementValue::Number(DUE)] };
         let rows = self.core.link.call(&due).await?;
         rows.into_iter().map(|row| row.message().ok_or_else(|| strange::<D>(&self.core.link.name))).collect()
     }
 
     async fn postpone(&self, id: TransactionId) -> Result<(), StoreError> {
-        let values = [Value::time(self.times.resend_after), Value::id(id)];
+        let values = [StatementValue::time(self.times.resend_after), StatementValue::id(id)];
         let postpone = Execute { statement: &self.statements.postpone, values: &values };
         self.core.link.call(&postpone).await.map(drop)
     }
 
     async fn purge(&self) -> Result<u64, StoreError> {
-        let most = [Value::Number(i64::try_from(IDS).unwrap_or(i64::MAX))];
+        let most = [StatementValue::Number(i64::try_from(IDS).unwrap_or(i64::MAX))];
         let spent = Blobs { statement: &self.statements.spent, values: &most };
         let ids = self.core.link.call(&spent).await?;
         if ids.is_empty() {
             return Ok(0);
         }
-        let values = with_ids(Vec::new(), ids.into_iter().map(Value::Bytes));
+        let values = with_ids(Vec::new(), ids.into_iter().map(StatementValue::Bytes));
         self.core.link.call(&Execute { statement: &self.statements.delete, values: &values }).await
     }
 
     async fn own(&self, group: String) -> Result<(), StoreError> {
-        let owner = || Value::Bytes(Some(group.as_bytes().to_vec()));
+        let owner = || StatementValue::Bytes(Some(group.as_bytes().to_vec()));
         let own = Execute { statement: &self.statements.own, values: &[owner(), owner()] };
         if self.core.link.call(&own).await? == 1 {
             return Ok(());
@@ -169,14 +173,14 @@ impl<D: OutboxDialect> Desk<D> {
     }
 
     async fn lead(&self, holder: [u8; 16], lease: Duration) -> Result<bool, StoreError> {
-        let lead = super::purge::Lead { holder: &holder, lease, position: None };
+        let lead = super::purge::PurgeLease { holder: &holder, lease, position: None };
         Ok(self.core.link.call(&lead).await?.is_some())
     }
 }
 
 /// Refuses a database in which the outbox cannot do what it does. A file has no rights, and its other writers would be waited
 /// for.
-pub(in crate::store) fn probe<D: OutboxDialect>(desk: &Arc<Desk<D>>) -> Step<'static, ()> {
+pub(in crate::store) fn probe<D: OutboxDialect>(desk: &Arc<OutboxCore<D>>) -> StepFuture<'static, ()> {
     if D::IS_FILE {
         return Box::pin(std::future::ready(Ok(())));
     }
@@ -194,10 +198,13 @@ pub(in crate::store) fn probe<D: OutboxDialect>(desk: &Arc<Desk<D>>) -> Step<'st
 }
 
 /// The ids fill their places in the statement; the last one is there more than once.
-fn with_ids(mut values: Vec<Value>, ids: impl Iterator<Item = Value>) -> Vec<Value> {
+fn with_ids(
+    mut values: Vec<StatementValue>,
+    ids: impl Iterator<Item = StatementValue>,
+) -> Vec<StatementValue> {
     let (before, mut last) = (values.len(), None);
     values.extend(ids.inspect(|id| last = Some(id.clone())));
-    values.resize(before + IDS, last.unwrap_or(Value::Bytes(None)));
+    values.resize(before + IDS, last.unwrap_or(StatementValue::Bytes(None)));
     values
 }
 
@@ -209,11 +216,11 @@ fn strange<D: OutboxDialect>(at: &str) -> StoreError {
 }
 
 /// The steps run where the connections live.
-pub(in crate::store) struct SqlOutbox<D: OutboxDialect>(pub(in crate::store) Arc<Desk<D>>);
+pub(in crate::store) struct SqlOutbox<D: OutboxDialect>(pub(in crate::store) Arc<OutboxCore<D>>);
 
 impl<D: OutboxDialect> SqlOutbox<D> {
     /// A step that waits for nobody but the server, and is over in time, however many statements it has.
-    fn run<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<Desk<D>>) -> F) -> Step<'_, T>
+    fn run<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<OutboxCore<D>>) -> F) -> StepFuture<'_, T>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
@@ -225,50 +232,54 @@ impl<D: OutboxDialect> SqlOutbox<D> {
 /// A step that may wait for another transaction, and bounds that itself.
 fn run_and_wait<'a, T: Send + 'static>(
     step: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Step<'a, T> {
+) -> StepFuture<'a, T> {
     Box::pin(async move { on_runtime(step).await? })
 }
 
-type Step<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+type StepFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
     fn name(&self) -> &'static str {
         D::NAME
     }
 
-    fn own<'a>(&'a self, group: &'a str) -> Step<'a, ()> {
+    fn own<'a>(&'a self, group: &'a str) -> StepFuture<'a, ()> {
         let group = group.to_owned();
         self.run(|desk| async move { desk.own(group).await })
     }
 
-    fn begin<'a>(&'a self, message: &'a OutboxMessage, key: &'a IdempotencyKey) -> Step<'a, Begun> {
+    fn begin<'a>(
+        &'a self,
+        message: &'a OutboxMessage,
+        key: &'a IdempotencyKey,
+    ) -> StepFuture<'a, BeginOutcome> {
         let (message, key) = (message.clone(), message.record_key(key));
         run_and_wait(transaction::begin(Arc::clone(&self.0), message, key))
     }
 
-    fn decide(&self, id: TransactionId) -> Step<'_, Fate> {
+    fn decide(&self, id: TransactionId) -> StepFuture<'_, Fate> {
         let desk = Arc::clone(&self.0);
         run_and_wait(async move { desk.decide(id).await })
     }
 
-    fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> Step<'a, ()> {
+    fn sent<'a>(&'a self, ids: &'a [TransactionId]) -> StepFuture<'a, ()> {
         let ids = ids.to_vec();
         self.run(|desk| async move { desk.sent(ids).await })
     }
 
-    fn lead(&self, holder: [u8; 16], lease: Duration) -> Step<'_, bool> {
+    fn lead(&self, holder: [u8; 16], lease: Duration) -> StepFuture<'_, bool> {
         self.run(move |desk| async move { desk.lead(holder, lease).await })
     }
 
-    fn due(&self) -> Step<'_, Vec<OutboxMessage>> {
+    fn due(&self) -> StepFuture<'_, Vec<OutboxMessage>> {
         self.run(|desk| async move { desk.due().await })
     }
 
-    fn postpone(&self, id: TransactionId) -> Step<'_, ()> {
+    fn postpone(&self, id: TransactionId) -> StepFuture<'_, ()> {
         self.run(move |desk| async move { desk.postpone(id).await })
     }
 
-    fn purge(&self) -> Step<'_, u64> {
+    fn purge(&self) -> StepFuture<'_, u64> {
         self.run(|desk| async move { desk.purge().await })
     }
 
@@ -284,7 +295,7 @@ mod tests {
     /// The numbers that the outbox's page says.
     #[test]
     fn an_outbox_keeps_the_times_of_its_page() {
-        let Times { resend_after, retention, sweep_every } = Times::default();
+        let OutboxTimes { resend_after, retention, sweep_every } = OutboxTimes::default();
         assert_eq!(resend_after, Duration::from_mins(2));
         assert_eq!(retention, Duration::from_hours(4 * 24));
         assert_eq!(sweep_every, Duration::from_secs(10));

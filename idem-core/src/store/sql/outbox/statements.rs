@@ -9,11 +9,11 @@ use crate::store::sql::names::Names;
 /// How many ids a statement over many has places for. It has as many each time, so that it is prepared once.
 pub(super) const IDS: usize = 32;
 
-/// What the databases say differently. In the SQL files names are in double quotes, and values are question marks.
-pub(in crate::store) struct Syntax {
+/// The differences between the databases. In the SQL files names are in double quotes, and values are question marks.
+pub(in crate::store) struct OutboxSyntax {
     /// The clock, in µs since 1970.
     pub(in crate::store) now: &'static str,
-    /// What stands between a row and what happens where its id is there already.
+    /// The words between a row and the action for an id that is there already.
     pub(in crate::store) upsert: &'static str,
     /// Around names.
     pub(in crate::store) quote: char,
@@ -23,12 +23,12 @@ pub(in crate::store) struct Syntax {
 
 macro_rules! statements {
     ($($name:ident)*) => {
-        pub(super) struct Statements {
+        pub(super) struct OutboxStatements {
             $(pub(super) $name: SqlStr,)*
         }
 
-        impl Statements {
-            pub(super) fn new(names: &Names, syntax: &Syntax) -> Self {
+        impl OutboxStatements {
+            pub(super) fn new(names: &Names, syntax: &OutboxSyntax) -> Self {
                 let statement = |template| AssertSqlSafe(syntax.text(names, template)).into_sql_str();
                 Self { $($name: statement(include_str!(concat!("sql/", stringify!($name), ".sql"))),)* }
             }
@@ -38,7 +38,7 @@ macro_rules! statements {
 
 statements! { insert finish decide state due postpone sent spent delete own owner }
 
-impl Syntax {
+impl OutboxSyntax {
     fn text(&self, names: &Names, template: &str) -> String {
         let template = template.replace("/*now*/", self.now).replace("/*upsert*/", self.upsert);
         let template = template.replace("/*ids*/", &["?"; IDS].join(", "));
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_template_becomes_a_databases_own_words() {
         let template = r#"UPDATE "idem_outbox" SET due_at = /*now*/ + ? WHERE id = ?"#;
-        let syntax = |quote, is_numbered| Syntax { now: "now()", upsert: "", quote, is_numbered };
+        let syntax = |quote, is_numbered| OutboxSyntax { now: "now()", upsert: "", quote, is_numbered };
         let mut names = Names::new('"').of_outbox();
         names.set_schema("app".to_owned());
         assert_eq!(

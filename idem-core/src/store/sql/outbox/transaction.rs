@@ -7,19 +7,20 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sqlx::error::ErrorKind;
 
-use super::dialect::{OutboxDialect, Value};
-use super::{Desk, message, with_ids};
+use super::dialect::OutboxDialect;
+use super::value::StatementValue;
+use super::{OutboxCore, message, with_ids};
 use crate::key::RecordKey;
-use crate::outbox::{Begun, LocalTransaction, OutboxMessage, TransactionId};
+use crate::outbox::{BeginOutcome, LocalTransaction, OutboxMessage, TransactionId};
 use crate::store::remote::on_runtime;
-use crate::store::sql::transactions::Open;
+use crate::store::sql::transactions::SqlTransaction;
 use crate::store::{StoreError, Transaction as _, probe};
 
 pub(super) async fn begin<D: OutboxDialect>(
-    desk: Arc<Desk<D>>,
+    desk: Arc<OutboxCore<D>>,
     message: OutboxMessage,
     key: RecordKey,
-) -> Result<Begun, StoreError> {
+) -> Result<BeginOutcome, StoreError> {
     let bound = desk.core.link.response_timeout();
     let begun = insert(Arc::clone(&desk), message, key);
     // It waits for another transaction under the same key, and for an answer.
@@ -27,19 +28,19 @@ pub(super) async fn begin<D: OutboxDialect>(
 }
 
 async fn insert<D: OutboxDialect>(
-    desk: Arc<Desk<D>>,
+    desk: Arc<OutboxCore<D>>,
     message: OutboxMessage,
     key: RecordKey,
-) -> Result<Begun, StoreError> {
-    let mut open = Open::begin(Arc::clone(&desk.core)).await?;
+) -> Result<BeginOutcome, StoreError> {
+    let mut open = SqlTransaction::begin(Arc::clone(&desk.core)).await?;
     let mut values = message::values(&message, &key);
-    values.push(Value::time(desk.times.retention));
+    values.push(StatementValue::time(desk.times.retention));
     let inserted = async {
         D::execute(open.session(), &desk.statements.insert, &values).await?;
         desk.core.link.dialect.claimed(open.session()).await
     };
     let error = match inserted.await {
-        Ok(()) => return Ok(Begun::Open(Box::new(Marked { desk, id: message.id, open }))),
+        Ok(()) => return Ok(BeginOutcome::Open(Box::new(MarkedTransaction { desk, id: message.id, open }))),
         Err(error) => error,
     };
     let is_taken = error.as_database_error().is_some_and(|error| error.kind() == ErrorKind::UniqueViolation);
@@ -49,22 +50,23 @@ async fn insert<D: OutboxDialect>(
         return Err(error);
     }
     Ok(match desk.state(message.id).await? {
-        Some(_) => Begun::RolledBack,
-        None => Begun::KeyCommitted,
+        Some(_) => BeginOutcome::RolledBack,
+        None => BeginOutcome::KeyCommitted,
     })
 }
 
 /// Does with a marker of its own what is done with others, and takes it all back.
-pub(super) async fn probe<D: OutboxDialect>(desk: &Desk<D>) -> Result<(), StoreError> {
-    let mut open = Open::begin(Arc::clone(&desk.core)).await?;
+pub(super) async fn probe<D: OutboxDialect>(desk: &OutboxCore<D>) -> Result<(), StoreError> {
+    let mut open = SqlTransaction::begin(Arc::clone(&desk.core)).await?;
     let id = TransactionId::random();
     let (topic, body) = ("idem.probe".to_owned(), Bytes::new());
     let (tag, lookup_keys, order_by, properties) = (None, None, None, Vec::new());
     let message = OutboxMessage { id, topic, tag, lookup_keys, order_by, properties, body };
     let mut marker = message::values(&message, &probe::key()?);
-    marker.push(Value::time(desk.times.retention));
-    let later = || vec![Value::time(desk.times.resend_after), Value::id(id)];
-    let (retention, ids) = (Value::time(desk.times.retention), std::iter::once(Value::id(id)));
+    marker.push(StatementValue::time(desk.times.retention));
+    let later = || vec![StatementValue::time(desk.times.resend_after), StatementValue::id(id)];
+    let (retention, ids) =
+        (StatementValue::time(desk.times.retention), std::iter::once(StatementValue::id(id)));
     let statements = &desk.statements;
     let steps = [
         (&statements.insert, marker),
@@ -85,22 +87,22 @@ fn has_ended() -> StoreError {
     StoreError::statement("the local work has ended the transaction that it ran in")
 }
 
-struct Marked<D: OutboxDialect> {
-    desk: Arc<Desk<D>>,
+struct MarkedTransaction<D: OutboxDialect> {
+    desk: Arc<OutboxCore<D>>,
     id: TransactionId,
-    open: Open<D>,
+    open: SqlTransaction<D>,
 }
 
-impl<D: OutboxDialect> Marked<D> {
+impl<D: OutboxDialect> MarkedTransaction<D> {
     async fn finish_and_commit(mut self) -> Result<(), StoreError> {
-        let values = [Value::time(self.desk.times.resend_after), Value::id(self.id)];
+        let values = [StatementValue::time(self.desk.times.resend_after), StatementValue::id(self.id)];
         let finished = D::execute(self.open.session(), &self.desk.statements.finish, &values).await;
         // The local work may have ended the transaction, or swallowed the failure of a statement, after which PostgreSQL
-        // rolls back what it is told to commit.
+        // answers a commit with a rollback.
         let lost = match finished {
             Ok(1) => return Box::new(self.open).commit().await,
             Ok(_) => has_ended(),
-            Err(error) if Open::<D>::has_ended(&error) => has_ended(),
+            Err(error) if SqlTransaction::<D>::has_ended(&error) => has_ended(),
             Err(error) => self.open.error(&error),
         };
         Box::new(self.open).rollback().await;
@@ -108,7 +110,7 @@ impl<D: OutboxDialect> Marked<D> {
     }
 }
 
-impl<D: OutboxDialect> LocalTransaction for Marked<D> {
+impl<D: OutboxDialect> LocalTransaction for MarkedTransaction<D> {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.open.connection()
     }

@@ -8,9 +8,9 @@ use crate::lease::Flight;
 /// answer, so that two operations of a token are never under way at once and none overtakes another, whichever lanes
 /// they take (`no_operation_of_a_token_overtakes_another`).
 #[derive(Debug)]
-pub(crate) struct Turn(Arc<Flight>);
+pub(crate) struct TokenTurn(Arc<Flight>);
 
-impl Turn {
+impl TokenTurn {
     /// `None` while another operation of the token is under way.
     pub(crate) fn try_of(flight: &Arc<Flight>) -> Option<Self> {
         flight.begin_operation().then(|| Self(flight.clone()))
@@ -22,7 +22,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for TokenTurn {
     fn drop(&mut self) {
         self.0.end_operation();
     }
