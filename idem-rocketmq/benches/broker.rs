@@ -13,7 +13,7 @@ mod measure;
 use idem_rocketmq::embedded::{EmbeddedBroker, Outgoing};
 use idem_rocketmq::prelude::*;
 
-use crate::measure::{Cost, Count};
+use crate::measure::{Cost, MessageCount};
 
 const MESSAGES: usize = 200_000;
 const ROUNDS: usize = 5;
@@ -27,7 +27,7 @@ struct OrderPaid {
 }
 
 #[idempotent(key = "order_id", topic = "orders")]
-async fn count(order: OrderPaid, State(count): State<Count>) {
+async fn count(order: OrderPaid, State(count): State<MessageCount>) {
     std::hint::black_box(order.amount_cents);
     count.one();
 }
@@ -73,7 +73,7 @@ fn order(number: usize) -> Outgoing {
 }
 
 async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let count = Count::to(MESSAGES);
+    let count = MessageCount::to(MESSAGES);
     let each = {
         let count = count.clone();
         move |payload: &Bytes| {
@@ -88,7 +88,7 @@ async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> 
 }
 
 async fn with_idem(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let count = Count::to(MESSAGES);
+    let count = MessageCount::to(MESSAGES);
     let consumer = Consumer::builder(format!("idem-{round}"))
         .name_server(broker.name_server())
         .store(MemoryStore::new())

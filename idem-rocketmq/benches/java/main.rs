@@ -15,6 +15,7 @@ mod by_hand;
 mod contender;
 #[path = "../measure/mod.rs"]
 mod measure;
+mod payload;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -23,8 +24,9 @@ use anyhow::{Context as _, bail, ensure};
 use idem_rocketmq::embedded::{Bench, Outgoing};
 use idem_rocketmq::prelude::*;
 
-use crate::contender::{ALL, Contender, ORDERLY_QUEUES, Payload};
-use crate::measure::{Cost, Count};
+use crate::contender::{ALL, Contender, ORDERLY_QUEUES};
+use crate::measure::{Cost, MessageCount};
+use crate::payload::OrderPayload;
 
 const ROUNDS: usize = 5;
 /// What every contender of unordered messages finds in the topic.
@@ -79,7 +81,7 @@ async fn send(name_server: &str, topic: &str, ordered: &str) -> anyhow::Result<(
     bench.create_topic(ordered, ORDERLY_QUEUES).await?;
     let message = |topic: &str, number: usize| {
         let buyer = number.wrapping_mul(2_654_435_761) % BUYERS;
-        Outgoing::new(topic, Payload::json(number, buyer))
+        Outgoing::new(topic, OrderPayload::json(number, buyer))
     };
     for first in (0..MESSAGES).step_by(100) {
         let batch: Vec<_> = (first..first + 100).map(|number| message(topic, number)).collect();
@@ -89,7 +91,8 @@ async fn send(name_server: &str, topic: &str, ordered: &str) -> anyhow::Result<(
     for first in (0..ORDERED).step_by(1_000) {
         let sends = (first..first + 1_000).map(|number| {
             let buyer = number.wrapping_mul(2_654_435_761) % BUYERS;
-            let message = OutgoingMessage::new(ordered, number.to_string(), Payload::json(number, buyer));
+            let message =
+                OutgoingMessage::new(ordered, number.to_string(), OrderPayload::json(number, buyer));
             producer.send(&message.order_by(buyer))
         });
         futures_util::future::try_join_all(sends).await?;
@@ -153,6 +156,6 @@ fn table(wanted: &[&Contender], costs: &[Vec<Cost>]) {
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// What consuming has cost, when all is counted.
-async fn measured(count: &Count) -> anyhow::Result<Cost> {
+async fn measured(count: &MessageCount) -> anyhow::Result<Cost> {
     tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")
 }

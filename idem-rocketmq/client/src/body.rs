@@ -25,8 +25,8 @@ const LZ4_FRAME: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
 /// A body without compression, or why there is none. One that says it grows beyond `largest` is given up there.
 pub(super) fn plain(body: Bytes, sys_flag: i32, largest: usize) -> Result<Bytes, String> {
     match decompressed(&body, sys_flag, largest)? {
-        (_, Ok(Some(Plain::AsItIs))) => Ok(body),
-        (_, Ok(Some(Plain::Grown(plain)))) => Ok(plain.into()),
+        (_, Ok(Some(PlainBody::AsItIs))) => Ok(body),
+        (_, Ok(Some(PlainBody::Grown(plain)))) => Ok(plain.into()),
         (name, Ok(None)) => Err(format!(
             "its body is larger than {largest} bytes when it is decompressed ({name}): set `largest_body` of the consumer \
              if producers send such bodies"
@@ -37,7 +37,7 @@ pub(super) fn plain(body: Bytes, sys_flag: i32, largest: usize) -> Result<Bytes,
     }
 }
 
-enum Plain {
+enum PlainBody {
     AsItIs,
     Grown(Vec<u8>),
 }
@@ -47,9 +47,9 @@ fn decompressed(
     body: &[u8],
     sys_flag: i32,
     largest: usize,
-) -> Result<(&'static str, io::Result<Option<Plain>>), String> {
+) -> Result<(&'static str, io::Result<Option<PlainBody>>), String> {
     if sys_flag & Flag::COMPRESSED_FLAG == 0 || body.is_empty() {
-        return Ok(("plain", Ok(Some(Plain::AsItIs))));
+        return Ok(("plain", Ok(Some(PlainBody::AsItIs))));
     }
     // As `CompressionType` in Apache's sources: producers before 5.0 say no kind and mean zlib.
     let (name, plain) = match (sys_flag & Flag::COMPRESSION_TYPE_COMPARATOR) >> 8 {
@@ -62,7 +62,7 @@ fn decompressed(
             ));
         }
     };
-    Ok((name, plain.map(|plain| plain.map(Plain::Grown))))
+    Ok((name, plain.map(|plain| plain.map(PlainBody::Grown))))
 }
 
 /// Whether it does not decompress, at whatever size.
@@ -101,7 +101,7 @@ fn zlib(body: &[u8], largest: usize) -> io::Result<Option<Vec<u8>>> {
 /// Frames, as Apache's client writes them; or a block behind its size, as the client in Rust does.
 fn lz4(body: &[u8], largest: usize) -> io::Result<Option<Vec<u8>>> {
     if body.starts_with(&LZ4_FRAME) {
-        let mut decoder = FrameDecoder::new(Input { rest: body, is_over: false });
+        let mut decoder = FrameDecoder::new(TrackedInput { rest: body, is_over: false });
         let plain = bounded(&mut decoder, largest)?;
         // To the decoder the end of its input between two blocks is the end of the frame.
         let is_whole = plain.is_none() || !decoder.get_ref().is_over;
@@ -131,12 +131,12 @@ fn bounded(reader: impl Read, largest: usize) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Knows whether it was asked for more than there is.
-struct Input<'a> {
+struct TrackedInput<'a> {
     rest: &'a [u8],
     is_over: bool,
 }
 
-impl Read for Input<'_> {
+impl Read for TrackedInput<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.is_over |= self.rest.is_empty() && !buffer.is_empty();
         self.rest.read(buffer)

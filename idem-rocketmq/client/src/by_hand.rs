@@ -8,7 +8,7 @@ use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::common::time_utils::current_millis;
 
 use super::body::LARGEST;
-use super::consumer::{Copying, Extent, Purpose};
+use super::consumer::{CopyRequest, Extent, Purpose};
 use super::hook::STAMP;
 use super::message::delivery;
 use super::properties::DUE;
@@ -47,7 +47,7 @@ pub fn received(delivery: &Delivery) -> MessageExt {
 
 /// The delivery that a copy of the message would be: a retry under its own topic, with one delivery more, or a dead letter.
 pub fn copied(message: &MessageExt, group: &str, purpose: &Purpose, extent: Extent) -> Delivery {
-    let copying = Copying { message, group, topic: message.topic(), purpose, extent };
+    let copying = CopyRequest { message, group, topic: message.topic(), purpose, extent };
     let mut copy = copying.copy(DelayBy::Level, &Levels::default());
     let is_dead = matches!(purpose, Purpose::DeadLetter(_));
     copy.set_topic(if is_dead { format!("%DLQ%{group}").into() } else { message.topic().clone() });

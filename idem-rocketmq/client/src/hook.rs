@@ -11,10 +11,10 @@ use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 use rocketmq_transport::api::RPCHook;
 
 use crate::credentials::Credentials;
-use crate::pulled::Pulled;
+use crate::pulled::PullSorter;
 use crate::versions::Versions;
 
-/// Carries a [`Stamp`] from the copy to its request. It is taken out there and never sent.
+/// Carries a [`CopyStamp`] from the copy to its request. It is taken out there and never sent.
 pub(super) const STAMP: &str = "IDEM_STAMP";
 
 const SEND_MESSAGE: i32 = 10;
@@ -28,7 +28,7 @@ const REFUSED: &str = "idem handles no message out of its turn: it would be in n
 
 /// What a request to store a copy says of the message, and the client's producer cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct CopyStamp {
     /// How its body is compressed.
     pub(super) sys_flag: i32,
     /// When its producer made it, in milliseconds since 1970.
@@ -40,7 +40,7 @@ pub(super) struct Stamp {
 #[derive(Default)]
 pub(super) struct Hook {
     signer: Option<AclClientRPCHook>,
-    pulled: Option<Pulled>,
+    pulled: Option<PullSorter>,
     /// Whether what is sent is stamped; see [`STAMP`].
     stamped: bool,
     versions: Arc<Versions>,
@@ -56,7 +56,7 @@ impl Hook {
         }
     }
 
-    pub(super) fn sorting(self, pulled: Pulled) -> Self {
+    pub(super) fn sorting(self, pulled: PullSorter) -> Self {
         Self { pulled: Some(pulled), ..self }
     }
 
@@ -113,13 +113,13 @@ impl fmt::Debug for Hook {
     }
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for CopyStamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{},{}", self.sys_flag, self.born)
     }
 }
 
-impl Stamp {
+impl CopyStamp {
     fn parse(text: &str) -> Option<Self> {
         let (sys_flag, born) = text.split_once(',')?;
         Some(Self { sys_flag: sys_flag.parse().ok()?, born: born.parse().ok()? })
@@ -142,10 +142,10 @@ fn put_stamp(request: &mut RemotingCommand) {
 }
 
 /// The stamp, and the other properties.
-fn take_stamp(properties: &CheetahString) -> Option<(Stamp, String)> {
+fn take_stamp(properties: &CheetahString) -> Option<(CopyStamp, String)> {
     let is_stamp = |entry: &&str| entry.split_once('\u{1}').is_some_and(|(name, _)| name == STAMP);
     let entries = || properties.split_terminator('\u{2}');
-    let stamp = entries().find(is_stamp).and_then(|entry| Stamp::parse(entry.split_once('\u{1}')?.1))?;
+    let stamp = entries().find(is_stamp).and_then(|entry| CopyStamp::parse(entry.split_once('\u{1}')?.1))?;
     let rest = entries().filter(|entry| !is_stamp(entry)).flat_map(|entry| [entry, "\u{2}"]).collect();
     Some((stamp, rest))
 }

@@ -46,7 +46,7 @@ pub use body::stored as stored_body;
 #[doc(hidden)]
 pub use by_hand::{copied, received};
 pub use cluster::{Cluster, check_addresses};
-pub use consumer::{Answer, Client, Listener, Queues};
+pub use consumer::{Client, ConsumeStatus, Listener, Queues};
 pub use consumer::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
 pub use credentials::{Credentials, check_credentials};
 pub use delay::{DelayBy, Levels};
@@ -54,7 +54,9 @@ pub use delivery::{Delivery, DeliveryBuilder};
 pub use embedded::{Adoption, is_embedded, keep_locks};
 pub use error::{ClientError, text};
 pub use message::{begun, delivery};
-pub use producer::{CheckBack, Checked, Delay, Half, Placed, ProducerClient, SendFailure, Wire, place};
+pub use producer::{
+    CheckBack, CheckBackReply, Delay, HalfMessage, Placement, ProducerClient, SendFailure, WireMessage, place,
+};
 pub use properties::{ATTEMPTS, DUE, KEY, OUTCOME, REASON};
 pub use runtime::own_runtime;
 pub use settings::{ClientSettings, Expression, LISTENER_THREADS, Mode, ProducerSettings, SPAN};

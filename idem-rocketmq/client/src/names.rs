@@ -25,14 +25,14 @@ pub struct NameFault<'a> {
 
 /// The names that a consumer or a producer can be given beside its group's and those of topics.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct ConfiguredNames<'a> {
     pub group: &'a str,
     pub namespace: Option<&'a str>,
     pub deployment: Option<&'a str>,
     pub instance: Option<&'a str>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> ConfiguredNames<'a> {
     /// The first fault. `topics` are those that are known before a message is sent, without namespace.
     pub fn fault(self, mut topics: impl Iterator<Item = &'a str>) -> Option<NameFault<'a>> {
         let namespace = self.namespace.and_then(|name| {
@@ -171,18 +171,19 @@ mod tests {
         says(tag_fault("A B"), "space");
     }
 
-    const NOTHING: Given<'_> = Given { group: "g", namespace: None, deployment: None, instance: None };
+    const NOTHING: ConfiguredNames<'_> =
+        ConfiguredNames { group: "g", namespace: None, deployment: None, instance: None };
 
     #[test]
     fn names_that_people_give_pass() {
-        let given = Given {
+        let given = ConfiguredNames {
             namespace: Some("MQ_INST_1"),
             deployment: Some("staging/eu 1"),
             instance: Some("web-0.web.shop@rack:7#2"),
             ..NOTHING
         };
         assert_eq!(given.fault(["orders"].into_iter()), None);
-        assert_eq!(Given { instance: Some("实例1"), ..NOTHING }.fault([].into_iter()), None);
+        assert_eq!(ConfiguredNames { instance: Some("实例1"), ..NOTHING }.fault([].into_iter()), None);
         let long = "t".repeat(127);
         assert_eq!(NOTHING.fault([&*long].into_iter()), None);
     }
@@ -192,29 +193,35 @@ mod tests {
         let longest = "x".repeat(300);
         for bad in ["", " ", "a\0b", "a\nb", &*longest] {
             for given in [
-                Given { namespace: Some(bad), ..NOTHING },
-                Given { deployment: Some(bad), ..NOTHING },
-                Given { instance: Some(bad), ..NOTHING },
+                ConfiguredNames { namespace: Some(bad), ..NOTHING },
+                ConfiguredNames { deployment: Some(bad), ..NOTHING },
+                ConfiguredNames { instance: Some(bad), ..NOTHING },
             ] {
                 assert!(given.fault([].into_iter()).is_some(), "{given:?}");
             }
         }
         for bad in ["../../../x", "..", "a/b", "a\\b", "a b"] {
-            assert!(Given { namespace: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(), "{bad}");
-            assert!(Given { instance: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(), "{bad}");
+            assert!(
+                ConfiguredNames { namespace: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(),
+                "{bad}"
+            );
+            assert!(
+                ConfiguredNames { instance: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(),
+                "{bad}"
+            );
         }
-        assert!(Given { namespace: Some("a%b"), ..NOTHING }.fault([].into_iter()).is_some());
-        assert!(Given { deployment: Some(" a"), ..NOTHING }.fault([].into_iter()).is_some());
+        assert!(ConfiguredNames { namespace: Some("a%b"), ..NOTHING }.fault([].into_iter()).is_some());
+        assert!(ConfiguredNames { deployment: Some(" a"), ..NOTHING }.fault([].into_iter()).is_some());
     }
 
     #[test]
     fn names_that_are_too_long_with_their_namespace_are_faults() {
         let (topic, group) = ("t".repeat(126), "g".repeat(119));
-        let given = Given { namespace: Some("n"), ..NOTHING };
+        let given = ConfiguredNames { namespace: Some("n"), ..NOTHING };
         assert_eq!(given.fault([&*topic].into_iter()).map(|fault| fault.name), Some(&*topic));
         assert_eq!(given.fault(["t"].into_iter()), None);
         assert_eq!(
-            Given { group: &group, ..given }.fault([].into_iter()).map(|fault| fault.name),
+            ConfiguredNames { group: &group, ..given }.fault([].into_iter()).map(|fault| fault.name),
             Some(&*group)
         );
     }

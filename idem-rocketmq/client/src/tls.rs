@@ -119,7 +119,7 @@ impl Tls {
         if CryptoProvider::get_default().is_none() {
             let _ = aws_lc_rs::default_provider().install_default();
         }
-        let mut files = Files(None);
+        let mut files = TlsFiles(None);
         let mut client = TlsConfig { enable: true, config_file: String::new(), ..TlsConfig::default() };
         client.client.auth_server = true;
         let roots = match &self.roots {
@@ -155,9 +155,9 @@ impl Tls {
 /// Of the directory for what was given as text.
 const PREFIX: &str = "idem-tls-";
 
-struct Files(Option<TempDir>);
+struct TlsFiles(Option<TempDir>);
 
-impl Files {
+impl TlsFiles {
     /// A path to the PEM, written there where it was given as text.
     fn path(&mut self, name: &str, pem: &Pem) -> Result<PathBuf, ClientError> {
         match pem {
@@ -217,7 +217,7 @@ fn bad(what: &'static str, path: &Path, cause: impl fmt::Display) -> ClientError
     ClientError::TlsFile { what, place, cause: cause.to_string() }
 }
 
-/// Whether [`Files`] has written it.
+/// Whether [`TlsFiles`] has written it.
 fn is_ours(path: &Path) -> bool {
     let directory = path.parent().and_then(Path::file_name).and_then(std::ffi::OsStr::to_str);
     directory.is_some_and(|name| name.starts_with(PREFIX))

@@ -95,7 +95,7 @@ fn of_syntax(error: &serde_json::Error) -> String {
 /// What does not fit, where it can be said.
 fn of_data<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> String {
     let tree = (body.len() <= LONGEST_TOLD).then(|| serde_json::from_slice::<Node>(body).ok()).flatten();
-    let fault = tree.and_then(|tree| T::deserialize(node::At(&tree)).err());
+    let fault = tree.and_then(|tree| T::deserialize(node::NodeDeserializer(&tree)).err());
     // What the second reading found is told only where it is what the first one had.
     match fault.filter(|fault| fault.is(&message(error))) {
         Some(fault) => format!("{UNFIT}: {}", fault.told()),

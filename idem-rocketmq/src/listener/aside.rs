@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::seats::{Asks, ENOUGH, Stay};
 use super::{Bridge, Broker};
-use crate::client::{Answer, Mode, Queue, Received};
+use crate::client::{ConsumeStatus, Mode, Queue, Received};
 
 /// The time between two looks while threads are short, and while they are not.
 const LOOK: Duration = Duration::from_millis(200);
@@ -78,7 +78,7 @@ pub(super) enum Place {
 
 impl Ticket {
     /// Settles the messages of a call, on this thread or, where it has to give it back, elsewhere.
-    pub(super) fn work(mut self, sources: &[&Received], queue: &Queue) -> Answer {
+    pub(super) fn work(mut self, sources: &[&Received], queue: &Queue) -> ConsumeStatus {
         let Some(lounge) = self.lounge.take() else {
             let answer = pollster::block_on(self.bridge.clone().call(sources, queue, &self.asks, None));
             return self.over(answer);
@@ -110,7 +110,7 @@ impl Ticket {
                 };
                 let fail = move || fault.fail("a listener call");
                 lounge.take(panics::loud("aside", rest, fail).map(|_| ()).boxed());
-                if is_lost { Answer::Lost } else { Answer::Success }
+                if is_lost { ConsumeStatus::Lost } else { ConsumeStatus::Success }
             }
         }
     }
@@ -126,11 +126,11 @@ impl Ticket {
     }
 
     /// The call is over. Blocks the thread until it may say so.
-    fn over(mut self, answer: Answer) -> Answer {
+    fn over(mut self, answer: ConsumeStatus) -> ConsumeStatus {
         let calls = self.bridge.calls.clone();
         let mut state = calls.state.lock();
         if self.place == Place::Aside {
-            let is_left = answer != Answer::Success;
+            let is_left = answer != ConsumeStatus::Success;
             self.place = Place::Over;
             let wakes = state.seats.over_aside((&self.queue, self.first, self.id), is_left);
             state.ended += 1;
@@ -139,7 +139,7 @@ impl Ticket {
             return answer;
         }
         let mut stay = Stay::No;
-        if answer == Answer::Success {
+        if answer == ConsumeStatus::Success {
             calls.seats.wait_while(&mut state, |state| {
                 stay = state.seats.stay(self.id);
                 stay == Stay::Yes
@@ -151,8 +151,8 @@ impl Ticket {
         drop(state);
         calls.over(true);
         match stay {
-            _ if is_lost => Answer::Lost,
-            Stay::ForGood => Answer::Leave,
+            _ if is_lost => ConsumeStatus::Lost,
+            Stay::ForGood => ConsumeStatus::Leave,
             Stay::No | Stay::Yes => answer,
         }
     }

@@ -21,7 +21,7 @@ use super::run::{self, Report, Reporter, Shared, Start};
 use super::seats::Asks;
 use super::waiting::Waiting;
 use super::{Bridge, Decisions};
-use crate::client::{Answer, Delivery, Mode, Queue, Received};
+use crate::client::{ConsumeStatus, Delivery, Mode, Queue, Received};
 use crate::handler::Run;
 
 /// For how long a queue is suspended whose thread others need.
@@ -106,10 +106,10 @@ impl Bridge {
         queue: &Queue,
         asks: &Asks,
         decisions: Option<&Arc<Decisions>>,
-    ) -> Answer {
+    ) -> ConsumeStatus {
         let settled = self.settle_call(sources, queue, asks, decisions);
         let fail = || self.engine.fault().fail("a listener call");
-        panics::loud("listener", settled, fail).await.unwrap_or(Answer::Leave)
+        panics::loud("listener", settled, fail).await.unwrap_or(ConsumeStatus::Leave)
     }
 
     async fn settle_call(
@@ -118,7 +118,7 @@ impl Bridge {
         queue: &Queue,
         asks: &Asks,
         decisions: Option<&Arc<Decisions>>,
-    ) -> Answer {
+    ) -> ConsumeStatus {
         let (sender, mut reports) = mpsc::unbounded_channel();
         let mut call = Call {
             bridge: self,
@@ -183,16 +183,16 @@ impl Call<'_> {
         self.is_suspended = self.messages.iter().all(|message| !message.is_running);
     }
 
-    fn answer(self, queue: &Queue) -> Answer {
+    fn answer(self, queue: &Queue) -> ConsumeStatus {
         if self.is_left {
-            return Answer::Leave;
+            return ConsumeStatus::Leave;
         }
         let parked = self.messages.iter().filter_map(|message| match message.state {
             State::Parked(until) => Some(until),
             _ => None,
         });
         let soon = self.is_suspended.then(|| Instant::now().later(SUSPENDED));
-        let Some(first) = parked.chain(soon).min() else { return Answer::Success };
+        let Some(first) = parked.chain(soon).min() else { return ConsumeStatus::Success };
         let past = self.messages.iter().zip(self.sources).filter_map(|(message, source)| {
             let past = match message.state {
                 State::Open | State::Early(_) | State::Left => return None,
@@ -204,7 +204,7 @@ impl Call<'_> {
             Some((source.queue_offset(), past))
         });
         self.bridge.recall.keep(queue, past.collect());
-        Answer::Suspend(first.saturating_duration_since(Instant::now()))
+        ConsumeStatus::Suspend(first.saturating_duration_since(Instant::now()))
     }
 
     fn happened(&mut self, event: Event) {

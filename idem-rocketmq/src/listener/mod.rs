@@ -43,7 +43,7 @@ use self::dispatch::Dispatch;
 use self::seats::{Asks, Seat, Seats};
 use self::threads::Threads;
 pub(crate) use self::threads::{FEW, THREADS};
-use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode, Queue, Received};
+use crate::client::{self, ConsumeStatus, LARGEST_BODY, Listener, Mode, Queue, Received};
 
 pub(crate) use self::span::OnSpan;
 
@@ -221,14 +221,14 @@ impl Calls {
 }
 
 impl Listener for Bridge {
-    fn consume(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> Answer {
-        let Some(ticket) = self.begin(messages, queue) else { return Answer::Leave };
+    fn consume(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> ConsumeStatus {
+        let Some(ticket) = self.begin(messages, queue) else { return ConsumeStatus::Leave };
         let _entered = idem_core::runtime::handle().enter();
         let fault = ticket.bridge.engine.fault().clone();
         panics::catch(|| ticket.work(messages, queue)).unwrap_or_else(|_| {
             panics::report("listener", "a listener call has panicked; its messages are left to the broker");
             fault.fail("a listener call");
-            Answer::Leave
+            ConsumeStatus::Leave
         })
     }
 

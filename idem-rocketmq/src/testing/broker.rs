@@ -9,11 +9,11 @@ use crate::listener::Broker;
 /// Stores every copy that it is asked for.
 pub(super) struct TestBroker {
     group: CheetahString,
-    stored: Mutex<Stored>,
+    stored: Mutex<StoredCopies>,
 }
 
 #[derive(Default)]
-struct Stored {
+struct StoredCopies {
     retries: Vec<Delivery>,
     dead_letters: Vec<Delivery>,
 }

@@ -15,9 +15,9 @@ use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
 use crate::body;
 use crate::delay::{DelayBy, Levels};
-use crate::hook::{STAMP, Stamp};
+use crate::hook::{CopyStamp, STAMP};
 use crate::message::is_as_stored;
-use crate::properties::{self as names, DUE, Fate};
+use crate::properties::{self as names, CopyRule, DUE};
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ pub const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
 const AN_AGE: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// A copy of a message of `topic` for a group, both with namespace.
-pub(crate) struct Copying<'a> {
+pub(crate) struct CopyRequest<'a> {
     pub(crate) message: &'a MessageExt,
     pub(crate) group: &'a str,
     pub(crate) topic: &'a str,
@@ -94,7 +94,7 @@ pub(crate) struct Copying<'a> {
     pub(crate) extent: Extent,
 }
 
-impl Copying<'_> {
+impl CopyRequest<'_> {
     /// The message to send.
     pub(crate) fn copy(&self, by: DelayBy, levels: &Levels) -> Message {
         let Self { message, purpose, .. } = self;
@@ -133,17 +133,17 @@ impl Copying<'_> {
     /// The body goes as it came, and is called compressed where it is: so it is no larger than what a broker has taken
     /// before. A dead letter whose flag lies is told so no more: Apache's clients skip what they cannot decompress, and all
     /// behind it.
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> CopyStamp {
         let message = self.message;
         let is_dead = matches!(self.purpose, Purpose::DeadLetter(_));
         let is_its_own = self.extent != Extent::Reference && is_as_stored(message);
         let is_compressed = is_its_own && !(is_dead && body::is_damaged(message));
         let sys_flag = if is_compressed { message.sys_flag() & body::FLAGS } else { 0 };
-        Stamp { sys_flag, born: message.born_timestamp() }
+        CopyStamp { sys_flag, born: message.born_timestamp() }
     }
 
     /// What is left out where there is no room, the first ones last.
-    fn add_extras(&self, properties: &mut Properties) {
+    fn add_extras(&self, properties: &mut PropertyMap) {
         let own = |name: &str| self.message.property_ref(&name.into()).map(ToString::to_string);
         let mut put = |name: &str, value: String| add(properties, name, &value);
         match self.purpose {
@@ -184,7 +184,7 @@ impl Copying<'_> {
         self.message.reconsume_times > 0 && retried.is_some_and(|topic| topic == self.topic)
     }
 
-    fn keys(&self) -> Properties {
+    fn keys(&self) -> PropertyMap {
         let names = [Name::PROPERTY_KEYS, Name::PROPERTY_TAGS, Name::PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX];
         let values = names.into_iter().filter_map(|name| {
             let value = self.message.property_ref(&name.into()).filter(|value| value.len() <= 1_024)?;
@@ -209,11 +209,11 @@ fn bound(purpose: &Purpose, times: i32) -> i32 {
     }
 }
 
-type Properties = HashMap<CheetahString, CheetahString>;
+type PropertyMap = HashMap<CheetahString, CheetahString>;
 
-fn lasting(message: &MessageExt) -> Properties {
+fn lasting(message: &MessageExt) -> PropertyMap {
     let all = message.properties().iter();
-    let kept = all.filter(|(name, _)| names::fate(name) == Fate::Kept);
+    let kept = all.filter(|(name, _)| names::fate(name) == CopyRule::Kept);
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -236,7 +236,7 @@ fn delay_property(delay: Duration, by: DelayBy, levels: &Levels) -> Option<(&'st
 }
 
 /// Adds what fits: a reason that is too long is cut, because a broker would refuse the whole message.
-fn add(properties: &mut Properties, name: &str, value: &str) {
+fn add(properties: &mut PropertyMap, name: &str, value: &str) {
     let (name, value) = (clean(name), clean(value));
     properties.remove(name.as_str());
     let used: usize = properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();

@@ -13,7 +13,7 @@ use super::gate::Gate;
 
 /// What a [`Listener`] says about all messages of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ConsumeStatus {
     /// Every message is settled: the offset may move over them.
     Success,
     /// Only where queues are consumed in order: the same messages are to come again after this time, and none of the
@@ -28,10 +28,10 @@ pub enum Answer {
 
 /// Receives messages on a thread that may block for as long as the work takes.
 ///
-/// A panic counts as [`Answer::Leave`].
+/// A panic counts as [`ConsumeStatus::Leave`].
 pub trait Listener: Send + Sync + 'static {
     /// Called with 1 to `batch_size` messages of one queue.
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
+    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> ConsumeStatus;
 
     /// The client has ended by a panic: no message comes any more.
     fn client_failed(&self) {}
@@ -51,13 +51,13 @@ impl MessageListenerOrderly for Adapter {
         context: &mut ConsumeOrderlyContext,
     ) -> ClientResult<ConsumeOrderlyStatus> {
         match self.answer(messages, context.get_message_queue()) {
-            Answer::Success => return Ok(ConsumeOrderlyStatus::Success),
-            Answer::Suspend(delay) => {
+            ConsumeStatus::Success => return Ok(ConsumeOrderlyStatus::Success),
+            ConsumeStatus::Suspend(delay) => {
                 let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
                 context.set_suspend_current_queue_time_millis(millis);
             }
-            Answer::Leave => self.gate.wait(),
-            Answer::Lost => {}
+            ConsumeStatus::Leave => self.gate.wait(),
+            ConsumeStatus::Lost => {}
         }
         Ok(ConsumeOrderlyStatus::SuspendCurrentQueueAMoment)
     }
@@ -70,18 +70,18 @@ impl MessageListenerConcurrently for Adapter {
         context: &ConsumeConcurrentlyContext,
     ) -> ClientResult<ConsumeConcurrentlyStatus> {
         match self.answer(messages, context.get_message_queue()) {
-            Answer::Success => return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess),
-            Answer::Lost => {}
-            Answer::Suspend(_) | Answer::Leave => self.gate.wait(),
+            ConsumeStatus::Success => return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess),
+            ConsumeStatus::Lost => {}
+            ConsumeStatus::Suspend(_) | ConsumeStatus::Leave => self.gate.wait(),
         }
         Ok(ConsumeConcurrentlyStatus::ReconsumeLater)
     }
 }
 
 impl Adapter {
-    fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
+    fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> ConsumeStatus {
         if !self.gate.is_open() {
-            return Answer::Leave;
+            return ConsumeStatus::Leave;
         }
         let call = AssertUnwindSafe(|| self.listener.clone().consume(messages, queue));
         catch_unwind(call).unwrap_or_else(|_| {
@@ -89,7 +89,7 @@ impl Adapter {
                 topic = queue.topic_str(),
                 "the listener panicked; its messages are left to the broker"
             );
-            Answer::Leave
+            ConsumeStatus::Leave
         })
     }
 }

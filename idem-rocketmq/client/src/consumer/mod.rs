@@ -9,7 +9,7 @@ mod session;
 mod start;
 
 pub use self::client::Client;
-pub(super) use self::copy::Copying;
+pub(super) use self::copy::CopyRequest;
 pub use self::copy::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
-pub use self::listener::{Answer, Listener};
+pub use self::listener::{ConsumeStatus, Listener};
 pub use self::session::Queues;

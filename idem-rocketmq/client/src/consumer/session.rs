@@ -20,16 +20,16 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::copy::{Copying, Extent, Purpose};
+use super::copy::{CopyRequest, Extent, Purpose};
 use super::gate::Gate;
 use super::listener::Listener;
-use super::start::{self, Running};
+use super::start::{self, StartedConsumer};
 use crate::delay::{DelayBy, Timer};
 use crate::error::{ClientError, text};
-use crate::preflight::Beside;
+use crate::preflight::OrderConflict;
 use crate::probe::Probe;
 use crate::settings::ClientSettings;
-use crate::thread::{self, Life};
+use crate::thread::{self, ClientThread};
 
 /// Leaving takes a few requests to brokers, which may be gone.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -41,9 +41,9 @@ const COPIES: usize = 64;
 const END_TASKS: Duration = Duration::from_secs(2);
 
 /// The side of a running client that requests are made to.
-pub(super) struct Face {
-    handle: Handle,
-    /// Owned by [`Running`], so that the listener is let go of at the end although this side lives on.
+pub(super) struct ConsumerHandle {
+    runtime: Handle,
+    /// Owned by [`StartedConsumer`], so that the listener is let go of at the end although this side lives on.
     consumer: Weak<Mutex<DefaultMQPushConsumer>>,
     producer: Arc<DefaultMQProducer>,
     settings: Arc<ClientSettings>,
@@ -51,7 +51,7 @@ pub(super) struct Face {
     timer: Timer,
     copies: Semaphore,
     probe: Arc<Probe>,
-    beside: Beside,
+    conflict: OrderConflict,
 }
 
 /// The queues of a member, each with the time at which the client took it up, by this machine's clock in milliseconds.
@@ -82,12 +82,12 @@ impl Refusal {
     }
 }
 
-/// Starts the client on a thread of its own; `ready` gets its face or why there is none.
+/// Starts the client on a thread of its own; `ready` gets its handle or why there is none.
 pub(super) fn spawn(
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
-    ready: oneshot::Sender<Result<Face, ClientError>>,
-) -> Result<Life, ClientError> {
+    ready: oneshot::Sender<Result<ConsumerHandle, ClientError>>,
+) -> Result<ClientThread, ClientError> {
     thread::spawn(settings.listener_threads, move |owner, stopped| match owner {
         Ok(owner) => {
             let (gate, of_client) = (Arc::new(Gate::default()), listener.clone());
@@ -111,14 +111,14 @@ fn live_on(
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
     gate: Arc<Gate>,
-    ready: oneshot::Sender<Result<Face, ClientError>>,
+    ready: oneshot::Sender<Result<ConsumerHandle, ClientError>>,
     stopped: oneshot::Receiver<()>,
 ) {
     owner.block_on(async {
         match start::start(&owner, &settings, listener, Arc::clone(&gate)).await {
             Ok(running) => {
-                let face = Face::of(&running, settings, Arc::clone(&gate));
-                if ready.send(Ok(face)).is_ok() {
+                let handle = ConsumerHandle::of(&running, settings, Arc::clone(&gate));
+                if ready.send(Ok(handle)).is_ok() {
                     let _ = stopped.await;
                 }
                 stop(running, &gate).await;
@@ -134,7 +134,7 @@ fn live_on(
 }
 
 /// Pulling stops, then the consumer drops the calls that are still blocked and stores the offsets of the others.
-async fn stop(running: Running, gate: &Gate) {
+async fn stop(running: StartedConsumer, gate: &Gate) {
     gate.close();
     running.chores.iter().for_each(JoinHandle::abort);
     let leaving = async {
@@ -152,10 +152,10 @@ async fn stop(running: Running, gate: &Gate) {
     drop(running.tls);
 }
 
-impl Face {
-    fn of(running: &Running, settings: ClientSettings, gate: Arc<Gate>) -> Self {
+impl ConsumerHandle {
+    fn of(running: &StartedConsumer, settings: ClientSettings, gate: Arc<Gate>) -> Self {
         Self {
-            handle: Handle::current(),
+            runtime: Handle::current(),
             consumer: Arc::downgrade(&running.consumer),
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
@@ -163,7 +163,7 @@ impl Face {
             timer: Timer::new(running.versions.clone()),
             copies: Semaphore::new(COPIES),
             probe: Arc::default(),
-            beside: Arc::clone(&running.beside),
+            conflict: Arc::clone(&running.conflict),
         }
     }
 
@@ -216,20 +216,20 @@ impl Face {
         let topic = settings.in_namespace(message.topic());
         let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != Extent::Reference;
         // As a message, a retry would become a dead letter, also one that goes on waiting; see `preflight/order.rs`.
-        let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.beside.load(Ordering::Acquire);
+        let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.conflict.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
             let level = purpose.delay_level(&settings.cluster.levels());
             let sent = self.send_back(message.clone(), level).await?;
             sent.map_err(|cause| Refusal { code: None, cause })
         } else {
-            let copying = Copying { message, group: &group, topic: &topic, purpose: &purpose, extent };
+            let copying = CopyRequest { message, group: &group, topic: &topic, purpose: &purpose, extent };
             self.send_delayed(&copying).await?
         };
         sent.map_err(|refusal| refusal.explained(&purpose, settings.group.clone(), topic, message))
     }
 
     /// By the broker's timer, or by level where it has none.
-    async fn send_delayed(&self, copying: &Copying<'_>) -> Result<Result<(), Refusal>, ClientError> {
+    async fn send_delayed(&self, copying: &CopyRequest<'_>) -> Result<Result<(), Refusal>, ClientError> {
         let settings = &self.settings;
         let attempt = |by| {
             let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
@@ -304,7 +304,7 @@ impl Face {
         if !self.gate.is_open() {
             return Err(ClientError::Stopped);
         }
-        let done = self.handle.spawn(panics::loud("client", Box::pin(work), || {})).await;
+        let done = self.runtime.spawn(panics::loud("client", Box::pin(work), || {})).await;
         done.ok().flatten().ok_or(ClientError::Stopped)
     }
 }

@@ -20,8 +20,8 @@ use crate::config::plain_config;
 use crate::embedded;
 use crate::error::{ClientError, text};
 use crate::hook::Hook;
-use crate::preflight::{self, Beside};
-use crate::pulled::Pulled;
+use crate::preflight::{self, OrderConflict};
+use crate::pulled::PullSorter;
 use crate::settings::{ClientSettings, Expression, MessageTrace, Mode, QUEUE_MIB, SPAN};
 use crate::tls::{LoadedTls, Tls};
 use crate::versions::Versions;
@@ -43,7 +43,7 @@ const LARGEST_BODY: u32 = 128 << 20;
 const SEND_MILLIS: u32 = 10_000;
 
 /// What has to be ended.
-pub(super) struct Running {
+pub(super) struct StartedConsumer {
     pub(super) runtime: Arc<ClientRuntime>,
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
@@ -51,7 +51,7 @@ pub(super) struct Running {
     pub(super) chores: Vec<JoinHandle<()>>,
     /// Holds the files that the client reads.
     pub(super) tls: Option<Arc<LoadedTls>>,
-    pub(super) beside: Beside,
+    pub(super) conflict: OrderConflict,
 }
 
 pub(super) async fn start(
@@ -59,7 +59,7 @@ pub(super) async fn start(
     settings: &ClientSettings,
     listener: Arc<dyn Listener>,
     gate: Arc<Gate>,
-) -> Result<Running, ClientError> {
+) -> Result<StartedConsumer, ClientError> {
     let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
     let config = client_config(settings, tls.as_deref());
     let brokers = preflight::ask(settings, &config, tls.as_deref()).await?;
@@ -86,9 +86,17 @@ pub(super) async fn start(
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
     let mut chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
-    let beside = Beside::default();
-    chores.extend(preflight::watch(settings, tls.clone(), brokers, Arc::clone(&beside)));
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, versions, chores, tls, beside })
+    let conflict = OrderConflict::default();
+    chores.extend(preflight::watch(settings, tls.clone(), brokers, Arc::clone(&conflict)));
+    Ok(StartedConsumer {
+        runtime,
+        consumer: Arc::new(Mutex::new(consumer)),
+        producer,
+        versions,
+        chores,
+        tls,
+        conflict,
+    })
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
@@ -146,7 +154,7 @@ fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
     };
     let subscriptions = settings.subscriptions.iter();
     let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
-    let pulled = Pulled::new(settings.group.clone(), tags.collect(), settings.largest_body);
+    let pulled = PullSorter::new(settings.group.clone(), tags.collect(), settings.largest_body);
     Hook::new(settings.cluster.credentials.as_ref(), versions).sorting(pulled)
 }
 

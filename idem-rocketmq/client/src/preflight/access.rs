@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 use rocketmq_client_rust::AclClientRPCHook;
 use serde_json::{Value, json};
 
-use super::reach::{Asked, Broker, Brokers};
-use super::wire::{Answer, Connection, GET_CONSUMER_LIST_BY_GROUP, QUERY_CONSUMER_OFFSET, SUCCESS};
+use super::reach::{AskedBrokers, Broker, Brokers};
+use super::wire::{Connection, GET_CONSUMER_LIST_BY_GROUP, QUERY_CONSUMER_OFFSET, Response, SUCCESS};
 use super::{begin, members, order};
-use crate::error::{ClientError, Server};
+use crate::error::{ClientError, ServerKind};
 use crate::settings::{ClientSettings, Expression, Mode};
 use crate::tls::LoadedTls;
 
@@ -34,9 +34,9 @@ pub(super) async fn check<'a>(
     tls: Option<&'a LoadedTls>,
     signer: Option<&'a AclClientRPCHook>,
     brokers: &'a Brokers,
-) -> Result<Asked<'a>, ClientError> {
+) -> Result<AskedBrokers<'a>, ClientError> {
     let asked = brokers.iter().map(|(address, broker)| {
-        let asking = Asking { settings, address, broker };
+        let asking = AccessCheck { settings, address, broker };
         asking.ask(tls, signer)
     });
     let (mut there, mut away) = (Vec::new(), Vec::new());
@@ -51,22 +51,22 @@ pub(super) async fn check<'a>(
             Err(error) => return Err(error),
         }
     }
-    Ok(Asked { there, away })
+    Ok(AskedBrokers { there, away })
 }
 
-struct Asking<'a> {
+struct AccessCheck<'a> {
     settings: &'a ClientSettings,
     address: &'a str,
     broker: &'a Broker,
 }
 
-impl Asking<'_> {
+impl AccessCheck<'_> {
     async fn ask<'a>(
         self,
         tls: Option<&'a LoadedTls>,
         signer: Option<&'a AclClientRPCHook>,
     ) -> Result<Connection<'a>, ClientError> {
-        let mut connection = Connection::open(Server::Broker, self.address, tls, signer).await?;
+        let mut connection = Connection::open(ServerKind::Broker, self.address, tls, signer).await?;
         let group = self.settings.full_group();
         for (topic, _) in &self.broker.topics {
             let expression = self.expression(topic);
@@ -87,7 +87,7 @@ impl Asking<'_> {
         let live = order::ids(&listed);
         members::check(self.settings, &mut connection).await?;
         if !live.is_empty() {
-            let another = Connection::open(Server::Broker, self.address, tls, signer).await;
+            let another = Connection::open(ServerKind::Broker, self.address, tls, signer).await;
             order::check(self.settings, another, &live).await?;
         }
         for (topic, _) in &self.broker.topics {
@@ -183,7 +183,7 @@ impl Asking<'_> {
         found.map_or(ALL, |(_, expression)| expression)
     }
 
-    fn bad_filter(&self, topic: &str, filter: &str, answer: &Answer) -> ClientError {
+    fn bad_filter(&self, topic: &str, filter: &str, answer: &Response) -> ClientError {
         ClientError::Filter {
             topic: topic.to_owned(),
             filter: filter.to_owned(),
@@ -221,7 +221,7 @@ fn subscription(group: &str, topic: &str, expression: &Expression) -> Vec<u8> {
     json!({ "clientId": "idem", "group": group, "subscriptionData": data }).to_string().into_bytes()
 }
 
-fn is_refused(answer: &Answer) -> bool {
+fn is_refused(answer: &Response) -> bool {
     answer.code == NO_PERMISSION
         || (answer.code == SYSTEM_ERROR && answer.remark.contains("acl.common.AclException"))
 }

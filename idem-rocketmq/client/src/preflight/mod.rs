@@ -12,7 +12,7 @@ use rocketmq_client_rust::ClientConfig;
 
 pub(crate) use self::offsets::HOST;
 use self::offsets::Offsets;
-pub(crate) use self::order::{Beside, watch};
+pub(crate) use self::order::{OrderConflict, watch};
 pub(crate) use self::reach::check as reach;
 use crate::credentials::Credentials;
 use crate::error::ClientError;

@@ -19,7 +19,7 @@ const SUCCESS: i32 = 0;
 const COMMIT: &str = "8";
 
 /// Where a half message is, as its broker is to be told.
-pub(super) struct Place {
+pub(super) struct HalfMessagePlace {
     /// With namespace, as the group.
     pub(super) topic: String,
     pub(super) group: String,
@@ -31,7 +31,7 @@ pub(super) struct Place {
     is_asked_for: bool,
 }
 
-impl Place {
+impl HalfMessagePlace {
     /// Of a half message that was just stored. `None` where the broker did not say it.
     pub(super) fn of_sent(topic: &str, group: &str, sent: &SendResult) -> Option<Self> {
         let id = sent.offset_msg_id.as_ref()?;

@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the broker put a message, or the first one of a batch.
 #[derive(Debug, Clone, Default)]
-pub struct Placed {
+pub struct Placement {
     pub unique_key: String,
     pub broker: String,
     pub queue: i32,
@@ -51,14 +51,14 @@ pub enum SendFailure {
 }
 
 /// What one attempt's error says.
-enum Meaning {
+enum ErrorMeaning {
     Refused(i32),
     NotSent,
     MaybeSent,
 }
 
 /// What is sent.
-pub(super) enum Load {
+pub(super) enum SendLoad {
     /// With the delay that it has, if any.
     One(Message, Option<Delay>),
     Batch(Vec<Message>),
@@ -67,7 +67,7 @@ pub(super) enum Load {
 /// The properties by which a message waits for the timer.
 const TIMED: [&str; 2] = [Name::PROPERTY_TIMER_DELAY_MS, Name::PROPERTY_TIMER_DELIVER_MS];
 
-impl Load {
+impl SendLoad {
     pub(super) fn topic(&self) -> &str {
         let message = match self {
             Self::One(message, _) => Some(message),
@@ -174,7 +174,7 @@ pub(super) async fn send(
     producer: &DefaultMQProducer,
     delays: &Delays,
     probe: &Probe,
-    mut load: Load,
+    mut load: SendLoad,
     order: Option<i32>,
     deadline: Instant,
 ) -> Result<SendResult, SendFailure> {
@@ -182,7 +182,7 @@ pub(super) async fn send(
     let mut maybe = false;
     let mut no_timer = None;
     let mut pause = FIRST_PAUSE;
-    let mut elsewhere = Elsewhere::default();
+    let mut elsewhere = OtherBrokers::default();
     loop {
         let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
         let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -213,9 +213,9 @@ pub(super) async fn send(
                     no_timer = code;
                     continue;
                 }
-                match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), Meaning::Refused) {
-                    Meaning::Refused(_) if maybe => return Err(SendFailure::MaybeSent { cause }),
-                    Meaning::Refused(code) => {
+                match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), ErrorMeaning::Refused) {
+                    ErrorMeaning::Refused(_) if maybe => return Err(SendFailure::MaybeSent { cause }),
+                    ErrorMeaning::Refused(code) => {
                         if is_of_the_broker(code)
                             && elsewhere.is_left(producer, &topic, order, deadline).await
                         {
@@ -228,8 +228,8 @@ pub(super) async fn send(
                         }
                         return Err(SendFailure::Refused { code, cause });
                     }
-                    Meaning::MaybeSent => maybe = true,
-                    Meaning::NotSent => {}
+                    ErrorMeaning::MaybeSent => maybe = true,
+                    ErrorMeaning::NotSent => {}
                 }
                 cause
             }
@@ -259,14 +259,14 @@ fn is_of_the_broker(code: i32) -> bool {
 
 /// Where a message may go that one broker has refused.
 #[derive(Default)]
-struct Elsewhere {
+struct OtherBrokers {
     /// A queue of each broker that is still to be asked, once one has refused. The client does not say which one that was.
     queues: Option<Vec<MessageQueue>>,
     /// Where the order wants the message, as of the last refusal.
     ordered: Option<MessageQueue>,
 }
 
-impl Elsewhere {
+impl OtherBrokers {
     fn next(&mut self) -> Option<MessageQueue> {
         self.queues.as_mut()?.pop()
     }
@@ -324,14 +324,14 @@ fn refresh_route<'a>(
 pub(super) fn failure(error: &Cause) -> SendFailure {
     let cause = text(error);
     match meaning(error) {
-        Meaning::Refused(code) => SendFailure::Refused { code, cause },
-        Meaning::NotSent => SendFailure::NotSent { cause },
-        Meaning::MaybeSent => SendFailure::MaybeSent { cause },
+        ErrorMeaning::Refused(code) => SendFailure::Refused { code, cause },
+        ErrorMeaning::NotSent => SendFailure::NotSent { cause },
+        ErrorMeaning::MaybeSent => SendFailure::MaybeSent { cause },
     }
 }
 
 /// Whatever is not known to be harmless counts as maybe sent.
-fn meaning(error: &Cause) -> Meaning {
+fn meaning(error: &Cause) -> ErrorMeaning {
     /// `SYSTEM_BUSY` and `SERVICE_NOT_AVAILABLE`: the broker put the message nowhere, for now.
     const NOT_NOW: [i32; 2] = [2, 14];
     /// `MESSAGE_ILLEGAL` and what is a broker's own.
@@ -339,29 +339,29 @@ fn meaning(error: &Cause) -> Meaning {
     /// `CONNECT_BROKER`, `BROKER_NOT_EXIST`, `NO_NAME_SERVER`, `NOT_FOUND_TOPIC`: codes of the client.
     const NO_ROUTE: [i32; 4] = [10_001, 10_003, 10_004, 10_005];
     match error.broker_response_code() {
-        Some(code) if REFUSED.contains(&code) => return Meaning::Refused(code),
-        Some(code) if NOT_NOW.contains(&code) => return Meaning::NotSent,
-        Some(_) => return Meaning::MaybeSent,
+        Some(code) if REFUSED.contains(&code) => return ErrorMeaning::Refused(code),
+        Some(code) if NOT_NOW.contains(&code) => return ErrorMeaning::NotSent,
+        Some(_) => return ErrorMeaning::MaybeSent,
         None => {}
     }
     if let Some(exception) = error.source_ref::<MQClientException>() {
         return match exception.response_code() {
             // A name server that knows no broker of the topic, which may just be starting again.
-            TOPIC_NOT_EXIST => Meaning::NotSent,
-            code if REFUSED.contains(&code) => Meaning::Refused(code),
-            code if NO_ROUTE.contains(&code) => Meaning::NotSent,
-            _ if exception.to_string().contains("No route info") => Meaning::NotSent,
-            _ => Meaning::MaybeSent,
+            TOPIC_NOT_EXIST => ErrorMeaning::NotSent,
+            code if REFUSED.contains(&code) => ErrorMeaning::Refused(code),
+            code if NO_ROUTE.contains(&code) => ErrorMeaning::NotSent,
+            _ if exception.to_string().contains("No route info") => ErrorMeaning::NotSent,
+            _ => ErrorMeaning::MaybeSent,
         };
     }
     let is = |known: &[&'static ErrorDescriptor]| known.iter().any(|known| error.is(known));
     if is(&[&TRANSPORT_ADMISSION_QUEUE_SATURATED, &TRANSPORT_DNS_FAILED, &TRANSPORT_CONNECTION_TIMEOUT]) {
-        return Meaning::NotSent;
+        return ErrorMeaning::NotSent;
     }
     if is(&[&TRANSPORT_CONNECTION_FAILED]) && was_not_written(error) {
-        return Meaning::NotSent;
+        return ErrorMeaning::NotSent;
     }
-    if is(&[&CORE_ARGUMENT_INVALID]) { Meaning::Refused(0) } else { Meaning::MaybeSent }
+    if is(&[&CORE_ARGUMENT_INVALID]) { ErrorMeaning::Refused(0) } else { ErrorMeaning::MaybeSent }
 }
 
 /// Whether the connection failed before there was one, or before anything was written to it.
@@ -373,9 +373,9 @@ fn was_not_written(error: &Cause) -> bool {
     })
 }
 
-pub(super) fn placed(result: &SendResult) -> Placed {
+pub(super) fn placed(result: &SendResult) -> Placement {
     let queue = result.message_queue.as_ref();
-    Placed {
+    Placement {
         unique_key: result.msg_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         broker: queue.map(|queue| queue.broker_name().to_string()).unwrap_or_default(),
         queue: queue.map(MessageQueue::queue_id).unwrap_or_default(),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use idem_rocketmq_client::{
-    Answer, Client, ClientError, ClientSettings, Cluster, Delivery, Expression, Extent, LARGEST_BODY,
+    Client, ClientError, ClientSettings, Cluster, ConsumeStatus, Delivery, Expression, Extent, LARGEST_BODY,
     Listener, Purpose, Queue, Received, Retry,
 };
 
@@ -44,7 +44,7 @@ fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings
     settings
 }
 
-type Behaviour = Box<dyn Fn(&[&Received]) -> Answer + Send + Sync>;
+type Behaviour = Box<dyn Fn(&[&Received]) -> ConsumeStatus + Send + Sync>;
 
 /// Remembers every message and answers as it is told.
 struct Recorder {
@@ -54,13 +54,13 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(behaviour: impl Fn(&[&Received]) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+    fn new(behaviour: impl Fn(&[&Received]) -> ConsumeStatus + Send + Sync + 'static) -> Arc<Self> {
         let (messages, calls) = (Mutex::default(), Mutex::default());
         Arc::new(Self { messages, calls, behaviour: Box::new(behaviour) })
     }
 
     fn acking() -> Arc<Self> {
-        Self::new(|_| Answer::Success)
+        Self::new(|_| ConsumeStatus::Success)
     }
 
     fn count(&self) -> usize {
@@ -78,7 +78,7 @@ impl Recorder {
 }
 
 impl Listener for Recorder {
-    fn consume(self: Arc<Self>, messages: &[&Received], _: &Queue) -> Answer {
+    fn consume(self: Arc<Self>, messages: &[&Received], _: &Queue) -> ConsumeStatus {
         self.calls.lock().push(messages.len());
         self.messages.lock().extend(messages.iter().map(|message| (*message).clone()));
         (self.behaviour)(messages)
@@ -89,7 +89,7 @@ async fn start(settings: ClientSettings, listener: &Arc<Recorder>) -> Client {
     Client::start(settings, Arc::clone(listener) as Arc<dyn Listener>).await.unwrap()
 }
 
-trait Copying {
+trait CopyClient {
     async fn retry(&self, message: &Received, how: Retry) -> Result<(), ClientError>;
 
     async fn dead_letter(
@@ -99,7 +99,7 @@ trait Copying {
     ) -> Result<(), ClientError>;
 }
 
-impl Copying for Client {
+impl CopyClient for Client {
     async fn retry(&self, message: &Received, how: Retry) -> Result<(), ClientError> {
         self.copy(message, Purpose::Retry(how), Extent::Full).await
     }

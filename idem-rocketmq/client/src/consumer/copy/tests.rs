@@ -16,7 +16,7 @@ fn message(properties: &[(&str, &str)]) -> MessageExt {
 }
 
 fn copy_of(message: &MessageExt, purpose: &Purpose, extent: Extent) -> Message {
-    let copying = Copying { message, group: "ns%g", topic: "ns%orders", purpose, extent };
+    let copying = CopyRequest { message, group: "ns%g", topic: "ns%orders", purpose, extent };
     copying.copy(DelayBy::Level, &Levels::default())
 }
 
@@ -48,9 +48,9 @@ fn a_copy_keeps_what_is_the_messages_and_has_its_own_of_the_rest() {
         for (name, fate) in names::all() {
             let value = property(&copy, name);
             match fate {
-                Fate::Kept => assert_eq!(value.as_deref(), Some("of before"), "{name}"),
-                Fate::Dropped => assert_eq!(value, None, "{name}"),
-                Fate::New => assert_ne!(value.as_deref(), Some("of before"), "{name}"),
+                CopyRule::Kept => assert_eq!(value.as_deref(), Some("of before"), "{name}"),
+                CopyRule::Dropped => assert_eq!(value, None, "{name}"),
+                CopyRule::New => assert_ne!(value.as_deref(), Some("of before"), "{name}"),
             }
         }
         assert_eq!(property(&copy, "WAIT").as_deref(), Some("true"), "an ack relies on it");
@@ -112,8 +112,13 @@ fn a_delay_becomes_a_level_or_a_timer_and_a_time_when_it_is_over() {
     let with = |delay, by| {
         let purpose = Purpose::Retry(Retry { delay: Duration::from_millis(delay), properties: Vec::new() });
         let message = message(&[]);
-        let copying =
-            Copying { message: &message, group: "g", topic: "t", purpose: &purpose, extent: Extent::Full };
+        let copying = CopyRequest {
+            message: &message,
+            group: "g",
+            topic: "t",
+            purpose: &purpose,
+            extent: Extent::Full,
+        };
         copying.copy(by, &Levels::default())
     };
     assert_eq!(property(&with(3500, DelayBy::Level), "DELAY").as_deref(), Some("2"));
