@@ -1,4 +1,4 @@
-//! What the bridge asks of the client, without the client's types.
+//! The bridge's requests to the client, without the client's types.
 //!
 //! The client's types are so deep that the compiler gives up on proving them `Send` inside another future; behind
 //! this trait it is proved once.

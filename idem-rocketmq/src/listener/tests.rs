@@ -7,7 +7,7 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -155,13 +155,13 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
             Ok(())
         }),
     );
-    super::over::watch(&bridge);
+    super::run::watch(&bridge);
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), ConsumeStatus::Success);
     assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
     assert_eq!(store.completed(), 12);
 }
 
-/// A client that notes how many threads it is told to take.
+/// A client that notes how many threads it is to take.
 #[derive(Default)]
 struct ThreadNotingBroker {
     threads: AtomicU32,
@@ -365,7 +365,7 @@ async fn a_group_that_may_have_no_copies_holds_its_messages_and_a_shutdown_leave
     assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == Extent::Full));
 }
 
-/// A client that takes whatever it is told, and counts it.
+/// A client that takes every copy, and counts them.
 #[derive(Default)]
 struct CopyCountingBroker(AtomicU32);
 
@@ -429,6 +429,19 @@ async fn whatever_delay_a_handler_asks_for_its_queue_goes_on() {
         assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), ConsumeStatus::Success);
         assert_eq!(taking.0.load(Ordering::SeqCst), 2, "two retries");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn early_retries_of_an_orderly_queue_all_go_on_waiting() {
+    let due = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_mins(1);
+    let due = format!("{},120000", due.as_millis());
+    let early = |number: usize| message_of(number, number.to_string().into(), &[(client::DUE, &due)]);
+    let route = route(|_| panic!("no attempt before its time"));
+    let (bridge, copies, _client) = connected(&CallNotingStore::default(), route.orderly());
+    let (messages, retries) = ([0, 1, 2].map(early), Queue::from_parts(&*bridge.retry_topic, "broker", 0));
+    let messages: Vec<_> = messages.iter().collect();
+    let status = tokio::task::block_in_place(|| bridge.clone().consume(&messages, &retries));
+    assert_eq!((status, copies.0.load(Ordering::SeqCst)), (ConsumeStatus::Success, 3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -1,4 +1,4 @@
-//! What a test of a user's can show.
+//! Tests as users write them with a [`TestConsumer`].
 
 use std::time::Duration;
 

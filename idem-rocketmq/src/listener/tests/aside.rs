@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::*;
-use crate::listener::seats::ENOUGH;
+use crate::listener::wait::ENOUGH;
 
 /// Most of them wait for the handler's permits, and the others for the handler.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
