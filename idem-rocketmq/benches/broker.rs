@@ -1,4 +1,4 @@
-//! What idem costs beside the bare client, over a broker in this process.
+//! The costs of idem beside the bare client, over a broker in this process.
 //!
 //! `cargo bench -p idem-rocketmq --features embedded --bench broker`, and `-- idem` or `-- bare` after it for one of
 //! them alone, to look at it with a profiler.

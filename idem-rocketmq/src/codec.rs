@@ -140,7 +140,7 @@ impl<T> Pick<Vec<T>> {
     }
 }
 
-/// What no `Vec` is unless its codec is said.
+/// A payload that is one message; no `Vec` is one unless its codec is named.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is many messages or one",

@@ -19,7 +19,7 @@ use crate::measured;
 /// How many messages a call of the listener may bring. The client's default is one, which is a third as fast.
 const BATCH: u32 = 32;
 
-/// What is done in a call of the listener.
+/// The work in a call of the listener.
 pub(crate) type ListenerWork = Box<dyn Fn(&[Bytes]) + Send + Sync>;
 
 /// The same with each payload.

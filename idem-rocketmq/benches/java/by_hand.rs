@@ -41,7 +41,7 @@ pub(crate) fn in_memory(count: MessageCount) -> ListenerWork {
     })
 }
 
-/// What is usual: two commands for each message, one by one.
+/// As is usual: two commands for each message, one by one.
 pub(crate) fn in_redis(url: &str, group: &str, count: MessageCount) -> anyhow::Result<ListenerWork> {
     let (client, group) = (Client::open(url)?, group.to_owned());
     Ok(each(move |payload| {

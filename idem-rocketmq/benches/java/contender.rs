@@ -18,7 +18,7 @@ pub(crate) const ORDERLY_QUEUES: u32 = 4;
 const ORDERLY_THREADS: u32 = 20;
 /// As many threads as the client alone takes in most with.
 const BEST_THREADS: u32 = 8;
-/// What the orderly handlers take.
+/// The time that the orderly handlers take.
 const WORK: Duration = Duration::from_millis(5);
 /// Messages at once, of handlers that wait for nothing: as bare clients have as many threads as help them.
 const AT_ONCE: usize = 1_024;

@@ -1,4 +1,4 @@
-//! What idem costs on Apache RocketMQ in Java, beside the client alone and beside what one writes by hand.
+//! The costs of idem on Apache RocketMQ in Java, beside the client alone and beside deduplication by hand.
 //!
 //! `scripts/services start DIR redis rocketmq`, `. DIR/env`, then
 //! `cargo bench -p idem-rocketmq --features embedded --bench java`; names of rows behind `--` run those alone.
@@ -7,7 +7,7 @@
 //! runs from a tenth of its messages to the last one, so that joining a group is left out; CPU time and memory are its own,
 //! without the broker's and Redis's. The broker, Redis and the consumer share the machine.
 //!
-//! What is written by hand says what any deduplication costs: a map in the process, and two commands of Redis for each message,
+//! Deduplication by hand says what any deduplication costs: a map in the process, and two commands of Redis for each message,
 //! one by one as is usual or those of a listener call together.
 
 mod bare;
@@ -29,7 +29,7 @@ use crate::measure::{Cost, MessageCount};
 use crate::payload::OrderPayload;
 
 const ROUNDS: usize = 5;
-/// What every contender of unordered messages finds in the topic.
+/// The messages in the topic for every contender of unordered messages.
 const MESSAGES: usize = 200_000;
 const ORDERED: usize = 40_000;
 const BUYERS: usize = 1_000;
@@ -155,7 +155,7 @@ fn table(wanted: &[&Contender], costs: &[Vec<Cost>]) {
 /// Nothing takes longer, also on a busy machine.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What consuming has cost, when all is counted.
+/// The costs of consuming, when all is counted.
 async fn measured(count: &MessageCount) -> anyhow::Result<Cost> {
     tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")
 }

@@ -1,4 +1,4 @@
-//! What a process measures of itself while it consumes.
+//! Measurements of a process while it consumes.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::sync::Arc;

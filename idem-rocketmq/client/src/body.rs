@@ -13,7 +13,7 @@ use lz4_flex::frame::FrameDecoder;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::sys_flag::message_sys_flag::MessageSysFlag as Flag;
 
-/// What a body may be when it is decompressed: four times what a broker takes by default, as large as it was before its
+/// The most bytes of a decompressed body: four times as much as a broker takes by default, and as large as it was before its
 /// producer compressed it.
 pub const LARGEST: usize = 16 << 20;
 

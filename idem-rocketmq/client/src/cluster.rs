@@ -22,7 +22,7 @@ pub struct Cluster {
     #[doc(hidden)]
     pub tls: Option<Tls>,
     delay_by: Option<DelayBy>,
-    /// What does not read as levels is kept, for the error.
+    /// A text that does not read as levels is kept, for the error.
     delay_levels: Option<Result<Levels, String>>,
 }
 
@@ -104,7 +104,7 @@ impl Cluster {
         self.delay_levels.clone().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// What was said for delay levels and does not read as such.
+    /// The text that was given for delay levels and does not read as such.
     #[doc(hidden)]
     pub fn bad_levels(&self) -> Option<&str> {
         self.delay_levels.as_ref()?.as_ref().err().map(String::as_str)

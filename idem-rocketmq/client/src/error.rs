@@ -5,7 +5,7 @@ use std::io;
 use rocketmq_client_rust::ClientError as Cause;
 use rocketmq_protocol::code::response_code::ResponseCode;
 
-/// What can go wrong between idem and RocketMQ.
+/// An error between idem and RocketMQ.
 ///
 /// Texts name the group, topic or message id and say what to do; no key, payload or secret is in them.
 #[derive(Debug, thiserror::Error)]

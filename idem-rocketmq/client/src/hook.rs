@@ -1,4 +1,4 @@
-//! What idem does to requests and answers between the client and the servers.
+//! The changes that idem makes to requests and answers between the client and the servers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ const CONSUME_MESSAGE_DIRECTLY: i32 = 309;
 const REFUSED: &str = "idem handles no message out of its turn: it would be in nobody's order, and its failure would have no retry. \
                        Send it again with `mqadmin queryMsgById -s true`, or reset the group's offset; idem drops what was handled before";
 
-/// What a request to store a copy says of the message, and the client's producer cannot be told.
+/// The part of a request to store a copy that the client's producer cannot be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CopyStamp {
     /// How its body is compressed.

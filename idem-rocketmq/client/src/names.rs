@@ -14,7 +14,7 @@ const LABEL_LENGTH: usize = 255;
 const TOO_LONG: &str = "is too long together with the namespace";
 const ILLEGAL: &str = "has a character that RocketMQ forbids";
 
-/// What is wrong with a name, of which kind it is, and what to do.
+/// The fault of a name, with the name's kind and advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameFault<'a> {
     pub what: &'static str,
@@ -63,7 +63,7 @@ impl<'a> ConfiguredNames<'a> {
     }
 }
 
-/// What is wrong with a topic behind a namespace, which are each right.
+/// The fault of a topic together with a namespace, which are each right.
 pub fn full_topic_fault(namespace: Option<&str>, topic: &str) -> Option<&'static str> {
     is_too_long(namespace, topic, TOPIC_LENGTH).then_some(TOO_LONG)
 }
@@ -72,7 +72,7 @@ fn is_too_long(namespace: Option<&str>, name: &str, most: usize) -> bool {
     namespace.map_or(0, |namespace| namespace.len() + 1) + name.len() > most
 }
 
-/// What is wrong with a RocketMQ namespace: it is put before topics and groups, with a `%` between.
+/// The fault of a RocketMQ namespace, which is put before topics and groups, with a `%` between.
 fn namespace_fault(namespace: &str) -> Option<&'static str> {
     match namespace {
         _ if namespace.contains('%') => Some("holds a `%`, which ends a namespace"),
@@ -80,7 +80,7 @@ fn namespace_fault(namespace: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the name of an instance. In broadcasting it is the name of a directory.
+/// The fault of an instance's name. In broadcasting it is the name of a directory.
 fn instance_fault(name: &str) -> Option<&'static str> {
     match name {
         _ if name.trim().is_empty() => Some("is empty"),
@@ -94,7 +94,7 @@ fn instance_fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with a name that is only a part of records' names: a deployment or a scope.
+/// The fault of a name that is only a part of records' names: a deployment or a scope.
 pub fn label_fault(name: &str) -> Option<&'static str> {
     match name {
         _ if name.trim().is_empty() => Some("is empty"),
@@ -105,18 +105,18 @@ pub fn label_fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with a consumer group's name.
+/// The fault of a consumer group's name.
 pub fn group_fault(group: &str) -> Option<&'static str> {
     let system = group == "DEFAULT_CONSUMER" || group.starts_with("CID_RMQ_SYS_");
     fault(group, GROUP_LENGTH, system)
 }
 
-/// What is wrong with a topic's name.
+/// The fault of a topic's name.
 pub fn topic_fault(topic: &str) -> Option<&'static str> {
     fault(topic, TOPIC_LENGTH, TopicValidator::is_system_topic(topic))
 }
 
-/// What is wrong with one tag: brokers compare its hash, so a stray space would match nothing and say nothing.
+/// The fault of one tag: brokers compare its hash, so a stray space would match nothing and say nothing.
 pub fn tag_fault(tag: &str) -> Option<&'static str> {
     match tag {
         "" => Some("is empty"),

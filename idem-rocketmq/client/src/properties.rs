@@ -1,4 +1,4 @@
-//! What becomes of each property in a copy.
+//! How each property gets into a copy.
 //!
 //! A property that is not in the table is the user's, and every copy has it.
 
@@ -20,10 +20,10 @@ pub const DUE: &str = "IDEM_DUE";
 /// Where the message is, in a dead letter that a broker took no copy for.
 pub(crate) const REFERENCE: &str = "IDEM_REFERENCE";
 
-/// What idem has written to a retry, the most important ones first.
+/// The properties that idem writes to a retry, the most important ones first.
 pub(super) const OF_A_RETRY: [&str; 5] = [ATTEMPTS, DUE, OUTCOME, REASON, KEY];
 
-/// What a copy does with a property.
+/// How a copy treats a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CopyRule {
     /// It belongs to the message and not to one delivery of it: taken over.

@@ -26,7 +26,7 @@ const PULL_MESSAGE: i32 = 11;
 const LITE_PULL_MESSAGE: i32 = 361;
 const SUCCESS: i32 = 0;
 
-/// What is known about the messages that are asked for.
+/// Sorts out the answers to requests for messages.
 #[derive(Debug)]
 pub(super) struct PullSorter {
     group: String,

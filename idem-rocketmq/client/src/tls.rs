@@ -108,7 +108,7 @@ pub(super) struct LoadedTls {
     /// For the client's.
     pub(super) client: TlsConfig,
     pub(super) has_client_certificate: bool,
-    /// What was given as text, for as long as the client reads it.
+    /// Files with the PEM that was given as text, for as long as the client reads them.
     pub(super) files: Option<TempDir>,
 }
 
@@ -208,7 +208,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ClientError> {
     const WHAT: &str = "key of the client certificate";
     let text = fs::read(path).map_err(|error| bad(WHAT, path, error))?;
-    // What the parser says is not passed on: it must not show a piece of the key.
+    // The parser's own words are not passed on: they must not show a piece of the key.
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| bad(WHAT, path, "no private key in PEM form is in it"))
 }
 

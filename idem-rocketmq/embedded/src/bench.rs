@@ -1,4 +1,4 @@
-//! What tests and examples ask of a broker beside consuming: this one, or any other that can be reached.
+//! Requests of tests and examples to a broker beside consuming: this one, or any other that can be reached.
 
 use std::sync::Arc;
 use std::thread;

@@ -59,14 +59,14 @@ pub struct EmbeddedBroker {
     down: watch::Receiver<bool>,
 }
 
-/// What of a running broker is of use to others.
+/// The parts of a running broker that others use.
 #[derive(Debug)]
 struct BrokerHandle {
     directory: PathBuf,
     bench: Bench,
 }
 
-/// What went wrong with an embedded broker.
+/// An error of an embedded broker.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
@@ -79,7 +79,7 @@ pub enum EmbeddedError {
     /// It answered with an error.
     #[error("the broker refused to {request}: {remark} (response code {code})")]
     Refused {
-        /// What was asked.
+        /// The request, as a verb and its object.
         request: &'static str,
         /// RocketMQ's response code.
         code: i64,
@@ -191,7 +191,7 @@ impl EmbeddedBroker {
         self.handle.bench.name_server()
     }
 
-    /// What can be asked of this broker as of others.
+    /// The requests that this broker answers as others do.
     #[doc(hidden)]
     pub fn bench(&self) -> Bench {
         self.handle.bench.clone()

@@ -92,11 +92,11 @@ fn of_syntax(error: &serde_json::Error) -> String {
     }
 }
 
-/// What does not fit, where it can be said.
+/// Why the body does not fit, if it can be said.
 fn of_data<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> String {
     let tree = (body.len() <= LONGEST_TOLD).then(|| serde_json::from_slice::<Node>(body).ok()).flatten();
     let fault = tree.and_then(|tree| T::deserialize(node::NodeDeserializer(&tree)).err());
-    // What the second reading found is told only where it is what the first one had.
+    // The fault of the second reading is shown only if it is the one of the first.
     match fault.filter(|fault| fault.is(&message(error))) {
         Some(fault) => format!("{UNFIT}: {}", fault.told()),
         None => UNFIT.to_owned(),

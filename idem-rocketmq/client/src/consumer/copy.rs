@@ -40,7 +40,7 @@ pub enum Extent {
     Reference,
 }
 
-/// What a copy is for.
+/// The purpose of a copy.
 #[derive(Debug)]
 pub enum Purpose {
     /// Another attempt.
@@ -131,7 +131,7 @@ impl CopyRequest<'_> {
     }
 
     /// The body goes as it came, and is called compressed where it is: so it is no larger than what a broker has taken
-    /// before. A dead letter whose flag lies is told so no more: Apache's clients skip what they cannot decompress, and all
+    /// before. A dead letter whose flag lies loses it: Apache's clients skip what they cannot decompress, and all
     /// behind it.
     fn stamp(&self) -> CopyStamp {
         let message = self.message;
@@ -142,7 +142,7 @@ impl CopyRequest<'_> {
         CopyStamp { sys_flag, born: message.born_timestamp() }
     }
 
-    /// What is left out where there is no room, the first ones last.
+    /// Adds the properties that are left out if there is no room, the first ones last.
     fn add_extras(&self, properties: &mut PropertyMap) {
         let own = |name: &str| self.message.property_ref(&name.into()).map(ToString::to_string);
         let mut put = |name: &str, value: String| add(properties, name, &value);

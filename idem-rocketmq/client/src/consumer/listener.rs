@@ -11,7 +11,7 @@ use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::gate::Gate;
 
-/// What a [`Listener`] says about all messages of a call.
+/// The answer of a [`Listener`] for all messages of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumeStatus {
     /// Every message is settled: the offset may move over them.

@@ -1,4 +1,4 @@
-//! What consumes: a member of a consumer group, from its start to its end.
+//! A member of a consumer group, from its start to its end.
 
 mod chores;
 mod client;

@@ -42,7 +42,7 @@ const LARGEST_BODY: u32 = 128 << 20;
 /// A copy of some megabytes over a slow line.
 const SEND_MILLIS: u32 = 10_000;
 
-/// What has to be ended.
+/// The parts of a running consumer that have to be ended.
 pub(super) struct StartedConsumer {
     pub(super) runtime: Arc<ClientRuntime>,
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
@@ -131,7 +131,7 @@ fn consumer(
             Mode::Concurrent | Mode::Orderly => MessageModel::Clustering,
             Mode::Broadcast => MessageModel::Broadcasting,
         })
-        // What it begins without an offset is new to a known group; see `preflight/begin.rs`.
+        // A queue that it begins without an offset is new to a known group; see `preflight/begin.rs`.
         .consume_from_where(ConsumeFromWhere::ConsumeFromFirstOffset)
         .consume_thread_min(settings.first_threads.unwrap_or(settings.listener_threads))
         // The client takes an update of the first one only below this.

@@ -23,7 +23,7 @@ const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
 
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
-/// What brokers up to 5.2 say, whose access control is ACL 1.0, with the exception's name in the remark.
+/// The code of brokers up to 5.2, whose access control is ACL 1.0, with the exception's name in the remark.
 const SYSTEM_ERROR: i64 = 1;
 const SUBSCRIPTION_GROUP_NOT_EXIST: i64 = 26;
 /// `PULL_NOT_FOUND`, `PULL_RETRY_IMMEDIATELY`, `PULL_OFFSET_MOVED`: there is no message, and no fault.
@@ -175,7 +175,7 @@ impl AccessCheck<'_> {
         Ok(())
     }
 
-    /// What is wanted of a topic, which is named with its namespace.
+    /// The expression for a topic, which is named with its namespace.
     fn expression(&self, topic: &str) -> &Expression {
         const ALL: &Expression = &Expression::Tags(String::new());
         let mut all = self.settings.subscriptions.iter();

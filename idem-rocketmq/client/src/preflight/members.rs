@@ -23,11 +23,11 @@ const NOBODY: i64 = 206;
 const CLUSTERING: &str = "CLUSTERING";
 const BROADCASTING: &str = "BROADCASTING";
 
-/// What a group wants: each topic, with its namespace, and the expression for it.
+/// The topics that a group wants, with their namespace, and the expression for each.
 #[derive(Debug, PartialEq, Eq)]
 struct GroupSubscriptions(BTreeMap<String, String>);
 
-/// Asks the broker what the live members of the group subscribe.
+/// Asks the broker for the subscriptions of the group's live members.
 pub(super) async fn check(
     settings: &ClientSettings,
     connection: &mut Connection<'_>,

@@ -1,4 +1,4 @@
-//! What servers are asked before a start, because the client asks nothing and is silent.
+//! Questions to the servers before a start, because the client asks nothing and is silent.
 
 mod access;
 mod begin;
@@ -19,7 +19,8 @@ use crate::error::ClientError;
 use crate::settings::{ClientSettings, Mode};
 use crate::tls::LoadedTls;
 
-/// What the client would start over in silence, and where it is to begin. Gives the addresses of the brokers.
+/// Refuses to start over faults that the client would ignore in silence, and prepares where it begins. Returns the addresses of
+/// the brokers.
 pub(crate) async fn ask(
     settings: &ClientSettings,
     config: &ClientConfig,

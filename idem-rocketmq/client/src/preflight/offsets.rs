@@ -32,7 +32,7 @@ struct OffsetFile {
 }
 
 impl Offsets {
-    /// What the file says; nothing where there is none.
+    /// Reads the file; a missing one is empty.
     pub(super) fn read(settings: &ClientSettings, config: &ClientConfig) -> Result<Self, ClientError> {
         let file =
             directory().join(config.build_mq_client_id()).join(settings.full_group()).join("offsets.json");

@@ -91,7 +91,7 @@ pub(super) async fn check(
     }
 }
 
-/// What the first member says that answers. With access control the question takes the action Get on the group.
+/// Returns the order of the first member that answers. With access control the question takes the action Get on the group.
 async fn theirs(
     group: &str,
     connection: Result<Connection<'_>, ClientError>,
@@ -224,7 +224,7 @@ struct MemberWatch {
     tls: Option<Arc<LoadedTls>>,
     signer: Option<AclClientRPCHook>,
     brokers: Vec<String>,
-    /// What live members have said, or how often they have not. Each is asked when it is new, because every member asks.
+    /// The order of each live member, or how often it has not told. A member is asked when it is new, because every member asks.
     known: HashMap<String, Result<ConsumeOrder, u8>>,
 }
 

@@ -29,7 +29,7 @@ use crate::tls::LoadedTls;
 /// For connecting and each exchange: an error must come within seconds.
 pub(super) const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// What servers are asked by more than one of the questions.
+/// Requests that more than one file of this folder makes.
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
 pub(super) const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 
@@ -55,7 +55,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// What the server says of a refusal, on one line.
+    /// The server's reason for a refusal, on one line.
     pub(super) fn reason(&self) -> &str {
         let line = self.remark.lines().map(str::trim).find(|line| !line.is_empty());
         let line = line.unwrap_or("no reason given");
@@ -184,7 +184,7 @@ fn stranger() -> io::Error {
     io::Error::other("what answers there is no RocketMQ name server")
 }
 
-/// What a failed connection means.
+/// Explains a failed connection.
 fn explain(server: ServerKind, address: &str, tls: Option<&LoadedTls>, error: &io::Error) -> ClientError {
     let (what, address) = (server.what(), address.to_owned());
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());

@@ -1,4 +1,4 @@
-//! What brokers ask about transactions of which nobody has told them the end.
+//! Check-backs: the questions of brokers about transactions whose end nobody has told them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,7 +115,10 @@ impl TransactionListener for CheckListener {
         let group = in_namespace(self.namespace.as_deref(), &self.group);
         let place = HalfMessagePlace::of_asked(message.topic(), &group, message, &unique_key);
         if let Err(failure) = (self.commit)(message.store_host().to_string(), place) {
-            tracing::debug!(?failure, "a broker did not confirm what it asked for; it is told the usual way");
+            tracing::debug!(
+                ?failure,
+                "a broker did not confirm the commit that it asked for; it is answered the usual way"
+            );
             return state;
         }
         confirmed();

@@ -68,7 +68,7 @@ struct ProducerHandle {
     sends: Semaphore,
 }
 
-/// A message that its broker keeps from consumers until it is told how the local transaction ended.
+/// A message that its broker keeps from consumers until it knows how the local transaction ended.
 pub struct HalfMessage(Opaque<PreparedMessage>);
 
 struct PreparedMessage {
@@ -333,7 +333,7 @@ fn live_on(
     owner.shutdown_background();
 }
 
-/// What has to be ended.
+/// The parts of a running producer that have to be ended.
 struct StartedProducer {
     runtime: Arc<ClientRuntime>,
     producer: DefaultMQProducer,

@@ -10,7 +10,7 @@ use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 
 use super::sending::{self, SendFailure};
 
-/// What a broker may take for its answer.
+/// The time that a broker may take for its answer.
 pub(super) const PATIENCE_MILLIS: u64 = 3_000;
 
 const END_TRANSACTION: i32 = 37;

@@ -1,4 +1,4 @@
-//! What sends: a member of a producer group, each attempt of a send, and the end of a transaction.
+//! A member of a producer group, each attempt of a send, and the end of a transaction.
 
 mod checks;
 mod client;

@@ -50,14 +50,14 @@ pub enum SendFailure {
     Stopped,
 }
 
-/// What one attempt's error says.
+/// The meaning of one attempt's error.
 enum ErrorMeaning {
     Refused(i32),
     NotSent,
     MaybeSent,
 }
 
-/// What is sent.
+/// The messages of one send.
 pub(super) enum SendLoad {
     /// With the delay that it has, if any.
     One(Message, Option<Delay>),

@@ -32,7 +32,7 @@ pub(super) struct Frame<'a> {
     pub(super) properties: &'a [u8],
 }
 
-/// What a message in a batch has of its own.
+/// The fields that each message of a batch has of its own.
 #[derive(Clone, Copy)]
 pub(super) struct InnerMessage<'a> {
     pub(super) crc: i32,

@@ -34,7 +34,7 @@ fn answer(next: i64, frames: &[Vec<u8>]) -> RemotingCommand {
     answer.set_body(frames.concat())
 }
 
-/// What the client's decoder makes of an answer, and where the next request begins.
+/// The messages that the client's decoder reads from an answer, and where the next request begins.
 fn decoded(asked: i64, mut answer: RemotingCommand) -> (Vec<MessageExt>, i64) {
     let tags = [("orders".to_owned(), "PAID".to_owned())].into();
     let pulled = PullSorter::new("g".to_owned(), tags, LARGEST_BODY);

@@ -1,4 +1,4 @@
-//! What the client promises, shown on the embedded broker.
+//! The promises of the client, shown on the embedded broker.
 
 mod deliver;
 mod embedded;
@@ -46,7 +46,7 @@ fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings
 
 type Behaviour = Box<dyn Fn(&[&Received]) -> ConsumeStatus + Send + Sync>;
 
-/// Remembers every message and answers as it is told.
+/// Remembers every message and answers as its behaviour says.
 struct Recorder {
     messages: Mutex<Vec<Received>>,
     calls: Mutex<Vec<usize>>,

@@ -1,4 +1,4 @@
-//! What of a payload's type a body does not fit.
+//! Why a body does not fit its payload's type.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub(super) struct Fault {
 enum FaultKind {
     Missing(&'static str),
     Duplicate(&'static str),
-    /// What is expected, and what is there.
+    /// The expectation, and the value's kind.
     Unfit(String, String),
     UnknownField(&'static [&'static str]),
     /// An error of the type's own, whose text may hold anything.
@@ -69,7 +69,7 @@ impl Fault {
         self.text == text
     }
 
-    /// What may be read in logs and dead letters.
+    /// A text for logs and dead letters.
     pub(super) fn told(&self) -> String {
         let path = self.path();
         let member = |name| if path.is_empty() { String::from(name) } else { format!("{path}.{name}") };
@@ -173,7 +173,7 @@ fn article(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// What it is in JSON.
+/// The value's name in JSON.
 const fn word(found: Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "boolean",

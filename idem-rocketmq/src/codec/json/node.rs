@@ -15,7 +15,7 @@ use super::fault::{Fault, Segment};
 const NO_VARIANT: &str = "expected value";
 const MORE_ELEMENTS: &str = "trailing characters";
 const NO_NUMBER: &str = "invalid value: expected key to be a number in quotes";
-/// What `serde_json` says of JSON that does not fit a type, as if it were none.
+/// The text of `serde_json` for JSON that does not fit a type, as if it were none.
 pub(super) const TEXTS: [&str; 3] = [NO_VARIANT, MORE_ELEMENTS, NO_NUMBER];
 
 /// A value; unlike `serde_json::Value` it keeps members of one name apart.

@@ -49,7 +49,7 @@ enum JsonState {
     Sent(u8),
 }
 
-/// What the error says, without the place.
+/// The error's text, which must hold no secret.
 fn told_of<T: DeserializeOwned + std::fmt::Debug>(body: impl AsRef<[u8]>) -> String {
     let error = Codec::<T>::decode(&Json, &Bytes::copy_from_slice(body.as_ref())).unwrap_err().to_string();
     for secret in ["secret", "hunter2", "4711"] {
@@ -151,7 +151,7 @@ fn json_that_is_nested_too_deep_says_so() {
     let (begin, end) = ("[".repeat(200), "]".repeat(200));
     let error = told_of::<serde_json::Value>(format!("{begin}{end}"));
     assert_eq!(error, "the JSON is nested too deep: more than 127 levels, at line 1 column 128");
-    // What the type does not look at may be as deep as it likes.
+    // A part that the type ignores may be as deep as it likes.
     let body = Bytes::from(format!(r#"{{"id":1,"unknown":{begin}{end}}}"#));
     let order: JsonOrder = Json.decode(&body).unwrap();
     assert_eq!(order.id, 1);
