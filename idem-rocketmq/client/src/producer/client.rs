@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::attempts::SendAttempts;
 use super::checks::{self, CheckBack};
 use super::ending::{self, HalfMessagePlace};
 use super::outgoing::{Delay, WireMessage};
@@ -227,7 +228,8 @@ impl ProducerHandle {
                     return Err(SendFailure::NotSent { cause });
                 }
             };
-            sending::send(&handle.producer, &handle.delays, &handle.probe, load, order, deadline).await
+            let ProducerHandle { producer, delays, probe, .. } = &*handle;
+            SendAttempts::new(producer, delays, probe, load, order, deadline).run().await
         })
     }
 

@@ -1,5 +1,6 @@
 //! A member of a producer group, each attempt of a send, and the end of a transaction.
 
+mod attempts;
 mod checks;
 mod client;
 mod ending;

@@ -1,10 +1,6 @@
-//! Attempts to send, until one is confirmed, one is refused, or the time is over.
-
-use std::future::Future;
-use std::time::{Duration, Instant};
+//! The messages of a send, and the meaning of the errors of its attempts.
 
 use futures_util::future::BoxFuture;
-use idem_core::clock::Later as _;
 use rocketmq_client_rust::{
     ClientError as Cause, DefaultMQProducer, MQClientException, SendResult, SendStatus,
 };
@@ -15,18 +11,10 @@ use rocketmq_error::{
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
-use tokio::time::sleep;
 
 use super::outgoing::Delay;
-use crate::delay::{Delays, Levels, TOO_LONG, Timer};
+use crate::delay::Levels;
 use crate::error::text;
-use crate::probe::Probe;
-
-/// Time for one attempt, so that a broker that hangs leaves time for another.
-const ATTEMPT: Duration = Duration::from_secs(5);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the broker put a message, or the first one of a batch.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +39,7 @@ pub enum SendFailure {
 }
 
 /// The meaning of one attempt's error.
-enum ErrorMeaning {
+pub(super) enum ErrorMeaning {
     Refused(i32),
     NotSent,
     MaybeSent,
@@ -77,13 +65,13 @@ impl SendLoad {
     }
 
     /// Whether it waits by a broker's timer.
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         let Self::One(message, _) = self else { return false };
         TIMED.into_iter().any(|name| message.property(name).is_some())
     }
 
     /// Has it wait by delay level instead. `false` where no level is sufficient.
-    fn wait_by_level(&mut self, levels: &Levels) -> bool {
+    pub(super) fn wait_by_level(&mut self, levels: &Levels) -> bool {
         let Self::One(message, Some(delay)) = self else { return false };
         let left = delay.left();
         if left > levels.longest() {
@@ -100,7 +88,7 @@ impl SendLoad {
     }
 
     /// One attempt, at the given queue where there is one. Boxed, because the client's futures are large.
-    fn attempt<'a>(
+    pub(super) fn attempt<'a>(
         &self,
         producer: &'a DefaultMQProducer,
         queue: Option<MessageQueue>,
@@ -156,7 +144,7 @@ pub(super) fn select(queues: &[MessageQueue], _: &Message, hash: &i32) -> Option
 }
 
 /// The queue of a hash, as Java's `SelectMessageQueueByHash` chooses it from the queues in their order.
-fn pick(queues: &[MessageQueue], hash: i32) -> Option<MessageQueue> {
+pub(super) fn pick(queues: &[MessageQueue], hash: i32) -> Option<MessageQueue> {
     let mut queues: Vec<_> = queues.iter().collect();
     queues.sort_by_key(|queue| (queue.broker_name().clone(), queue.queue_id()));
     queues.get(place(hash, queues.len())?).map(|queue| (*queue).clone())
@@ -168,156 +156,12 @@ pub fn place(hash: i32, queues: usize) -> Option<usize> {
     usize::try_from((i64::from(hash) % queues).abs()).ok()
 }
 
-/// Sends until a broker confirms, with pauses that grow; what a broker's timer does not take goes again by delay level.
-/// Must run on the client's runtime.
-pub(super) async fn send(
-    producer: &DefaultMQProducer,
-    delays: &Delays,
-    probe: &Probe,
-    mut load: SendLoad,
-    order: Option<i32>,
-    deadline: Instant,
-) -> Result<SendResult, SendFailure> {
-    let topic = load.topic().to_owned();
-    let mut maybe = false;
-    let mut no_timer = None;
-    let mut pause = FIRST_PAUSE;
-    let mut elsewhere = OtherBrokers::default();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
-        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        if load.is_timed() && !delays.have_timers() && !load.wait_by_level(&delays.levels) {
-            let cause = "a broker is older than RocketMQ 5.0 and has no timer, and no delay level is as long as the delay";
-            return Err(SendFailure::Refused { code: TOO_LONG, cause: cause.to_owned() });
-        }
-        let attempt = match probe.refusal(producer, &topic).await {
-            Some(cause) => Err(cause),
-            None => Ok(load.attempt(producer, elsewhere.next(), order, millis).await),
-        };
-        probe.note(matches!(attempt, Ok(Ok(Some(_)))));
-        let cause = match attempt {
-            Err(cause) => cause,
-            Ok(Ok(Some(result))) => {
-                delays.refused(no_timer);
-                return Ok(result);
-            }
-            Ok(Ok(None)) => {
-                maybe = true;
-                "the client gave no result".to_owned()
-            }
-            Ok(Err(error)) => {
-                let cause = text(&error);
-                let code = error.broker_response_code().filter(|_| load.is_timed());
-                let is_by_timer = Timer::is_refusal(code);
-                if is_by_timer && load.wait_by_level(&delays.levels) {
-                    no_timer = code;
-                    continue;
-                }
-                match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), ErrorMeaning::Refused) {
-                    ErrorMeaning::Refused(_) if maybe => return Err(SendFailure::MaybeSent { cause }),
-                    ErrorMeaning::Refused(code) => {
-                        if is_of_the_broker(code)
-                            && elsewhere.is_left(producer, &topic, order, deadline).await
-                        {
-                            tracing::debug!(
-                                topic,
-                                cause,
-                                "a broker refused a send, which goes to another one"
-                            );
-                            continue;
-                        }
-                        return Err(SendFailure::Refused { code, cause });
-                    }
-                    ErrorMeaning::MaybeSent => maybe = true,
-                    ErrorMeaning::NotSent => {}
-                }
-                cause
-            }
-        };
-        if Instant::now().later(pause) >= deadline {
-            return Err(if maybe {
-                SendFailure::MaybeSent { cause }
-            } else {
-                SendFailure::NotSent { cause }
-            });
-        }
-        tracing::debug!(topic, cause, "a send failed and is tried again");
-        sleep(pause).await;
-        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-        let refreshing = refresh_route(producer, &topic);
-        let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
-    }
-}
-
 const NO_PERMISSION: i32 = 16;
 const TOPIC_NOT_EXIST: i32 = 17;
 
 /// Whether a refusal is about the broker that was asked: one that may not be written to, or that does not have the topic.
-fn is_of_the_broker(code: i32) -> bool {
+pub(super) fn is_of_the_broker(code: i32) -> bool {
     matches!(code, NO_PERMISSION | TOPIC_NOT_EXIST)
-}
-
-/// Where a message may go that one broker has refused.
-#[derive(Default)]
-struct OtherBrokers {
-    /// A queue of each broker that is still to be asked, once one has refused. The client does not say which one that was.
-    queues: Option<Vec<MessageQueue>>,
-    /// Where the order wants the message, as of the last refusal.
-    ordered: Option<MessageQueue>,
-}
-
-impl OtherBrokers {
-    fn next(&mut self) -> Option<MessageQueue> {
-        self.queues.as_mut()?.pop()
-    }
-
-    /// Whether another queue can be asked after a refusal. What has an order goes where the name server's queues say, and
-    /// nowhere else.
-    async fn is_left(
-        &mut self,
-        producer: &DefaultMQProducer,
-        topic: &str,
-        order: Option<i32>,
-        deadline: Instant,
-    ) -> bool {
-        if self.queues.is_some() {
-            return self.queues.as_ref().is_some_and(|queues| !queues.is_empty());
-        }
-        let refreshing = refresh_route(producer, topic);
-        let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
-        let mut now = queues(producer, topic).await;
-        if let Some(hash) = order {
-            // The first refusal may be by a queue that the client knew from an older route.
-            let refused = std::mem::replace(&mut self.ordered, pick(&now, hash));
-            return self.ordered.is_some() && self.ordered != refused && Instant::now() < deadline;
-        }
-        now.sort_by_key(|queue| (queue.broker_name().clone(), queue.queue_id()));
-        now.dedup_by_key(|queue| queue.broker_name().clone());
-        let is_left = now.len() > 1;
-        self.queues = Some(now);
-        is_left
-    }
-}
-
-fn queues<'a>(producer: &'a DefaultMQProducer, topic: &'a str) -> BoxFuture<'a, Vec<MessageQueue>> {
-    Box::pin(async move {
-        let Some(inner) = producer.default_mq_producer_impl() else { return Vec::new() };
-        inner.fetch_publish_message_queues(&topic.into()).await.unwrap_or_default()
-    })
-}
-
-/// Asks the name server where the topic is: the client by itself asks every 10 s, and until then keeps to a broker
-/// that has gone or does not know of one that has come back.
-fn refresh_route<'a>(
-    producer: &'a DefaultMQProducer,
-    topic: &'a str,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-    Box::pin(async move {
-        let Some(inner) = producer.default_mq_producer_impl() else { return };
-        if let Ok(client) = inner.get_mq_client_factory() {
-            client.update_topic_route_info_from_name_server_topic(&topic.into()).await;
-        }
-    })
 }
 
 /// The failure of a request that is not repeated.
@@ -331,7 +175,7 @@ pub(super) fn failure(error: &Cause) -> SendFailure {
 }
 
 /// Whatever is not known to be harmless counts as maybe sent.
-fn meaning(error: &Cause) -> ErrorMeaning {
+pub(super) fn meaning(error: &Cause) -> ErrorMeaning {
     /// `SYSTEM_BUSY` and `SERVICE_NOT_AVAILABLE`: the broker put the message nowhere, for now.
     const NOT_NOW: [i32; 2] = [2, 14];
     /// `MESSAGE_ILLEGAL` and what is a broker's own.
