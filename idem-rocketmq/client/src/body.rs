@@ -22,7 +22,7 @@ pub(super) const FLAGS: i32 = Flag::COMPRESSED_FLAG | Flag::COMPRESSION_TYPE_COM
 
 const LZ4_FRAME: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
 
-/// A body without compression, or why there is none. One that says it grows beyond `largest` is given up there.
+/// Decompresses a body, or says why it cannot be. A body that grows beyond `largest` is given up there.
 pub(super) fn plain(body: Bytes, sys_flag: i32, largest: usize) -> Result<Bytes, String> {
     match decompressed(&body, sys_flag, largest)? {
         (_, Ok(Some(PlainBody::AsItIs))) => Ok(body),
@@ -42,7 +42,7 @@ enum PlainBody {
     Grown(Vec<u8>),
 }
 
-/// With the name of the compression; nothing where it would be larger than `largest`.
+/// Returns the name of the compression and the body, or `None` for a body that would be larger than `largest`.
 fn decompressed(
     body: &[u8],
     sys_flag: i32,
@@ -123,7 +123,7 @@ fn lz4(body: &[u8], largest: usize) -> io::Result<Option<Vec<u8>>> {
     if plain.len() == size { Ok(Some(plain)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Nothing where there is more than `largest`.
+/// Returns `None` if there is more than `largest`.
 fn bounded(reader: impl Read, largest: usize) -> io::Result<Option<Vec<u8>>> {
     let mut plain = Vec::new();
     reader.take((largest as u64).saturating_add(1)).read_to_end(&mut plain)?;

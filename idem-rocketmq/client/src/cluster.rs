@@ -1,4 +1,4 @@
-//! Where the brokers are, and what they ask of whoever comes.
+//! Where the brokers are, and what they require of their clients.
 
 use crate::credentials::Credentials;
 use crate::delay::{DelayBy, Levels};
@@ -98,7 +98,7 @@ impl Cluster {
         self.delay_by.unwrap_or_default()
     }
 
-    /// The usual ones where none were said, or what was said is none; see [`Cluster::bad_levels`].
+    /// The usual ones if none were given, or those given do not read as levels; see [`Cluster::bad_levels`].
     #[doc(hidden)]
     pub fn levels(&self) -> Levels {
         self.delay_levels.clone().and_then(Result::ok).unwrap_or_default()

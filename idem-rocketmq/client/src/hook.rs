@@ -38,7 +38,7 @@ pub(super) struct CopyStamp {
 /// The one hook that the client takes. It also refuses messages that are handed over by hand: the client would run the handler,
 /// and answer in a form of which the administrator's tool shows `consumeResult=null`.
 #[derive(Default)]
-pub(super) struct Hook {
+pub(super) struct RequestHook {
     signer: Option<AclClientRPCHook>,
     pulled: Option<PullSorter>,
     /// Whether what is sent is stamped; see [`STAMP`].
@@ -46,7 +46,7 @@ pub(super) struct Hook {
     versions: Arc<Versions>,
 }
 
-impl Hook {
+impl RequestHook {
     pub(super) fn new(credentials: Option<&Credentials>, versions: &Arc<Versions>) -> Self {
         Self {
             signer: credentials.map(Credentials::hook),
@@ -66,7 +66,7 @@ impl Hook {
     }
 }
 
-impl RPCHook for Hook {
+impl RPCHook for RequestHook {
     fn do_before_request(
         &self,
         address: SocketAddr,
@@ -107,9 +107,9 @@ impl RPCHook for Hook {
     }
 }
 
-impl fmt::Debug for Hook {
+impl fmt::Debug for RequestHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hook").field("pulled", &self.pulled).finish_non_exhaustive()
+        f.debug_struct("RequestHook").field("pulled", &self.pulled).finish_non_exhaustive()
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
             request =
                 request.set_ext_fields(fields.map(|(name, value)| (name.into(), value.into())).collect());
             let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-            Hook::default().stamping().do_before_request(nobody, &mut request).unwrap();
+            RequestHook::default().stamping().do_before_request(nobody, &mut request).unwrap();
             let fields = request.ext_fields().unwrap();
             let values = names.map(|name| fields.get(name).unwrap().as_str());
             assert_eq!(values, ["KEYS\u{1}k\u{2}TAGS\u{1}PAID\u{2}", "257", "1700000000123"]);
@@ -190,7 +190,7 @@ mod tests {
         let answer = RemotingCommand::create_remoting_command(0);
         let mut answer = answer.set_version(RocketMqVersion::V4_9_7 as i32);
         let broker = SocketAddr::from(([127, 0, 0, 1], 1));
-        Hook::new(None, &versions).do_after_response(broker, &request, &mut answer).unwrap();
+        RequestHook::new(None, &versions).do_after_response(broker, &request, &mut answer).unwrap();
         assert!(!versions.have_timers());
     }
 }

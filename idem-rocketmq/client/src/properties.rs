@@ -83,7 +83,7 @@ const TABLE: &[(&str, CopyRule)] = &[
     (Name::PROPERTY_TRANSFER_FLAG, Kept),
     (Name::PROPERTY_REDIRECT, Kept),
     (Name::DUP_INFO, Kept),
-    // A dead letter has it too, and brings it to whoever consumes it.
+    // A dead letter has it too, and brings it to its consumer.
     (Name::PROPERTY_RETRY_TOPIC, New),
     (Name::PROPERTY_ORIGIN_MESSAGE_ID, New),
     (Name::PROPERTY_RECONSUME_TIME, New),

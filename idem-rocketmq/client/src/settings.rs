@@ -41,7 +41,7 @@ pub struct ClientSettings {
     pub trace: MessageTrace,
     /// Calls of the listener at one time.
     pub listener_threads: u32,
-    /// How many of them at first, until [`Client::take_threads`](crate::Client::take_threads); all where there is none.
+    /// How many of them at first, until [`Client::take_threads`](crate::Client::take_threads); all of them if this is not set.
     pub first_threads: Option<u32>,
     /// The most messages in one call of the listener.
     pub batch_size: u32,

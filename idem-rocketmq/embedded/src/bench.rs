@@ -88,7 +88,7 @@ impl Bench {
     }
 
     /// As [`read_all`](Self::read_all), but without what the broker has confirmed a moment ago and not put into its queues yet,
-    /// which costs a broker in Java far less: for whoever looks again and again.
+    /// which costs a broker in Java far less: for tests that look again and again.
     ///
     /// # Errors
     /// The broker does not answer.

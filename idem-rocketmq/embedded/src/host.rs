@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::admin::Admin;
-use super::config::{self, Options, Ports};
+use super::config::{self, BrokerOptions, Ports};
 use super::producer::Producer;
 use super::{Bench, BrokerHandle, EmbeddedBroker, EmbeddedError, locks};
 use idem_rocketmq_client::own_runtime;
@@ -34,7 +34,7 @@ const END_TASKS: Duration = Duration::from_millis(200);
 
 type StartResult = Result<BrokerHandle, EmbeddedError>;
 
-pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedError> {
+pub(super) async fn start(options: BrokerOptions) -> Result<EmbeddedBroker, EmbeddedError> {
     let (ready, started) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (down_sender, down) = watch::channel(false);
@@ -51,7 +51,7 @@ pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedEr
 
 type ReadySender = oneshot::Sender<StartResult>;
 
-fn live(options: &Options, ready: ReadySender, stopped: oneshot::Receiver<()>) {
+fn live(options: &BrokerOptions, ready: ReadySender, stopped: oneshot::Receiver<()>) {
     let failure = live_in_directory(options, ready, stopped);
     // Only now are the files gone and the ports free.
     if let Some((ready, error)) = failure {
@@ -60,7 +60,7 @@ fn live(options: &Options, ready: ReadySender, stopped: oneshot::Receiver<()>) {
 }
 
 fn live_in_directory(
-    options: &Options,
+    options: &BrokerOptions,
     ready: ReadySender,
     stopped: oneshot::Receiver<()>,
 ) -> Option<(ReadySender, EmbeddedError)> {
@@ -120,7 +120,7 @@ impl Services {
 
 async fn boot(
     owner: &RuntimeOwner,
-    options: &Options,
+    options: &BrokerOptions,
     directory: &TempDir,
 ) -> Result<(Services, BrokerHandle), EmbeddedError> {
     let ports = Ports::find().map_err(|error| EmbeddedError::Start(error.to_string()))?;
@@ -164,7 +164,7 @@ async fn boot_name_server(
 
 async fn boot_broker(
     owner: &RuntimeOwner,
-    options: &Options,
+    options: &BrokerOptions,
     directory: &TempDir,
     ports: Ports,
 ) -> Result<Box<BrokerBootstrap<Running>>, EmbeddedError> {

@@ -103,7 +103,7 @@ pub enum EmbeddedError {
 #[derive(Clone, Debug)]
 pub struct EmbeddedBrokerBuilder {
     topics: Vec<(String, u32)>,
-    options: config::Options,
+    options: config::BrokerOptions,
 }
 
 impl EmbeddedBrokerBuilder {
@@ -183,7 +183,7 @@ impl EmbeddedBroker {
 
     /// Options before the start.
     pub fn builder() -> EmbeddedBrokerBuilder {
-        EmbeddedBrokerBuilder { topics: Vec::new(), options: config::Options::default() }
+        EmbeddedBrokerBuilder { topics: Vec::new(), options: config::BrokerOptions::default() }
     }
 
     /// The address that clients take as their name server, such as `127.0.0.1:40123`.

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
-use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{EmbeddedBroker, EmbeddedError};
-use idem_rocketmq_client::Delivery;
 use idem_rocketmq_client::{
-    Client, ClientSettings, Cluster, ConsumeStatus, Expression, LISTENER_THREADS, Listener,
+    Client, ClientSettings, Cluster, ConsumeStatus, Delivery, Expression, LARGEST_BODY, LISTENER_THREADS,
+    Listener, Queue, Received,
 };
 
 /// A consumer without idem: it sees every delivery, duplicates included, and acks all of them.
@@ -24,9 +22,9 @@ pub struct PlainListener(Client);
 struct DecodingListener<F>(F, CheetahString);
 
 impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for DecodingListener<F> {
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> ConsumeStatus {
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], _: &Queue) -> ConsumeStatus {
         for message in messages {
-            (self.0)(&idem_rocketmq_client::delivery(message, &self.1, idem_rocketmq_client::LARGEST_BODY));
+            (self.0)(&idem_rocketmq_client::delivery(message, &self.1, LARGEST_BODY));
         }
         ConsumeStatus::Success
     }
@@ -36,9 +34,9 @@ impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for DecodingListener<F> 
 struct BareListener<F>(F);
 
 impl<F: Fn(&Bytes) + Send + Sync + 'static> Listener for BareListener<F> {
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> ConsumeStatus {
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], _: &Queue) -> ConsumeStatus {
         for message in messages {
-            (self.0)(&message.body().unwrap_or_default());
+            (self.0)(&message.body());
         }
         ConsumeStatus::Success
     }

@@ -1,4 +1,4 @@
-//! JSON, and why a body is none or does not fit.
+//! JSON, and why a body is not JSON or does not fit.
 
 use bytes::Bytes;
 use idem_core::Fingerprint;

@@ -110,15 +110,14 @@ impl Bridge {
     ///
     /// Its queue is lost as soon as nothing is left that would be decided by itself: each message has its first decision, and the
     /// next attempt would come in place, or what has none is held.
-    pub(crate) async fn deliver(&self, messages: &[Received], queue: &Queue) -> Vec<Decision> {
-        let sources: Vec<_> = messages.iter().collect();
-        let (signals, decisions) = (CallSignals::default(), Arc::new(Decisions::of(messages.len())));
+    pub(crate) async fn deliver(&self, sources: &[Received<'_>], queue: &Queue) -> Vec<Decision> {
+        let (signals, decisions) = (CallSignals::default(), Arc::new(Decisions::of(sources.len())));
         let losing = async {
             if decisions.settled().await || self.dispatch.mode == Mode::Broadcast {
                 signals.lost.notify_one();
             }
         };
-        join(self.call(&sources, queue, &signals, Some(&decisions)).map(|_| decisions.end()), losing).await;
+        join(self.call(sources, queue, &signals, Some(&decisions)).map(|_| decisions.end()), losing).await;
         // Deliveries by hand have no offsets of their own to be known by when they come again.
         self.suspended.forget(queue);
         decisions.get()
@@ -140,7 +139,7 @@ impl Bridge {
 }
 
 impl Listener for Bridge {
-    fn consume(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> ConsumeStatus {
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], queue: &Queue) -> ConsumeStatus {
         let Some(ticket) = self.begin(messages, queue) else { return ConsumeStatus::Leave };
         let _entered = idem_core::runtime::handle().enter();
         let fault = ticket.bridge.engine.fault().clone();

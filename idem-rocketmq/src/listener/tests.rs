@@ -1,6 +1,7 @@
 //! Listener calls without a broker.
 
 mod aside;
+mod doubles;
 mod panics;
 
 use std::mem;
@@ -13,71 +14,19 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use idem_core::clock::{LONGEST, extremes};
 use idem_core::engine::Engine;
-use idem_core::store::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
-};
-use idem_core::{
-    HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Reject, Retry, UNLIMITED, Undecodable,
-};
+use idem_core::{HandlerResult, IdempotencyKey, MemoryStore, Reject, Retry, UNLIMITED, Undecodable};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::broker::Broker;
-use super::{Bridge, FEW, THREADS};
+use self::doubles::{CallNotingStore, CopyCountingBroker, RefusingBroker, ThreadNotingBroker};
+use super::{Bridge, Broker, FEW, THREADS};
 use crate::client::{
-    self, ClientError, ConsumeStatus, Delivery, DeliveryBuilder, Extent, Listener as _, Purpose, Queue,
-    Queues, Received,
+    self, ClientError, ConsumeStatus, CopyExtent, CopyPurpose, Delivery, DeliveryBuilder, Listener as _,
+    Queue, Queues, Received,
 };
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
-
-/// Stands for a store over a connection, and notes the size of each call.
-#[derive(Clone, Default)]
-struct CallNotingStore {
-    store: MemoryStore,
-    calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
-}
-
-impl CallNotingStore {
-    /// The keys of all completions.
-    fn completed(&self) -> usize {
-        let calls = self.calls.lock();
-        calls.iter().filter(|(call, _)| *call == "complete").map(|(_, keys)| keys).sum()
-    }
-}
-
-impl Store for CallNotingStore {
-    fn name(&self) -> &'static str {
-        "noting"
-    }
-
-    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
-        self.calls.lock().push(("claim", batch.len()));
-        self.store.claim(batch)
-    }
-
-    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.renew(batch)
-    }
-
-    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.calls.lock().push(("complete", batch.len()));
-        self.store.complete(batch)
-    }
-
-    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.release(batch)
-    }
-
-    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.store.read(key)
-    }
-
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.remove(key)
-    }
-}
 
 const TOPIC: &str = "orders";
 
@@ -94,20 +43,19 @@ fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> ConsumeStatus {
     consume_all(bridge, &messages.map(message).collect::<Vec<_>>())
 }
 
-fn consume_all(bridge: &Arc<Bridge>, messages: &[Received]) -> ConsumeStatus {
-    let messages: Vec<_> = messages.iter().collect();
-    bridge.clone().consume(&messages, &queue())
+fn consume_all(bridge: &Arc<Bridge>, messages: &[Received<'static>]) -> ConsumeStatus {
+    bridge.clone().consume(messages, &queue())
 }
 
 fn queue() -> Queue {
     Queue::from_parts(TOPIC, "broker", 0)
 }
 
-fn message(number: usize) -> Received {
+fn message(number: usize) -> Received<'static> {
     message_of(number, number.to_string().into(), &[])
 }
 
-fn message_of(number: usize, body: Bytes, properties: &[(&str, &str)]) -> Received {
+fn message_of(number: usize, body: Bytes, properties: &[(&str, &str)]) -> Received<'static> {
     let delivery = Delivery::builder(TOPIC).offset(number as u64).body(body);
     let named = |delivery: DeliveryBuilder, (name, value): &(&str, &str)| delivery.property(*name, *value);
     client::received(&properties.iter().fold(delivery, named).build())
@@ -159,40 +107,6 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), ConsumeStatus::Success);
     assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
     assert_eq!(store.completed(), 12);
-}
-
-/// A client that notes how many threads it is to take.
-#[derive(Default)]
-struct ThreadNotingBroker {
-    threads: AtomicU32,
-    queues: Option<Queues>,
-}
-
-impl Broker for ThreadNotingBroker {
-    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
-        unreachable!("no handler fails")
-    }
-
-    fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
-        self.threads.store(threads, Ordering::SeqCst);
-        Box::pin(async {})
-    }
-
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { self.queues.clone() })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -257,81 +171,13 @@ async fn runs_that_wait_for_a_blocked_runtime_are_no_attempts() {
     none_is_judged_unrun(route, runs).await;
 }
 
-/// Refuses copies, each in its turn, and takes every one after them.
-#[derive(Default)]
-struct RefusingBroker {
-    /// Whether for size; the last one stays.
-    refusals: Mutex<Vec<bool>>,
-    asked: Mutex<Vec<(&'static str, Extent)>>,
-}
-
-impl RefusingBroker {
-    fn new(refusals: &[bool]) -> Arc<Self> {
-        Arc::new(Self { refusals: Mutex::new(refusals.to_vec()), ..Self::default() })
-    }
-
-    /// Made with such a client, over a handler that ends so.
-    fn bridge(self: &Arc<Self>, work: fn() -> HandlerResult) -> Arc<Bridge> {
-        let bridge = bridge(&CallNotingStore::default(), route(move |_| work()));
-        let client: Arc<dyn Broker> = self.clone();
-        bridge.connect(&client);
-        bridge
-    }
-}
-
-impl Broker for RefusingBroker {
-    fn copy<'a>(
-        &'a self,
-        _: &'a Received,
-        purpose: Purpose,
-        extent: Extent,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
-        let what = match purpose {
-            Purpose::Retry(_) | Purpose::Onward(_) => "retry",
-            Purpose::DeadLetter(_) => "dead letter",
-        };
-        self.asked.lock().push((what, extent));
-        let mut refusals = self.refusals.lock();
-        let refused = if refusals.is_empty() { None } else { Some(refusals.remove(0)) };
-        let error = |is_too_large| ClientError::Refused {
-            what: "copy",
-            group: "group".to_owned(),
-            topic: TOPIC.to_owned(),
-            message_id: "id".to_owned(),
-            cause: "a test".to_owned(),
-            is_too_large,
-        };
-        Box::pin(async move { refused.map_or(Ok(()), |is_too_large| Err(error(is_too_large))) })
-    }
-
-    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { None })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_too_large_is_asked_for_with_less_until_it_is_taken() {
     let wanted = [
-        ("retry", Extent::Full),
-        ("retry", Extent::Bare),
-        ("dead letter", Extent::Bare),
-        ("dead letter", Extent::Reference),
+        ("retry", CopyExtent::Full),
+        ("retry", CopyExtent::Bare),
+        ("dead letter", CopyExtent::Bare),
+        ("dead letter", CopyExtent::Reference),
     ];
     for refused in 0..4 {
         let broker = RefusingBroker::new(&vec![true; refused]);
@@ -343,7 +189,7 @@ async fn a_copy_that_is_too_large_is_asked_for_with_less_until_it_is_taken() {
     let bridge = broker.bridge(|| Err(Reject::new("no").into()));
     assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), ConsumeStatus::Success);
     let extents: Vec<_> = broker.asked.lock().iter().map(|(_, extent)| *extent).collect();
-    assert_eq!(extents, [Extent::Full, Extent::Bare, Extent::Reference]);
+    assert_eq!(extents, [CopyExtent::Full, CopyExtent::Bare, CopyExtent::Reference]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,44 +208,7 @@ async fn a_group_that_may_have_no_copies_holds_its_messages_and_a_shutdown_leave
     bridge.close();
     assert_eq!(call.await.unwrap(), ConsumeStatus::Leave);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == Extent::Full));
-}
-
-/// A client that takes every copy, and counts them.
-#[derive(Default)]
-struct CopyCountingBroker(AtomicU32);
-
-impl CopyCountingBroker {
-    fn one(&self) -> BoxFuture<'static, Result<(), ClientError>> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(()) })
-    }
-}
-
-impl Broker for CopyCountingBroker {
-    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
-        self.one()
-    }
-
-    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { None })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
+    assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == CopyExtent::Full));
 }
 
 /// A bridge with a client that takes everything.
@@ -439,7 +248,6 @@ async fn early_retries_of_an_orderly_queue_all_go_on_waiting() {
     let route = route(|_| panic!("no attempt before its time"));
     let (bridge, copies, _client) = connected(&CallNotingStore::default(), route.orderly());
     let (messages, retries) = ([0, 1, 2].map(early), Queue::from_parts(&*bridge.retry_topic, "broker", 0));
-    let messages: Vec<_> = messages.iter().collect();
     let status = tokio::task::block_in_place(|| bridge.clone().consume(&messages, &retries));
     assert_eq!((status, copies.0.load(Ordering::SeqCst)), (ConsumeStatus::Success, 3));
 }
@@ -454,9 +262,7 @@ async fn whatever_count_a_message_carries_it_is_settled() {
         });
         let messages = counts.zip(0..).flat_map(|((reconsumed, count), number)| {
             let numbered = |body: Vec<u8>, number: usize| {
-                let mut message = message_of(number, body.into(), &[("IDEM_ATTEMPTS", count)]);
-                message.set_reconsume_times(reconsumed);
-                message
+                message_of(number, body.into(), &[("IDEM_ATTEMPTS", count)]).with_reconsume_times(reconsumed)
             };
             [numbered(number.to_string().into(), 2 * number), numbered(vec![0xff], 2 * number + 1)]
         });

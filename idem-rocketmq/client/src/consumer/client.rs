@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rocketmq_model::common::message::message_ext::MessageExt;
 use tokio::sync::oneshot;
 
-use super::copy::{Extent, Purpose};
+use super::copy::{CopyExtent, CopyPurpose};
 use super::listener::Listener;
 use super::session::{self, ConsumerHandle, Queues};
 use crate::error::ClientError;
 use crate::opaque::Opaque;
+use crate::received::Received;
 use crate::settings::ClientSettings;
 use crate::thread::ClientThread;
 
@@ -48,21 +48,21 @@ impl Client {
     /// same promise that the producer of the original got from its `SEND_OK`-like statuses.
     pub fn copy<'a>(
         &'a self,
-        message: &'a MessageExt,
-        purpose: Purpose,
-        extent: Extent,
+        message: &'a Received<'_>,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(self.handle.get().send_copy(message, purpose, extent))
+        Box::pin(self.handle.get().send_copy(message.get(), purpose, extent))
     }
 
     /// Sends a message back by delay level, as the client does by itself; a level of -1 makes it a dead letter.
     #[doc(hidden)]
     pub fn send_back(
         &self,
-        message: MessageExt,
+        message: &Received<'_>,
         level: i32,
     ) -> BoxFuture<'_, Result<Result<(), String>, ClientError>> {
-        Box::pin(self.handle.get().send_back(message, level))
+        Box::pin(self.handle.get().send_back(message.get().clone(), level))
     }
 
     /// Lets so many listener calls be under way at once, up to the `listener_threads` that it was started with.

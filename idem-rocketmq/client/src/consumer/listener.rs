@@ -9,7 +9,8 @@ use rocketmq_client_rust::{
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
-use super::gate::Gate;
+use super::gate::ShutdownGate;
+use crate::received::{Queue, Received};
 
 /// The answer of a [`Listener`] for all messages of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +32,20 @@ pub enum ConsumeStatus {
 /// A panic counts as [`ConsumeStatus::Leave`].
 pub trait Listener: Send + Sync + 'static {
     /// Called with 1 to `batch_size` messages of one queue.
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> ConsumeStatus;
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], queue: &Queue) -> ConsumeStatus;
 
     /// The client has ended by a panic: no message comes any more.
     fn client_failed(&self) {}
 }
 
 /// The client's kind of listener around ours.
-pub(super) struct Adapter {
+pub(super) struct ListenerAdapter {
     pub(super) listener: Arc<dyn Listener>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<ShutdownGate>,
 }
 
 /// Not by the client's own bound of attempts, which would make dead letters of all the messages of the call.
-impl MessageListenerOrderly for Adapter {
+impl MessageListenerOrderly for ListenerAdapter {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
@@ -63,7 +64,7 @@ impl MessageListenerOrderly for Adapter {
     }
 }
 
-impl MessageListenerConcurrently for Adapter {
+impl MessageListenerConcurrently for ListenerAdapter {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
@@ -78,12 +79,14 @@ impl MessageListenerConcurrently for Adapter {
     }
 }
 
-impl Adapter {
+impl ListenerAdapter {
     fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> ConsumeStatus {
         if !self.gate.is_open() {
             return ConsumeStatus::Leave;
         }
-        let call = AssertUnwindSafe(|| self.listener.clone().consume(messages, queue));
+        let received: Vec<_> = messages.iter().map(|message| Received::from(*message)).collect();
+        let of_queue = Queue::from(queue);
+        let call = AssertUnwindSafe(|| self.listener.clone().consume(&received, &of_queue));
         catch_unwind(call).unwrap_or_else(|_| {
             tracing::error!(
                 topic = queue.topic_str(),

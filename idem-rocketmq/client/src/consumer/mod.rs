@@ -10,6 +10,6 @@ mod start;
 
 pub use self::client::Client;
 pub(super) use self::copy::CopyRequest;
-pub use self::copy::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
+pub use self::copy::{CopyExtent, CopyPurpose, LONGEST_TIMER, PROPERTIES_BYTES, Retry};
 pub use self::listener::{ConsumeStatus, Listener};
 pub use self::session::Queues;

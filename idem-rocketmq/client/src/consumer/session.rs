@@ -20,14 +20,15 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::copy::{CopyRequest, Extent, Purpose};
-use super::gate::Gate;
+use super::copy::{CopyExtent, CopyPurpose, CopyRequest};
+use super::gate::ShutdownGate;
 use super::listener::Listener;
 use super::start::{self, StartedConsumer};
 use crate::delay::{DelayBy, Timer};
 use crate::error::{ClientError, text};
 use crate::preflight::OrderConflict;
 use crate::probe::Probe;
+use crate::received::Queue;
 use crate::settings::ClientSettings;
 use crate::thread::{self, ClientThread};
 
@@ -47,7 +48,7 @@ pub(super) struct ConsumerHandle {
     consumer: Weak<Mutex<DefaultMQPushConsumer>>,
     producer: Arc<DefaultMQProducer>,
     settings: Arc<ClientSettings>,
-    gate: Arc<Gate>,
+    gate: Arc<ShutdownGate>,
     timer: Timer,
     copies: Semaphore,
     probe: Arc<Probe>,
@@ -55,10 +56,10 @@ pub(super) struct ConsumerHandle {
 }
 
 /// The queues of a member, each with the time at which the client took it up, by this machine's clock in milliseconds.
-pub type Queues = HashMap<MessageQueue, u64>;
+pub type Queues = HashMap<Queue, u64>;
 
 /// Why a copy was not sent.
-struct Refusal {
+struct CopyRefusal {
     /// The broker's, where it has answered.
     code: Option<i32>,
     cause: String,
@@ -70,8 +71,14 @@ const TOO_LARGE: i32 = 13;
 /// `NO_PERMISSION` and `SUBSCRIPTION_GROUP_NOT_EXIST`: until an operator changes something.
 const FORBIDDEN: [i32; 2] = [16, 26];
 
-impl Refusal {
-    fn explained(self, purpose: &Purpose, group: String, topic: String, message: &MessageExt) -> ClientError {
+impl CopyRefusal {
+    fn explained(
+        self,
+        purpose: &CopyPurpose,
+        group: String,
+        topic: String,
+        message: &MessageExt,
+    ) -> ClientError {
         let Self { code, cause } = self;
         let (what, message_id) = (purpose.what(), message.msg_id().to_string());
         let is_too_large = code == Some(TOO_LARGE);
@@ -82,7 +89,7 @@ impl Refusal {
     }
 }
 
-/// Starts the client on a thread of its own; `ready` gets its handle or why there is none.
+/// Starts the client on a thread of its own; `ready` gets its handle, or the reason why it did not start.
 pub(super) fn spawn(
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
@@ -90,7 +97,7 @@ pub(super) fn spawn(
 ) -> Result<ClientThread, ClientError> {
     thread::spawn(settings.listener_threads, move |owner, stopped| match owner {
         Ok(owner) => {
-            let (gate, of_client) = (Arc::new(Gate::default()), listener.clone());
+            let (gate, of_client) = (Arc::new(ShutdownGate::default()), listener.clone());
             let lived =
                 panics::catch(|| live_on(owner, settings, listener, Arc::clone(&gate), ready, stopped));
             if lived.is_err() {
@@ -110,7 +117,7 @@ fn live_on(
     owner: RuntimeOwner,
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
-    gate: Arc<Gate>,
+    gate: Arc<ShutdownGate>,
     ready: oneshot::Sender<Result<ConsumerHandle, ClientError>>,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -134,7 +141,7 @@ fn live_on(
 }
 
 /// Pulling stops, then the consumer drops the calls that are still blocked and stores the offsets of the others.
-async fn stop(running: StartedConsumer, gate: &Gate) {
+async fn stop(running: StartedConsumer, gate: &ShutdownGate) {
     gate.close();
     running.chores.iter().for_each(JoinHandle::abort);
     let leaving = async {
@@ -153,7 +160,7 @@ async fn stop(running: StartedConsumer, gate: &Gate) {
 }
 
 impl ConsumerHandle {
-    fn of(running: &StartedConsumer, settings: ClientSettings, gate: Arc<Gate>) -> Self {
+    fn of(running: &StartedConsumer, settings: ClientSettings, gate: Arc<ShutdownGate>) -> Self {
         Self {
             runtime: Handle::current(),
             consumer: Arc::downgrade(&running.consumer),
@@ -189,7 +196,7 @@ impl ConsumerHandle {
             let info = Box::pin(MQConsumerInner::consumer_running_info(&*consumer)).await;
             let held = info.mq_table.into_iter().filter(|(_, info)| !info.droped);
             // The client stamps a queue when it takes it up, and again only where queues are locked.
-            Some(held.map(|(queue, info)| (queue, info.last_lock_timestamp)).collect())
+            Some(held.map(|(queue, info)| (Queue::from(&queue), info.last_lock_timestamp)).collect())
         });
         asking.await.ok().flatten()
     }
@@ -209,18 +216,19 @@ impl ConsumerHandle {
     pub(super) async fn send_copy(
         &self,
         message: &MessageExt,
-        purpose: Purpose,
-        extent: Extent,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> Result<(), ClientError> {
         let (settings, group) = (&self.settings, self.settings.full_group());
         let topic = settings.in_namespace(message.topic());
-        let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != Extent::Reference;
+        let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != CopyExtent::Reference;
         // As a message, a retry would become a dead letter, also one that goes on waiting; see `preflight/order.rs`.
-        let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.conflict.load(Ordering::Acquire);
+        let is_locked =
+            !matches!(purpose, CopyPurpose::DeadLetter(_)) && self.conflict.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
             let level = purpose.delay_level(&settings.cluster.levels());
             let sent = self.send_back(message.clone(), level).await?;
-            sent.map_err(|cause| Refusal { code: None, cause })
+            sent.map_err(|cause| CopyRefusal { code: None, cause })
         } else {
             let copying = CopyRequest { message, group: &group, topic: &topic, purpose: &purpose, extent };
             self.send_delayed(&copying).await?
@@ -229,7 +237,7 @@ impl ConsumerHandle {
     }
 
     /// By the broker's timer, or by level where it has none.
-    async fn send_delayed(&self, copying: &CopyRequest<'_>) -> Result<Result<(), Refusal>, ClientError> {
+    async fn send_delayed(&self, copying: &CopyRequest<'_>) -> Result<Result<(), CopyRefusal>, ClientError> {
         let settings = &self.settings;
         let attempt = |by| {
             let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
@@ -255,12 +263,16 @@ impl ConsumerHandle {
     }
 
     /// One attempt; `source` is where the message came from.
-    async fn send(&self, copy: Message, source: MessageQueue) -> Result<Result<(), Refusal>, ClientError> {
+    async fn send(
+        &self,
+        copy: Message,
+        source: MessageQueue,
+    ) -> Result<Result<(), CopyRefusal>, ClientError> {
         let _permit = self.copies.acquire().await.map_err(|_| ClientError::Stopped)?;
         let (producer, probe) = (Arc::clone(&self.producer), Arc::clone(&self.probe));
         self.run(async move {
             if let Some(cause) = probe.refusal(&producer, copy.topic()).await {
-                return Err(Refusal { code: None, cause });
+                return Err(CopyRefusal { code: None, cause });
             }
             let sending = match first_queue(&producer, copy.topic(), source).await {
                 Some(queue) => Box::pin(producer.send_to_queue(copy, queue)).await,
@@ -268,8 +280,8 @@ impl ConsumerHandle {
             };
             let sent = match sending {
                 Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(Refusal { code: None, cause: "the client gave no result".to_owned() }),
-                Err(error) => Err(Refusal { code: error.broker_response_code(), cause: text(&error) }),
+                Ok(None) => Err(CopyRefusal { code: None, cause: "the client gave no result".to_owned() }),
+                Err(error) => Err(CopyRefusal { code: error.broker_response_code(), cause: text(&error) }),
             };
             probe.note(sent.is_ok());
             sent

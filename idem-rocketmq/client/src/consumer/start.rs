@@ -14,12 +14,12 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::chores;
-use super::gate::Gate;
-use super::listener::{Adapter, Listener};
+use super::gate::ShutdownGate;
+use super::listener::{Listener, ListenerAdapter};
 use crate::config::plain_config;
 use crate::embedded;
 use crate::error::{ClientError, text};
-use crate::hook::Hook;
+use crate::hook::RequestHook;
 use crate::preflight::{self, OrderConflict};
 use crate::pulled::PullSorter;
 use crate::settings::{ClientSettings, Expression, MessageTrace, Mode, QUEUE_MIB, SPAN};
@@ -58,7 +58,7 @@ pub(super) async fn start(
     owner: &RuntimeOwner,
     settings: &ClientSettings,
     listener: Arc<dyn Listener>,
-    gate: Arc<Gate>,
+    gate: Arc<ShutdownGate>,
 ) -> Result<StartedConsumer, ClientError> {
     let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
     let config = client_config(settings, tls.as_deref());
@@ -77,7 +77,7 @@ pub(super) async fn start(
         };
         consumer.subscribe_with_selector(topic.as_str(), Some(selector)).await.map_err(failed)?;
     }
-    let adapter = Adapter { listener, gate };
+    let adapter = ListenerAdapter { listener, gate };
     match settings.mode {
         Mode::Concurrent | Mode::Broadcast => consumer.register_message_listener_concurrently(adapter),
         Mode::Orderly => consumer.register_message_listener_orderly(adapter),
@@ -147,7 +147,7 @@ fn consumer(
         .build()
 }
 
-fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
+fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> RequestHook {
     let tag = |expression: &Expression| match expression {
         Expression::Tags(tags) if tags != "*" => tags.split("||").next().map(str::to_owned),
         Expression::Tags(_) | Expression::Sql(_) => None,
@@ -155,7 +155,7 @@ fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
     let subscriptions = settings.subscriptions.iter();
     let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
     let pulled = PullSorter::new(settings.group.clone(), tags.collect(), settings.largest_body);
-    Hook::new(settings.cluster.credentials.as_ref(), versions).sorting(pulled)
+    RequestHook::new(settings.cluster.credentials.as_ref(), versions).sorting(pulled)
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
@@ -178,6 +178,6 @@ fn producer(
         .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS)
-        .rpc_hook(Arc::new(Hook::new(settings.cluster.credentials.as_ref(), versions).stamping()))
+        .rpc_hook(Arc::new(RequestHook::new(settings.cluster.credentials.as_ref(), versions).stamping()))
         .build()
 }

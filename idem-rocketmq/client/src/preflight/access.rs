@@ -2,7 +2,7 @@
 //!
 //! Name servers ask nobody who he is; brokers do. One that refuses a consumer tells the client with every request,
 //! and the client goes on asking without a word. So each broker is asked once before the start: first something that
-//! needs no right beside being known, then for the group, then for each topic. A refusal thus tells what is missing. At last
+//! needs no right but to be known, then for the group, then for each topic. A refusal thus tells what is missing. At last
 //! it is asked for messages, as the client will do: that alone shows a group that does not exist and one that may not read.
 
 use futures_util::future::join_all;

@@ -138,8 +138,8 @@ fn said(info: &[u8]) -> Option<ConsumeOrder> {
 
 /// Waits until no queue is locked by a member that is gone.
 ///
-/// A broker tells of a lock only whoever asks for it, so that each queue is locked for a moment: in a group without members,
-/// where nobody sends a retry meanwhile. All starts ask by one name and so do not keep each other out.
+/// A broker tells of a lock only to a client that asks for the lock, so that each queue is locked for a moment: in a group
+/// without members, where nobody sends a retry meanwhile. All starts ask by one name and so do not keep each other out.
 pub(super) async fn until_unlocked(
     settings: &ClientSettings,
     broker: &Broker,

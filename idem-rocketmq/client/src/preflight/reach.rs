@@ -19,7 +19,7 @@ const DEFAULT_TOPIC: &str = "TBW102";
 /// Brokers by their address.
 pub(crate) type Brokers = BTreeMap<String, Broker>;
 
-/// A broker, with the topics that it has and the number of queues to read of each; none where the topic does not exist yet.
+/// A broker, with the topics that it has and the number of queues to read of each, which is 0 if the topic does not exist yet.
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(super) name: String,
@@ -118,7 +118,7 @@ fn name(broker: &Value) -> String {
     broker["brokerName"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The address of the master, or of the first slave where there is none.
+/// The address of the master, or of the first slave if there is no master.
 fn master(broker: &Value) -> Option<String> {
     let addresses = broker["brokerAddrs"].as_object()?;
     let first = addresses.iter().min_by_key(|(id, _)| id.parse::<u64>().unwrap_or(u64::MAX))?;

@@ -35,7 +35,7 @@ pub trait CheckBack: Send + Sync + 'static {
 /// How a transaction ended.
 pub struct CheckBackReply {
     pub state: LocalTransactionState,
-    /// Called when the broker has confirmed a commit, where somebody wants to know.
+    /// Called when the broker has confirmed a commit.
     pub confirmed: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -102,7 +102,7 @@ impl TransactionListener for CheckListener {
     }
 
     fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group.as_str().into(), LARGEST);
+        let mut delivery = message::of_message(message, &self.group.as_str().into(), LARGEST);
         let prefix = in_namespace(self.namespace.as_deref(), "");
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();

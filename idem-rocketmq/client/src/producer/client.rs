@@ -30,7 +30,7 @@ use crate::cluster::in_namespace;
 use crate::config::plain_config;
 use crate::delay::Delays;
 use crate::error::{ClientError, text};
-use crate::hook::Hook;
+use crate::hook::RequestHook;
 use crate::opaque::Opaque;
 use crate::preflight;
 use crate::probe::Probe;
@@ -379,7 +379,7 @@ async fn start(
         .producer_group(settings.cluster.full(&settings.group))
         .retry_times_when_send_failed(0)
         .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX))
-        .rpc_hook(Arc::new(Hook::new(settings.cluster.credentials.as_ref(), &versions)));
+        .rpc_hook(Arc::new(RequestHook::new(settings.cluster.credentials.as_ref(), &versions)));
     let mut producer = builder.build();
     Box::pin(producer.start()).await.map_err(failed)?;
     let chore = match checks {

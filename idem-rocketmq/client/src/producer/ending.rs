@@ -32,7 +32,7 @@ pub(super) struct HalfMessagePlace {
 }
 
 impl HalfMessagePlace {
-    /// Of a half message that was just stored. `None` where the broker did not say it.
+    /// The place of a half message that was just stored. Returns `None` if the broker did not say it.
     pub(super) fn of_sent(topic: &str, group: &str, sent: &SendResult) -> Option<Self> {
         let id = sent.offset_msg_id.as_ref()?;
         // Behind the broker's address, which has four or sixteen bytes and a port.
@@ -48,7 +48,7 @@ impl HalfMessagePlace {
         })
     }
 
-    /// Of one that a broker asks for.
+    /// The place of a half message that a broker asks for.
     pub(super) fn of_asked(topic: &str, group: &str, message: &MessageExt, unique_key: &str) -> Self {
         Self {
             topic: topic.to_owned(),

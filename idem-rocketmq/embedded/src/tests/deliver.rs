@@ -91,7 +91,7 @@ async fn a_namespace_is_hidden_from_the_listener() {
     settings.cluster.namespace = Some("ns".to_owned());
     let client = start(settings, &listener).await;
     let first = listener.message(0).await;
-    assert_eq!(first.topic().as_str(), "spaced");
+    assert_eq!(delivery(&first).topic(), "spaced");
     client.retry(&first, Retry::default()).await.unwrap();
     let second = delivery(&listener.message(1).await);
     assert_eq!((second.topic(), second.reconsume_times()), ("spaced", 1));

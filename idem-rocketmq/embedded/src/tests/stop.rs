@@ -33,7 +33,7 @@ async fn a_blocked_call_has_no_effect(topic: &str, answer: ConsumeStatus) {
 
     let next = Recorder::acking();
     let client = start(settings(&broker, &group, topic), &next).await;
-    assert_eq!(next.message(0).await.reconsume_times(), 0);
+    assert_eq!(delivery(&next.message(0).await).reconsume_times(), 0);
     until_acked(&broker, &group, topic).await;
     client.shutdown().await;
 }

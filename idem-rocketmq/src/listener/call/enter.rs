@@ -57,11 +57,11 @@ impl ListenerCall<'_> {
         end: Option<EarlierEnd>,
     ) -> (CallMessage, Option<IdempotencyKey>) {
         let Bridge { group, largest_body, retry_topic, dispatch, .. } = self.bridge;
-        let delivery = Arc::new(client::delivery(self.sources[place], group, *largest_body));
+        let delivery = Arc::new(client::delivery(&self.sources[place], group, *largest_body));
         let handler = dispatch.handler(delivery.topic(), delivery.tag());
         let handler = handler.map(|(index, handler)| (index, handler.clone()));
         // A message that came another way, such as a dead letter, has properties that are about something else.
-        let is_retry = queue.topic_str() == retry_topic;
+        let is_retry = queue.topic() == retry_topic.as_str();
         let (mut failures, mut tries, mut order) = (0, 0, None);
         let mut decoded = || {
             let (_, handler) = handler.as_ref()?;

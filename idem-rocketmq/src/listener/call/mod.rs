@@ -34,7 +34,7 @@ const SUSPENDED: Duration = Duration::from_secs(1);
 /// A call under way.
 struct ListenerCall<'a> {
     bridge: &'a Bridge,
-    sources: &'a [&'a Received],
+    sources: &'a [Received<'a>],
     messages: Vec<CallMessage>,
     events: FuturesUnordered<BoxFuture<'a, CallEvent>>,
     /// Runs whose handlers are over. They report by themselves.
@@ -59,7 +59,7 @@ impl Bridge {
     /// messages, and the broker has them still.
     pub(super) async fn call(
         &self,
-        sources: &[&Received],
+        sources: &[Received<'_>],
         queue: &Queue,
         signals: &CallSignals,
         decisions: Option<&Arc<Decisions>>,
@@ -71,7 +71,7 @@ impl Bridge {
 
     async fn settle_call(
         &self,
-        sources: &[&Received],
+        sources: &[Received<'_>],
         queue: &Queue,
         signals: &CallSignals,
         decisions: Option<&Arc<Decisions>>,
@@ -120,7 +120,7 @@ impl ListenerCall<'_> {
         !self.is_suspended && self.progress.open() > parked
     }
 
-    /// The client has lost the queue: whoever has it now gets what waits here.
+    /// The client has lost the queue: the member that has it now gets the messages that wait here.
     fn lose(&mut self) {
         self.is_lost = true;
         self.events.clear();
@@ -288,7 +288,7 @@ impl ListenerCall<'_> {
                 self.wait(place, until);
             }
             Verdict::Retry(_) | Verdict::DeadLetter => {
-                let (bridge, source, failures) = (self.bridge, self.sources[place], message.failures);
+                let (bridge, source, failures) = (self.bridge, &self.sources[place], message.failures);
                 let (delivery, key) = (message.delivery.clone(), message.key.clone());
                 self.events.push(Box::pin(async move {
                     let is_stored =
@@ -301,7 +301,7 @@ impl ListenerCall<'_> {
 
     /// A retry came before its time.
     fn pass_on(&mut self, place: usize, left: Duration) {
-        let (bridge, source) = (self.bridge, self.sources[place]);
+        let (bridge, source) = (self.bridge, &self.sources[place]);
         let delivery = self.messages[place].delivery.clone();
         self.events.push(Box::pin(async move {
             let is_stored = bridge.pass_on(source, &delivery, left).await;

@@ -6,7 +6,7 @@ use idem_core::engine::Settled;
 use idem_core::{Decision, RecordKey, Verdict};
 
 use crate::client::{
-    ATTEMPTS, ClientError, DUE, Delivery, Extent, KEY, OUTCOME, Purpose, REASON, Received, Retry,
+    ATTEMPTS, ClientError, CopyExtent, CopyPurpose, DUE, Delivery, KEY, OUTCOME, REASON, Received, Retry,
 };
 use crate::listener::Bridge;
 
@@ -39,7 +39,7 @@ impl Bridge {
     /// Invariant 5: the message is acked only after the broker has confirmed the copy.
     pub(in crate::listener) async fn store_copy(
         &self,
-        source: &Received,
+        source: &Received<'_>,
         delivery: &Delivery,
         key: Option<&RecordKey>,
         settled: Settled,
@@ -50,11 +50,12 @@ impl Bridge {
         let is_stored = match decision.verdict {
             Verdict::Ack | Verdict::Leave => true,
             Verdict::Retry(delay) => {
-                let retry = || Purpose::Retry(Retry { delay, properties: properties.clone() });
+                let retry = || CopyPurpose::Retry(Retry { delay, properties: properties.clone() });
                 self.copied(source, delivery, retry, &properties).await
             }
             Verdict::DeadLetter => {
-                self.copied(source, delivery, || Purpose::DeadLetter(properties.clone()), &properties).await
+                self.copied(source, delivery, || CopyPurpose::DeadLetter(properties.clone()), &properties)
+                    .await
             }
         };
         if let (true, Some(held)) = (is_stored, held) {
@@ -66,7 +67,7 @@ impl Bridge {
     /// Has a retry that came before its time go on waiting; as [`store_copy`](Self::store_copy).
     pub(in crate::listener) async fn pass_on(
         &self,
-        source: &Received,
+        source: &Received<'_>,
         delivery: &Delivery,
         left: Duration,
     ) -> bool {
@@ -78,26 +79,26 @@ impl Bridge {
             ?left,
             "a retry came before its time: it goes on waiting, and no attempt is counted"
         );
-        self.copied(source, delivery, || Purpose::Onward(left), &Vec::new()).await
+        self.copied(source, delivery, || CopyPurpose::Onward(left), &Vec::new()).await
     }
 
     /// Asks for a copy until a broker has one. One that is too large is asked for with less of the message, because the
     /// same would be refused for ever. While the group may have no copies at all, the message is held.
     async fn copied(
         &self,
-        source: &Received,
+        source: &Received<'_>,
         delivery: &Delivery,
-        purpose: impl Fn() -> Purpose,
+        purpose: impl Fn() -> CopyPurpose,
         properties: &[(String, String)],
     ) -> bool {
         let (mut failures, mut smaller) = (0_u32, None);
         loop {
             let Some(client) = self.client().await else { return false };
             let asking = match smaller {
-                None => client.copy(source, purpose(), Extent::Full),
-                Some(SmallerCopy::Retry) => client.copy(source, purpose(), Extent::Bare),
+                None => client.copy(source, purpose(), CopyExtent::Full),
+                Some(SmallerCopy::Retry) => client.copy(source, purpose(), CopyExtent::Bare),
                 Some(SmallerCopy::DeadLetter(extent)) => {
-                    client.copy(source, Purpose::DeadLetter(properties.to_vec()), extent)
+                    client.copy(source, CopyPurpose::DeadLetter(properties.to_vec()), extent)
                 }
             };
             let Err(error) = asking.await else { return true };
@@ -170,28 +171,30 @@ enum SmallerCopy {
     /// The message alone, for another attempt.
     Retry,
     /// A dead letter of it.
-    DeadLetter(Extent),
+    DeadLetter(CopyExtent),
 }
 
 impl SmallerCopy {
-    fn after(smaller: Option<Self>, purpose: &Purpose) -> Option<Self> {
+    fn after(smaller: Option<Self>, purpose: &CopyPurpose) -> Option<Self> {
         match (smaller, purpose) {
-            (None, Purpose::Retry(_) | Purpose::Onward(_)) => Some(Self::Retry),
-            (None, Purpose::DeadLetter(_)) | (Some(Self::Retry), _) => Some(Self::DeadLetter(Extent::Bare)),
-            (Some(Self::DeadLetter(Extent::Full | Extent::Bare)), _) => {
-                Some(Self::DeadLetter(Extent::Reference))
+            (None, CopyPurpose::Retry(_) | CopyPurpose::Onward(_)) => Some(Self::Retry),
+            (None, CopyPurpose::DeadLetter(_)) | (Some(Self::Retry), _) => {
+                Some(Self::DeadLetter(CopyExtent::Bare))
             }
-            (Some(Self::DeadLetter(Extent::Reference)), _) => None,
+            (Some(Self::DeadLetter(CopyExtent::Full | CopyExtent::Bare)), _) => {
+                Some(Self::DeadLetter(CopyExtent::Reference))
+            }
+            (Some(Self::DeadLetter(CopyExtent::Reference)), _) => None,
         }
     }
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "it is retried without idem's properties",
-            Self::DeadLetter(Extent::Full | Extent::Bare) => {
+            Self::DeadLetter(CopyExtent::Full | CopyExtent::Bare) => {
                 "it becomes a dead letter without idem's properties"
             }
-            Self::DeadLetter(Extent::Reference) => {
+            Self::DeadLetter(CopyExtent::Reference) => {
                 "it becomes a dead letter that says where the message is, and the message itself is kept in its topic alone"
             }
         }

@@ -1,4 +1,4 @@
-//! The decisions of a listener call, for whoever asks for them.
+//! The decisions of a listener call, for a consumer without a broker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -40,7 +40,7 @@ fn words(work: impl Fn(Word) -> HandlerResult + Clone + Send + Sync + 'static) -
     })
 }
 
-fn texts(texts: &[&str]) -> Vec<Received> {
+fn texts(texts: &[&str]) -> Vec<Received<'static>> {
     let numbered = texts.iter().enumerate();
     numbered.map(|(number, text)| message_of(number, (*text).to_owned().into(), &[])).collect()
 }
@@ -57,7 +57,7 @@ async fn a_payload_whose_drop_panics_is_its_messages_affair() {
     });
     let (bridge, taking, _client) =
         connected(&CallNotingStore::default(), route.missing_key(MissingKey::DeadLetter));
-    let call = |texts: &[Received]| tokio::task::block_in_place(|| consume_all(&bridge, texts));
+    let call = |texts: &[Received<'static>]| tokio::task::block_in_place(|| consume_all(&bridge, texts));
     assert_eq!(call(&texts(&["1 good"])), ConsumeStatus::Success);
     // A known duplicate, one without a key, one whose key panics, a follower, and two that are run.
     let messages = texts(&["1 bomb", " bomb", "panic bomb", "2 good", "2 bomb", "3 bomb", "4 good"]);
@@ -71,7 +71,12 @@ async fn a_payload_whose_drop_panics_is_its_messages_affair() {
 struct PanickingBroker;
 
 impl Broker for PanickingBroker {
-    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn copy<'a>(
+        &'a self,
+        _: &'a Received<'_>,
+        _: CopyPurpose,
+        _: CopyExtent,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
         panic!("on purpose")
     }
 

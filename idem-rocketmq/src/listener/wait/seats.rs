@@ -39,14 +39,22 @@ pub(in crate::listener) struct CallSeat {
     last: i64,
     messages: usize,
     bytes: usize,
-    /// When the client began it, in milliseconds; none where it is of no queue.
-    stamp: Option<u64>,
     begun: Instant,
-    /// When the client took up the queue that it is of, as soon as that is known.
-    of: Option<u64>,
-    /// The client has lost the queue since.
-    is_lost: bool,
+    tenure: QueueTenure,
     signals: Arc<CallSignals>,
+}
+
+/// The time that the client has a call's queue without a break. It is known by when it began, in milliseconds.
+#[derive(Clone, Copy)]
+enum QueueTenure {
+    /// The call came past its queue.
+    None,
+    /// Not known yet; the client began the call at this time.
+    Unknown { stamp: u64 },
+    /// It began at this time, and goes on.
+    Held(u64),
+    /// It is over. When it began, if that was known.
+    Lost(Option<u64>),
 }
 
 /// Requests to a call while it works.
@@ -109,10 +117,8 @@ impl CallSeat {
             last,
             messages,
             bytes,
-            stamp,
             begun: Instant::now(),
-            of: None,
-            is_lost: false,
+            tenure: stamp.map_or(QueueTenure::None, |stamp| QueueTenure::Unknown { stamp }),
             signals,
         }
     }
@@ -121,26 +127,42 @@ impl CallSeat {
         self.signals.clone()
     }
 
+    fn is_lost(&self) -> bool {
+        matches!(self.tenure, QueueTenure::Lost(_))
+    }
+
+    /// When the client took up its queue, if that is known.
+    fn taken_up(&self) -> Option<u64> {
+        match self.tenure {
+            QueueTenure::Held(taken_up) => Some(taken_up),
+            QueueTenure::Lost(taken_up) => taken_up,
+            QueueTenure::None | QueueTenure::Unknown { .. } => None,
+        }
+    }
+
     /// Of the same queue, while the client had it without a break.
     fn is_beside(&self, other: &Self) -> bool {
-        self.of.is_some() && self.of == other.of && !self.is_lost && self.queue == other.queue
+        let QueueTenure::Held(taken_up) = self.tenure else { return false };
+        other.taken_up() == Some(taken_up) && self.queue == other.queue
     }
 
     /// Looks whether the client still has its queue.
     fn look(&mut self, queues: &Queues) {
-        let (Some(stamp), false) = (self.stamp, self.is_lost) else { return };
         let now = queues.get(&self.queue).copied();
-        match (self.of, now) {
-            (None, Some(taken_up)) => {
+        let tenure = match (self.tenure, now) {
+            (QueueTenure::Unknown { stamp }, Some(taken_up)) => {
                 let is_since = stamp >= taken_up.saturating_add(FIRST_CALL_MILLIS);
-                self.of = is_since.then_some(taken_up);
+                if is_since { QueueTenure::Held(taken_up) } else { self.tenure }
             }
-            (of, now) if of != now || now.is_none() => {
-                self.is_lost = true;
-                self.signals.lost.notify_one();
-                self.signals.aside.notify_one();
-            }
-            _ => {}
+            (QueueTenure::Unknown { .. }, None) => QueueTenure::Lost(None),
+            (QueueTenure::Held(taken_up), now) if now != Some(taken_up) => QueueTenure::Lost(Some(taken_up)),
+            (tenure, _) => tenure,
+        };
+        let was_lost = self.is_lost();
+        self.tenure = tenure;
+        if self.is_lost() && !was_lost {
+            self.signals.lost.notify_one();
+            self.signals.aside.notify_one();
         }
     }
 }
@@ -186,13 +208,13 @@ impl CallSeats {
         }
         let mut first: HashMap<(&Queue, u64), i64> = HashMap::new();
         for seat in self.threads.values() {
-            if let Some(of) = seat.of {
-                let first = first.entry((&seat.queue, of)).or_insert(seat.first);
+            if let Some(taken_up) = seat.taken_up() {
+                let first = first.entry((&seat.queue, taken_up)).or_insert(seat.first);
                 *first = seat.first.min(*first);
             }
         }
         let is_behind = |seat: &CallSeat| {
-            let first = seat.of.and_then(|of| first.get(&(&seat.queue, of)));
+            let first = seat.taken_up().and_then(|taken_up| first.get(&(&seat.queue, taken_up)));
             first.is_some_and(|first| seat.first > *first)
         };
         let asked = self.threads.values().filter(|seat| seat.begun.elapsed() > LONG && is_behind(seat));
@@ -216,11 +238,11 @@ impl CallSeats {
         };
         let weight = self.aside.get(&seat.queue).map_or(0, |aside| aside.bytes);
         let is_light = weight.saturating_add(seat.bytes) <= HEAVY;
-        if !(seat.is_lost || is_light && is_covered()) {
+        if !(seat.is_lost() || is_light && is_covered()) {
             return None;
         }
         let seat = self.threads.remove(&id)?;
-        let is_lost = seat.is_lost;
+        let is_lost = seat.is_lost();
         seat.signals.is_aside.store(true, Ordering::Relaxed);
         let aside = self.aside.entry(seat.queue.clone()).or_default();
         aside.bytes += seat.bytes;
@@ -248,7 +270,7 @@ impl CallSeats {
 
     /// A call on a thread is over. Whether its queue was lost.
     pub(in crate::listener) fn over(&mut self, id: u64) -> bool {
-        self.threads.remove(&id).is_some_and(|seat| seat.is_lost)
+        self.threads.remove(&id).is_some_and(|seat| seat.is_lost())
     }
 
     /// A call that was set aside is over. Whether one on a thread may have waited for it.
@@ -260,7 +282,7 @@ impl CallSeats {
         let Some(aside) = self.aside.get_mut(queue) else { return false };
         let Some(seat) = aside.calls.get(&(first, id)) else { return false };
         self.working_aside -= 1;
-        if is_left && !seat.is_lost {
+        if is_left && !seat.is_lost() {
             aside.is_left = true;
             return true;
         }
@@ -285,106 +307,4 @@ impl CallSeats {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TAKEN_UP: u64 = 1_000_000;
-
-    fn queue(id: i32) -> Queue {
-        Queue::from_parts("orders", "broker", id)
-    }
-
-    fn queues(taken_up: u64) -> Queues {
-        [(queue(0), taken_up)].into_iter().collect()
-    }
-
-    /// A call of one message that began a second after `taken_up`.
-    fn call(seats: &mut CallSeats, first: i64, taken_up: u64) -> u64 {
-        let stamp = Some(taken_up + 1_000);
-        let id = seats.take(CallSeat::new(queue(0), (first, first), (1, 10), stamp));
-        seats.look(&queues(taken_up), seats.next());
-        id
-    }
-
-    #[test]
-    fn the_first_call_of_a_queue_stays_until_those_that_were_set_aside_are_done() {
-        let mut seats = CallSeats::default();
-        let [first, second, third] = [10, 20, 30].map(|offset| call(&mut seats, offset, TAKEN_UP));
-        assert_eq!(seats.set_aside(first), None);
-        assert_eq!(seats.set_aside(third), Some(false));
-        assert_eq!(seats.call_return(first), CallReturn::Now, "the second one stays");
-        seats.over(first);
-        assert_eq!(seats.set_aside(second), None, "it is the first one now");
-        assert_eq!(seats.call_return(second), CallReturn::Later);
-        assert_eq!((seats.on_threads(), seats.working()), (1, 2));
-        seats.over_aside((&queue(0), 30, third), false);
-        assert_eq!(seats.call_return(second), CallReturn::Now);
-    }
-
-    #[test]
-    fn a_call_that_was_left_keeps_the_first_one_from_ever_saying_that_all_is_done() {
-        let mut seats = CallSeats::default();
-        let [first, second] = [10, 20].map(|offset| call(&mut seats, offset, TAKEN_UP));
-        seats.set_aside(second);
-        seats.over_aside((&queue(0), 20, second), true);
-        assert_eq!(seats.call_return(first), CallReturn::WithoutAck);
-        assert_eq!(seats.working(), 1);
-    }
-
-    /// Its messages came again, and what is done before them moves the offset over those of the new call.
-    #[test]
-    fn a_call_from_before_the_queue_was_lost_stands_for_none_that_came_since() {
-        let mut seats = CallSeats::default();
-        let old = call(&mut seats, 10, TAKEN_UP);
-        let new = call(&mut seats, 20, TAKEN_UP + 60_000);
-        assert_eq!(seats.set_aside(new), None);
-        assert_eq!(seats.set_aside(old), Some(true), "nobody listens to it any more");
-        seats.look(&Queues::new(), seats.next());
-        assert_eq!(seats.set_aside(new), Some(true));
-    }
-
-    #[test]
-    fn what_began_before_its_queue_was_taken_up_or_has_none_is_not_set_aside() {
-        let mut seats = CallSeats::default();
-        call(&mut seats, 10, TAKEN_UP);
-        for stamp in [None, Some(TAKEN_UP - 1), Some(TAKEN_UP + FIRST_CALL_MILLIS - 1)] {
-            let other = seats.take(CallSeat::new(queue(0), (20, 20), (1, 10), stamp));
-            seats.look(&queues(TAKEN_UP), seats.next());
-            assert_eq!(seats.set_aside(other), None, "{stamp:?}");
-        }
-    }
-
-    #[test]
-    fn a_look_from_before_a_call_says_nothing_of_it() {
-        let mut seats = CallSeats::default();
-        let before = seats.next();
-        let stamp = Some(TAKEN_UP + 1_000);
-        let call = seats.take(CallSeat::new(queue(0), (10, 10), (1, 10), stamp));
-        seats.look(&Queues::new(), before);
-        assert!(!seats.over(call));
-    }
-
-    /// The client sees its offset, and pulls no more.
-    #[test]
-    fn a_call_that_is_far_behind_the_first_one_is_not_set_aside() {
-        let mut seats = CallSeats::default();
-        let span = i64::from(SPAN);
-        let [first, near, far] = [10, 10 + span, 11 + span].map(|offset| call(&mut seats, offset, TAKEN_UP));
-        assert_eq!([near, far].map(|call| seats.set_aside(call)), [Some(false), None]);
-        seats.over(first);
-        assert_eq!(seats.call_return(far), CallReturn::Now);
-    }
-
-    #[test]
-    fn bodies_that_are_set_aside_are_bounded() {
-        let mut seats = CallSeats::default();
-        call(&mut seats, 0, TAKEN_UP);
-        let stamp = Some(TAKEN_UP + 1_000);
-        let heavy =
-            [1, 2].map(|first| seats.take(CallSeat::new(queue(0), (first, first), (1, HEAVY), stamp)));
-        seats.look(&queues(TAKEN_UP), seats.next());
-        assert_eq!(heavy.map(|call| seats.set_aside(call)), [Some(false), None]);
-        seats.over_aside((&queue(0), 1, heavy[0]), false);
-        assert_eq!(seats.set_aside(heavy[1]), Some(false));
-    }
-}
+mod tests;

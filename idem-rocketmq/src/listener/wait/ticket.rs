@@ -37,13 +37,13 @@ impl Bridge {
     /// Takes a call in; returns `None` if the bridge is closed.
     pub(in crate::listener) fn begin(
         self: Arc<Self>,
-        messages: &[&Received],
+        messages: &[Received<'_>],
         queue: &Queue,
     ) -> Option<CallTicket> {
-        let offsets = || messages.iter().map(|message| message.queue_offset());
+        let offsets = || messages.iter().map(Received::queue_offset);
         let (first, last) = (offsets().min()?, offsets().max()?);
-        let bytes = messages.iter().filter_map(|message| message.body()).map(|body| body.len()).sum();
-        let stamp = client::begun(messages[0]);
+        let bytes = messages.iter().map(|message| message.body().len()).sum();
+        let stamp = client::begun(&messages[0]);
         let calls = self.calls.clone();
         let mut state = calls.state.lock();
         // Messages that were pulled before the pause, or by a request that the broker had already, wait here.
@@ -77,18 +77,15 @@ impl Bridge {
 
 impl CallTicket {
     /// Settles the messages of a call, on this thread or, where it has to give it back, elsewhere.
-    pub(in crate::listener) fn work(mut self, sources: &[&Received], queue: &Queue) -> ConsumeStatus {
+    pub(in crate::listener) fn work(mut self, sources: &[Received<'_>], queue: &Queue) -> ConsumeStatus {
         let Some(aside_thread) = self.aside_thread.take() else {
             let answer = pollster::block_on(self.bridge.clone().call(sources, queue, &self.signals, None));
             return self.over(answer);
         };
         let call = {
             let (bridge, queue, signals) = (self.bridge.clone(), queue.clone(), self.signals.clone());
-            let owned: Vec<_> = sources.iter().map(|source| (*source).clone()).collect();
-            async move {
-                let sources: Vec<_> = owned.iter().collect();
-                bridge.call(&sources, &queue, &signals, None).await
-            }
+            let sources: Vec<_> = sources.iter().cloned().map(Received::into_owned).collect();
+            async move { bridge.call(&sources, &queue, &signals, None).await }
         };
         let call = call.boxed();
         let worked = {
