@@ -1,4 +1,4 @@
-//! What idem costs beside the bare client, over a broker in this process.
+//! The costs of idem beside the bare client, over a broker in this process.
 //!
 //! `cargo bench -p idem-rocketmq --features embedded --bench broker`, and `-- idem` or `-- bare` after it for one of
 //! them alone, to look at it with a profiler.
@@ -14,7 +14,7 @@ use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::embedded::{EmbeddedBroker, Outgoing};
 use idem_rocketmq::prelude::*;
 
-use crate::measure::{Cost, Count};
+use crate::measure::{Cost, MessageCount};
 
 const MESSAGES: usize = 200_000;
 const ROUNDS: usize = 5;
@@ -28,7 +28,7 @@ struct OrderPaid {
 }
 
 #[idempotent(key = "order_id", topic = "orders")]
-async fn count(order: OrderPaid, State(count): State<Count>) {
+async fn count(order: OrderPaid, State(count): State<MessageCount>) {
     std::hint::black_box(order.amount_cents);
     count.one();
 }
@@ -74,7 +74,7 @@ fn order(number: usize) -> Outgoing {
 }
 
 async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let count = Count::to(MESSAGES);
+    let count = MessageCount::to(MESSAGES);
     let each = {
         let count = count.clone();
         move |payload: &Bytes| {
@@ -89,7 +89,7 @@ async fn without(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> 
 }
 
 async fn with_idem(broker: &EmbeddedBroker, round: usize) -> anyhow::Result<Cost> {
-    let count = Count::to(MESSAGES);
+    let count = MessageCount::to(MESSAGES);
     let consumer = Consumer::builder(format!("idem-{round}"))
         .name_server(broker.name_server())
         .store(MemoryStore::new())

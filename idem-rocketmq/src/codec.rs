@@ -140,7 +140,7 @@ impl<T> Pick<Vec<T>> {
     }
 }
 
-/// What no `Vec` is unless its codec is said.
+/// A payload that is one message; no `Vec` is one unless its codec is named.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is many messages or one",
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
-    struct Order {
+    struct Parcel {
         #[allow(dead_code)]
         id: u8,
     }
@@ -182,7 +182,7 @@ mod tests {
         let deep = "[".repeat(100_000);
         for body in [&b""[..], b"\0", b"\xff\xfe", b"nul", b"1e999999", deep.as_bytes()] {
             let body = Bytes::copy_from_slice(body);
-            assert!(Codec::<Vec<Order>>::decode(&Json, &body).is_err());
+            assert!(Codec::<Vec<Parcel>>::decode(&Json, &body).is_err());
             let _ = Codec::<serde_json::Value>::decode(&Json, &body);
             let _ = Text.decode(&body);
         }
@@ -192,6 +192,6 @@ mod tests {
     fn a_type_picks_its_codec() {
         let _: Raw = Pick::<Bytes>::codec();
         let _: Text = Pick::<String>::codec();
-        let _: Json = Pick::<Order>::codec();
+        let _: Json = Pick::<Parcel>::codec();
     }
 }

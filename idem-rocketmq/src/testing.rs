@@ -39,7 +39,7 @@ impl<S> Builder<S> {
     /// moves them; [`TestStore`] and what it forgets go by it, too. The consumer lives on that runtime: make one in each test.
     ///
     /// # Errors
-    /// What [`check`](Self::check) would say.
+    /// The same as those of [`check`](Self::check).
     pub fn test(self) -> Result<TestConsumer, Error>
     where
         S: HasStore,

@@ -13,32 +13,32 @@ use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_runtime::RuntimeOwner;
 
-use crate::measure::{Cost, Count};
+use crate::measure::{Cost, MessageCount};
 use crate::measured;
 
 /// How many messages a call of the listener may bring. The client's default is one, which is a third as fast.
 const BATCH: u32 = 32;
 
-/// What is done in a call of the listener.
-pub(crate) type Work = Box<dyn Fn(&[Bytes]) + Send + Sync>;
+/// The work in a call of the listener.
+pub(crate) type ListenerWork = Box<dyn Fn(&[Bytes]) + Send + Sync>;
 
 /// The same with each payload.
-pub(crate) fn each(one: impl Fn(&Bytes) + Send + Sync + 'static) -> Work {
+pub(crate) fn each(one: impl Fn(&Bytes) + Send + Sync + 'static) -> ListenerWork {
     Box::new(move |payloads| payloads.iter().for_each(&one))
 }
 
-pub(crate) struct Bare {
+pub(crate) struct BareClient {
     pub(crate) name_server: String,
     pub(crate) group: String,
     pub(crate) topic: String,
     pub(crate) threads: u32,
     pub(crate) is_orderly: bool,
-    pub(crate) work: Work,
+    pub(crate) work: ListenerWork,
 }
 
-struct Listener(Work);
+struct PayloadListener(ListenerWork);
 
-impl Listener {
+impl PayloadListener {
     fn work(&self, messages: &[&MessageExt]) {
         let payloads: Vec<Bytes> =
             messages.iter().map(|message| message.body().unwrap_or_default()).collect();
@@ -46,7 +46,7 @@ impl Listener {
     }
 }
 
-impl MessageListenerConcurrently for Listener {
+impl MessageListenerConcurrently for PayloadListener {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
@@ -57,7 +57,7 @@ impl MessageListenerConcurrently for Listener {
     }
 }
 
-impl MessageListenerOrderly for Listener {
+impl MessageListenerOrderly for PayloadListener {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
@@ -68,13 +68,13 @@ impl MessageListenerOrderly for Listener {
     }
 }
 
-impl Bare {
+impl BareClient {
     /// Consumes until all is counted. On a thread of its own: the client's runtime is made and ended outside of any other.
-    pub(crate) fn consume(self, count: Count) -> anyhow::Result<Cost> {
+    pub(crate) fn consume(self, count: MessageCount) -> anyhow::Result<Cost> {
         thread::spawn(move || self.run(&count)).join().expect("it does not panic")
     }
 
-    fn run(self, count: &Count) -> anyhow::Result<Cost> {
+    fn run(self, count: &MessageCount) -> anyhow::Result<Cost> {
         let owner = RuntimeOwner::new()?;
         let context = owner.root_context().component("bare");
         let runtime =
@@ -89,7 +89,7 @@ impl Bare {
                 .consume_thread_max(self.threads)
                 .build();
             consumer.subscribe(self.topic, "*").await?;
-            let listener = Listener(self.work);
+            let listener = PayloadListener(self.work);
             if self.is_orderly {
                 consumer.register_message_listener_orderly(listener);
             } else {

@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use redis::{Client, Connection, RedisResult};
 
-use crate::bare::{Work, each};
-use crate::contender::Payload;
-use crate::measure::Count;
+use crate::bare::{ListenerWork, each};
+use crate::measure::MessageCount;
+use crate::payload::OrderPayload;
 
 /// For how long a message is taken to be under way, in ms.
 const CONSUMING: u64 = 30_000;
@@ -25,10 +25,10 @@ thread_local! {
 }
 
 /// In a map of this process.
-pub(crate) fn in_memory(count: Count) -> Work {
+pub(crate) fn in_memory(count: MessageCount) -> ListenerWork {
     let markers: Mutex<HashMap<String, &str>> = Mutex::default();
     each(move |payload| {
-        let Ok(order) = serde_json::from_slice::<Payload>(payload) else { return };
+        let Ok(order) = serde_json::from_slice::<OrderPayload>(payload) else { return };
         let markers = || markers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Vacant(unknown) = markers().entry(order.order_id.clone()) {
             unknown.insert("consuming");
@@ -41,11 +41,11 @@ pub(crate) fn in_memory(count: Count) -> Work {
     })
 }
 
-/// What is usual: two commands for each message, one by one.
-pub(crate) fn in_redis(url: &str, group: &str, count: Count) -> anyhow::Result<Work> {
+/// As is usual: two commands for each message, one by one.
+pub(crate) fn in_redis(url: &str, group: &str, count: MessageCount) -> anyhow::Result<ListenerWork> {
     let (client, group) = (Client::open(url)?, group.to_owned());
     Ok(each(move |payload| {
-        let Ok(order) = serde_json::from_slice::<Payload>(payload) else { return };
+        let Ok(order) = serde_json::from_slice::<OrderPayload>(payload) else { return };
         let key = key(&group, &order);
         connected(&client, |connection| {
             let is_new: Option<String> = redis::cmd("SET")
@@ -66,10 +66,14 @@ pub(crate) fn in_redis(url: &str, group: &str, count: Count) -> anyhow::Result<W
 }
 
 /// The same two commands, those of a call's messages together.
-pub(crate) fn in_redis_pipelined(url: &str, group: &str, count: Count) -> anyhow::Result<Work> {
+pub(crate) fn in_redis_pipelined(
+    url: &str,
+    group: &str,
+    count: MessageCount,
+) -> anyhow::Result<ListenerWork> {
     let (client, group) = (Client::open(url)?, group.to_owned());
     Ok(Box::new(move |payloads| {
-        let orders: Vec<Payload> =
+        let orders: Vec<OrderPayload> =
             payloads.iter().filter_map(|payload| serde_json::from_slice(payload).ok()).collect();
         connected(&client, |connection| {
             let mut claims = redis::pipe();
@@ -88,7 +92,7 @@ pub(crate) fn in_redis_pipelined(url: &str, group: &str, count: Count) -> anyhow
     }))
 }
 
-fn key(group: &str, order: &Payload) -> String {
+fn key(group: &str, order: &OrderPayload) -> String {
     format!("{group}:{}", order.order_id)
 }
 

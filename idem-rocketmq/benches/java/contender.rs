@@ -8,17 +8,18 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use idem_rocketmq::prelude::*;
 
-use crate::bare::{Bare, each};
+use crate::bare::{BareClient, each};
 use crate::by_hand;
-use crate::measure::Count;
+use crate::measure::MessageCount;
 use crate::measured;
+use crate::payload::OrderPayload;
 
 pub(crate) const ORDERLY_QUEUES: u32 = 4;
 /// More than there are queues: each has a thread when it needs one.
 const ORDERLY_THREADS: u32 = 20;
 /// As many threads as the client alone takes in most with.
 const BEST_THREADS: u32 = 8;
-/// What the orderly handlers take.
+/// The time that the orderly handlers take.
 const WORK: Duration = Duration::from_millis(5);
 /// Messages at once, of handlers that wait for nothing: as bare clients have as many threads as help them.
 const AT_ONCE: usize = 1_024;
@@ -28,11 +29,11 @@ pub(crate) struct Contender {
     /// Of several contenders of one row the fastest counts.
     pub(crate) row: &'static str,
     messages: usize,
-    kind: Kind,
+    kind: ContenderKind,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum ContenderKind {
     Bare { threads: u32 },
     Memory,
     Redis,
@@ -63,65 +64,48 @@ pub(crate) const BUDGETS: [(&str, &str, f64); 5] = [
     (ORDERED, BARE_ORDERLY, 10.0),
 ];
 
-const fn contender(name: &'static str, row: &'static str, messages: usize, kind: Kind) -> Contender {
+const fn contender(name: &'static str, row: &'static str, messages: usize, kind: ContenderKind) -> Contender {
     Contender { name, row, messages, kind }
 }
 
 pub(crate) const ALL: [Contender; 16] = [
-    contender("bare-4", BARE, 100_000, Kind::Bare { threads: 4 }),
-    contender("bare-8", BARE, 100_000, Kind::Bare { threads: 8 }),
-    contender("bare-20", BARE, 100_000, Kind::Bare { threads: 20 }),
-    contender("bare-64", BARE, 100_000, Kind::Bare { threads: 64 }),
-    contender("memory", MEMORY, 100_000, Kind::Memory),
-    contender("redis", REDIS, 100_000, Kind::Redis),
-    contender("batch", BATCH, 100_000, Kind::Batch),
-    contender("memory-by-hand", MEMORY_BY_HAND, 100_000, Kind::MemoryByHand),
-    contender("by-hand-4", BY_HAND, 20_000, Kind::ByHand { threads: 4 }),
-    contender("by-hand-8", BY_HAND, 20_000, Kind::ByHand { threads: 8 }),
-    contender("by-hand-20", BY_HAND, 20_000, Kind::ByHand { threads: 20 }),
-    contender("by-hand-64", BY_HAND, 20_000, Kind::ByHand { threads: 64 }),
-    contender("pipelined-4", PIPELINED, 100_000, Kind::Pipelined { threads: 4 }),
-    contender("pipelined-8", PIPELINED, 100_000, Kind::Pipelined { threads: 8 }),
-    contender("bare-orderly", BARE_ORDERLY, 2_000, Kind::BareOrderly),
-    contender("ordered", ORDERED, 30_000, Kind::Ordered),
+    contender("bare-4", BARE, 100_000, ContenderKind::Bare { threads: 4 }),
+    contender("bare-8", BARE, 100_000, ContenderKind::Bare { threads: 8 }),
+    contender("bare-20", BARE, 100_000, ContenderKind::Bare { threads: 20 }),
+    contender("bare-64", BARE, 100_000, ContenderKind::Bare { threads: 64 }),
+    contender("memory", MEMORY, 100_000, ContenderKind::Memory),
+    contender("redis", REDIS, 100_000, ContenderKind::Redis),
+    contender("batch", BATCH, 100_000, ContenderKind::Batch),
+    contender("memory-by-hand", MEMORY_BY_HAND, 100_000, ContenderKind::MemoryByHand),
+    contender("by-hand-4", BY_HAND, 20_000, ContenderKind::ByHand { threads: 4 }),
+    contender("by-hand-8", BY_HAND, 20_000, ContenderKind::ByHand { threads: 8 }),
+    contender("by-hand-20", BY_HAND, 20_000, ContenderKind::ByHand { threads: 20 }),
+    contender("by-hand-64", BY_HAND, 20_000, ContenderKind::ByHand { threads: 64 }),
+    contender("pipelined-4", PIPELINED, 100_000, ContenderKind::Pipelined { threads: 4 }),
+    contender("pipelined-8", PIPELINED, 100_000, ContenderKind::Pipelined { threads: 8 }),
+    contender("bare-orderly", BARE_ORDERLY, 2_000, ContenderKind::BareOrderly),
+    contender("ordered", ORDERED, 30_000, ContenderKind::Ordered),
 ];
 
 impl Contender {
     pub(crate) const fn is_ordered(&self) -> bool {
-        matches!(self.kind, Kind::BareOrderly | Kind::Ordered)
+        matches!(self.kind, ContenderKind::BareOrderly | ContenderKind::Ordered)
     }
 }
 
-/// An order, of about 100 bytes.
-#[derive(Deserialize)]
-pub(crate) struct Payload {
-    pub(crate) order_id: String,
-    buyer_id: u64,
-    pub(crate) amount_cents: i64,
-}
-
-impl Payload {
-    pub(crate) fn json(number: usize, buyer: usize) -> String {
-        format!(
-            r#"{{"order_id":"order-{number:012}","buyer_id":{buyer},"amount_cents":{},"note":"paid by card, thank you"}}"#,
-            number % 1_000
-        )
-    }
-}
-
-async fn add(order: Payload, State(count): State<Count>) {
+async fn add(order: OrderPayload, State(count): State<MessageCount>) {
     black_box(order.amount_cents);
     count.one();
 }
 
-async fn add_all(orders: Vec<Payload>, State(count): State<Count>) {
+async fn add_all(orders: Vec<OrderPayload>, State(count): State<MessageCount>) {
     for order in orders {
         black_box(order.amount_cents);
         count.one();
     }
 }
 
-async fn work(order: Payload, State(count): State<Count>) {
+async fn work(order: OrderPayload, State(count): State<MessageCount>) {
     black_box(order.buyer_id);
     tokio::time::sleep(WORK).await;
     count.one();
@@ -131,8 +115,8 @@ async fn work(order: Payload, State(count): State<Count>) {
 pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
     let [name, name_server, redis, topic, group] = arguments else { bail!("not what the parent says") };
     let one = ALL.iter().find(|one| one.name == name).context("an unknown contender")?;
-    let count = Count::to(one.messages);
-    let bare = |threads, work| Bare {
+    let count = MessageCount::to(one.messages);
+    let bare = |threads, work| BareClient {
         name_server: name_server.clone(),
         group: group.clone(),
         topic: topic.clone(),
@@ -142,38 +126,40 @@ pub(crate) async fn consume(arguments: &[String]) -> anyhow::Result<()> {
     };
     let counted = count.clone();
     let cost = match one.kind {
-        Kind::Bare { threads } => {
+        ContenderKind::Bare { threads } => {
             let work = each(move |payload| {
                 black_box(payload);
                 counted.one();
             });
             bare(threads, work).consume(count)?
         }
-        Kind::MemoryByHand => bare(BEST_THREADS, by_hand::in_memory(counted)).consume(count)?,
-        Kind::ByHand { threads } => {
+        ContenderKind::MemoryByHand => bare(BEST_THREADS, by_hand::in_memory(counted)).consume(count)?,
+        ContenderKind::ByHand { threads } => {
             bare(threads, by_hand::in_redis(redis, group, counted)?).consume(count)?
         }
-        Kind::Pipelined { threads } => {
+        ContenderKind::Pipelined { threads } => {
             bare(threads, by_hand::in_redis_pipelined(redis, group, counted)?).consume(count)?
         }
-        Kind::BareOrderly => {
+        ContenderKind::BareOrderly => {
             let work = each(move |_| {
                 thread::sleep(WORK);
                 counted.one();
             });
             bare(ORDERLY_THREADS, work).consume(count)?
         }
-        Kind::Memory | Kind::Redis | Kind::Batch | Kind::Ordered => {
-            let key = |order: &Payload| IdempotencyKey::new(&order.order_id);
+        ContenderKind::Memory | ContenderKind::Redis | ContenderKind::Batch | ContenderKind::Ordered => {
+            let key = |order: &OrderPayload| IdempotencyKey::new(&order.order_id);
             let route = match one.kind {
-                Kind::Ordered => handler(topic, work).order_by(|order| order.buyer_id).key(key),
-                Kind::Batch => batch_handler(topic, add_all).key(key),
+                ContenderKind::Ordered => handler(topic, work).order_by(|order| order.buyer_id).key(key),
+                ContenderKind::Batch => batch_handler(topic, add_all).key(key),
                 _ => handler(topic, add).key(key),
             };
             let consumer = Consumer::builder(group).name_server(name_server).state(count.clone());
             let consumer = if one.is_ordered() { consumer } else { consumer.concurrency(AT_ONCE) };
             let consumer = match one.kind {
-                Kind::Redis | Kind::Batch => consumer.store(RedisStore::connect(redis.as_str()).await?),
+                ContenderKind::Redis | ContenderKind::Batch => {
+                    consumer.store(RedisStore::connect(redis.as_str()).await?)
+                }
                 _ => consumer.store(MemoryStore::new()),
             };
             let running = consumer.handlers([route]).start().await?;

@@ -1,4 +1,4 @@
-//! What idem costs on Apache RocketMQ in Java, beside the client alone and beside what one writes by hand.
+//! The costs of idem on Apache RocketMQ in Java, beside the client alone and beside deduplication by hand.
 //!
 //! `scripts/services start DIR redis rocketmq`, `. DIR/env`, then
 //! `cargo bench -p idem-rocketmq --features embedded --bench java`; names of rows behind `--` run those alone.
@@ -7,7 +7,7 @@
 //! runs from a tenth of its messages to the last one, so that joining a group is left out; CPU time and memory are its own,
 //! without the broker's and Redis's. The broker, Redis and the consumer share the machine.
 //!
-//! What is written by hand says what any deduplication costs: a map in the process, and two commands of Redis for each message,
+//! Deduplication by hand says what any deduplication costs: a map in the process, and two commands of Redis for each message,
 //! one by one as is usual or those of a listener call together.
 
 mod bare;
@@ -15,6 +15,7 @@ mod by_hand;
 mod contender;
 #[path = "../measure/mod.rs"]
 mod measure;
+mod payload;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -23,11 +24,12 @@ use anyhow::{Context as _, bail, ensure};
 use idem_rocketmq::embedded::{Bench, Outgoing};
 use idem_rocketmq::prelude::*;
 
-use crate::contender::{ALL, Contender, ORDERLY_QUEUES, Payload};
-use crate::measure::{Cost, Count};
+use crate::contender::{ALL, Contender, ORDERLY_QUEUES};
+use crate::measure::{Cost, MessageCount};
+use crate::payload::OrderPayload;
 
 const ROUNDS: usize = 5;
-/// What every contender of unordered messages finds in the topic.
+/// The messages in the topic for every contender of unordered messages.
 const MESSAGES: usize = 200_000;
 const ORDERED: usize = 40_000;
 const BUYERS: usize = 1_000;
@@ -79,7 +81,7 @@ async fn send(name_server: &str, topic: &str, ordered: &str) -> anyhow::Result<(
     bench.create_topic(ordered, ORDERLY_QUEUES).await?;
     let message = |topic: &str, number: usize| {
         let buyer = number.wrapping_mul(2_654_435_761) % BUYERS;
-        Outgoing::new(topic, Payload::json(number, buyer))
+        Outgoing::new(topic, OrderPayload::json(number, buyer))
     };
     for first in (0..MESSAGES).step_by(100) {
         let batch: Vec<_> = (first..first + 100).map(|number| message(topic, number)).collect();
@@ -89,7 +91,8 @@ async fn send(name_server: &str, topic: &str, ordered: &str) -> anyhow::Result<(
     for first in (0..ORDERED).step_by(1_000) {
         let sends = (first..first + 1_000).map(|number| {
             let buyer = number.wrapping_mul(2_654_435_761) % BUYERS;
-            let message = OutgoingMessage::new(ordered, number.to_string(), Payload::json(number, buyer));
+            let message =
+                OutgoingMessage::new(ordered, number.to_string(), OrderPayload::json(number, buyer));
             producer.send(&message.order_by(buyer))
         });
         futures_util::future::try_join_all(sends).await?;
@@ -152,7 +155,7 @@ fn table(wanted: &[&Contender], costs: &[Vec<Cost>]) {
 /// Nothing takes longer, also on a busy machine.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// What consuming has cost, when all is counted.
-async fn measured(count: &Count) -> anyhow::Result<Cost> {
+/// The costs of consuming, when all is counted.
+async fn measured(count: &MessageCount) -> anyhow::Result<Cost> {
     tokio::time::timeout(LONGEST, count.measured()).await.context("it takes too long")
 }

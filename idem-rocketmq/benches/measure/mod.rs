@@ -1,4 +1,4 @@
-//! What a process measures of itself while it consumes.
+//! Measurements of a process while it consumes.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::sync::Notify;
 
 /// Counts messages, and wakes up who waits at the end of the warm-up and at the last one.
 #[derive(Clone)]
-pub(crate) struct Count(Arc<Counted>);
+pub(crate) struct MessageCount(Arc<MessageTally>);
 
-struct Counted {
+struct MessageTally {
     wanted: usize,
     messages: AtomicUsize,
     warm: Notify,
     done: Notify,
 }
 
-impl Count {
+impl MessageCount {
     pub(crate) fn to(wanted: usize) -> Self {
         let (messages, warm, done) = (AtomicUsize::new(0), Notify::new(), Notify::new());
-        Self(Arc::new(Counted { wanted, messages, warm, done }))
+        Self(Arc::new(MessageTally { wanted, messages, warm, done }))
     }
 
     pub(crate) fn one(&self) {

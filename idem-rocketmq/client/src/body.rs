@@ -13,7 +13,7 @@ use lz4_flex::frame::FrameDecoder;
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::sys_flag::message_sys_flag::MessageSysFlag as Flag;
 
-/// What a body may be when it is decompressed: four times what a broker takes by default, as large as it was before its
+/// The most bytes of a decompressed body: four times as much as a broker takes by default, and as large as it was before its
 /// producer compressed it.
 pub const LARGEST: usize = 16 << 20;
 
@@ -22,11 +22,11 @@ pub(super) const FLAGS: i32 = Flag::COMPRESSED_FLAG | Flag::COMPRESSION_TYPE_COM
 
 const LZ4_FRAME: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
 
-/// A body without compression, or why there is none. One that says it grows beyond `largest` is given up there.
+/// Decompresses a body, or says why it cannot be. A body that grows beyond `largest` is given up there.
 pub(super) fn plain(body: Bytes, sys_flag: i32, largest: usize) -> Result<Bytes, String> {
     match decompressed(&body, sys_flag, largest)? {
-        (_, Ok(Some(Plain::AsItIs))) => Ok(body),
-        (_, Ok(Some(Plain::Grown(plain)))) => Ok(plain.into()),
+        (_, Ok(Some(PlainBody::AsItIs))) => Ok(body),
+        (_, Ok(Some(PlainBody::Grown(plain)))) => Ok(plain.into()),
         (name, Ok(None)) => Err(format!(
             "its body is larger than {largest} bytes when it is decompressed ({name}): set `largest_body` of the consumer \
              if producers send such bodies"
@@ -37,19 +37,19 @@ pub(super) fn plain(body: Bytes, sys_flag: i32, largest: usize) -> Result<Bytes,
     }
 }
 
-enum Plain {
+enum PlainBody {
     AsItIs,
     Grown(Vec<u8>),
 }
 
-/// With the name of the compression; nothing where it would be larger than `largest`.
+/// Returns the name of the compression and the body, or `None` for a body that would be larger than `largest`.
 fn decompressed(
     body: &[u8],
     sys_flag: i32,
     largest: usize,
-) -> Result<(&'static str, io::Result<Option<Plain>>), String> {
+) -> Result<(&'static str, io::Result<Option<PlainBody>>), String> {
     if sys_flag & Flag::COMPRESSED_FLAG == 0 || body.is_empty() {
-        return Ok(("plain", Ok(Some(Plain::AsItIs))));
+        return Ok(("plain", Ok(Some(PlainBody::AsItIs))));
     }
     // As `CompressionType` in Apache's sources: producers before 5.0 say no kind and mean zlib.
     let (name, plain) = match (sys_flag & Flag::COMPRESSION_TYPE_COMPARATOR) >> 8 {
@@ -62,7 +62,7 @@ fn decompressed(
             ));
         }
     };
-    Ok((name, plain.map(|plain| plain.map(Plain::Grown))))
+    Ok((name, plain.map(|plain| plain.map(PlainBody::Grown))))
 }
 
 /// Whether it does not decompress, at whatever size.
@@ -101,7 +101,7 @@ fn zlib(body: &[u8], largest: usize) -> io::Result<Option<Vec<u8>>> {
 /// Frames, as Apache's client writes them; or a block behind its size, as the client in Rust does.
 fn lz4(body: &[u8], largest: usize) -> io::Result<Option<Vec<u8>>> {
     if body.starts_with(&LZ4_FRAME) {
-        let mut decoder = FrameDecoder::new(Input { rest: body, is_over: false });
+        let mut decoder = FrameDecoder::new(TrackedInput { rest: body, is_over: false });
         let plain = bounded(&mut decoder, largest)?;
         // To the decoder the end of its input between two blocks is the end of the frame.
         let is_whole = plain.is_none() || !decoder.get_ref().is_over;
@@ -123,7 +123,7 @@ fn lz4(body: &[u8], largest: usize) -> io::Result<Option<Vec<u8>>> {
     if plain.len() == size { Ok(Some(plain)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Nothing where there is more than `largest`.
+/// Returns `None` if there is more than `largest`.
 fn bounded(reader: impl Read, largest: usize) -> io::Result<Option<Vec<u8>>> {
     let mut plain = Vec::new();
     reader.take((largest as u64).saturating_add(1)).read_to_end(&mut plain)?;
@@ -131,12 +131,12 @@ fn bounded(reader: impl Read, largest: usize) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Knows whether it was asked for more than there is.
-struct Input<'a> {
+struct TrackedInput<'a> {
     rest: &'a [u8],
     is_over: bool,
 }
 
-impl Read for Input<'_> {
+impl Read for TrackedInput<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.is_over |= self.rest.is_empty() && !buffer.is_empty();
         self.rest.read(buffer)

@@ -8,10 +8,11 @@ use rocketmq_model::common::message::message_single::Message;
 use rocketmq_runtime::common::time_utils::current_millis;
 
 use super::body::LARGEST;
-use super::consumer::{Copying, Extent, Purpose};
+use super::consumer::{CopyExtent, CopyPurpose, CopyRequest};
 use super::hook::STAMP;
-use super::message::delivery;
+use super::message::of_message;
 use super::properties::DUE;
+use super::received::Received;
 use super::{DelayBy, Delivery, Levels};
 
 /// The properties of a copy that are for its broker and this client alone.
@@ -25,14 +26,14 @@ const OF_THE_WAY: [&str; 6] = [
 ];
 
 /// The message of a delivery that was made by hand, in a call that has just begun.
-pub fn received(delivery: &Delivery) -> MessageExt {
+pub fn received(delivery: &Delivery) -> Received<'static> {
     let mut message = Message::default();
     message.set_topic(delivery.topic.clone());
     message.set_body(Some(delivery.body.clone()));
     let begun = (Name::PROPERTY_CONSUME_START_TIMESTAMP.into(), current_millis().to_string().into());
     let said = delivery.properties().map(|(name, value)| (name.into(), value.into()));
     message.set_properties(said.chain([begun]).collect());
-    MessageExt {
+    let received = MessageExt {
         message,
         broker_name: delivery.broker.clone(),
         queue_id: i32::try_from(delivery.queue).unwrap_or(i32::MAX),
@@ -42,14 +43,25 @@ pub fn received(delivery: &Delivery) -> MessageExt {
         born_timestamp: millis(delivery.born_at),
         store_timestamp: millis(delivery.stored_at),
         ..MessageExt::default()
+    };
+    received.into()
+}
+
+impl Received<'_> {
+    /// With another count of deliveries, which may be none that a broker writes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_reconsume_times(self, times: i32) -> Received<'static> {
+        MessageExt { reconsume_times: times, ..self.get().clone() }.into()
     }
 }
 
 /// The delivery that a copy of the message would be: a retry under its own topic, with one delivery more, or a dead letter.
-pub fn copied(message: &MessageExt, group: &str, purpose: &Purpose, extent: Extent) -> Delivery {
-    let copying = Copying { message, group, topic: message.topic(), purpose, extent };
+pub fn copied(message: &Received<'_>, group: &str, purpose: &CopyPurpose, extent: CopyExtent) -> Delivery {
+    let message = message.get();
+    let copying = CopyRequest { message, group, topic: message.topic(), purpose, extent };
     let mut copy = copying.copy(DelayBy::Level, &Levels::default());
-    let is_dead = matches!(purpose, Purpose::DeadLetter(_));
+    let is_dead = matches!(purpose, CopyPurpose::DeadLetter(_));
     copy.set_topic(if is_dead { format!("%DLQ%{group}").into() } else { message.topic().clone() });
     let properties = copy.properties().as_map().iter();
     let lasting = properties.filter(|(name, _)| !OF_THE_WAY.contains(&name.as_str()));
@@ -60,7 +72,7 @@ pub fn copied(message: &MessageExt, group: &str, purpose: &Purpose, extent: Exte
         store_timestamp: millis(SystemTime::now()),
         ..message.clone()
     };
-    delivery(&stored, &group.into(), LARGEST)
+    of_message(&stored, &group.into(), LARGEST)
 }
 
 fn millis(time: SystemTime) -> i64 {

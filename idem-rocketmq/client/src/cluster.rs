@@ -1,4 +1,4 @@
-//! Where the brokers are, and what they ask of whoever comes.
+//! Where the brokers are, and what they require of their clients.
 
 use crate::credentials::Credentials;
 use crate::delay::{DelayBy, Levels};
@@ -22,7 +22,7 @@ pub struct Cluster {
     #[doc(hidden)]
     pub tls: Option<Tls>,
     delay_by: Option<DelayBy>,
-    /// What does not read as levels is kept, for the error.
+    /// A text that does not read as levels is kept, for the error.
     delay_levels: Option<Result<Levels, String>>,
 }
 
@@ -98,13 +98,13 @@ impl Cluster {
         self.delay_by.unwrap_or_default()
     }
 
-    /// The usual ones where none were said, or what was said is none; see [`Cluster::bad_levels`].
+    /// The usual ones if none were given, or those given do not read as levels; see [`Cluster::bad_levels`].
     #[doc(hidden)]
     pub fn levels(&self) -> Levels {
         self.delay_levels.clone().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// What was said for delay levels and does not read as such.
+    /// The text that was given for delay levels and does not read as such.
     #[doc(hidden)]
     pub fn bad_levels(&self) -> Option<&str> {
         self.delay_levels.as_ref()?.as_ref().err().map(String::as_str)

@@ -1,4 +1,4 @@
-//! What every client of this crate is told.
+//! The settings of every client of this crate.
 
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -22,7 +22,7 @@ pub enum DelayBy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Levels(Vec<Duration>);
 
-/// As brokers have them unless they are told otherwise.
+/// The levels of a broker that is not configured otherwise.
 const USUAL: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
 
 impl Default for Levels {
@@ -79,7 +79,7 @@ pub(super) const TOO_LONG: i32 = 13;
 /// Then the timer is tried once more: the broker may have been full, or restarted with other settings.
 const AGAIN: Duration = Duration::from_mins(10);
 
-/// What is known about the brokers' timer. They are asked by using it: to read a broker's settings takes rights that
+/// Whether the brokers have a timer. That is found out by using it: to read a broker's settings takes rights that
 /// a consumer seldom has.
 #[derive(Debug, Default)]
 pub(super) struct Timer {
@@ -111,7 +111,7 @@ impl Timer {
         matches!(code, Some(NO_TIMER | TOO_LONG))
     }
 
-    /// What a broker refused with this code, it took with a level.
+    /// A broker refused a message with this code and took it with a level.
     pub(super) fn refused(&self, group: &str, code: Option<i32>) {
         if code != Some(NO_TIMER) {
             return;
@@ -151,7 +151,7 @@ impl Delays {
         if delay > self.levels.longest() { self.by } else { self.timer.choose(self.by) }
     }
 
-    /// What a broker refused by timer with this code, it took by level.
+    /// A broker refused a message by timer with this code and took it by level.
     pub(super) fn refused(&self, code: Option<i32>) {
         self.timer.refused(&self.group, code);
     }

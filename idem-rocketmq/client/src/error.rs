@@ -5,7 +5,7 @@ use std::io;
 use rocketmq_client_rust::ClientError as Cause;
 use rocketmq_protocol::code::response_code::ResponseCode;
 
-/// What can go wrong between idem and RocketMQ.
+/// An error between idem and RocketMQ.
 ///
 /// Texts name the group, topic or message id and say what to do; no key, payload or secret is in them.
 #[derive(Debug, thiserror::Error)]
@@ -184,10 +184,10 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    pub(crate) fn unreachable(server: Server, address: String, cause: String) -> Self {
+    pub(crate) fn unreachable(server: ServerKind, address: String, cause: String) -> Self {
         match server {
-            Server::Name => Self::NameServerUnreachable { address, cause },
-            Server::Broker => Self::BrokerUnreachable { address, cause },
+            ServerKind::Name => Self::NameServerUnreachable { address, cause },
+            ServerKind::Broker => Self::BrokerUnreachable { address, cause },
         }
     }
 
@@ -217,12 +217,12 @@ impl ClientError {
 
 /// A server as errors name it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Server {
+pub(crate) enum ServerKind {
     Name,
     Broker,
 }
 
-impl Server {
+impl ServerKind {
     pub(crate) const fn what(self) -> &'static str {
         match self {
             Self::Name => "name server",

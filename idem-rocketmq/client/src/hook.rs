@@ -1,4 +1,4 @@
-//! What idem does to requests and answers between the client and the servers.
+//! The changes that idem makes to requests and answers between the client and the servers.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 use rocketmq_transport::api::RPCHook;
 
 use crate::credentials::Credentials;
-use crate::pulled::Pulled;
+use crate::pulled::PullSorter;
 use crate::versions::Versions;
 
-/// Carries a [`Stamp`] from the copy to its request. It is taken out there and never sent.
+/// Carries a [`CopyStamp`] from the copy to its request. It is taken out there and never sent.
 pub(super) const STAMP: &str = "IDEM_STAMP";
 
 const SEND_MESSAGE: i32 = 10;
@@ -26,9 +26,9 @@ const CONSUME_MESSAGE_DIRECTLY: i32 = 309;
 const REFUSED: &str = "idem handles no message out of its turn: it would be in nobody's order, and its failure would have no retry. \
                        Send it again with `mqadmin queryMsgById -s true`, or reset the group's offset; idem drops what was handled before";
 
-/// What a request to store a copy says of the message, and the client's producer cannot be told.
+/// The part of a request to store a copy that the client's producer cannot be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct CopyStamp {
     /// How its body is compressed.
     pub(super) sys_flag: i32,
     /// When its producer made it, in milliseconds since 1970.
@@ -38,15 +38,15 @@ pub(super) struct Stamp {
 /// The one hook that the client takes. It also refuses messages that are handed over by hand: the client would run the handler,
 /// and answer in a form of which the administrator's tool shows `consumeResult=null`.
 #[derive(Default)]
-pub(super) struct Hook {
+pub(super) struct RequestHook {
     signer: Option<AclClientRPCHook>,
-    pulled: Option<Pulled>,
+    pulled: Option<PullSorter>,
     /// Whether what is sent is stamped; see [`STAMP`].
     stamped: bool,
     versions: Arc<Versions>,
 }
 
-impl Hook {
+impl RequestHook {
     pub(super) fn new(credentials: Option<&Credentials>, versions: &Arc<Versions>) -> Self {
         Self {
             signer: credentials.map(Credentials::hook),
@@ -56,7 +56,7 @@ impl Hook {
         }
     }
 
-    pub(super) fn sorting(self, pulled: Pulled) -> Self {
+    pub(super) fn sorting(self, pulled: PullSorter) -> Self {
         Self { pulled: Some(pulled), ..self }
     }
 
@@ -66,7 +66,7 @@ impl Hook {
     }
 }
 
-impl RPCHook for Hook {
+impl RPCHook for RequestHook {
     fn do_before_request(
         &self,
         address: SocketAddr,
@@ -107,19 +107,19 @@ impl RPCHook for Hook {
     }
 }
 
-impl fmt::Debug for Hook {
+impl fmt::Debug for RequestHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hook").field("pulled", &self.pulled).finish_non_exhaustive()
+        f.debug_struct("RequestHook").field("pulled", &self.pulled).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for CopyStamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{},{}", self.sys_flag, self.born)
     }
 }
 
-impl Stamp {
+impl CopyStamp {
     fn parse(text: &str) -> Option<Self> {
         let (sys_flag, born) = text.split_once(',')?;
         Some(Self { sys_flag: sys_flag.parse().ok()?, born: born.parse().ok()? })
@@ -142,10 +142,10 @@ fn put_stamp(request: &mut RemotingCommand) {
 }
 
 /// The stamp, and the other properties.
-fn take_stamp(properties: &CheetahString) -> Option<(Stamp, String)> {
+fn take_stamp(properties: &CheetahString) -> Option<(CopyStamp, String)> {
     let is_stamp = |entry: &&str| entry.split_once('\u{1}').is_some_and(|(name, _)| name == STAMP);
     let entries = || properties.split_terminator('\u{2}');
-    let stamp = entries().find(is_stamp).and_then(|entry| Stamp::parse(entry.split_once('\u{1}')?.1))?;
+    let stamp = entries().find(is_stamp).and_then(|entry| CopyStamp::parse(entry.split_once('\u{1}')?.1))?;
     let rest = entries().filter(|entry| !is_stamp(entry)).flat_map(|entry| [entry, "\u{2}"]).collect();
     Some((stamp, rest))
 }
@@ -165,7 +165,7 @@ mod tests {
             request =
                 request.set_ext_fields(fields.map(|(name, value)| (name.into(), value.into())).collect());
             let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-            Hook::default().stamping().do_before_request(nobody, &mut request).unwrap();
+            RequestHook::default().stamping().do_before_request(nobody, &mut request).unwrap();
             let fields = request.ext_fields().unwrap();
             let values = names.map(|name| fields.get(name).unwrap().as_str());
             assert_eq!(values, ["KEYS\u{1}k\u{2}TAGS\u{1}PAID\u{2}", "257", "1700000000123"]);
@@ -190,7 +190,7 @@ mod tests {
         let answer = RemotingCommand::create_remoting_command(0);
         let mut answer = answer.set_version(RocketMqVersion::V4_9_7 as i32);
         let broker = SocketAddr::from(([127, 0, 0, 1], 1));
-        Hook::new(None, &versions).do_after_response(broker, &request, &mut answer).unwrap();
+        RequestHook::new(None, &versions).do_after_response(broker, &request, &mut answer).unwrap();
         assert!(!versions.have_timers());
     }
 }

@@ -35,6 +35,7 @@ mod probe;
 mod producer;
 mod properties;
 mod pulled;
+mod received;
 mod runtime;
 mod settings;
 mod thread;
@@ -46,23 +47,22 @@ pub use body::stored as stored_body;
 #[doc(hidden)]
 pub use by_hand::{copied, received};
 pub use cluster::{Cluster, check_addresses};
-pub use consumer::{Answer, Client, Listener, Queues};
-pub use consumer::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
+pub use consumer::{Client, ConsumeStatus, Listener, Queues};
+pub use consumer::{CopyExtent, CopyPurpose, LONGEST_TIMER, PROPERTIES_BYTES, Retry};
 pub use credentials::{Credentials, check_credentials};
 pub use delay::{DelayBy, Levels};
 pub use delivery::{Delivery, DeliveryBuilder};
 pub use embedded::{Adoption, is_embedded, keep_locks};
 pub use error::{ClientError, text};
 pub use message::{begun, delivery};
-pub use producer::{CheckBack, Checked, Delay, Half, Placed, ProducerClient, SendFailure, Wire, place};
+pub use producer::{
+    CheckBack, CheckBackReply, Delay, HalfMessage, Placement, ProducerClient, SendFailure, WireMessage, place,
+};
 pub use properties::{ATTEMPTS, DUE, KEY, OUTCOME, REASON};
+pub use received::{Queue, Received};
 pub use runtime::own_runtime;
 pub use settings::{ClientSettings, Expression, LISTENER_THREADS, Mode, ProducerSettings, SPAN};
 pub use settings::{ConsumeFrom, MessageTrace};
 pub use tls::Tls;
 
 pub use rocketmq_client_rust::LocalTransactionState;
-/// A message as the client has it.
-pub use rocketmq_model::common::message::message_ext::MessageExt as Received;
-/// The queue that a message came from.
-pub use rocketmq_model::common::message::message_queue::MessageQueue as Queue;

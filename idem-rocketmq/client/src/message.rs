@@ -10,12 +10,18 @@ use rocketmq_runtime::common::time_utils::current_millis;
 use crate::body;
 use crate::delivery::Delivery;
 use crate::pulled::UNREADABLE;
+use crate::received::Received;
 
 const JUST_BEGUN_MILLIS: u64 = 10_000;
 
-/// A received message as idem's own. The topic is the original one, also on a retry; texts and body are shared, unless the
+/// A received message as idem's own; see [`of_message`].
+pub fn delivery(message: &Received<'_>, group: &CheetahString, largest: usize) -> Delivery {
+    of_message(message.get(), group, largest)
+}
+
+/// The client's message as idem's own. The topic is the original one, also on a retry; texts and body are shared, unless the
 /// body was compressed. It is decompressed up to `largest` bytes.
-pub fn delivery(message: &MessageExt, group: &CheetahString, largest: usize) -> Delivery {
+pub(crate) fn of_message(message: &MessageExt, group: &CheetahString, largest: usize) -> Delivery {
     let properties = message.properties().iter().filter(|(name, _)| *name != UNREADABLE);
     let raw = message.body().unwrap_or_default();
     let (body, unreadable) = match (message.property_ref(&UNREADABLE.into()), is_as_stored(message)) {
@@ -48,9 +54,10 @@ pub(super) fn is_as_stored(message: &MessageExt) -> bool {
     message.property_ref(&Name::PROPERTY_MIN_OFFSET.into()).is_some()
 }
 
-/// When the client began the call that this message is in, in milliseconds. None where a person had it called with one message,
+/// When the client began the call that this message is in, in milliseconds. Returns `None` if a person had it called with one message,
 /// past its queue.
-pub fn begun(message: &MessageExt) -> Option<u64> {
+pub fn begun(message: &Received<'_>) -> Option<u64> {
+    let message = message.get();
     let name = CheetahString::from_static_str(Name::PROPERTY_CONSUME_START_TIMESTAMP);
     let begun = message.properties().get(&name)?.parse().ok()?;
     // Another client may have left its own in the message.
@@ -82,7 +89,7 @@ mod tests {
         let mut message =
             MessageExt { message: inner, queue_id: 3, queue_offset: 9, ..MessageExt::default() };
         message.set_msg_id("id".into());
-        let delivery = delivery(&message, &"g".into(), body::LARGEST);
+        let delivery = of_message(&message, &"g".into(), body::LARGEST);
         assert_eq!(
             (delivery.topic(), delivery.tag(), delivery.keys()),
             ("orders", Some("PAID"), Some("a b"))

@@ -14,7 +14,7 @@ const LABEL_LENGTH: usize = 255;
 const TOO_LONG: &str = "is too long together with the namespace";
 const ILLEGAL: &str = "has a character that RocketMQ forbids";
 
-/// What is wrong with a name, of which kind it is, and what to do.
+/// The fault of a name, with the name's kind and advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameFault<'a> {
     pub what: &'static str,
@@ -25,14 +25,14 @@ pub struct NameFault<'a> {
 
 /// The names that a consumer or a producer can be given beside its group's and those of topics.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct ConfiguredNames<'a> {
     pub group: &'a str,
     pub namespace: Option<&'a str>,
     pub deployment: Option<&'a str>,
     pub instance: Option<&'a str>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> ConfiguredNames<'a> {
     /// The first fault. `topics` are those that are known before a message is sent, without namespace.
     pub fn fault(self, mut topics: impl Iterator<Item = &'a str>) -> Option<NameFault<'a>> {
         let namespace = self.namespace.and_then(|name| {
@@ -63,7 +63,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// What is wrong with a topic behind a namespace, which are each right.
+/// The fault of a topic together with a namespace, which are each right.
 pub fn full_topic_fault(namespace: Option<&str>, topic: &str) -> Option<&'static str> {
     is_too_long(namespace, topic, TOPIC_LENGTH).then_some(TOO_LONG)
 }
@@ -72,7 +72,7 @@ fn is_too_long(namespace: Option<&str>, name: &str, most: usize) -> bool {
     namespace.map_or(0, |namespace| namespace.len() + 1) + name.len() > most
 }
 
-/// What is wrong with a RocketMQ namespace: it is put before topics and groups, with a `%` between.
+/// The fault of a RocketMQ namespace, which is put before topics and groups, with a `%` between.
 fn namespace_fault(namespace: &str) -> Option<&'static str> {
     match namespace {
         _ if namespace.contains('%') => Some("holds a `%`, which ends a namespace"),
@@ -80,7 +80,7 @@ fn namespace_fault(namespace: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the name of an instance. In broadcasting it is the name of a directory.
+/// The fault of an instance's name. In broadcasting it is the name of a directory.
 fn instance_fault(name: &str) -> Option<&'static str> {
     match name {
         _ if name.trim().is_empty() => Some("is empty"),
@@ -94,7 +94,7 @@ fn instance_fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with a name that is only a part of records' names: a deployment or a scope.
+/// The fault of a name that is only a part of records' names: a deployment or a scope.
 pub fn label_fault(name: &str) -> Option<&'static str> {
     match name {
         _ if name.trim().is_empty() => Some("is empty"),
@@ -105,18 +105,18 @@ pub fn label_fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with a consumer group's name.
+/// The fault of a consumer group's name.
 pub fn group_fault(group: &str) -> Option<&'static str> {
     let system = group == "DEFAULT_CONSUMER" || group.starts_with("CID_RMQ_SYS_");
     fault(group, GROUP_LENGTH, system)
 }
 
-/// What is wrong with a topic's name.
+/// The fault of a topic's name.
 pub fn topic_fault(topic: &str) -> Option<&'static str> {
     fault(topic, TOPIC_LENGTH, TopicValidator::is_system_topic(topic))
 }
 
-/// What is wrong with one tag: brokers compare its hash, so a stray space would match nothing and say nothing.
+/// The fault of one tag: brokers compare its hash, so a stray space would match nothing and say nothing.
 pub fn tag_fault(tag: &str) -> Option<&'static str> {
     match tag {
         "" => Some("is empty"),
@@ -171,18 +171,19 @@ mod tests {
         says(tag_fault("A B"), "space");
     }
 
-    const NOTHING: Given<'_> = Given { group: "g", namespace: None, deployment: None, instance: None };
+    const NOTHING: ConfiguredNames<'_> =
+        ConfiguredNames { group: "g", namespace: None, deployment: None, instance: None };
 
     #[test]
     fn names_that_people_give_pass() {
-        let given = Given {
+        let given = ConfiguredNames {
             namespace: Some("MQ_INST_1"),
             deployment: Some("staging/eu 1"),
             instance: Some("web-0.web.shop@rack:7#2"),
             ..NOTHING
         };
         assert_eq!(given.fault(["orders"].into_iter()), None);
-        assert_eq!(Given { instance: Some("实例1"), ..NOTHING }.fault([].into_iter()), None);
+        assert_eq!(ConfiguredNames { instance: Some("实例1"), ..NOTHING }.fault([].into_iter()), None);
         let long = "t".repeat(127);
         assert_eq!(NOTHING.fault([&*long].into_iter()), None);
     }
@@ -192,29 +193,35 @@ mod tests {
         let longest = "x".repeat(300);
         for bad in ["", " ", "a\0b", "a\nb", &*longest] {
             for given in [
-                Given { namespace: Some(bad), ..NOTHING },
-                Given { deployment: Some(bad), ..NOTHING },
-                Given { instance: Some(bad), ..NOTHING },
+                ConfiguredNames { namespace: Some(bad), ..NOTHING },
+                ConfiguredNames { deployment: Some(bad), ..NOTHING },
+                ConfiguredNames { instance: Some(bad), ..NOTHING },
             ] {
                 assert!(given.fault([].into_iter()).is_some(), "{given:?}");
             }
         }
         for bad in ["../../../x", "..", "a/b", "a\\b", "a b"] {
-            assert!(Given { namespace: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(), "{bad}");
-            assert!(Given { instance: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(), "{bad}");
+            assert!(
+                ConfiguredNames { namespace: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(),
+                "{bad}"
+            );
+            assert!(
+                ConfiguredNames { instance: Some(bad), ..NOTHING }.fault([].into_iter()).is_some(),
+                "{bad}"
+            );
         }
-        assert!(Given { namespace: Some("a%b"), ..NOTHING }.fault([].into_iter()).is_some());
-        assert!(Given { deployment: Some(" a"), ..NOTHING }.fault([].into_iter()).is_some());
+        assert!(ConfiguredNames { namespace: Some("a%b"), ..NOTHING }.fault([].into_iter()).is_some());
+        assert!(ConfiguredNames { deployment: Some(" a"), ..NOTHING }.fault([].into_iter()).is_some());
     }
 
     #[test]
     fn names_that_are_too_long_with_their_namespace_are_faults() {
         let (topic, group) = ("t".repeat(126), "g".repeat(119));
-        let given = Given { namespace: Some("n"), ..NOTHING };
+        let given = ConfiguredNames { namespace: Some("n"), ..NOTHING };
         assert_eq!(given.fault([&*topic].into_iter()).map(|fault| fault.name), Some(&*topic));
         assert_eq!(given.fault(["t"].into_iter()), None);
         assert_eq!(
-            Given { group: &group, ..given }.fault([].into_iter()).map(|fault| fault.name),
+            ConfiguredNames { group: &group, ..given }.fault([].into_iter()).map(|fault| fault.name),
             Some(&*group)
         );
     }

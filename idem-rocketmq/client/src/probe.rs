@@ -15,7 +15,7 @@ use tokio::time::timeout;
 /// For one connection.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a producer knows of its brokers.
+/// Whether a producer's brokers can be reached.
 #[derive(Default)]
 pub(super) struct Probe {
     is_in_doubt: AtomicBool,

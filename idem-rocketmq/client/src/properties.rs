@@ -1,4 +1,4 @@
-//! What becomes of each property in a copy.
+//! How each property gets into a copy.
 //!
 //! A property that is not in the table is the user's, and every copy has it.
 
@@ -20,12 +20,12 @@ pub const DUE: &str = "IDEM_DUE";
 /// Where the message is, in a dead letter that a broker took no copy for.
 pub(crate) const REFERENCE: &str = "IDEM_REFERENCE";
 
-/// What idem has written to a retry, the most important ones first.
+/// The properties that idem writes to a retry, the most important ones first.
 pub(super) const OF_A_RETRY: [&str; 5] = [ATTEMPTS, DUE, OUTCOME, REASON, KEY];
 
-/// What a copy does with a property.
+/// How a copy treats a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum CopyRule {
     /// It belongs to the message and not to one delivery of it: taken over.
     Kept,
     /// The copy has its own, or none.
@@ -37,23 +37,23 @@ pub(super) enum Fate {
 /// Brokers write more with these at any time.
 const DROPPED_PREFIXES: [&str; 2] = ["TIMER_", Name::PROPERTY_TRANSIENT_PREFIX];
 
-pub(super) fn fate(name: &str) -> Fate {
+pub(super) fn fate(name: &str) -> CopyRule {
     if let Some((_, fate)) = TABLE.iter().find(|(known, _)| *known == name) {
         return *fate;
     }
     let is_dropped = DROPPED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    if is_dropped { Fate::Dropped } else { Fate::Kept }
+    if is_dropped { CopyRule::Dropped } else { CopyRule::Kept }
 }
 
 #[cfg(test)]
-pub(super) fn all() -> impl Iterator<Item = (&'static str, Fate)> {
+pub(super) fn all() -> impl Iterator<Item = (&'static str, CopyRule)> {
     TABLE.iter().copied()
 }
 
-use Fate::{Dropped, Kept, New};
+use CopyRule::{Dropped, Kept, New};
 
 /// Apache's `MessageConst`, and idem's own.
-const TABLE: &[(&str, Fate)] = &[
+const TABLE: &[(&str, CopyRule)] = &[
     (Name::PROPERTY_KEYS, Kept),
     (Name::PROPERTY_TAGS, Kept),
     (Name::PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX, Kept),
@@ -83,7 +83,7 @@ const TABLE: &[(&str, Fate)] = &[
     (Name::PROPERTY_TRANSFER_FLAG, Kept),
     (Name::PROPERTY_REDIRECT, Kept),
     (Name::DUP_INFO, Kept),
-    // A dead letter has it too, and brings it to whoever consumes it.
+    // A dead letter has it too, and brings it to its consumer.
     (Name::PROPERTY_RETRY_TOPIC, New),
     (Name::PROPERTY_ORIGIN_MESSAGE_ID, New),
     (Name::PROPERTY_RECONSUME_TIME, New),

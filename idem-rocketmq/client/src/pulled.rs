@@ -14,7 +14,7 @@ use rocketmq_model::common::sys_flag::message_sys_flag::MessageSysFlag as Flag;
 use rocketmq_protocol::protocol::header::pull_message_response_header::PullMessageResponseHeader;
 use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 
-use self::frame::{Frame, Inner};
+use self::frame::{Frame, InnerMessage};
 use crate::body;
 
 mod frame;
@@ -26,9 +26,9 @@ const PULL_MESSAGE: i32 = 11;
 const LITE_PULL_MESSAGE: i32 = 361;
 const SUCCESS: i32 = 0;
 
-/// What is known about the messages that are asked for.
+/// Sorts out the answers to requests for messages.
 #[derive(Debug)]
-pub(super) struct Pulled {
+pub(super) struct PullSorter {
     group: String,
     /// By topic, with namespace: a tag that the client lets through.
     tags: HashMap<String, String>,
@@ -37,11 +37,11 @@ pub(super) struct Pulled {
 
 /// An answer whose messages cannot even be told apart, from here on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Torn;
+pub(super) struct FrameFault;
 
 /// One answer on its way.
-struct Answer<'a> {
-    pulled: &'a Pulled,
+struct ResponseRewrite<'a> {
+    pulled: &'a PullSorter,
     topic: &'a str,
     /// Messages before it were asked for earlier: a broker gives a batch as a whole.
     begin: i64,
@@ -52,7 +52,7 @@ struct Answer<'a> {
     written: Option<BytesMut>,
 }
 
-impl Pulled {
+impl PullSorter {
     pub(super) fn new(group: String, tags: HashMap<String, String>, largest: usize) -> Self {
         Self { group, tags, largest }
     }
@@ -66,7 +66,7 @@ impl Pulled {
         &self,
         request: &RemotingCommand,
         answer: &mut RemotingCommand,
-    ) -> Result<(), Torn> {
+    ) -> Result<(), FrameFault> {
         let is_pull = matches!(request.code(), PULL_MESSAGE | LITE_PULL_MESSAGE);
         let Some(frames) = answer.body().filter(|_| is_pull && answer.code() == SUCCESS).cloned() else {
             return Ok(());
@@ -81,7 +81,7 @@ impl Pulled {
         let end = header.map_or(i64::MAX, |header| header.next_begin_offset) - delta;
         let topic = field("topic").map(CheetahString::as_str).unwrap_or_default();
         let begin = asked - delta;
-        let mut sorting = Answer { pulled: self, topic, begin, next: begin, end, written: None };
+        let mut sorting = ResponseRewrite { pulled: self, topic, begin, next: begin, end, written: None };
         let done = sorting.sort_out(&frames);
         let (next, written) = (sorting.next, sorting.written.take());
         if done.is_err() {
@@ -91,7 +91,7 @@ impl Pulled {
                 "its messages cannot be told apart from here on: the queue is not consumed further",
             );
             if written.as_ref().is_none_or(BytesMut::is_empty) {
-                return Err(Torn);
+                return Err(FrameFault);
             }
             answer.add_ext_field("nextBeginOffset", (next + delta).to_string());
         }
@@ -113,14 +113,14 @@ impl Pulled {
     }
 }
 
-impl Answer<'_> {
-    fn sort_out(&mut self, frames: &[u8]) -> Result<(), Torn> {
+impl ResponseRewrite<'_> {
+    fn sort_out(&mut self, frames: &[u8]) -> Result<(), FrameFault> {
         let mut rest = frames;
         while !rest.is_empty() {
             let Some((bytes, after)) = frame::split(rest) else {
                 let before = frames.len() - rest.len();
                 self.written.get_or_insert_with(|| frames[..before].into());
-                return Err(Torn);
+                return Err(FrameFault);
             };
             match Frame::parse(bytes) {
                 Some(frame) if frame.is_plain() => {
@@ -153,8 +153,8 @@ impl Answer<'_> {
         };
         let (mut rest, mut offset) = (&*body, batch.offset);
         while !rest.is_empty() {
-            let Some((inner, after)) = Inner::parse(rest) else {
-                let inner = Inner { body: rest, ..batch.whole() };
+            let Some((inner, after)) = InnerMessage::parse(rest) else {
+                let inner = InnerMessage { body: rest, ..batch.whole() };
                 return self.mark(
                     batch,
                     &inner,
@@ -182,7 +182,7 @@ impl Answer<'_> {
         let offset = said.unwrap_or(self.next);
         let made = frame::made(self.topic);
         let frame = Frame::parse(&made).expect("what was made can be read");
-        let inner = Inner { body: bytes, ..frame.whole() };
+        let inner = InnerMessage { body: bytes, ..frame.whole() };
         self.mark(
             &frame,
             &inner,
@@ -191,14 +191,14 @@ impl Answer<'_> {
         );
     }
 
-    fn mark(&mut self, frame: &Frame<'_>, inner: &Inner<'_>, offset: i64, reason: &str) {
+    fn mark(&mut self, frame: &Frame<'_>, inner: &InnerMessage<'_>, offset: i64, reason: &str) {
         if offset >= self.begin {
             self.pulled.report(self.topic, offset, reason);
         }
         self.put(frame, inner, offset, Some(reason));
     }
 
-    fn put(&mut self, frame: &Frame<'_>, inner: &Inner<'_>, offset: i64, reason: Option<&str>) {
+    fn put(&mut self, frame: &Frame<'_>, inner: &InnerMessage<'_>, offset: i64, reason: Option<&str>) {
         self.next = offset.saturating_add(1);
         if offset < self.begin {
             return;

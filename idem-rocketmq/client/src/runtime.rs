@@ -7,7 +7,7 @@ use rocketmq_runtime::{RuntimeConfig, RuntimeOwner};
 /// Blocking threads beside the listener's, for what else the client does on them.
 const SPARE_THREADS: u32 = 32;
 
-/// What RocketMQ's runtime accepts.
+/// The most threads that RocketMQ's runtime accepts.
 const MOST_THREADS: u32 = 512;
 
 pub(super) const MAX_LISTENER_THREADS: u32 = MOST_THREADS - SPARE_THREADS;

@@ -24,7 +24,7 @@ pub const SPAN: u32 = 2_000;
 /// Nor while the bodies of such messages weigh more, in MiB.
 pub(crate) const QUEUE_MIB: u32 = 16;
 
-/// What a [`Client`](crate::Client) needs to know.
+/// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
     /// The consumer group, without namespace.
@@ -37,11 +37,11 @@ pub struct ClientSettings {
     pub mode: Mode,
     /// Where a group starts that has no offset yet.
     pub consume_from: ConsumeFrom,
-    /// Whether the broker is told of each message that is handled.
+    /// Whether the broker hears of each message that is handled.
     pub trace: MessageTrace,
     /// Calls of the listener at one time.
     pub listener_threads: u32,
-    /// How many of them at first, until [`Client::take_threads`](crate::Client::take_threads); all where there is none.
+    /// How many of them at first, until [`Client::take_threads`](crate::Client::take_threads); all of them if this is not set.
     pub first_threads: Option<u32>,
     /// The most messages in one call of the listener.
     pub batch_size: u32,
@@ -51,7 +51,7 @@ pub struct ClientSettings {
     pub may_differ: bool,
 }
 
-/// What a [`ProducerClient`](crate::ProducerClient) needs to know.
+/// The settings of a [`ProducerClient`](crate::ProducerClient).
 pub struct ProducerSettings {
     /// The producer group, without namespace.
     pub group: String,

@@ -15,17 +15,17 @@ use crate::runtime;
 const STACK_BYTES: usize = 8 << 20;
 
 /// The end of a client: how it is asked for, and how it is waited for.
-pub(super) struct Life {
+pub(super) struct ClientThread {
     stop: Mutex<Option<oneshot::Sender<()>>>,
     down: watch::Receiver<bool>,
 }
 
 /// Calls `live` on a thread of its own, with a runtime that has room for so many blocking calls. Its second argument
-/// completes when the client is to stop, also by [`Life`] being dropped.
+/// completes when the client is to stop, also by [`ClientThread`] being dropped.
 pub(super) fn spawn(
     blocking_calls: u32,
     live: impl FnOnce(Result<RuntimeOwner, ClientError>, oneshot::Receiver<()>) + Send + 'static,
-) -> Result<Life, ClientError> {
+) -> Result<ClientThread, ClientError> {
     let (stop, stopped) = oneshot::channel();
     let (down_sender, down) = watch::channel(false);
     let builder = thread::Builder::new().name("idem-rocketmq".to_owned()).stack_size(STACK_BYTES);
@@ -38,10 +38,10 @@ pub(super) fn spawn(
         down_sender.send_replace(true);
     });
     thread.map_err(ClientError::Thread)?;
-    Ok(Life { stop: Mutex::new(Some(stop)), down })
+    Ok(ClientThread { stop: Mutex::new(Some(stop)), down })
 }
 
-impl Life {
+impl ClientThread {
     pub(super) fn stop(&self) {
         if let Some(stop) = self.stop.lock().take() {
             let _ = stop.send(());

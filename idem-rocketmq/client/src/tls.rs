@@ -109,7 +109,7 @@ pub(super) struct LoadedTls {
     /// For the client's.
     pub(super) client: TlsConfig,
     pub(super) has_client_certificate: bool,
-    /// What was given as text, for as long as the client reads it.
+    /// Files with the PEM that was given as text, for as long as the client reads them.
     pub(super) files: Option<TempDir>,
 }
 
@@ -120,7 +120,7 @@ impl Tls {
         if CryptoProvider::get_default().is_none() {
             let _ = aws_lc_rs::default_provider().install_default();
         }
-        let mut files = Files(None);
+        let mut files = TlsFiles(None);
         let mut client = TlsConfig { enable: true, config_file: String::new(), ..TlsConfig::default() };
         client.client.auth_server = true;
         let roots = match &self.roots {
@@ -156,9 +156,9 @@ impl Tls {
 /// Of the directory for what was given as text.
 const PREFIX: &str = "idem-tls-";
 
-struct Files(Option<TempDir>);
+struct TlsFiles(Option<TempDir>);
 
-impl Files {
+impl TlsFiles {
     /// A path to the PEM, written there where it was given as text.
     fn path(&mut self, name: &str, pem: &Pem) -> Result<PathBuf, ClientError> {
         match pem {
@@ -209,7 +209,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ClientError> {
     const WHAT: &str = "key of the client certificate";
     let text = fs::read(path).map_err(|error| bad(WHAT, path, error))?;
-    // What the parser says is not passed on: it must not show a piece of the key.
+    // The parser's own words are not passed on: they must not show a piece of the key.
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| bad(WHAT, path, "no private key in PEM form is in it"))
 }
 
@@ -218,7 +218,7 @@ fn bad(what: &'static str, path: &Path, cause: impl fmt::Display) -> ClientError
     ClientError::TlsFile { what, place, cause: cause.to_string() }
 }
 
-/// Whether [`Files`] has written it.
+/// Whether [`TlsFiles`] has written it.
 fn is_ours(path: &Path) -> bool {
     let directory = path.parent().and_then(Path::file_name).and_then(std::ffi::OsStr::to_str);
     directory.is_some_and(|name| name.starts_with(PREFIX))

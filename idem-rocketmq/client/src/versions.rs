@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rocketmq_model::common::mq_version::RocketMqVersion;
 
-/// What brokers alone are asked: a name server's version says nothing.
+/// Requests that go to brokers alone: a name server's version says nothing.
 const ASKED_OF_BROKERS: [i32; 4] = [SEND_MESSAGE, HEART_BEAT, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE];
 const SEND_MESSAGE: i32 = 10;
 const HEART_BEAT: i32 = 34;

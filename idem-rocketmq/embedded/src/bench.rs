@@ -1,4 +1,4 @@
-//! What tests and examples ask of a broker beside consuming: this one, or any other that can be reached.
+//! Requests of tests and examples to a broker beside consuming: this one, or any other that can be reached.
 
 use std::sync::Arc;
 use std::thread;
@@ -88,7 +88,7 @@ impl Bench {
     }
 
     /// As [`read_all`](Self::read_all), but without what the broker has confirmed a moment ago and not put into its queues yet,
-    /// which costs a broker in Java far less: for whoever looks again and again.
+    /// which costs a broker in Java far less: for tests that look again and again.
     ///
     /// # Errors
     /// The broker does not answer.

@@ -15,14 +15,14 @@ use rocketmq_transport::api::ServerConfig;
 use super::{AutoCreate, EmbeddedError};
 
 #[derive(Clone, Debug)]
-pub(super) struct Options {
+pub(super) struct BrokerOptions {
     pub(super) delay_levels: String,
     pub(super) has_timer: bool,
     pub(super) auto_create: AutoCreate,
     pub(super) check_transactions: Duration,
 }
 
-impl Default for Options {
+impl Default for BrokerOptions {
     fn default() -> Self {
         let delay_levels = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h".to_owned();
         Self {
@@ -90,7 +90,7 @@ pub(super) fn server(port: u16) -> ServerConfig {
 pub(super) fn broker(
     directory: &Path,
     ports: Ports,
-    options: &Options,
+    options: &BrokerOptions,
 ) -> Result<ValidatedBrokerConfig, EmbeddedError> {
     let root: CheetahString = directory.join("store").to_string_lossy().into_owned().into();
     let interval =
@@ -114,7 +114,7 @@ pub(super) fn broker(
     validated.map_err(|error| EmbeddedError::Start(error.to_string()))
 }
 
-fn store(root: CheetahString, ports: Ports, options: &Options) -> MessageStoreConfig {
+fn store(root: CheetahString, ports: Ports, options: &BrokerOptions) -> MessageStoreConfig {
     MessageStoreConfig {
         store_path_root_dir: root,
         mapped_file_size_commit_log: 32 << 20,

@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::admin::Admin;
-use super::config::{self, Options, Ports};
+use super::config::{self, BrokerOptions, Ports};
 use super::producer::Producer;
-use super::{Bench, EmbeddedBroker, EmbeddedError, Face, locks};
+use super::{Bench, BrokerHandle, EmbeddedBroker, EmbeddedError, locks};
 use idem_rocketmq_client::own_runtime;
 
 /// The broker polls large futures.
@@ -32,9 +32,9 @@ const IMPATIENCE: Duration = Duration::from_millis(200);
 /// When broker and name server have ended, nothing is left that is worth waiting for.
 const END_TASKS: Duration = Duration::from_millis(200);
 
-type Started = Result<Face, EmbeddedError>;
+type StartResult = Result<BrokerHandle, EmbeddedError>;
 
-pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedError> {
+pub(super) async fn start(options: BrokerOptions) -> Result<EmbeddedBroker, EmbeddedError> {
     let (ready, started) = oneshot::channel();
     let (stop, stopped) = oneshot::channel();
     let (down_sender, down) = watch::channel(false);
@@ -45,13 +45,13 @@ pub(super) async fn start(options: Options) -> Result<EmbeddedBroker, EmbeddedEr
     };
     builder.spawn(live).map_err(|error| EmbeddedError::Start(error.to_string()))?;
     let ended = |_| EmbeddedError::Start("its thread ended".to_owned());
-    let face = started.await.map_err(ended)??;
-    Ok(EmbeddedBroker { face, stop: Mutex::new(Some(stop)), down })
+    let handle = started.await.map_err(ended)??;
+    Ok(EmbeddedBroker { handle, stop: Mutex::new(Some(stop)), down })
 }
 
-type Ready = oneshot::Sender<Started>;
+type ReadySender = oneshot::Sender<StartResult>;
 
-fn live(options: &Options, ready: Ready, stopped: oneshot::Receiver<()>) {
+fn live(options: &BrokerOptions, ready: ReadySender, stopped: oneshot::Receiver<()>) {
     let failure = live_in_directory(options, ready, stopped);
     // Only now are the files gone and the ports free.
     if let Some((ready, error)) = failure {
@@ -60,10 +60,10 @@ fn live(options: &Options, ready: Ready, stopped: oneshot::Receiver<()>) {
 }
 
 fn live_in_directory(
-    options: &Options,
-    ready: Ready,
+    options: &BrokerOptions,
+    ready: ReadySender,
     stopped: oneshot::Receiver<()>,
-) -> Option<(Ready, EmbeddedError)> {
+) -> Option<(ReadySender, EmbeddedError)> {
     let directory = match tempfile::Builder::new().prefix("idem-embedded-").tempdir() {
         Ok(directory) => directory,
         Err(error) => return Some((ready, EmbeddedError::Start(error.to_string()))),
@@ -74,7 +74,7 @@ fn live_in_directory(
     };
     let failure = owner.block_on(async {
         match boot(&owner, options, &directory).await {
-            Ok((services, face)) => serve(&owner, services, face, ready, stopped).await,
+            Ok((services, handle)) => serve(&owner, services, handle, ready, stopped).await,
             Err(error) => return Some((ready, error)),
         }
         None
@@ -87,11 +87,11 @@ fn live_in_directory(
 async fn serve(
     owner: &RuntimeOwner,
     services: Services,
-    face: Face,
-    ready: Ready,
+    handle: BrokerHandle,
+    ready: ReadySender,
     stopped: oneshot::Receiver<()>,
 ) {
-    let patience = match ready.send(Ok(face)) {
+    let patience = match ready.send(Ok(handle)) {
         Ok(()) => stopped.await.map_or(IMPATIENCE, |()| PATIENCE),
         Err(_) => IMPATIENCE,
     };
@@ -120,9 +120,9 @@ impl Services {
 
 async fn boot(
     owner: &RuntimeOwner,
-    options: &Options,
+    options: &BrokerOptions,
     directory: &TempDir,
-) -> Result<(Services, Face), EmbeddedError> {
+) -> Result<(Services, BrokerHandle), EmbeddedError> {
     let ports = Ports::find().map_err(|error| EmbeddedError::Start(error.to_string()))?;
     let address = |port| format!("{}:{port}", Ipv4Addr::LOCALHOST);
     let name_server = boot_name_server(owner, directory, ports.name_server).await?;
@@ -131,8 +131,8 @@ async fn boot(
     let producer = Producer::new(owner.root_context().component("producer"), address(ports.name_server));
     locks::keep(address(ports.name_server), address(ports.broker)).await?;
     let directory = directory.path().to_owned();
-    let face = Face { directory, bench: Bench { admin, producer, _alive: None } };
-    Ok((Services { broker, name_server }, face))
+    let handle = BrokerHandle { directory, bench: Bench { admin, producer, _alive: None } };
+    Ok((Services { broker, name_server }, handle))
 }
 
 async fn boot_name_server(
@@ -164,7 +164,7 @@ async fn boot_name_server(
 
 async fn boot_broker(
     owner: &RuntimeOwner,
-    options: &Options,
+    options: &BrokerOptions,
     directory: &TempDir,
     ports: Ports,
 ) -> Result<Box<BrokerBootstrap<Running>>, EmbeddedError> {

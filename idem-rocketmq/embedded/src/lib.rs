@@ -54,19 +54,19 @@ use tokio::sync::{oneshot, watch};
 /// moment; [`shutdown`](Self::shutdown) waits to the end.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
-    face: Face,
+    handle: BrokerHandle,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     down: watch::Receiver<bool>,
 }
 
-/// What of a running broker is of use to others.
+/// The parts of a running broker that others use.
 #[derive(Debug)]
-struct Face {
+struct BrokerHandle {
     directory: PathBuf,
     bench: Bench,
 }
 
-/// What went wrong with an embedded broker.
+/// An error of an embedded broker.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
@@ -79,7 +79,7 @@ pub enum EmbeddedError {
     /// It answered with an error.
     #[error("the broker refused to {request}: {remark} (response code {code})")]
     Refused {
-        /// What was asked.
+        /// The request, as a verb and its object.
         request: &'static str,
         /// RocketMQ's response code.
         code: i64,
@@ -103,7 +103,7 @@ pub enum EmbeddedError {
 #[derive(Clone, Debug)]
 pub struct EmbeddedBrokerBuilder {
     topics: Vec<(String, u32)>,
-    options: config::Options,
+    options: config::BrokerOptions,
 }
 
 impl EmbeddedBrokerBuilder {
@@ -183,23 +183,23 @@ impl EmbeddedBroker {
 
     /// Options before the start.
     pub fn builder() -> EmbeddedBrokerBuilder {
-        EmbeddedBrokerBuilder { topics: Vec::new(), options: config::Options::default() }
+        EmbeddedBrokerBuilder { topics: Vec::new(), options: config::BrokerOptions::default() }
     }
 
     /// The address that clients take as their name server, such as `127.0.0.1:40123`.
     pub fn name_server(&self) -> &str {
-        self.face.bench.name_server()
+        self.handle.bench.name_server()
     }
 
-    /// What can be asked of this broker as of others.
+    /// The requests that this broker answers as others do.
     #[doc(hidden)]
     pub fn bench(&self) -> Bench {
-        self.face.bench.clone()
+        self.handle.bench.clone()
     }
 
     /// A producer to this broker; clones share one connection.
     pub fn producer(&self) -> Producer {
-        self.face.bench.producer()
+        self.handle.bench.producer()
     }
 
     /// Creates a topic, or gives it another number of queues, and waits until consumers can find it.
@@ -212,12 +212,12 @@ impl EmbeddedBroker {
         name: &'a str,
         queues: u32,
     ) -> BoxFuture<'a, Result<(), EmbeddedError>> {
-        self.face.bench.create_topic(name, queues)
+        self.handle.bench.create_topic(name, queues)
     }
 
     #[cfg(test)]
     pub(crate) async fn forget_route(&self, topic: &str) {
-        self.face.bench.admin.forget(topic).await.unwrap();
+        self.handle.bench.admin.forget(topic).await.unwrap();
     }
 
     /// Reads every message of a topic that was confirmed before, without being a consumer; no message if the topic does not
@@ -232,7 +232,7 @@ impl EmbeddedBroker {
         &'a self,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<Vec<StoredMessage>, EmbeddedError>> {
-        self.face.bench.read_all(topic)
+        self.handle.bench.read_all(topic)
     }
 
     /// The number of the topic's messages that the group has not acked, by its stored offsets.
@@ -247,7 +247,7 @@ impl EmbeddedBroker {
         group: &'a str,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<u64, EmbeddedError>> {
-        self.face.bench.backlog(group, topic)
+        self.handle.bench.backlog(group, topic)
     }
 
     /// Ends broker and name server in order and removes their files; calling it again waits for the same end.
@@ -280,7 +280,7 @@ impl Drop for EmbeddedBroker {
         }
         if running {
             // Its thread does the same, unless the process ends first.
-            let _ = fs::remove_dir_all(&self.face.directory);
+            let _ = fs::remove_dir_all(&self.handle.directory);
         }
     }
 }

@@ -27,17 +27,17 @@ const RENEW: Duration = Duration::from_secs(20);
 
 /// Keeps the locks of all groups until the runtime that this is called on ends.
 pub(super) async fn keep(name_server: String, broker: String) -> Result<(), EmbeddedError> {
-    let keeper = Keeper { connection: Connection::open(&broker).await?, locked: HashMap::new() };
+    let keeper = LockKeeper { connection: Connection::open(&broker).await?, locked: HashMap::new() };
     tokio::spawn(loud("embedded", keeper.run(keep_locks(name_server)), || {}));
     Ok(())
 }
 
-struct Keeper {
+struct LockKeeper {
     connection: Connection,
     locked: HashMap<String, Instant>,
 }
 
-impl Keeper {
+impl LockKeeper {
     async fn run(mut self, mut adoptions: mpsc::UnboundedReceiver<Adoption>) {
         let mut look = interval(LOOK);
         loop {

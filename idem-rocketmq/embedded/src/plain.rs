@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cheetah_string::CheetahString;
 use futures_util::future::BoxFuture;
-use rocketmq_model::common::message::message_ext::MessageExt;
-use rocketmq_model::common::message::message_queue::MessageQueue;
 
 use super::{EmbeddedBroker, EmbeddedError};
-use idem_rocketmq_client::Delivery;
-use idem_rocketmq_client::{Answer, Client, ClientSettings, Cluster, Expression, LISTENER_THREADS, Listener};
+use idem_rocketmq_client::{
+    Client, ClientSettings, Cluster, ConsumeStatus, Delivery, Expression, LARGEST_BODY, LISTENER_THREADS,
+    Listener, Queue, Received,
+};
 
 /// A consumer without idem: it sees every delivery, duplicates included, and acks all of them.
 ///
@@ -19,26 +19,26 @@ use idem_rocketmq_client::{Answer, Client, ClientSettings, Cluster, Expression, 
 #[must_use = "the listener stops when it is dropped"]
 pub struct PlainListener(Client);
 
-struct Each<F>(F, CheetahString);
+struct DecodingListener<F>(F, CheetahString);
 
-impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for Each<F> {
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+impl<F: Fn(&Delivery) + Send + Sync + 'static> Listener for DecodingListener<F> {
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], _: &Queue) -> ConsumeStatus {
         for message in messages {
-            (self.0)(&idem_rocketmq_client::delivery(message, &self.1, idem_rocketmq_client::LARGEST_BODY));
+            (self.0)(&idem_rocketmq_client::delivery(message, &self.1, LARGEST_BODY));
         }
-        Answer::Success
+        ConsumeStatus::Success
     }
 }
 
 /// The client's calls as they are, not even converted: what the benchmark compares idem with.
-struct Bare<F>(F);
+struct BareListener<F>(F);
 
-impl<F: Fn(&Bytes) + Send + Sync + 'static> Listener for Bare<F> {
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], _queue: &MessageQueue) -> Answer {
+impl<F: Fn(&Bytes) + Send + Sync + 'static> Listener for BareListener<F> {
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], _: &Queue) -> ConsumeStatus {
         for message in messages {
-            (self.0)(&message.body().unwrap_or_default());
+            (self.0)(&message.body());
         }
-        Answer::Success
+        ConsumeStatus::Success
     }
 }
 
@@ -53,7 +53,7 @@ impl EmbeddedBroker {
         topic: &str,
         each: impl Fn(&Delivery) + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<PlainListener, EmbeddedError>> {
-        listen(self.name_server(), group, topic, Arc::new(Each(each, group.into())))
+        listen(self.name_server(), group, topic, Arc::new(DecodingListener(each, group.into())))
     }
 
     /// Calls `each` with every payload of a topic straight from the client, in a consumer with the settings of
@@ -65,7 +65,7 @@ impl EmbeddedBroker {
         topic: &str,
         each: impl Fn(&Bytes) + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<PlainListener, EmbeddedError>> {
-        listen(self.name_server(), group, topic, Arc::new(Bare(each)))
+        listen(self.name_server(), group, topic, Arc::new(BareListener(each)))
     }
 }
 

@@ -88,9 +88,9 @@ impl Outgoing {
 
 /// Sends messages to an [`EmbeddedBroker`](super::EmbeddedBroker).
 #[derive(Clone)]
-pub struct Producer(Arc<Inner>);
+pub struct Producer(Arc<ProducerState>);
 
-struct Inner {
+struct ProducerState {
     handle: Handle,
     context: ChildServiceContext,
     name_server: String,
@@ -107,7 +107,7 @@ impl Producer {
     /// Must be called on the broker's runtime.
     pub(super) fn new(context: ChildServiceContext, name_server: String) -> Self {
         let producer = OnceCell::new();
-        Self(Arc::new(Inner { handle: Handle::current(), context, name_server, producer }))
+        Self(Arc::new(ProducerState { handle: Handle::current(), context, name_server, producer }))
     }
 
     /// Sends one message and waits until the broker has it. Returns the producer's id of it (`UNIQ_KEY`).
@@ -159,7 +159,7 @@ impl Producer {
     }
 }
 
-impl Inner {
+impl ProducerState {
     async fn producer(&self) -> Result<&DefaultMQProducer, EmbeddedError> {
         self.producer.get_or_try_init(|| self.start()).await
     }

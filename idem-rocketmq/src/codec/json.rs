@@ -1,4 +1,4 @@
-//! JSON, and why a body is none or does not fit.
+//! JSON, and why a body is not JSON or does not fit.
 
 use bytes::Bytes;
 use idem_core::Fingerprint;
@@ -92,11 +92,11 @@ fn of_syntax(error: &serde_json::Error) -> String {
     }
 }
 
-/// What does not fit, where it can be said.
+/// Why the body does not fit, if it can be said.
 fn of_data<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> String {
     let tree = (body.len() <= LONGEST_TOLD).then(|| serde_json::from_slice::<Node>(body).ok()).flatten();
-    let fault = tree.and_then(|tree| T::deserialize(node::At(&tree)).err());
-    // What the second reading found is told only where it is what the first one had.
+    let fault = tree.and_then(|tree| T::deserialize(node::NodeDeserializer(&tree)).err());
+    // The fault of the second reading is shown only if it is the one of the first.
     match fault.filter(|fault| fault.is(&message(error))) {
         Some(fault) => format!("{UNFIT}: {}", fault.told()),
         None => UNFIT.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::setup::Setup;
 use crate::Error;
-use crate::client::names::{self, Given};
+use crate::client::names::{self, ConfiguredNames};
 use crate::client::{ClientError, MessageTrace, Mode};
 use crate::cluster;
 use crate::error::Kind;
@@ -78,7 +78,7 @@ impl Setup {
     }
 
     fn check_names(&self) -> Result<(), Error> {
-        let given = Given {
+        let given = ConfiguredNames {
             group: &self.group,
             namespace: self.cluster.namespace.as_deref(),
             deployment: self.deployment.as_deref(),

@@ -1,20 +1,20 @@
-//! What the bridge asks of the client, without the client's types.
+//! The bridge's requests to the client, without the client's types.
 //!
 //! The client's types are so deep that the compiler gives up on proving them `Send` inside another future; behind
 //! this trait it is proved once.
 
 use futures_util::future::BoxFuture;
 
-use crate::client::{Client, ClientError, Extent, Purpose, Queues, Received};
+use crate::client::{Client, ClientError, CopyExtent, CopyPurpose, Queues, Received};
 
 /// The group's member that messages come through.
 pub(crate) trait Broker: Send + Sync {
     /// Stores a copy of a message. `Ok` when a broker has confirmed it.
     fn copy<'a>(
         &'a self,
-        message: &'a Received,
-        purpose: Purpose,
-        extent: Extent,
+        message: &'a Received<'_>,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> BoxFuture<'a, Result<(), ClientError>>;
 
     /// Lets so many listener calls be under way at once.
@@ -36,9 +36,9 @@ pub(crate) trait Broker: Send + Sync {
 impl Broker for Client {
     fn copy<'a>(
         &'a self,
-        message: &'a Received,
-        purpose: Purpose,
-        extent: Extent,
+        message: &'a Received<'_>,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
         Client::copy(self, message, purpose, extent)
     }

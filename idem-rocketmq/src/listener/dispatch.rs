@@ -8,57 +8,55 @@ use idem_core::{Attempt, Fingerprint, FingerprintMismatch, IdempotencyKey, Job, 
 use tokio::runtime::Handle;
 use tracing::Span;
 
-use super::crowd::Pace;
-use super::over::Unsettled;
-use super::report::Meter;
-use super::span::OnSpan;
+use super::run::{OnSpan, Pace, UnsettledCalls, batch_span};
+use super::settle::Meter;
 use crate::client::{Delivery, Mode};
 use crate::handler::{Prepared, Route, Run};
 use crate::state::States;
 
 /// One handler of the consumer, with its gate, its meter and how it gets on.
-pub(crate) struct Handler {
+pub(crate) struct RegisteredHandler {
     pub(crate) route: Route,
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
     pub(crate) pace: Pace,
-    pub(super) unsettled: Unsettled,
+    pub(super) unsettled: UnsettledCalls,
     on_span: OnSpan,
-    scope: Scope,
+    scope: KeyScope,
 }
 
 /// Where a handler's keys count.
-enum Scope {
-    /// What the handler says.
-    Said(Namespace),
+enum KeyScope {
+    /// The scope that the handler names.
+    Explicit(Namespace),
     /// The topic and the message's tag, for the tags that the handler names, and for any other.
     Topic { identity: Identity, known: HashMap<String, Namespace> },
 }
 
 /// Which handler takes which message of a topic.
 #[derive(Default)]
-struct Topic {
+struct TopicHandlers {
     by_tag: HashMap<String, usize>,
     any: Option<usize>,
 }
 
 /// The handlers of one consumer.
 pub(crate) struct Dispatch {
-    handlers: Vec<Arc<Handler>>,
-    topics: HashMap<String, Topic>,
+    handlers: Vec<Arc<RegisteredHandler>>,
+    topics: HashMap<String, TopicHandlers>,
     pub(crate) mode: Mode,
     pub(crate) states: Arc<States>,
 }
 
 /// A delivery that was looked into.
-pub(crate) struct Prepare {
-    /// What its order is kept by; none for the order of the whole queue.
+pub(crate) struct PreparedDelivery {
+    /// The key that its order is kept by; none for the order of the whole queue.
     pub(crate) order: Option<IdempotencyKey>,
-    pub(crate) entry: Entry,
+    pub(crate) entry: GateEntry,
 }
 
 /// A delivery on its way into a gate.
-pub(crate) enum Entry {
+pub(crate) enum GateEntry {
     /// It decodes and has a key.
     Ready { job: Job, run: Run },
     /// It cannot be handled; a message without a key may be run all the same where the policy says so.
@@ -76,7 +74,7 @@ impl Dispatch {
         on_span: &OnSpan,
         user: Option<&Handle>,
     ) -> Self {
-        let mut topics: HashMap<String, Topic> = HashMap::new();
+        let mut topics: HashMap<String, TopicHandlers> = HashMap::new();
         let mut handlers = Vec::with_capacity(routes.len());
         for (index, (route, policy)) in routes.into_iter().enumerate() {
             let topic = topics.entry(route.topic().to_owned()).or_default();
@@ -84,13 +82,13 @@ impl Dispatch {
                 topic.any = Some(index);
             }
             topic.by_tag.extend(route.tag_set().iter().map(|tag| (tag.clone(), index)));
-            handlers.push(Arc::new(Handler {
+            handlers.push(Arc::new(RegisteredHandler {
                 gate: gate(engine, &route, policy, user),
                 meter: Meter::new(&identity.group, route.topic(), route.name()),
                 pace: Pace::default(),
-                unsettled: Unsettled::default(),
+                unsettled: UnsettledCalls::default(),
                 on_span: on_span.clone(),
-                scope: Scope::of(&route, identity),
+                scope: KeyScope::of(&route, identity),
                 route,
             }));
         }
@@ -98,13 +96,13 @@ impl Dispatch {
     }
 
     /// The handler for a message, if this process has one.
-    pub(crate) fn handler(&self, topic: &str, tag: Option<&str>) -> Option<(usize, &Arc<Handler>)> {
+    pub(crate) fn handler(&self, topic: &str, tag: Option<&str>) -> Option<(usize, &Arc<RegisteredHandler>)> {
         let topic = self.topics.get(topic)?;
         let index = tag.and_then(|tag| topic.by_tag.get(tag).copied()).or(topic.any)?;
         Some((index, &self.handlers[index]))
     }
 
-    pub(crate) fn handlers(&self) -> &[Arc<Handler>] {
+    pub(crate) fn handlers(&self) -> &[Arc<RegisteredHandler>] {
         &self.handlers
     }
 }
@@ -133,10 +131,10 @@ impl Identity {
     }
 }
 
-impl Scope {
+impl KeyScope {
     fn of(route: &Route, identity: &Identity) -> Self {
         if let Some(scope) = route.explicit_scope() {
-            return Self::Said(identity.namespace(["scope", scope]));
+            return Self::Explicit(identity.namespace(["scope", scope]));
         }
         // Also of messages without a tag.
         let tags = route.tag_set().iter().cloned().chain([String::new()]);
@@ -146,7 +144,7 @@ impl Scope {
 
     fn namespace(&self, topic: &str, tag: &str) -> Namespace {
         match self {
-            Self::Said(namespace) => namespace.clone(),
+            Self::Explicit(namespace) => namespace.clone(),
             Self::Topic { identity, known } => match known.get(tag) {
                 Some(namespace) => namespace.clone(),
                 None => by_topic(identity, topic, tag),
@@ -159,7 +157,7 @@ fn by_topic(identity: &Identity, topic: &str, tag: &str) -> Namespace {
     identity.namespace(["topic", topic, tag])
 }
 
-impl Handler {
+impl RegisteredHandler {
     /// How many of so many messages start together, at least and at most: a batch is not split because a few runs
     /// less have just ended.
     pub(crate) fn start_together(&self, messages: usize) -> (usize, usize) {
@@ -170,23 +168,24 @@ impl Handler {
     }
 
     /// Decodes a message and takes its key.
-    pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> Prepare {
+    pub(crate) fn prepare(&self, delivery: &Arc<Delivery>) -> PreparedDelivery {
         if let Some(reason) = &delivery.unreadable {
             let (what, reason) = (Unfit::Undecodable, reason.to_string());
-            return Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } };
+            return PreparedDelivery { order: None, entry: GateEntry::Unfit { what, reason, run: None } };
         }
         let compares = self.gate.policy().fingerprint != FingerprintMismatch::Ignore;
         match self.route.handler().prepare(delivery, compares) {
-            Ok(Prepared { key: Ok(key), order, fingerprint, run }) => {
-                Prepare { order, entry: Entry::Ready { job: self.job(delivery, key, fingerprint), run } }
-            }
+            Ok(Prepared { key: Ok(key), order, fingerprint, run }) => PreparedDelivery {
+                order,
+                entry: GateEntry::Ready { job: self.job(delivery, key, fingerprint), run },
+            },
             Ok(Prepared { key: Err(error), order, run, .. }) => {
                 let (what, reason) = (Unfit::MissingKey, error.to_string());
-                Prepare { order, entry: Entry::Unfit { what, reason, run: Some(run) } }
+                PreparedDelivery { order, entry: GateEntry::Unfit { what, reason, run: Some(run) } }
             }
             Err(error) => {
                 let (what, reason) = (Unfit::Undecodable, error.to_string());
-                Prepare { order: None, entry: Entry::Unfit { what, reason, run: None } }
+                PreparedDelivery { order: None, entry: GateEntry::Unfit { what, reason, run: None } }
             }
         }
     }
@@ -201,7 +200,7 @@ impl Handler {
 
     /// The span of a call of a batch handler.
     pub(crate) fn batch_span(&self, group: &str, messages: usize) -> Span {
-        super::span::of_batch(self.route.name(), group, self.route.topic(), messages)
+        batch_span(self.route.name(), group, self.route.topic(), messages)
     }
 
     fn job(&self, delivery: &Delivery, key: IdempotencyKey, fingerprint: Option<Fingerprint>) -> Job {

@@ -4,21 +4,12 @@
 //! when every message in it is settled; where order is kept, it suspends the queue while a message waits for its next
 //! attempt. When the process goes away under a call, its messages are left to the broker.
 
-mod aside;
 mod broker;
 mod call;
-mod crowd;
-mod decisions;
 pub(crate) mod dispatch;
-mod over;
-mod recall;
-mod report;
 mod run;
-mod seats;
 mod settle;
-mod span;
-mod threads;
-mod waiting;
+mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -31,21 +22,17 @@ use futures_util::FutureExt as _;
 use futures_util::future::join;
 use idem_core::engine::Engine;
 use idem_core::{Decision, panics};
-use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use self::aside::{Lounge, Place, Ticket};
 pub(crate) use self::broker::Broker;
-pub(crate) use self::crowd::CROWD;
-pub(crate) use self::decisions::Decisions;
+use self::call::SuspendedQueues;
 use self::dispatch::Dispatch;
-use self::seats::{Asks, Seat, Seats};
-use self::threads::Threads;
-pub(crate) use self::threads::{FEW, THREADS};
-use crate::client::{self, Answer, LARGEST_BODY, Listener, Mode, Queue, Received};
-
-pub(crate) use self::span::OnSpan;
+pub(crate) use self::run::OnSpan;
+use self::settle::Decisions;
+pub(crate) use self::wait::{CROWD, FEW, THREADS};
+use self::wait::{CallSignals, ListenerCalls};
+use crate::client::{ConsumeStatus, LARGEST_BODY, Listener, Mode, Queue, Received};
 
 /// The listener of one consumer.
 pub(crate) struct Bridge {
@@ -56,36 +43,13 @@ pub(crate) struct Bridge {
     pub(crate) largest_body: usize,
     /// By which the group's own retries come, with namespace.
     pub(crate) retry_topic: String,
-    /// Where handlers run: the runtime that the consumer was started on, entered or in its tasks.
+    /// Where handlers run: the runtime that the consumer was started on, entered or in its tsignals.
     pub(crate) user: Handle,
     /// Set when the handlers' runtime went away under a message.
     pub(crate) user_is_gone: CancellationToken,
     client: OnceLock<Weak<dyn Broker>>,
-    calls: Arc<Calls>,
-    recall: recall::Recall,
-}
-
-/// The listener calls under way.
-#[derive(Default)]
-struct Calls {
-    state: Mutex<State>,
-    changed: Condvar,
-    /// For those that stay on their threads until others are over.
-    seats: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    /// Calls that work on messages; one that has left its messages to the broker is not among them.
-    seats: Seats,
-    /// Where calls go on that have given their threads back.
-    lounge: Option<Lounge>,
-    /// How many calls have ended.
-    ended: u64,
-    threads: Threads,
-    is_closed: bool,
-    /// Calls wait before they begin.
-    is_paused: bool,
+    calls: Arc<ListenerCalls>,
+    suspended: SuspendedQueues,
 }
 
 impl Bridge {
@@ -101,7 +65,7 @@ impl Bridge {
             user_is_gone: CancellationToken::new(),
             client: OnceLock::new(),
             calls: Arc::default(),
-            recall: recall::Recall::default(),
+            suspended: SuspendedQueues::default(),
         }
     }
 
@@ -109,9 +73,9 @@ impl Bridge {
     /// wait for it.
     pub(crate) fn connect(self: &Arc<Self>, client: &Arc<dyn Broker>) {
         let _ = self.client.set(Arc::downgrade(client));
-        crowd::watch(self);
-        over::watch(self);
-        aside::watch(self, client);
+        wait::watch_crowd(self);
+        run::watch(self);
+        wait::watch_seats(self, client);
     }
 
     /// Starts no further run; later calls leave their messages to the broker. Whether this is the first time.
@@ -142,56 +106,20 @@ impl Bridge {
         idem_core::runtime::handle().spawn(panics::loud(place, task, move || fault.fail(place)));
     }
 
-    fn begin(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> Option<Ticket> {
-        let offsets = || messages.iter().map(|message| message.queue_offset());
-        let (first, last) = (offsets().min()?, offsets().max()?);
-        let bytes = messages.iter().filter_map(|message| message.body()).map(|body| body.len()).sum();
-        let stamp = client::begun(messages[0]);
-        let calls = self.calls.clone();
-        let mut state = calls.state.lock();
-        // What was pulled before the pause, or by a request that was with the broker already, waits here.
-        calls.changed.wait_while(&mut state, |state| state.is_paused && !state.is_closed);
-        if state.is_closed {
-            return None;
-        }
-        // While there are few, they are quick, and their messages are not worth a copy.
-        let can_move = state.seats.on_threads() >= FEW as usize && self.dispatch.mode != Mode::Orderly;
-        if can_move && state.lounge.is_none() {
-            state.lounge = Lounge::open();
-        }
-        let lounge = state.lounge.clone().filter(|_| can_move);
-        let seat = Seat::new(queue.clone(), (first, last), (messages.len(), bytes), stamp);
-        let asks = seat.asks();
-        let id = state.seats.take(seat);
-        let working = state.seats.on_threads();
-        let is_full = state.threads == Threads::Few && working >= FEW as usize;
-        if let (true, Some(client)) = (is_full, self.client.get()) {
-            state.threads = Threads::Looking;
-            self.spawn("threads", threads::look(self.calls.clone(), client.clone()));
-        }
-        drop(state);
-        if working > CROWD {
-            self.relieve();
-        }
-        let place = Place::Thread;
-        Some(Ticket { bridge: self, queue: queue.clone(), first, id, asks, lounge, place })
-    }
-
     /// One call without a thread of the client's, for a consumer without a broker.
     ///
     /// Its queue is lost as soon as nothing is left that would be decided by itself: each message has its first decision, and the
     /// next attempt would come in place, or what has none is held.
-    pub(crate) async fn deliver(&self, messages: &[Received], queue: &Queue) -> Vec<Decision> {
-        let sources: Vec<_> = messages.iter().collect();
-        let (asks, decisions) = (Asks::default(), Arc::new(Decisions::of(messages.len())));
+    pub(crate) async fn deliver(&self, sources: &[Received<'_>], queue: &Queue) -> Vec<Decision> {
+        let (signals, decisions) = (CallSignals::default(), Arc::new(Decisions::of(sources.len())));
         let losing = async {
             if decisions.settled().await || self.dispatch.mode == Mode::Broadcast {
-                asks.lost.notify_one();
+                signals.lost.notify_one();
             }
         };
-        join(self.call(&sources, queue, &asks, Some(&decisions)).map(|_| decisions.end()), losing).await;
+        join(self.call(sources, queue, &signals, Some(&decisions)).map(|_| decisions.end()), losing).await;
         // Deliveries by hand have no offsets of their own to be known by when they come again.
-        drop(self.recall.take(queue));
+        self.suspended.forget(queue);
         decisions.get()
     }
 
@@ -210,25 +138,15 @@ impl Bridge {
     }
 }
 
-impl Calls {
-    /// A call is over.
-    fn over(&self, wakes: bool) {
-        self.changed.notify_all();
-        if wakes {
-            self.seats.notify_all();
-        }
-    }
-}
-
 impl Listener for Bridge {
-    fn consume(self: Arc<Self>, messages: &[&Received], queue: &Queue) -> Answer {
-        let Some(ticket) = self.begin(messages, queue) else { return Answer::Leave };
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], queue: &Queue) -> ConsumeStatus {
+        let Some(ticket) = self.begin(messages, queue) else { return ConsumeStatus::Leave };
         let _entered = idem_core::runtime::handle().enter();
         let fault = ticket.bridge.engine.fault().clone();
         panics::catch(|| ticket.work(messages, queue)).unwrap_or_else(|_| {
             panics::report("listener", "a listener call has panicked; its messages are left to the broker");
             fault.fail("a listener call");
-            Answer::Leave
+            ConsumeStatus::Leave
         })
     }
 

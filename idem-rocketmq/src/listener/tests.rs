@@ -1,87 +1,36 @@
 //! Listener calls without a broker.
 
 mod aside;
+mod doubles;
 mod panics;
 
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use idem_core::clock::{LONGEST, extremes};
 use idem_core::engine::Engine;
-use idem_core::store::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
-};
-use idem_core::{
-    HandlerResult, IdempotencyKey, MemoryStore, Record, RecordKey, Reject, Retry, UNLIMITED, Undecodable,
-};
+use idem_core::{HandlerResult, IdempotencyKey, MemoryStore, Reject, Retry, UNLIMITED, Undecodable};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
-use super::broker::Broker;
-use super::{Bridge, FEW, THREADS};
+use self::doubles::{CallNotingStore, CopyCountingBroker, RefusingBroker, ThreadNotingBroker};
+use super::{Bridge, Broker, FEW, THREADS};
 use crate::client::{
-    self, Answer as Told, ClientError, Delivery, DeliveryBuilder, Extent, Listener as _, Purpose, Queue,
-    Queues, Received,
+    self, ClientError, ConsumeStatus, CopyExtent, CopyPurpose, Delivery, DeliveryBuilder, Listener as _,
+    Queue, Queues, Received,
 };
 use crate::codec::Text;
 use crate::consumer::Consumer;
 use crate::handler::{Route, handler_with};
 
-/// Stands for a store over a connection, and notes the size of each call.
-#[derive(Clone, Default)]
-struct Noting {
-    store: MemoryStore,
-    calls: Arc<Mutex<Vec<(&'static str, usize)>>>,
-}
-
-impl Noting {
-    /// The keys of all completions.
-    fn completed(&self) -> usize {
-        let calls = self.calls.lock();
-        calls.iter().filter(|(call, _)| *call == "complete").map(|(_, keys)| keys).sum()
-    }
-}
-
-impl Store for Noting {
-    fn name(&self) -> &'static str {
-        "noting"
-    }
-
-    fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>> {
-        self.calls.lock().push(("claim", batch.len()));
-        self.store.claim(batch)
-    }
-
-    fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.renew(batch)
-    }
-
-    fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.calls.lock().push(("complete", batch.len()));
-        self.store.complete(batch)
-    }
-
-    fn release<'a>(&'a self, batch: &'a [ReleaseRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        self.store.release(batch)
-    }
-
-    fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>> {
-        self.store.read(key)
-    }
-
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.remove(key)
-    }
-}
-
 const TOPIC: &str = "orders";
 
-fn bridge(store: &Noting, route: Route) -> Arc<Bridge> {
+fn bridge(store: &CallNotingStore, route: Route) -> Arc<Bridge> {
     let builder = Consumer::builder("group").store(store.clone()).handlers([route]);
     let (plan, store) = builder.plan_without_broker().unwrap();
     let engine = Engine::new(store);
@@ -90,24 +39,23 @@ fn bridge(store: &Noting, route: Route) -> Arc<Bridge> {
 }
 
 /// One call with these messages, whose bodies are their numbers.
-fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> Told {
+fn consume(bridge: &Arc<Bridge>, messages: Range<usize>) -> ConsumeStatus {
     consume_all(bridge, &messages.map(message).collect::<Vec<_>>())
 }
 
-fn consume_all(bridge: &Arc<Bridge>, messages: &[Received]) -> Told {
-    let messages: Vec<_> = messages.iter().collect();
-    bridge.clone().consume(&messages, &queue())
+fn consume_all(bridge: &Arc<Bridge>, messages: &[Received<'static>]) -> ConsumeStatus {
+    bridge.clone().consume(messages, &queue())
 }
 
 fn queue() -> Queue {
     Queue::from_parts(TOPIC, "broker", 0)
 }
 
-fn message(number: usize) -> Received {
+fn message(number: usize) -> Received<'static> {
     message_of(number, number.to_string().into(), &[])
 }
 
-fn message_of(number: usize, body: Bytes, properties: &[(&str, &str)]) -> Received {
+fn message_of(number: usize, body: Bytes, properties: &[(&str, &str)]) -> Received<'static> {
     let delivery = Delivery::builder(TOPIC).offset(number as u64).body(body);
     let named = |delivery: DeliveryBuilder, (name, value): &(&str, &str)| delivery.property(*name, *value);
     client::received(&properties.iter().fold(delivery, named).build())
@@ -123,13 +71,13 @@ fn route(work: impl Fn(String) -> HandlerResult + Clone + Send + Sync + 'static)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_call_of_quick_handlers_costs_two_round_trips() {
-    let store = Noting::default();
+    let store = CallNotingStore::default();
     let bridge = bridge(&store, route(|_| Ok(())));
     let mut calls = Vec::new();
     // On a busy machine a call can be kept from its thread for so long that its handlers do not count as quick.
     for turn in 0..3 {
         let messages = turn * 32..(turn + 1) * 32;
-        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, messages)), Told::Success);
+        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, messages)), ConsumeStatus::Success);
         calls.push(mem::take(&mut *store.calls.lock()));
     }
     assert!(calls.contains(&vec![("claim", 32), ("complete", 32)]), "{calls:?}");
@@ -138,7 +86,7 @@ async fn a_call_of_quick_handlers_costs_two_round_trips() {
 /// A crash while it blocks would repeat them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_handler_that_blocks_holds_up_no_completion() {
-    let (store, are_complete) = (Noting::default(), Arc::new(AtomicBool::new(false)));
+    let (store, are_complete) = (CallNotingStore::default(), Arc::new(AtomicBool::new(false)));
     let seen = (store.clone(), are_complete.clone());
     let bridge = bridge(
         &store,
@@ -155,49 +103,15 @@ async fn a_handler_that_blocks_holds_up_no_completion() {
             Ok(())
         }),
     );
-    super::over::watch(&bridge);
-    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), Told::Success);
+    super::run::watch(&bridge);
+    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..12)), ConsumeStatus::Success);
     assert!(are_complete.load(Ordering::SeqCst), "{:?}", store.calls.lock());
     assert_eq!(store.completed(), 12);
 }
 
-/// A client that notes how many threads it is told to take.
-#[derive(Default)]
-struct Noted {
-    threads: AtomicU32,
-    queues: Option<Queues>,
-}
-
-impl Broker for Noted {
-    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
-        unreachable!("no handler fails")
-    }
-
-    fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
-        self.threads.store(threads, Ordering::SeqCst);
-        Box::pin(async {})
-    }
-
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { self.queues.clone() })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_that_take_long_are_given_all_threads() {
-    let widening = Arc::new(Noted::default());
+    let widening = Arc::new(ThreadNotingBroker::default());
     let seen = widening.clone();
     // The handlers are over when the client has taken more threads.
     let slow = handler_with(TOPIC, Text, move |_: String| {
@@ -208,7 +122,7 @@ async fn calls_that_take_long_are_given_all_threads() {
             }
         }
     });
-    let bridge = bridge(&Noting::default(), slow.key(|number: &String| IdempotencyKey::new(number)));
+    let bridge = bridge(&CallNotingStore::default(), slow.key(|number: &String| IdempotencyKey::new(number)));
     let client: Arc<dyn Broker> = widening.clone();
     bridge.connect(&client);
     let call = |number: usize| {
@@ -218,7 +132,7 @@ async fn calls_that_take_long_are_given_all_threads() {
     let calls: Vec<_> = (0..FEW as usize).map(call).collect();
     for call in calls {
         let told = tokio::time::timeout(Duration::from_secs(30), call).await;
-        assert_eq!(told.expect("no thread more was taken").unwrap(), Told::Success);
+        assert_eq!(told.expect("no thread more was taken").unwrap(), ConsumeStatus::Success);
     }
     assert_eq!(widening.threads.load(Ordering::SeqCst), THREADS);
 }
@@ -226,7 +140,7 @@ async fn calls_that_take_long_are_given_all_threads() {
 /// Handlers that block the workers of their runtime: what waits for a worker has not begun, and its time does not run.
 async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
     let route = route.timeout(Duration::from_secs(1)).max_attempts(1).concurrency(100);
-    let (bridge, taking, _client) = connected(&Noting::default(), route);
+    let (bridge, taking, _client) = connected(&CallNotingStore::default(), route);
     let calls: Vec<_> = (0..4)
         .map(|call| {
             let bridge = bridge.clone();
@@ -235,7 +149,7 @@ async fn none_is_judged_unrun(route: Route, runs: Arc<AtomicU32>) {
         .collect();
     for call in calls {
         let told = tokio::time::timeout(Duration::from_mins(1), call).await;
-        assert_eq!(told.expect("a call hangs").unwrap(), Told::Success);
+        assert_eq!(told.expect("a call hangs").unwrap(), ConsumeStatus::Success);
     }
     let (run, sent) = (runs.load(Ordering::SeqCst), taking.0.load(Ordering::SeqCst));
     assert_eq!((run, sent), (100, 0), "messages that ran, and copies");
@@ -257,98 +171,30 @@ async fn runs_that_wait_for_a_blocked_runtime_are_no_attempts() {
     none_is_judged_unrun(route, runs).await;
 }
 
-/// Refuses copies, each in its turn, and takes every one after them.
-#[derive(Default)]
-struct Refusing {
-    /// Whether for size; the last one stays.
-    refusals: Mutex<Vec<bool>>,
-    asked: Mutex<Vec<(&'static str, Extent)>>,
-}
-
-impl Refusing {
-    fn new(refusals: &[bool]) -> Arc<Self> {
-        Arc::new(Self { refusals: Mutex::new(refusals.to_vec()), ..Self::default() })
-    }
-
-    /// Made with such a client, over a handler that ends so.
-    fn bridge(self: &Arc<Self>, work: fn() -> HandlerResult) -> Arc<Bridge> {
-        let bridge = bridge(&Noting::default(), route(move |_| work()));
-        let client: Arc<dyn Broker> = self.clone();
-        bridge.connect(&client);
-        bridge
-    }
-}
-
-impl Broker for Refusing {
-    fn copy<'a>(
-        &'a self,
-        _: &'a Received,
-        purpose: Purpose,
-        extent: Extent,
-    ) -> BoxFuture<'a, Result<(), ClientError>> {
-        let what = match purpose {
-            Purpose::Retry(_) | Purpose::Onward(_) => "retry",
-            Purpose::DeadLetter(_) => "dead letter",
-        };
-        self.asked.lock().push((what, extent));
-        let mut refusals = self.refusals.lock();
-        let refused = if refusals.is_empty() { None } else { Some(refusals.remove(0)) };
-        let error = |is_too_large| ClientError::Refused {
-            what: "copy",
-            group: "group".to_owned(),
-            topic: TOPIC.to_owned(),
-            message_id: "id".to_owned(),
-            cause: "a test".to_owned(),
-            is_too_large,
-        };
-        Box::pin(async move { refused.map_or(Ok(()), |is_too_large| Err(error(is_too_large))) })
-    }
-
-    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { None })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_too_large_is_asked_for_with_less_until_it_is_taken() {
     let wanted = [
-        ("retry", Extent::Full),
-        ("retry", Extent::Bare),
-        ("dead letter", Extent::Bare),
-        ("dead letter", Extent::Reference),
+        ("retry", CopyExtent::Full),
+        ("retry", CopyExtent::Bare),
+        ("dead letter", CopyExtent::Bare),
+        ("dead letter", CopyExtent::Reference),
     ];
     for refused in 0..4 {
-        let broker = Refusing::new(&vec![true; refused]);
+        let broker = RefusingBroker::new(&vec![true; refused]);
         let bridge = broker.bridge(|| Err("no".into()));
-        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), Told::Success);
+        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), ConsumeStatus::Success);
         assert_eq!(*broker.asked.lock(), wanted[..=refused]);
     }
-    let broker = Refusing::new(&[true, true]);
+    let broker = RefusingBroker::new(&[true, true]);
     let bridge = broker.bridge(|| Err(Reject::new("no").into()));
-    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), Told::Success);
+    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..1)), ConsumeStatus::Success);
     let extents: Vec<_> = broker.asked.lock().iter().map(|(_, extent)| *extent).collect();
-    assert_eq!(extents, [Extent::Full, Extent::Bare, Extent::Reference]);
+    assert_eq!(extents, [CopyExtent::Full, CopyExtent::Bare, CopyExtent::Reference]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_may_have_no_copies_holds_its_messages_and_a_shutdown_leaves_them_at_once() {
-    let broker = Refusing::new(&[false; 10_000]);
+    let broker = RefusingBroker::new(&[false; 10_000]);
     let bridge = broker.bridge(|| Err(Reject::new("no").into()));
     let call = tokio::task::spawn_blocking({
         let bridge = bridge.clone();
@@ -360,51 +206,17 @@ async fn a_group_that_may_have_no_copies_holds_its_messages_and_a_shutdown_leave
     }
     let begun = Instant::now();
     bridge.close();
-    assert_eq!(call.await.unwrap(), Told::Leave);
+    assert_eq!(call.await.unwrap(), ConsumeStatus::Leave);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == Extent::Full));
-}
-
-/// A client that takes whatever it is told, and counts it.
-#[derive(Default)]
-struct Taking(AtomicU32);
-
-impl Taking {
-    fn one(&self) -> BoxFuture<'static, Result<(), ClientError>> {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Box::pin(async { Ok(()) })
-    }
-}
-
-impl Broker for Taking {
-    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
-        self.one()
-    }
-
-    fn take_threads(&self, _: u32) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(async { None })
-    }
-
-    fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-
-    fn shutdown(&self) -> BoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
+    assert!(broker.asked.lock().iter().all(|(_, extent)| *extent == CopyExtent::Full));
 }
 
 /// A bridge with a client that takes everything.
-fn connected(store: &Noting, route: Route) -> (Arc<Bridge>, Arc<Taking>, Arc<dyn Broker>) {
-    let (bridge, taking) = (bridge(store, route), Arc::new(Taking::default()));
+fn connected(
+    store: &CallNotingStore,
+    route: Route,
+) -> (Arc<Bridge>, Arc<CopyCountingBroker>, Arc<dyn Broker>) {
+    let (bridge, taking) = (bridge(store, route), Arc::new(CopyCountingBroker::default()));
     let client: Arc<dyn Broker> = taking.clone();
     bridge.connect(&client);
     (bridge, taking, client)
@@ -414,39 +226,49 @@ fn connected(store: &Noting, route: Route) -> (Arc<Bridge>, Arc<Taking>, Arc<dyn
 async fn whatever_delay_a_handler_asks_for_its_queue_goes_on() {
     for time in extremes() {
         let fails = move || route(move |_| Err(Retry::after(time).into())).max_attempts(UNLIMITED);
-        let (bridge, _, _client) = connected(&Noting::default(), fails().orderly());
+        let (bridge, _, _client) = connected(&CallNotingStore::default(), fails().orderly());
         // Again while the first call's delay is remembered.
         for _ in 0..2 {
             let told = tokio::task::block_in_place(|| consume(&bridge, 0..2));
-            let Told::Suspend(delay) = told else { panic!("{told:?} for {time:?}") };
+            let ConsumeStatus::Suspend(delay) = told else { panic!("{told:?} for {time:?}") };
             let longest = time.min(LONGEST);
             assert!(delay <= longest && delay >= longest.saturating_sub(Duration::from_mins(1)), "{delay:?}");
         }
-        let (bridge, taking, _client) = connected(&Noting::default(), fails());
-        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), Told::Success);
+        let (bridge, taking, _client) = connected(&CallNotingStore::default(), fails());
+        assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), ConsumeStatus::Success);
         assert_eq!(taking.0.load(Ordering::SeqCst), 2, "two retries");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn early_retries_of_an_orderly_queue_all_go_on_waiting() {
+    let due = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_mins(1);
+    let due = format!("{},120000", due.as_millis());
+    let early = |number: usize| message_of(number, number.to_string().into(), &[(client::DUE, &due)]);
+    let route = route(|_| panic!("no attempt before its time"));
+    let (bridge, copies, _client) = connected(&CallNotingStore::default(), route.orderly());
+    let (messages, retries) = ([0, 1, 2].map(early), Queue::from_parts(&*bridge.retry_topic, "broker", 0));
+    let status = tokio::task::block_in_place(|| bridge.clone().consume(&messages, &retries));
+    assert_eq!((status, copies.0.load(Ordering::SeqCst)), (ConsumeStatus::Success, 3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn whatever_count_a_message_carries_it_is_settled() {
     for undecodable in [Undecodable::DeadLetter, Undecodable::Retry] {
         let (bridge, taking, _client) =
-            connected(&Noting::default(), route(|_| Err("no".into())).undecodable(undecodable));
+            connected(&CallNotingStore::default(), route(|_| Err("no".into())).undecodable(undecodable));
         let counts = [0, 1, i32::MAX, i32::MIN, -1].into_iter().flat_map(|reconsumed| {
             ["0", "4294967294", "4294967295", "4294967296", "-1", "many"].map(|count| (reconsumed, count))
         });
         let messages = counts.zip(0..).flat_map(|((reconsumed, count), number)| {
             let numbered = |body: Vec<u8>, number: usize| {
-                let mut message = message_of(number, body.into(), &[("IDEM_ATTEMPTS", count)]);
-                message.set_reconsume_times(reconsumed);
-                message
+                message_of(number, body.into(), &[("IDEM_ATTEMPTS", count)]).with_reconsume_times(reconsumed)
             };
             [numbered(number.to_string().into(), 2 * number), numbered(vec![0xff], 2 * number + 1)]
         });
         let messages: Vec<_> = messages.collect();
         for some in messages.chunks(32) {
-            assert_eq!(tokio::task::block_in_place(|| consume_all(&bridge, some)), Told::Success);
+            assert_eq!(tokio::task::block_in_place(|| consume_all(&bridge, some)), ConsumeStatus::Success);
         }
         assert_eq!(taking.0.load(Ordering::SeqCst) as usize, messages.len());
     }

@@ -16,7 +16,7 @@ use super::transaction::{CheckBacks, TransactionState};
 use super::{Inner, Producer};
 use crate::Error;
 use crate::client::Delivery;
-use crate::client::names::{self, Given};
+use crate::client::names::{self, ConfiguredNames};
 use crate::client::{ClientError, Cluster, Credentials, DelayBy, ProducerClient, ProducerSettings, Tls};
 use crate::cluster;
 use crate::error::Kind;
@@ -214,7 +214,7 @@ impl Setup {
         if let Some(fault) = fault {
             return Err(Kind::ProducerGroup { group: self.group.clone(), fault }.into());
         }
-        let given = Given {
+        let given = ConfiguredNames {
             group: &self.group,
             namespace: self.cluster.namespace.as_deref(),
             deployment: None,

@@ -30,7 +30,7 @@ pub use self::message::{Message, OutgoingMessage};
 use self::outbox::{Confirmations, Markers, Worker};
 pub use self::outbox::{NoOutbox, OutboxError};
 pub use self::transaction::TransactionState;
-use crate::client::{Placed, ProducerClient, SendFailure, Wire, place};
+use crate::client::{Placement, ProducerClient, SendFailure, WireMessage, place};
 #[doc(inline)]
 pub use idem_macros::Message;
 
@@ -66,7 +66,7 @@ struct Inner {
 
 /// Where a broker stored a message.
 #[derive(Debug, Clone)]
-pub struct Sent(Placed);
+pub struct Sent(Placement);
 
 impl Sent {
     /// The id that the client gave (`UNIQ_KEY`), by which brokers find the message.
@@ -273,7 +273,7 @@ impl Inner {
     }
 
     /// The message as the client takes it, or what is wrong with it.
-    fn wire(&self, message: OutgoingMessage) -> Result<Wire, SendError> {
+    fn wire(&self, message: OutgoingMessage) -> Result<WireMessage, SendError> {
         let settings = &self.settings;
         let checked = message.check_for(settings.max_message_size, settings.longest_delay());
         match checked.and_then(|()| settings.check_full_topic(&message.topic)) {
@@ -354,7 +354,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn send_batch(&self, mut batch: Vec<Wire>) -> Result<Placed, SendFailure> {
+    async fn send_batch(&self, mut batch: Vec<WireMessage>) -> Result<Placement, SendFailure> {
         let patience = self.settings.send_timeout;
         match batch.len() {
             1 => self.client.send(batch.remove(0), patience).await,
@@ -364,7 +364,7 @@ impl Inner {
 
     /// What goes with what: a topic's messages, and those of one queue where they have an order. Where no broker
     /// tells the number of queues, messages with the same hash.
-    async fn items<'w>(&self, wires: &'w [Option<Wire>]) -> Vec<Item<(&'w str, Option<i64>)>> {
+    async fn items<'w>(&self, wires: &'w [Option<WireMessage>]) -> Vec<Item<(&'w str, Option<i64>)>> {
         let mut queues: Vec<(&str, Option<usize>)> = Vec::new();
         let mut items = Vec::with_capacity(wires.len());
         for (index, wire) in wires.iter().enumerate() {

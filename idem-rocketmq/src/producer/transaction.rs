@@ -13,7 +13,9 @@ use super::message::{Message, OutgoingMessage};
 use super::outbox::{Markers, id_of};
 use super::{Inner, Producer, SendError, TransactionError};
 use crate::Error;
-use crate::client::{CheckBack, Checked, Delivery, Half, LocalTransactionState, ProducerClient};
+use crate::client::{
+    CheckBack, CheckBackReply, Delivery, HalfMessage, LocalTransactionState, ProducerClient,
+};
 use crate::error::Kind;
 
 /// What a check-back may take.
@@ -185,7 +187,7 @@ struct Answers {
 
 impl CheckBack for Answers {
     /// On one of the client's threads that may block; the check-back itself runs on the user's runtime.
-    fn check(&self, message: Delivery) -> Checked {
+    fn check(&self, message: Delivery) -> CheckBackReply {
         let (topic, message_id) = (message.topic.clone(), message.message_id.clone());
         let marked = self.markers.as_ref().and_then(|markers| Some((markers, id_of(&message)?)));
         let state = match (&marked, self.checks.0.get(message.topic())) {
@@ -219,7 +221,7 @@ impl CheckBack for Answers {
             ),
         }
         let confirmed = marked.map(|(markers, id)| markers.confirmed(id));
-        Checked { state: answer.of_client(), confirmed }
+        CheckBackReply { state: answer.of_client(), confirmed }
     }
 }
 
@@ -248,7 +250,7 @@ fn ask(
 /// A half message whose end is not decided. Dropping it leaves the end to the check-back, and never commits.
 struct Undecided<'c> {
     client: &'c ProducerClient,
-    half: Option<Half>,
+    half: Option<HalfMessage>,
 }
 
 impl Undecided<'_> {

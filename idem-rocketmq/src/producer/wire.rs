@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::key::{self, PRODUCER_KEY};
 use super::message::{OutgoingMessage, When};
 use super::outbox::TRANSACTION;
-use crate::client::{Delay, Wire};
+use crate::client::{Delay, WireMessage};
 
 impl OutgoingMessage {
     /// For a message that has been checked.
-    pub(super) fn into_wire(self) -> Wire {
-        Wire {
+    pub(super) fn into_wire(self) -> WireMessage {
+        WireMessage {
             properties: self.all_properties(),
             delay: delay(self.when),
             order: self.order_by.as_deref().map(java_hash),

@@ -3,17 +3,17 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 
-use crate::client::{self, ClientError, Delivery, Extent, Purpose, Queues, Received};
+use crate::client::{self, ClientError, CopyExtent, CopyPurpose, Delivery, Queues, Received};
 use crate::listener::Broker;
 
 /// Stores every copy that it is asked for.
 pub(super) struct TestBroker {
     group: CheetahString,
-    stored: Mutex<Stored>,
+    stored: Mutex<StoredCopies>,
 }
 
 #[derive(Default)]
-struct Stored {
+struct StoredCopies {
     retries: Vec<Delivery>,
     dead_letters: Vec<Delivery>,
 }
@@ -35,15 +35,15 @@ impl TestBroker {
 impl Broker for TestBroker {
     fn copy<'a>(
         &'a self,
-        message: &'a Received,
-        purpose: Purpose,
-        extent: Extent,
+        message: &'a Received<'_>,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
         let copy = client::copied(message, &self.group, &purpose, extent);
         let mut stored = self.stored.lock();
         match purpose {
-            Purpose::DeadLetter(_) => stored.dead_letters.push(copy),
-            Purpose::Retry(_) | Purpose::Onward(_) => stored.retries.push(copy),
+            CopyPurpose::DeadLetter(_) => stored.dead_letters.push(copy),
+            CopyPurpose::Retry(_) | CopyPurpose::Onward(_) => stored.retries.push(copy),
         }
         ready(Ok(())).boxed()
     }

@@ -11,10 +11,10 @@ use idem_core::{Clock, MemoryStore, Record, RecordKey};
 ///
 /// It goes by tokio's clock, so that a test that pauses the time moves its leases and retentions.
 #[derive(Clone, Debug)]
-pub struct TestStore(Arc<Inner>);
+pub struct TestStore(Arc<TestStoreState>);
 
 #[derive(Debug)]
-struct Inner {
+struct TestStoreState {
     store: MemoryStore,
     is_away: AtomicBool,
     takes_leases: AtomicBool,
@@ -30,7 +30,11 @@ impl TestStore {
     /// An empty one that works.
     pub fn new() -> Self {
         let store = MemoryStore::builder().clock(Clock::tokio()).build();
-        Self(Arc::new(Inner { store, is_away: AtomicBool::new(false), takes_leases: AtomicBool::new(false) }))
+        Self(Arc::new(TestStoreState {
+            store,
+            is_away: AtomicBool::new(false),
+            takes_leases: AtomicBool::new(false),
+        }))
     }
 
     /// Nothing is done and nothing answered from now on, as where the server is out of reach.

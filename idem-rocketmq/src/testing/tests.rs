@@ -1,4 +1,4 @@
-//! What a test of a user's can show.
+//! Tests as users write them with a [`TestConsumer`].
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::handler::Unkeyed;
 use crate::prelude::*;
 
 #[derive(Deserialize)]
-struct Order {
+struct Purchase {
     id: String,
     buyer: String,
 }
@@ -20,12 +20,12 @@ fn order(id: &str, buyer: &str) -> Delivery {
 
 /// The runs of a handler, which fails the first time for `bad`.
 #[derive(Clone, Default)]
-struct Runs(Arc<Mutex<Vec<String>>>);
+struct RunLog(Arc<Mutex<Vec<String>>>);
 
-impl Runs {
-    fn unkeyed(&self) -> Unkeyed<Order> {
+impl RunLog {
+    fn unkeyed(&self) -> Unkeyed<Purchase> {
         let runs = self.clone();
-        handler("orders", move |order: Order, attempt: Attempt| {
+        handler("orders", move |order: Purchase, attempt: Attempt| {
             runs.0.lock().push(order.id.clone());
             let fails = order.id == "bad" && attempt.number() == 1;
             async move { if fails { Err("not yet") } else { Ok(()) } }
@@ -55,7 +55,7 @@ fn outcomes(decisions: &[Decision]) -> Vec<Outcome> {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_fails_keeps_those_of_its_value_waiting_and_no_others() {
-    let runs = Runs::default();
+    let runs = RunLog::default();
     let consumer =
         consumer(runs.unkeyed().order_by(|order| order.buyer.clone()).key(|order| order.id.clone()));
     let messages = || [order("bad", "a"), order("other", "b"), order("behind", "a"), order("last", "a")];
@@ -77,7 +77,7 @@ async fn a_message_that_fails_keeps_those_of_its_value_waiting_and_no_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_in_order_waits_as_a_whole_and_another_queue_does_not() {
-    let runs = Runs::default();
+    let runs = RunLog::default();
     let consumer = consumer(runs.route().orderly());
     let elsewhere =
         Delivery::builder("orders").queue("broker-b", 3).body(r#"{"id":"c","buyer":"a"}"#).build();
@@ -87,8 +87,8 @@ async fn a_queue_in_order_waits_as_a_whole_and_another_queue_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_comes_as_a_broker_would_send_it_and_the_last_one_is_a_dead_letter() {
-    let route = handler("orders", |_: Order| async { Err::<(), _>("no") });
-    let consumer = consumer(route.key(|order: &Order| order.id.clone()).max_attempts(2));
+    let route = handler("orders", |_: Purchase| async { Err::<(), _>("no") });
+    let consumer = consumer(route.key(|order: &Purchase| order.id.clone()).max_attempts(2));
     let first = consumer.deliver(order("1", "a")).await;
     assert_eq!(first.verdict, Verdict::Retry(Duration::from_secs(10)));
     let retry = consumer.retries().remove(0);
@@ -107,7 +107,7 @@ async fn a_retry_comes_as_a_broker_would_send_it_and_the_last_one_is_a_dead_lett
 
 #[tokio::test(start_paused = true)]
 async fn a_broadcast_message_that_fails_is_decided_once() {
-    let runs = Runs::default();
+    let runs = RunLog::default();
     let builder = Consumer::builder("campaign").instance_name("a").store(TestStore::new());
     let consumer = builder.handlers([runs.route().broadcast()]).test().unwrap();
     let decision = consumer.deliver(order("bad", "a")).await;
@@ -116,8 +116,8 @@ async fn a_broadcast_message_that_fails_is_decided_once() {
 }
 
 fn sleeping() -> Route {
-    let route = handler("orders", |_: Order| tokio::time::sleep(Duration::from_hours(1)));
-    route.key(|order: &Order| order.id.clone())
+    let route = handler("orders", |_: Purchase| tokio::time::sleep(Duration::from_hours(1)));
+    route.key(|order: &Purchase| order.id.clone())
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,7 +152,7 @@ async fn a_shutdown_interrupts_a_handler() {
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_away_holds_a_message_until_it_is_back() {
-    let (store, runs) = (TestStore::new(), Runs::default());
+    let (store, runs) = (TestStore::new(), RunLog::default());
     let consumer = consumer_on(&store, runs.route());
     store.go_away();
     let delivering = consumer.deliver(order("1", "a"));
@@ -166,7 +166,7 @@ async fn a_store_that_is_away_holds_a_message_until_it_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_a_bad_deploy_holds_is_told() {
-    let consumer = consumer(Runs::default().route());
+    let consumer = consumer(RunLog::default().route());
     let garbage = || Delivery::builder("orders").body("not JSON").build();
     let decisions = consumer.deliver_all((0..60).map(|_| garbage())).await;
     assert!(decisions[..50].iter().all(|decision| decision.verdict == Verdict::DeadLetter));
@@ -178,7 +178,7 @@ async fn a_message_that_a_bad_deploy_holds_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_in_order_waits_behind_a_message_that_is_held() {
-    let consumer = consumer(Runs::default().route().orderly());
+    let consumer = consumer(RunLog::default().route().orderly());
     let garbage = || Delivery::builder("orders").body("not JSON").build();
     let delivering = consumer.deliver_all((0..55).map(|_| garbage()));
     let decisions = tokio::time::timeout(Duration::from_hours(1), delivering).await.expect("it is told");

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
+use idem_rocketmq::Backoff;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::InProgress;
 

@@ -12,9 +12,9 @@ mod warnings;
 use std::sync::Arc;
 
 use expect_test::Expect;
-use idem_rocketmq::store::Store;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::store::Store;
 
 use crate::support::kit::Order;
 

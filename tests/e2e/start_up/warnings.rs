@@ -10,10 +10,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use expect_test::expect;
+use idem_rocketmq::Backoff;
+use idem_rocketmq::Error;
+use idem_rocketmq::cluster::DelayBy;
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::cluster::DelayBy;
-use idem_rocketmq::Error;
 use idem_rocketmq::store::Store;
 
 use super::{builder, pay, route};

@@ -46,7 +46,7 @@ pub(super) fn find_routes(consumer: &DefaultMQPushConsumer, settings: &ClientSet
     tokio::spawn(tireless("routes", look))
 }
 
-/// What a crash delivers twice is about what was acked since the last time.
+/// A crash delivers again about as much as was acked since the last time.
 const STORE_OFFSETS: Duration = Duration::from_secs(1);
 
 /// Stores the offsets of acked messages regularly. Must be called on the client's runtime.

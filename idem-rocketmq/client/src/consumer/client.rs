@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use rocketmq_model::common::message::message_ext::MessageExt;
 use tokio::sync::oneshot;
 
-use super::copy::{Extent, Purpose};
+use super::copy::{CopyExtent, CopyPurpose};
 use super::listener::Listener;
-use super::session::{self, Face, Queues};
+use super::session::{self, ConsumerHandle, Queues};
 use crate::error::ClientError;
 use crate::opaque::Opaque;
+use crate::received::Received;
 use crate::settings::ClientSettings;
-use crate::thread::Life;
+use crate::thread::ClientThread;
 
 /// A running member of a consumer group, with a producer for retries and dead letters.
 ///
 /// Dropping it stops it as [`Client::shutdown`] does, without waiting for the end.
 pub struct Client {
-    face: Opaque<Face>,
-    life: Life,
+    handle: Opaque<ConsumerHandle>,
+    life: ClientThread,
 }
 
 impl Client {
@@ -36,8 +36,8 @@ impl Client {
             settings.check()?;
             let (ready, started) = oneshot::channel();
             let life = session::spawn(settings, listener, ready)?;
-            let face = started.await.map_err(|_| ClientError::Stopped)??;
-            Ok(Client { face: Opaque::new(face), life })
+            let handle = started.await.map_err(|_| ClientError::Stopped)??;
+            Ok(Client { handle: Opaque::new(handle), life })
         })
     }
 
@@ -48,41 +48,41 @@ impl Client {
     /// same promise that the producer of the original got from its `SEND_OK`-like statuses.
     pub fn copy<'a>(
         &'a self,
-        message: &'a MessageExt,
-        purpose: Purpose,
-        extent: Extent,
+        message: &'a Received<'_>,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(self.face.get().send_copy(message, purpose, extent))
+        Box::pin(self.handle.get().send_copy(message.get(), purpose, extent))
     }
 
     /// Sends a message back by delay level, as the client does by itself; a level of -1 makes it a dead letter.
     #[doc(hidden)]
     pub fn send_back(
         &self,
-        message: MessageExt,
+        message: &Received<'_>,
         level: i32,
     ) -> BoxFuture<'_, Result<Result<(), String>, ClientError>> {
-        Box::pin(self.face.get().send_back(message, level))
+        Box::pin(self.handle.get().send_back(message.get().clone(), level))
     }
 
     /// Lets so many listener calls be under way at once, up to the `listener_threads` that it was started with.
     pub fn take_threads(&self, threads: u32) -> BoxFuture<'_, ()> {
-        Box::pin(self.face.get().take_threads(threads))
+        Box::pin(self.handle.get().take_threads(threads))
     }
 
     /// The queues that this member has; none once it is stopped.
     pub fn queues(&self) -> BoxFuture<'_, Option<Queues>> {
-        Box::pin(self.face.get().queues())
+        Box::pin(self.handle.get().queues())
     }
 
     /// Stops pulling; what was pulled already still reaches the listener.
     pub fn pause(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.face.get().pause())
+        Box::pin(self.handle.get().pause())
     }
 
     /// Pulls again after [`Client::pause`].
     pub fn resume(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.face.get().resume())
+        Box::pin(self.handle.get().resume())
     }
 
     /// Leaves the group and ends every task of the client; calling it again waits for the same end.
@@ -95,7 +95,7 @@ impl Client {
     }
 
     fn begin_shutdown(&self) {
-        self.face.get().close();
+        self.handle.get().close();
         self.life.stop();
     }
 }

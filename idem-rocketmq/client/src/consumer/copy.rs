@@ -15,9 +15,9 @@ use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 
 use crate::body;
 use crate::delay::{DelayBy, Levels};
-use crate::hook::{STAMP, Stamp};
+use crate::hook::{CopyStamp, STAMP};
 use crate::message::is_as_stored;
-use crate::properties::{self as names, DUE, Fate};
+use crate::properties::{self as names, CopyRule, DUE};
 
 /// How a message is tried again.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub struct Retry {
 
 /// How much of a message a copy has. A broker that refuses one for its size may take the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Extent {
+pub enum CopyExtent {
     /// All of it, with idem's properties as far as there is room.
     #[default]
     Full,
@@ -40,9 +40,9 @@ pub enum Extent {
     Reference,
 }
 
-/// What a copy is for.
+/// The purpose of a copy.
 #[derive(Debug)]
-pub enum Purpose {
+pub enum CopyPurpose {
     /// Another attempt.
     Retry(Retry),
     /// A retry that came before its time goes on waiting; it counts as no delivery.
@@ -51,7 +51,7 @@ pub enum Purpose {
     DeadLetter(Vec<(String, String)>),
 }
 
-impl Purpose {
+impl CopyPurpose {
     pub(super) const fn what(&self) -> &'static str {
         match self {
             Self::Retry(_) | Self::Onward(_) => "retry copy",
@@ -86,33 +86,34 @@ pub const LONGEST_TIMER: Duration = Duration::from_mins(3 * 24 * 60 - 1);
 const AN_AGE: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// A copy of a message of `topic` for a group, both with namespace.
-pub(crate) struct Copying<'a> {
+pub(crate) struct CopyRequest<'a> {
     pub(crate) message: &'a MessageExt,
     pub(crate) group: &'a str,
     pub(crate) topic: &'a str,
-    pub(crate) purpose: &'a Purpose,
-    pub(crate) extent: Extent,
+    pub(crate) purpose: &'a CopyPurpose,
+    pub(crate) extent: CopyExtent,
 }
 
-impl Copying<'_> {
+impl CopyRequest<'_> {
     /// The message to send.
     pub(crate) fn copy(&self, by: DelayBy, levels: &Levels) -> Message {
         let Self { message, purpose, .. } = self;
-        let is_reference = self.extent == Extent::Reference;
+        let is_reference = self.extent == CopyExtent::Reference;
         let mut properties = if is_reference { self.keys() } else { lasting(message) };
         let mut put = |name: &'static str, value: String| properties.insert(name.into(), value.into());
-        let times = message.reconsume_times.saturating_add(i32::from(!matches!(purpose, Purpose::Onward(_))));
+        let times =
+            message.reconsume_times.saturating_add(i32::from(!matches!(purpose, CopyPurpose::Onward(_))));
         put(Name::PROPERTY_RECONSUME_TIME, times.to_string());
         put(Name::PROPERTY_MAX_RECONSUME_TIMES, bound(purpose, times).to_string());
         put(STAMP, self.stamp().to_string());
-        if !matches!(purpose, Purpose::DeadLetter(_)) {
+        if !matches!(purpose, CopyPurpose::DeadLetter(_)) {
             // The client takes a retry for a message of this topic.
             put(Name::PROPERTY_RETRY_TOPIC, self.topic.to_owned());
         }
         if let Some((name, value)) = delay_property(purpose.delay(), by, levels) {
             put(name, value);
         }
-        if self.extent != Extent::Bare {
+        if self.extent != CopyExtent::Bare {
             self.add_extras(&mut properties);
         }
         let mut copy = Message::default();
@@ -126,43 +127,43 @@ impl Copying<'_> {
     /// Whether it was to wait by a timer and came early, and no timer has touched it.
     pub(super) fn was_not_timed(&self) -> bool {
         let has = |name: &'static str| self.message.property_ref(&name.into()).is_some();
-        let is_early = matches!(self.purpose, Purpose::Onward(_));
+        let is_early = matches!(self.purpose, CopyPurpose::Onward(_));
         is_early && has(Name::PROPERTY_TIMER_DELAY_MS) && !has(Name::PROPERTY_TIMER_OUT_MS)
     }
 
     /// The body goes as it came, and is called compressed where it is: so it is no larger than what a broker has taken
-    /// before. A dead letter whose flag lies is told so no more: Apache's clients skip what they cannot decompress, and all
+    /// before. A dead letter whose flag lies loses it: Apache's clients skip what they cannot decompress, and all
     /// behind it.
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> CopyStamp {
         let message = self.message;
-        let is_dead = matches!(self.purpose, Purpose::DeadLetter(_));
-        let is_its_own = self.extent != Extent::Reference && is_as_stored(message);
+        let is_dead = matches!(self.purpose, CopyPurpose::DeadLetter(_));
+        let is_its_own = self.extent != CopyExtent::Reference && is_as_stored(message);
         let is_compressed = is_its_own && !(is_dead && body::is_damaged(message));
         let sys_flag = if is_compressed { message.sys_flag() & body::FLAGS } else { 0 };
-        Stamp { sys_flag, born: message.born_timestamp() }
+        CopyStamp { sys_flag, born: message.born_timestamp() }
     }
 
-    /// What is left out where there is no room, the first ones last.
-    fn add_extras(&self, properties: &mut Properties) {
+    /// Adds the properties that are left out if there is no room, the first ones last.
+    fn add_extras(&self, properties: &mut PropertyMap) {
         let own = |name: &str| self.message.property_ref(&name.into()).map(ToString::to_string);
         let mut put = |name: &str, value: String| add(properties, name, &value);
         match self.purpose {
-            Purpose::Retry(retry) if !retry.delay.is_zero() => put(DUE, due(retry.delay)),
-            Purpose::Retry(_) => {}
-            Purpose::Onward(_) => {
+            CopyPurpose::Retry(retry) if !retry.delay.is_zero() => put(DUE, due(retry.delay)),
+            CopyPurpose::Retry(_) => {}
+            CopyPurpose::Onward(_) => {
                 for name in names::OF_A_RETRY {
                     if let Some(value) = own(name) {
                         put(name, value);
                     }
                 }
             }
-            Purpose::DeadLetter(_) => put(Name::PROPERTY_RETRY_TOPIC, self.topic.to_owned()),
+            CopyPurpose::DeadLetter(_) => put(Name::PROPERTY_RETRY_TOPIC, self.topic.to_owned()),
         }
         let (first, last) = match self.purpose {
-            Purpose::Retry(Retry { properties, .. }) | Purpose::DeadLetter(properties) => {
+            CopyPurpose::Retry(Retry { properties, .. }) | CopyPurpose::DeadLetter(properties) => {
                 properties.split_at(properties.len().min(1))
             }
-            Purpose::Onward(_) => (&[][..], &[][..]),
+            CopyPurpose::Onward(_) => (&[][..], &[][..]),
         };
         for (name, value) in first {
             put(name, value.clone());
@@ -170,7 +171,7 @@ impl Copying<'_> {
         let first_id = own(Name::PROPERTY_ORIGIN_MESSAGE_ID).filter(|_| self.is_of_a_retry());
         put(Name::PROPERTY_ORIGIN_MESSAGE_ID, first_id.unwrap_or_else(|| self.message.msg_id().to_string()));
         put(Name::PROPERTY_WAIT_STORE_MSG_OK, "true".to_owned());
-        if self.extent == Extent::Reference {
+        if self.extent == CopyExtent::Reference {
             put(names::REFERENCE, self.place());
         }
         for (name, value) in last {
@@ -184,7 +185,7 @@ impl Copying<'_> {
         self.message.reconsume_times > 0 && retried.is_some_and(|topic| topic == self.topic)
     }
 
-    fn keys(&self) -> Properties {
+    fn keys(&self) -> PropertyMap {
         let names = [Name::PROPERTY_KEYS, Name::PROPERTY_TAGS, Name::PROPERTY_UNIQ_CLIENT_MESSAGE_ID_KEYIDX];
         let values = names.into_iter().filter_map(|name| {
             let value = self.message.property_ref(&name.into()).filter(|value| value.len() <= 1_024)?;
@@ -202,18 +203,18 @@ impl Copying<'_> {
 }
 
 /// Invariant: a retry's count is never above its bound, a dead letter's always is.
-fn bound(purpose: &Purpose, times: i32) -> i32 {
+fn bound(purpose: &CopyPurpose, times: i32) -> i32 {
     match purpose {
-        Purpose::Retry(_) | Purpose::Onward(_) => i32::MAX,
-        Purpose::DeadLetter(_) => times - 1,
+        CopyPurpose::Retry(_) | CopyPurpose::Onward(_) => i32::MAX,
+        CopyPurpose::DeadLetter(_) => times - 1,
     }
 }
 
-type Properties = HashMap<CheetahString, CheetahString>;
+type PropertyMap = HashMap<CheetahString, CheetahString>;
 
-fn lasting(message: &MessageExt) -> Properties {
+fn lasting(message: &MessageExt) -> PropertyMap {
     let all = message.properties().iter();
-    let kept = all.filter(|(name, _)| names::fate(name) == Fate::Kept);
+    let kept = all.filter(|(name, _)| names::fate(name) == CopyRule::Kept);
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -236,7 +237,7 @@ fn delay_property(delay: Duration, by: DelayBy, levels: &Levels) -> Option<(&'st
 }
 
 /// Adds what fits: a reason that is too long is cut, because a broker would refuse the whole message.
-fn add(properties: &mut Properties, name: &str, value: &str) {
+fn add(properties: &mut PropertyMap, name: &str, value: &str) {
     let (name, value) = (clean(name), clean(value));
     properties.remove(name.as_str());
     let used: usize = properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();

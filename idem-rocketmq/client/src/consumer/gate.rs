@@ -2,40 +2,40 @@ use parking_lot::{Condvar, Mutex};
 
 /// Where a client is on its way down, for requests that come too late and for listener calls that must not answer.
 #[derive(Default)]
-pub(super) struct Gate {
-    phase: Mutex<Phase>,
+pub(super) struct ShutdownGate {
+    phase: Mutex<ClientPhase>,
     changed: Condvar,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Phase {
+enum ClientPhase {
     #[default]
     Open,
     Closing,
     Down,
 }
 
-impl Gate {
+impl ShutdownGate {
     pub(super) fn close(&self) {
         let mut phase = self.phase.lock();
-        if *phase == Phase::Open {
-            *phase = Phase::Closing;
+        if *phase == ClientPhase::Open {
+            *phase = ClientPhase::Closing;
         }
     }
 
     /// Lets everyone through: nobody listens to them any more.
     pub(super) fn down(&self) {
-        *self.phase.lock() = Phase::Down;
+        *self.phase.lock() = ClientPhase::Down;
         self.changed.notify_all();
     }
 
     pub(super) fn is_open(&self) -> bool {
-        *self.phase.lock() == Phase::Open
+        *self.phase.lock() == ClientPhase::Open
     }
 
     /// Blocks until the client is down.
     pub(super) fn wait(&self) {
         let mut phase = self.phase.lock();
-        self.changed.wait_while(&mut phase, |phase| *phase != Phase::Down);
+        self.changed.wait_while(&mut phase, |phase| *phase != ClientPhase::Down);
     }
 }

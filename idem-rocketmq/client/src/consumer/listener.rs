@@ -9,11 +9,12 @@ use rocketmq_client_rust::{
 use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::message_queue::MessageQueue;
 
-use super::gate::Gate;
+use super::gate::ShutdownGate;
+use crate::received::{Queue, Received};
 
-/// What a [`Listener`] says about all messages of a call.
+/// The answer of a [`Listener`] for all messages of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ConsumeStatus {
     /// Every message is settled: the offset may move over them.
     Success,
     /// Only where queues are consumed in order: the same messages are to come again after this time, and none of the
@@ -28,68 +29,70 @@ pub enum Answer {
 
 /// Receives messages on a thread that may block for as long as the work takes.
 ///
-/// A panic counts as [`Answer::Leave`].
+/// A panic counts as [`ConsumeStatus::Leave`].
 pub trait Listener: Send + Sync + 'static {
     /// Called with 1 to `batch_size` messages of one queue.
-    fn consume(self: Arc<Self>, messages: &[&MessageExt], queue: &MessageQueue) -> Answer;
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], queue: &Queue) -> ConsumeStatus;
 
     /// The client has ended by a panic: no message comes any more.
     fn client_failed(&self) {}
 }
 
 /// The client's kind of listener around ours.
-pub(super) struct Adapter {
+pub(super) struct ListenerAdapter {
     pub(super) listener: Arc<dyn Listener>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<ShutdownGate>,
 }
 
 /// Not by the client's own bound of attempts, which would make dead letters of all the messages of the call.
-impl MessageListenerOrderly for Adapter {
+impl MessageListenerOrderly for ListenerAdapter {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
         context: &mut ConsumeOrderlyContext,
     ) -> ClientResult<ConsumeOrderlyStatus> {
         match self.answer(messages, context.get_message_queue()) {
-            Answer::Success => return Ok(ConsumeOrderlyStatus::Success),
-            Answer::Suspend(delay) => {
+            ConsumeStatus::Success => return Ok(ConsumeOrderlyStatus::Success),
+            ConsumeStatus::Suspend(delay) => {
                 let millis = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
                 context.set_suspend_current_queue_time_millis(millis);
             }
-            Answer::Leave => self.gate.wait(),
-            Answer::Lost => {}
+            ConsumeStatus::Leave => self.gate.wait(),
+            ConsumeStatus::Lost => {}
         }
         Ok(ConsumeOrderlyStatus::SuspendCurrentQueueAMoment)
     }
 }
 
-impl MessageListenerConcurrently for Adapter {
+impl MessageListenerConcurrently for ListenerAdapter {
     fn consume_message(
         &self,
         messages: &[&MessageExt],
         context: &ConsumeConcurrentlyContext,
     ) -> ClientResult<ConsumeConcurrentlyStatus> {
         match self.answer(messages, context.get_message_queue()) {
-            Answer::Success => return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess),
-            Answer::Lost => {}
-            Answer::Suspend(_) | Answer::Leave => self.gate.wait(),
+            ConsumeStatus::Success => return Ok(ConsumeConcurrentlyStatus::ConsumeSuccess),
+            ConsumeStatus::Lost => {}
+            ConsumeStatus::Suspend(_) | ConsumeStatus::Leave => self.gate.wait(),
         }
         Ok(ConsumeConcurrentlyStatus::ReconsumeLater)
     }
 }
 
-impl Adapter {
-    fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> Answer {
+impl ListenerAdapter {
+    fn answer(&self, messages: &[&MessageExt], queue: &MessageQueue) -> ConsumeStatus {
         if !self.gate.is_open() {
-            return Answer::Leave;
+            return ConsumeStatus::Leave;
         }
-        let call = AssertUnwindSafe(|| self.listener.clone().consume(messages, queue));
+        let received: Vec<_> = messages.iter().map(|message| Received::from(*message)).collect();
+        let of_queue = Queue::from(queue);
+        let call = AssertUnwindSafe(|| self.listener.clone().consume(&received, &of_queue));
         catch_unwind(call).unwrap_or_else(|_| {
             tracing::error!(
                 topic = queue.topic_str(),
                 "the listener panicked; its messages are left to the broker"
             );
-            Answer::Leave
+            ConsumeStatus::Leave
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What consumes: a member of a consumer group, from its start to its end.
+//! A member of a consumer group, from its start to its end.
 
 mod chores;
 mod client;
@@ -9,7 +9,7 @@ mod session;
 mod start;
 
 pub use self::client::Client;
-pub(super) use self::copy::Copying;
-pub use self::copy::{Extent, LONGEST_TIMER, PROPERTIES_BYTES, Purpose, Retry};
-pub use self::listener::{Answer, Listener};
+pub(super) use self::copy::CopyRequest;
+pub use self::copy::{CopyExtent, CopyPurpose, LONGEST_TIMER, PROPERTIES_BYTES, Retry};
+pub use self::listener::{ConsumeStatus, Listener};
 pub use self::session::Queues;

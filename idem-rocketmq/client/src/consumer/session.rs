@@ -20,16 +20,17 @@ use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::copy::{Copying, Extent, Purpose};
-use super::gate::Gate;
+use super::copy::{CopyExtent, CopyPurpose, CopyRequest};
+use super::gate::ShutdownGate;
 use super::listener::Listener;
-use super::start::{self, Running};
+use super::start::{self, StartedConsumer};
 use crate::delay::{DelayBy, Timer};
 use crate::error::{ClientError, text};
-use crate::preflight::Beside;
+use crate::preflight::OrderConflict;
 use crate::probe::Probe;
+use crate::received::Queue;
 use crate::settings::ClientSettings;
-use crate::thread::{self, Life};
+use crate::thread::{self, ClientThread};
 
 /// Leaving takes a few requests to brokers, which may be gone.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -41,24 +42,24 @@ const COPIES: usize = 64;
 const END_TASKS: Duration = Duration::from_secs(2);
 
 /// The side of a running client that requests are made to.
-pub(super) struct Face {
-    handle: Handle,
-    /// Owned by [`Running`], so that the listener is let go of at the end although this side lives on.
+pub(super) struct ConsumerHandle {
+    runtime: Handle,
+    /// Owned by [`StartedConsumer`], so that the listener is let go of at the end although this side lives on.
     consumer: Weak<Mutex<DefaultMQPushConsumer>>,
     producer: Arc<DefaultMQProducer>,
     settings: Arc<ClientSettings>,
-    gate: Arc<Gate>,
+    gate: Arc<ShutdownGate>,
     timer: Timer,
     copies: Semaphore,
     probe: Arc<Probe>,
-    beside: Beside,
+    conflict: OrderConflict,
 }
 
 /// The queues of a member, each with the time at which the client took it up, by this machine's clock in milliseconds.
-pub type Queues = HashMap<MessageQueue, u64>;
+pub type Queues = HashMap<Queue, u64>;
 
 /// Why a copy was not sent.
-struct Refusal {
+struct CopyRefusal {
     /// The broker's, where it has answered.
     code: Option<i32>,
     cause: String,
@@ -70,8 +71,14 @@ const TOO_LARGE: i32 = 13;
 /// `NO_PERMISSION` and `SUBSCRIPTION_GROUP_NOT_EXIST`: until an operator changes something.
 const FORBIDDEN: [i32; 2] = [16, 26];
 
-impl Refusal {
-    fn explained(self, purpose: &Purpose, group: String, topic: String, message: &MessageExt) -> ClientError {
+impl CopyRefusal {
+    fn explained(
+        self,
+        purpose: &CopyPurpose,
+        group: String,
+        topic: String,
+        message: &MessageExt,
+    ) -> ClientError {
         let Self { code, cause } = self;
         let (what, message_id) = (purpose.what(), message.msg_id().to_string());
         let is_too_large = code == Some(TOO_LARGE);
@@ -82,15 +89,15 @@ impl Refusal {
     }
 }
 
-/// Starts the client on a thread of its own; `ready` gets its face or why there is none.
+/// Starts the client on a thread of its own; `ready` gets its handle, or the reason why it did not start.
 pub(super) fn spawn(
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
-    ready: oneshot::Sender<Result<Face, ClientError>>,
-) -> Result<Life, ClientError> {
+    ready: oneshot::Sender<Result<ConsumerHandle, ClientError>>,
+) -> Result<ClientThread, ClientError> {
     thread::spawn(settings.listener_threads, move |owner, stopped| match owner {
         Ok(owner) => {
-            let (gate, of_client) = (Arc::new(Gate::default()), listener.clone());
+            let (gate, of_client) = (Arc::new(ShutdownGate::default()), listener.clone());
             let lived =
                 panics::catch(|| live_on(owner, settings, listener, Arc::clone(&gate), ready, stopped));
             if lived.is_err() {
@@ -110,15 +117,15 @@ fn live_on(
     owner: RuntimeOwner,
     settings: ClientSettings,
     listener: Arc<dyn Listener>,
-    gate: Arc<Gate>,
-    ready: oneshot::Sender<Result<Face, ClientError>>,
+    gate: Arc<ShutdownGate>,
+    ready: oneshot::Sender<Result<ConsumerHandle, ClientError>>,
     stopped: oneshot::Receiver<()>,
 ) {
     owner.block_on(async {
         match start::start(&owner, &settings, listener, Arc::clone(&gate)).await {
             Ok(running) => {
-                let face = Face::of(&running, settings, Arc::clone(&gate));
-                if ready.send(Ok(face)).is_ok() {
+                let handle = ConsumerHandle::of(&running, settings, Arc::clone(&gate));
+                if ready.send(Ok(handle)).is_ok() {
                     let _ = stopped.await;
                 }
                 stop(running, &gate).await;
@@ -134,7 +141,7 @@ fn live_on(
 }
 
 /// Pulling stops, then the consumer drops the calls that are still blocked and stores the offsets of the others.
-async fn stop(running: Running, gate: &Gate) {
+async fn stop(running: StartedConsumer, gate: &ShutdownGate) {
     gate.close();
     running.chores.iter().for_each(JoinHandle::abort);
     let leaving = async {
@@ -152,10 +159,10 @@ async fn stop(running: Running, gate: &Gate) {
     drop(running.tls);
 }
 
-impl Face {
-    fn of(running: &Running, settings: ClientSettings, gate: Arc<Gate>) -> Self {
+impl ConsumerHandle {
+    fn of(running: &StartedConsumer, settings: ClientSettings, gate: Arc<ShutdownGate>) -> Self {
         Self {
-            handle: Handle::current(),
+            runtime: Handle::current(),
             consumer: Arc::downgrade(&running.consumer),
             producer: Arc::new(running.producer.clone()),
             settings: Arc::new(settings),
@@ -163,7 +170,7 @@ impl Face {
             timer: Timer::new(running.versions.clone()),
             copies: Semaphore::new(COPIES),
             probe: Arc::default(),
-            beside: Arc::clone(&running.beside),
+            conflict: Arc::clone(&running.conflict),
         }
     }
 
@@ -189,7 +196,7 @@ impl Face {
             let info = Box::pin(MQConsumerInner::consumer_running_info(&*consumer)).await;
             let held = info.mq_table.into_iter().filter(|(_, info)| !info.droped);
             // The client stamps a queue when it takes it up, and again only where queues are locked.
-            Some(held.map(|(queue, info)| (queue, info.last_lock_timestamp)).collect())
+            Some(held.map(|(queue, info)| (Queue::from(&queue), info.last_lock_timestamp)).collect())
         });
         asking.await.ok().flatten()
     }
@@ -209,27 +216,28 @@ impl Face {
     pub(super) async fn send_copy(
         &self,
         message: &MessageExt,
-        purpose: Purpose,
-        extent: Extent,
+        purpose: CopyPurpose,
+        extent: CopyExtent,
     ) -> Result<(), ClientError> {
         let (settings, group) = (&self.settings, self.settings.full_group());
         let topic = settings.in_namespace(message.topic());
-        let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != Extent::Reference;
+        let is_empty = message.body().is_none_or(|body| body.is_empty()) && extent != CopyExtent::Reference;
         // As a message, a retry would become a dead letter, also one that goes on waiting; see `preflight/order.rs`.
-        let is_locked = !matches!(purpose, Purpose::DeadLetter(_)) && self.beside.load(Ordering::Acquire);
+        let is_locked =
+            !matches!(purpose, CopyPurpose::DeadLetter(_)) && self.conflict.load(Ordering::Acquire);
         let sent = if is_empty || is_locked {
             let level = purpose.delay_level(&settings.cluster.levels());
             let sent = self.send_back(message.clone(), level).await?;
-            sent.map_err(|cause| Refusal { code: None, cause })
+            sent.map_err(|cause| CopyRefusal { code: None, cause })
         } else {
-            let copying = Copying { message, group: &group, topic: &topic, purpose: &purpose, extent };
+            let copying = CopyRequest { message, group: &group, topic: &topic, purpose: &purpose, extent };
             self.send_delayed(&copying).await?
         };
         sent.map_err(|refusal| refusal.explained(&purpose, settings.group.clone(), topic, message))
     }
 
     /// By the broker's timer, or by level where it has none.
-    async fn send_delayed(&self, copying: &Copying<'_>) -> Result<Result<(), Refusal>, ClientError> {
+    async fn send_delayed(&self, copying: &CopyRequest<'_>) -> Result<Result<(), CopyRefusal>, ClientError> {
         let settings = &self.settings;
         let attempt = |by| {
             let source = MessageQueue::from_parts(copying.topic, copying.message.broker_name(), 0);
@@ -255,12 +263,16 @@ impl Face {
     }
 
     /// One attempt; `source` is where the message came from.
-    async fn send(&self, copy: Message, source: MessageQueue) -> Result<Result<(), Refusal>, ClientError> {
+    async fn send(
+        &self,
+        copy: Message,
+        source: MessageQueue,
+    ) -> Result<Result<(), CopyRefusal>, ClientError> {
         let _permit = self.copies.acquire().await.map_err(|_| ClientError::Stopped)?;
         let (producer, probe) = (Arc::clone(&self.producer), Arc::clone(&self.probe));
         self.run(async move {
             if let Some(cause) = probe.refusal(&producer, copy.topic()).await {
-                return Err(Refusal { code: None, cause });
+                return Err(CopyRefusal { code: None, cause });
             }
             let sending = match first_queue(&producer, copy.topic(), source).await {
                 Some(queue) => Box::pin(producer.send_to_queue(copy, queue)).await,
@@ -268,8 +280,8 @@ impl Face {
             };
             let sent = match sending {
                 Ok(Some(_)) => Ok(()),
-                Ok(None) => Err(Refusal { code: None, cause: "the client gave no result".to_owned() }),
-                Err(error) => Err(Refusal { code: error.broker_response_code(), cause: text(&error) }),
+                Ok(None) => Err(CopyRefusal { code: None, cause: "the client gave no result".to_owned() }),
+                Err(error) => Err(CopyRefusal { code: error.broker_response_code(), cause: text(&error) }),
             };
             probe.note(sent.is_ok());
             sent
@@ -304,7 +316,7 @@ impl Face {
         if !self.gate.is_open() {
             return Err(ClientError::Stopped);
         }
-        let done = self.handle.spawn(panics::loud("client", Box::pin(work), || {})).await;
+        let done = self.runtime.spawn(panics::loud("client", Box::pin(work), || {})).await;
         done.ok().flatten().ok_or(ClientError::Stopped)
     }
 }

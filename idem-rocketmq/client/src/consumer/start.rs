@@ -14,14 +14,14 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use super::chores;
-use super::gate::Gate;
-use super::listener::{Adapter, Listener};
+use super::gate::ShutdownGate;
+use super::listener::{Listener, ListenerAdapter};
 use crate::config::plain_config;
 use crate::embedded;
 use crate::error::{ClientError, text};
-use crate::hook::Hook;
-use crate::preflight::{self, Beside};
-use crate::pulled::Pulled;
+use crate::hook::RequestHook;
+use crate::preflight::{self, OrderConflict};
+use crate::pulled::PullSorter;
 use crate::settings::{ClientSettings, Expression, MessageTrace, Mode, QUEUE_MIB, SPAN};
 use crate::tls::{LoadedTls, Tls};
 use crate::versions::Versions;
@@ -42,8 +42,8 @@ const LARGEST_BODY: u32 = 128 << 20;
 /// A copy of some megabytes over a slow line.
 const SEND_MILLIS: u32 = 10_000;
 
-/// What has to be ended.
-pub(super) struct Running {
+/// The parts of a running consumer that have to be ended.
+pub(super) struct StartedConsumer {
     pub(super) runtime: Arc<ClientRuntime>,
     pub(super) consumer: Arc<Mutex<DefaultMQPushConsumer>>,
     pub(super) producer: DefaultMQProducer,
@@ -51,15 +51,15 @@ pub(super) struct Running {
     pub(super) chores: Vec<JoinHandle<()>>,
     /// Holds the files that the client reads.
     pub(super) tls: Option<Arc<LoadedTls>>,
-    pub(super) beside: Beside,
+    pub(super) conflict: OrderConflict,
 }
 
 pub(super) async fn start(
     owner: &RuntimeOwner,
     settings: &ClientSettings,
     listener: Arc<dyn Listener>,
-    gate: Arc<Gate>,
-) -> Result<Running, ClientError> {
+    gate: Arc<ShutdownGate>,
+) -> Result<StartedConsumer, ClientError> {
     let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
     let config = client_config(settings, tls.as_deref());
     let brokers = preflight::ask(settings, &config, tls.as_deref()).await?;
@@ -77,7 +77,7 @@ pub(super) async fn start(
         };
         consumer.subscribe_with_selector(topic.as_str(), Some(selector)).await.map_err(failed)?;
     }
-    let adapter = Adapter { listener, gate };
+    let adapter = ListenerAdapter { listener, gate };
     match settings.mode {
         Mode::Concurrent | Mode::Broadcast => consumer.register_message_listener_concurrently(adapter),
         Mode::Orderly => consumer.register_message_listener_orderly(adapter),
@@ -86,9 +86,17 @@ pub(super) async fn start(
     producer.start().await.map_err(failed)?;
     consumer.start().await.map_err(failed)?;
     let mut chores = vec![chores::find_routes(&consumer, settings), chores::store_offsets(&consumer)];
-    let beside = Beside::default();
-    chores.extend(preflight::watch(settings, tls.clone(), brokers, Arc::clone(&beside)));
-    Ok(Running { runtime, consumer: Arc::new(Mutex::new(consumer)), producer, versions, chores, tls, beside })
+    let conflict = OrderConflict::default();
+    chores.extend(preflight::watch(settings, tls.clone(), brokers, Arc::clone(&conflict)));
+    Ok(StartedConsumer {
+        runtime,
+        consumer: Arc::new(Mutex::new(consumer)),
+        producer,
+        versions,
+        chores,
+        tls,
+        conflict,
+    })
 }
 
 fn client_config(settings: &ClientSettings, tls: Option<&LoadedTls>) -> ClientConfig {
@@ -123,7 +131,7 @@ fn consumer(
             Mode::Concurrent | Mode::Orderly => MessageModel::Clustering,
             Mode::Broadcast => MessageModel::Broadcasting,
         })
-        // What it begins without an offset is new to a known group; see `preflight/begin.rs`.
+        // A queue that it begins without an offset is new to a known group; see `preflight/begin.rs`.
         .consume_from_where(ConsumeFromWhere::ConsumeFromFirstOffset)
         .consume_thread_min(settings.first_threads.unwrap_or(settings.listener_threads))
         // The client takes an update of the first one only below this.
@@ -139,15 +147,15 @@ fn consumer(
         .build()
 }
 
-fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> Hook {
+fn hook(settings: &ClientSettings, versions: &Arc<Versions>) -> RequestHook {
     let tag = |expression: &Expression| match expression {
         Expression::Tags(tags) if tags != "*" => tags.split("||").next().map(str::to_owned),
         Expression::Tags(_) | Expression::Sql(_) => None,
     };
     let subscriptions = settings.subscriptions.iter();
     let tags = subscriptions.filter_map(|(topic, wanted)| Some((settings.in_namespace(topic), tag(wanted)?)));
-    let pulled = Pulled::new(settings.group.clone(), tags.collect(), settings.largest_body);
-    Hook::new(settings.cluster.credentials.as_ref(), versions).sorting(pulled)
+    let pulled = PullSorter::new(settings.group.clone(), tags.collect(), settings.largest_body);
+    RequestHook::new(settings.cluster.credentials.as_ref(), versions).sorting(pulled)
 }
 
 /// Its names are complete, so it knows of no namespace. It does not send again by itself: the client takes the count of
@@ -170,6 +178,6 @@ fn producer(
         .compress_msg_body_over_howmuch(u32::MAX)
         .max_message_size(LARGEST_BODY)
         .send_msg_timeout(SEND_MILLIS)
-        .rpc_hook(Arc::new(Hook::new(settings.cluster.credentials.as_ref(), versions).stamping()))
+        .rpc_hook(Arc::new(RequestHook::new(settings.cluster.credentials.as_ref(), versions).stamping()))
         .build()
 }

@@ -2,17 +2,17 @@
 //!
 //! Name servers ask nobody who he is; brokers do. One that refuses a consumer tells the client with every request,
 //! and the client goes on asking without a word. So each broker is asked once before the start: first something that
-//! needs no right beside being known, then for the group, then for each topic. A refusal thus tells what is missing. At last
+//! needs no right but to be known, then for the group, then for each topic. A refusal thus tells what is missing. At last
 //! it is asked for messages, as the client will do: that alone shows a group that does not exist and one that may not read.
 
 use futures_util::future::join_all;
 use rocketmq_client_rust::AclClientRPCHook;
 use serde_json::{Value, json};
 
-use super::reach::{Asked, Broker, Brokers};
-use super::wire::{Answer, Connection, GET_CONSUMER_LIST_BY_GROUP, QUERY_CONSUMER_OFFSET, SUCCESS};
+use super::reach::{AskedBrokers, Broker, Brokers};
+use super::wire::{Connection, GET_CONSUMER_LIST_BY_GROUP, QUERY_CONSUMER_OFFSET, Response, SUCCESS};
 use super::{begin, members, order};
-use crate::error::{ClientError, Server};
+use crate::error::{ClientError, ServerKind};
 use crate::settings::{ClientSettings, Expression, Mode};
 use crate::tls::LoadedTls;
 
@@ -23,7 +23,7 @@ const GET_SUBSCRIPTIONGROUP_CONFIG: i32 = 352;
 
 /// `NO_PERMISSION`, for a key that the broker does not know and for a right that its user does not have.
 const NO_PERMISSION: i64 = 16;
-/// What brokers up to 5.2 say, whose access control is ACL 1.0, with the exception's name in the remark.
+/// The code of brokers up to 5.2, whose access control is ACL 1.0, with the exception's name in the remark.
 const SYSTEM_ERROR: i64 = 1;
 const SUBSCRIPTION_GROUP_NOT_EXIST: i64 = 26;
 /// `PULL_NOT_FOUND`, `PULL_RETRY_IMMEDIATELY`, `PULL_OFFSET_MOVED`: there is no message, and no fault.
@@ -34,9 +34,9 @@ pub(super) async fn check<'a>(
     tls: Option<&'a LoadedTls>,
     signer: Option<&'a AclClientRPCHook>,
     brokers: &'a Brokers,
-) -> Result<Asked<'a>, ClientError> {
+) -> Result<AskedBrokers<'a>, ClientError> {
     let asked = brokers.iter().map(|(address, broker)| {
-        let asking = Asking { settings, address, broker };
+        let asking = AccessCheck { settings, address, broker };
         asking.ask(tls, signer)
     });
     let (mut there, mut away) = (Vec::new(), Vec::new());
@@ -51,22 +51,22 @@ pub(super) async fn check<'a>(
             Err(error) => return Err(error),
         }
     }
-    Ok(Asked { there, away })
+    Ok(AskedBrokers { there, away })
 }
 
-struct Asking<'a> {
+struct AccessCheck<'a> {
     settings: &'a ClientSettings,
     address: &'a str,
     broker: &'a Broker,
 }
 
-impl Asking<'_> {
+impl AccessCheck<'_> {
     async fn ask<'a>(
         self,
         tls: Option<&'a LoadedTls>,
         signer: Option<&'a AclClientRPCHook>,
     ) -> Result<Connection<'a>, ClientError> {
-        let mut connection = Connection::open(Server::Broker, self.address, tls, signer).await?;
+        let mut connection = Connection::open(ServerKind::Broker, self.address, tls, signer).await?;
         let group = self.settings.full_group();
         for (topic, _) in &self.broker.topics {
             let expression = self.expression(topic);
@@ -87,7 +87,7 @@ impl Asking<'_> {
         let live = order::ids(&listed);
         members::check(self.settings, &mut connection).await?;
         if !live.is_empty() {
-            let another = Connection::open(Server::Broker, self.address, tls, signer).await;
+            let another = Connection::open(ServerKind::Broker, self.address, tls, signer).await;
             order::check(self.settings, another, &live).await?;
         }
         for (topic, _) in &self.broker.topics {
@@ -175,7 +175,7 @@ impl Asking<'_> {
         Ok(())
     }
 
-    /// What is wanted of a topic, which is named with its namespace.
+    /// The expression for a topic, which is named with its namespace.
     fn expression(&self, topic: &str) -> &Expression {
         const ALL: &Expression = &Expression::Tags(String::new());
         let mut all = self.settings.subscriptions.iter();
@@ -183,7 +183,7 @@ impl Asking<'_> {
         found.map_or(ALL, |(_, expression)| expression)
     }
 
-    fn bad_filter(&self, topic: &str, filter: &str, answer: &Answer) -> ClientError {
+    fn bad_filter(&self, topic: &str, filter: &str, answer: &Response) -> ClientError {
         ClientError::Filter {
             topic: topic.to_owned(),
             filter: filter.to_owned(),
@@ -221,7 +221,7 @@ fn subscription(group: &str, topic: &str, expression: &Expression) -> Vec<u8> {
     json!({ "clientId": "idem", "group": group, "subscriptionData": data }).to_string().into_bytes()
 }
 
-fn is_refused(answer: &Answer) -> bool {
+fn is_refused(answer: &Response) -> bool {
     answer.code == NO_PERMISSION
         || (answer.code == SYSTEM_ERROR && answer.remark.contains("acl.common.AclException"))
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::offsets::Offsets;
-use super::reach::Asked;
-use super::wire::{Answer, Connection, QUERY_CONSUMER_OFFSET, SUCCESS};
+use super::reach::AskedBrokers;
+use super::wire::{Connection, QUERY_CONSUMER_OFFSET, Response, SUCCESS};
 use crate::error::ClientError;
 use crate::settings::{ClientSettings, ConsumeFrom, millis};
 
@@ -33,7 +33,7 @@ const A_MOMENT: Duration = Duration::from_millis(300);
 /// offsets, and `own` are those.
 pub(super) async fn prepare(
     settings: &ClientSettings,
-    asked: &mut Asked<'_>,
+    asked: &mut AskedBrokers<'_>,
     mut own: Option<&mut Offsets>,
 ) -> Result<(), ClientError> {
     if settings.consume_from == ConsumeFrom::First {
@@ -41,7 +41,7 @@ pub(super) async fn prepare(
     }
     let group = settings.full_group();
     for (topic, _) in &settings.subscriptions {
-        let mut topic = Topic { settings, group: &group, name: settings.in_namespace(topic), asked };
+        let mut topic = TopicStart { settings, group: &group, name: settings.in_namespace(topic), asked };
         let is_known = match &own {
             Some(own) => own.know(&topic.name),
             None => topic.is_known().await?,
@@ -54,15 +54,15 @@ pub(super) async fn prepare(
     Ok(())
 }
 
-struct Topic<'a, 'b> {
+struct TopicStart<'a, 'b> {
     settings: &'a ClientSettings,
     group: &'a str,
     /// With its namespace.
     name: String,
-    asked: &'a mut Asked<'b>,
+    asked: &'a mut AskedBrokers<'b>,
 }
 
-impl Topic<'_, '_> {
+impl TopicStart<'_, '_> {
     /// Whether the group has an offset of any queue of the topic.
     async fn is_known(&mut self) -> Result<bool, ClientError> {
         let mut before = None;
@@ -111,7 +111,8 @@ impl Topic<'_, '_> {
         for (broker, connection) in &mut self.asked.there {
             for queue in 0..broker.queues(&self.name) {
                 let id = queue.to_string();
-                let mut queue = Queue { settings: self.settings, topic: &self.name, id: &id, connection };
+                let mut queue =
+                    QueueStart { settings: self.settings, topic: &self.name, id: &id, connection };
                 let offset = queue.wanted().await?;
                 match &mut own {
                     Some(own) => own.begin(&self.name, &broker.name, &id, offset),
@@ -123,14 +124,14 @@ impl Topic<'_, '_> {
     }
 }
 
-struct Queue<'a, 'b> {
+struct QueueStart<'a, 'b> {
     settings: &'a ClientSettings,
     topic: &'a str,
     id: &'a str,
     connection: &'a mut Connection<'b>,
 }
 
-impl Queue<'_, '_> {
+impl QueueStart<'_, '_> {
     async fn wanted(&mut self) -> Result<i64, ClientError> {
         let ConsumeFrom::Timestamp(time) = self.settings.consume_from else {
             let answer = last(self.connection, self.topic, self.id).await?;
@@ -142,7 +143,7 @@ impl Queue<'_, '_> {
         self.offset(&answer)
     }
 
-    fn offset(&self, answer: &Answer) -> Result<i64, ClientError> {
+    fn offset(&self, answer: &Response) -> Result<i64, ClientError> {
         let offset = number(answer).filter(|_| answer.code == SUCCESS);
         offset.map(|offset| offset.max(0)).ok_or_else(|| self.refused(answer))
     }
@@ -160,7 +161,7 @@ impl Queue<'_, '_> {
         if answer.code == SUCCESS { Ok(()) } else { Err(self.refused(&answer)) }
     }
 
-    fn refused(&self, answer: &Answer) -> ClientError {
+    fn refused(&self, answer: &Response) -> ClientError {
         refused(self.settings, self.topic, self.connection, answer)
     }
 }
@@ -170,11 +171,11 @@ pub(super) async fn last(
     connection: &mut Connection<'_>,
     topic: &str,
     queue: &str,
-) -> Result<Answer, ClientError> {
+) -> Result<Response, ClientError> {
     connection.ask(GET_MAX_OFFSET, &[("topic", topic), ("queueId", queue)], &[]).await
 }
 
-pub(super) fn number(answer: &Answer) -> Option<i64> {
+pub(super) fn number(answer: &Response) -> Option<i64> {
     let offset = &answer.fields["offset"];
     offset.as_i64().or_else(|| offset.as_str()?.parse().ok())
 }
@@ -183,7 +184,7 @@ fn refused(
     settings: &ClientSettings,
     topic: &str,
     connection: &Connection<'_>,
-    answer: &Answer,
+    answer: &Response,
 ) -> ClientError {
     ClientError::Beginning {
         group: settings.group.clone(),

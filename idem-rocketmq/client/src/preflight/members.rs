@@ -23,11 +23,11 @@ const NOBODY: i64 = 206;
 const CLUSTERING: &str = "CLUSTERING";
 const BROADCASTING: &str = "BROADCASTING";
 
-/// What a group wants: each topic, with its namespace, and the expression for it.
+/// The topics that a group wants, with their namespace, and the expression for each.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted(BTreeMap<String, String>);
+struct GroupSubscriptions(BTreeMap<String, String>);
 
-/// Asks the broker what the live members of the group subscribe.
+/// Asks the broker for the subscriptions of the group's live members.
 pub(super) async fn check(
     settings: &ClientSettings,
     connection: &mut Connection<'_>,
@@ -57,7 +57,8 @@ pub(super) async fn check(
         let (model, ours) = (model.to_lowercase(), ours.to_lowercase());
         return Err(ClientError::MessageModel { group: group.clone(), members, model, ours });
     }
-    let (ours, theirs) = (Wanted::by(settings), Wanted::of_members(&known["subscriptionTable"]));
+    let (ours, theirs) =
+        (GroupSubscriptions::by(settings), GroupSubscriptions::of_members(&known["subscriptionTable"]));
     if members == 0 || ours == theirs {
         return Ok(());
     }
@@ -75,7 +76,7 @@ pub(super) async fn check(
     Err(ClientError::Subscriptions { group: group.clone(), members, theirs, ours })
 }
 
-impl Wanted {
+impl GroupSubscriptions {
     fn by(settings: &ClientSettings) -> Self {
         let all = settings.subscriptions.iter().map(|(topic, expression)| {
             let expression = match expression {
@@ -117,7 +118,7 @@ fn filtered(kind: &str, condition: &str) -> String {
     format!("with the {kind} filter `{}`", condition.trim())
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for GroupSubscriptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             return f.write_str("nothing");
@@ -143,12 +144,12 @@ mod tests {
                 "orders": { "subString": text, "expressionType": kind },
                 "%RETRY%g": { "subString": "*", "expressionType": "TAG" },
             });
-            Wanted::of_members(&table).to_string()
+            GroupSubscriptions::of_members(&table).to_string()
         };
         assert_eq!(of("TAG", "PAID || DUE"), "`orders` with the tags DUE, PAID");
         assert_eq!(of("", "DUE||PAID||DUE"), of("TAG", "PAID || DUE"));
         assert_eq!(of("TAG", "*"), of("", ""));
         assert_ne!(of("SQL92", "a > 1"), of("TAG", "a > 1"));
-        assert_eq!(Wanted::of_members(&json!({})).to_string(), "nothing");
+        assert_eq!(GroupSubscriptions::of_members(&json!({})).to_string(), "nothing");
     }
 }

@@ -1,4 +1,4 @@
-//! What servers are asked before a start, because the client asks nothing and is silent.
+//! Questions to the servers before a start, because the client asks nothing and is silent.
 
 mod access;
 mod begin;
@@ -12,14 +12,15 @@ use rocketmq_client_rust::ClientConfig;
 
 pub(crate) use self::offsets::HOST;
 use self::offsets::Offsets;
-pub(crate) use self::order::{Beside, watch};
+pub(crate) use self::order::{OrderConflict, watch};
 pub(crate) use self::reach::check as reach;
 use crate::credentials::Credentials;
 use crate::error::ClientError;
 use crate::settings::{ClientSettings, Mode};
 use crate::tls::LoadedTls;
 
-/// What the client would start over in silence, and where it is to begin. Gives the addresses of the brokers.
+/// Refuses to start over faults that the client would ignore in silence, and prepares where it begins. Returns the addresses of
+/// the brokers.
 pub(crate) async fn ask(
     settings: &ClientSettings,
     config: &ClientConfig,

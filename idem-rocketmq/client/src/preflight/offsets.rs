@@ -21,18 +21,18 @@ pub(crate) const HOST: &str = "broadcast";
 /// An instance's offsets, with the file that the client reads them from.
 pub(super) struct Offsets {
     file: PathBuf,
-    stored: Stored,
+    stored: OffsetFile,
 }
 
 /// The client's form of the file: the next offset of each queue, which is JSON in a text.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Stored {
+struct OffsetFile {
     offset_table: BTreeMap<String, i64>,
 }
 
 impl Offsets {
-    /// What the file says; nothing where there is none.
+    /// Reads the file; a missing one is empty.
     pub(super) fn read(settings: &ClientSettings, config: &ClientConfig) -> Result<Self, ClientError> {
         let file =
             directory().join(config.build_mq_client_id()).join(settings.full_group()).join("offsets.json");
@@ -75,7 +75,7 @@ fn directory() -> PathBuf {
 }
 
 /// The client moves the file to `.bak` before it writes another; it may have been killed between.
-fn read(file: &Path) -> io::Result<Stored> {
+fn read(file: &Path) -> io::Result<OffsetFile> {
     for file in [file.to_owned(), file.with_extension("json.bak")] {
         match fs::read(&file) {
             Ok(text) if !text.is_empty() => return Ok(serde_json::from_slice(&text)?),
@@ -84,10 +84,10 @@ fn read(file: &Path) -> io::Result<Stored> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Stored::default())
+    Ok(OffsetFile::default())
 }
 
-fn write(file: &Path, offsets: &Stored) -> io::Result<()> {
+fn write(file: &Path, offsets: &OffsetFile) -> io::Result<()> {
     if let Some(directory) = file.parent() {
         fs::create_dir_all(directory)?;
     }

@@ -20,9 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::reach::Broker;
-use super::wire::{Answer, Connection, GET_CONSUMER_LIST_BY_GROUP, SUCCESS};
+use super::wire::{Connection, GET_CONSUMER_LIST_BY_GROUP, Response, SUCCESS};
 use crate::credentials::Credentials;
-use crate::error::{ClientError, Server};
+use crate::error::{ClientError, ServerKind};
 use crate::settings::{ClientSettings, Mode};
 use crate::tls::LoadedTls;
 
@@ -42,12 +42,12 @@ const ASKED: usize = 8;
 
 /// How the members of a group take their messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+enum ConsumeOrder {
     Kept,
     Free,
 }
 
-impl Order {
+impl ConsumeOrder {
     /// None in broadcasting, where nothing is locked and nothing sent again.
     fn of(mode: Mode) -> Option<Self> {
         match mode {
@@ -66,7 +66,7 @@ impl Order {
 }
 
 /// The client ids of an answer to [`GET_CONSUMER_LIST_BY_GROUP`].
-pub(super) fn ids(listed: &Answer) -> Vec<String> {
+pub(super) fn ids(listed: &Response) -> Vec<String> {
     let listed: Value = serde_json::from_slice(&listed.body).unwrap_or_default();
     let ids = listed["consumerIdList"].as_array().into_iter().flatten();
     ids.filter_map(|id| id.as_str().map(str::to_owned)).collect()
@@ -79,7 +79,7 @@ pub(super) async fn check(
     connection: Result<Connection<'_>, ClientError>,
     members: &[String],
 ) -> Result<(), ClientError> {
-    let Some(ours) = Order::of(settings.mode) else { return Ok(()) };
+    let Some(ours) = ConsumeOrder::of(settings.mode) else { return Ok(()) };
     match theirs(&settings.full_group(), connection, members.iter().take(ASKED)).await {
         Some(theirs) if theirs != ours => Err(ClientError::Order {
             group: settings.group.clone(),
@@ -91,12 +91,12 @@ pub(super) async fn check(
     }
 }
 
-/// What the first member says that answers. With access control the question takes the action Get on the group.
+/// Returns the order of the first member that answers. With access control the question takes the action Get on the group.
 async fn theirs(
     group: &str,
     connection: Result<Connection<'_>, ClientError>,
     members: impl Iterator<Item = &String>,
-) -> Option<Order> {
+) -> Option<ConsumeOrder> {
     let mut connection = connection.ok()?;
     for member in members {
         let fields = [("consumerGroup", group), ("clientId", member), ("jstackEnable", "false")];
@@ -125,21 +125,21 @@ async fn theirs(
 }
 
 /// Out of a `ConsumerRunningInfo`, which is no JSON: Java writes objects as keys.
-fn said(info: &[u8]) -> Option<Order> {
+fn said(info: &[u8]) -> Option<ConsumeOrder> {
     let info = String::from_utf8_lossy(info);
     let (_, value) = info.split_once("\"PROP_CONSUMEORDERLY\"")?;
     let value = value.trim_start_matches([':', ' ', '"']);
     if value.starts_with("true") {
-        Some(Order::Kept)
+        Some(ConsumeOrder::Kept)
     } else {
-        value.starts_with("false").then_some(Order::Free)
+        value.starts_with("false").then_some(ConsumeOrder::Free)
     }
 }
 
 /// Waits until no queue is locked by a member that is gone.
 ///
-/// A broker tells of a lock only whoever asks for it, so that each queue is locked for a moment: in a group without members,
-/// where nobody sends a retry meanwhile. All starts ask by one name and so do not keep each other out.
+/// A broker tells of a lock only to a client that asks for the lock, so that each queue is locked for a moment: in a group
+/// without members, where nobody sends a retry meanwhile. All starts ask by one name and so do not keep each other out.
 pub(super) async fn until_unlocked(
     settings: &ClientSettings,
     broker: &Broker,
@@ -200,38 +200,38 @@ async fn are_free(
 
 /// Whether members that consume in order have been seen beside this one, which does not: the broker is then not to be sent
 /// retries as messages.
-pub(crate) type Beside = Arc<AtomicBool>;
+pub(crate) type OrderConflict = Arc<AtomicBool>;
 
 /// Looks regularly, with connections of its own. Must be called on the client's runtime.
 pub(crate) fn watch(
     settings: &ClientSettings,
     tls: Option<Arc<LoadedTls>>,
     brokers: Vec<String>,
-    beside: Beside,
+    conflict: OrderConflict,
 ) -> Option<JoinHandle<()>> {
-    let ours = Order::of(settings.mode)?;
+    let ours = ConsumeOrder::of(settings.mode)?;
     let signer = settings.cluster.credentials.as_ref().map(Credentials::hook);
-    let look = Look { group: settings.full_group(), tls, signer, brokers, known: HashMap::new() };
-    let look = Arc::new(Mutex::new(look));
+    let watch = MemberWatch { group: settings.full_group(), tls, signer, brokers, known: HashMap::new() };
+    let watch = Arc::new(Mutex::new(watch));
     Some(tokio::spawn(tireless("members", move || {
-        let (look, beside) = (Arc::clone(&look), Arc::clone(&beside));
-        async move { look.lock().await.go_on(ours, &beside).await }
+        let (watch, conflict) = (Arc::clone(&watch), Arc::clone(&conflict));
+        async move { watch.lock().await.go_on(ours, &conflict).await }
     })))
 }
 
-struct Look {
+struct MemberWatch {
     group: String,
     tls: Option<Arc<LoadedTls>>,
     signer: Option<AclClientRPCHook>,
     brokers: Vec<String>,
-    /// What live members have said, or how often they have not. Each is asked when it is new, because every member asks.
-    known: HashMap<String, Result<Order, u8>>,
+    /// The order of each live member, or how often it has not told. A member is asked when it is new, because every member asks.
+    known: HashMap<String, Result<ConsumeOrder, u8>>,
 }
 
-impl Look {
+impl MemberWatch {
     const TRIES: u8 = 3;
 
-    async fn go_on(&mut self, ours: Order, beside: &AtomicBool) {
+    async fn go_on(&mut self, ours: ConsumeOrder, conflict: &AtomicBool) {
         let mut seen: Option<Instant> = None;
         loop {
             sleep(BETWEEN_LOOKS).await;
@@ -250,16 +250,16 @@ impl Look {
             } else {
                 seen.filter(|seen| seen.elapsed() < LONGEST_LOCK)
             };
-            beside.store(seen.is_some(), Ordering::Release);
+            conflict.store(seen.is_some(), Ordering::Release);
         }
     }
 
     /// Of the live members that tell.
-    async fn orders(&mut self) -> Vec<Order> {
+    async fn orders(&mut self) -> Vec<ConsumeOrder> {
         let mut live = HashMap::new();
         for address in &self.brokers {
             let open =
-                || Connection::open(Server::Broker, address, self.tls.as_deref(), self.signer.as_ref());
+                || Connection::open(ServerKind::Broker, address, self.tls.as_deref(), self.signer.as_ref());
             let Ok(mut connection) = open().await else { continue };
             let fields = [("consumerGroup", &*self.group)];
             let Ok(listed) = connection.ask(GET_CONSUMER_LIST_BY_GROUP, &fields, &[]).await else { continue };
@@ -291,8 +291,8 @@ mod tests {
                 r#"{{"mqTable":{{{{"brokerName":"b","queueId":0,"topic":"t"}}:{{"locked":true}}}},"properties":{{"PROP_CONSUMEORDERLY":"{orderly}"}}}}"#
             )
         };
-        assert_eq!(said(info("true").as_bytes()), Some(Order::Kept));
-        assert_eq!(said(info("false").as_bytes()), Some(Order::Free));
+        assert_eq!(said(info("true").as_bytes()), Some(ConsumeOrder::Kept));
+        assert_eq!(said(info("false").as_bytes()), Some(ConsumeOrder::Free));
         assert_eq!(said(info("").as_bytes()), None);
         assert_eq!(said(b"{}"), None);
     }

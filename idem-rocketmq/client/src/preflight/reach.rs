@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use super::wire::{Answer, Connection, SUCCESS};
-use crate::error::{ClientError, Server};
+use super::wire::{Connection, Response, SUCCESS};
+use crate::error::{ClientError, ServerKind};
 use crate::tls::LoadedTls;
 
 const GET_ROUTE_BY_TOPIC: i32 = 105;
@@ -19,7 +19,7 @@ const DEFAULT_TOPIC: &str = "TBW102";
 /// Brokers by their address.
 pub(crate) type Brokers = BTreeMap<String, Broker>;
 
-/// A broker, with the topics that it has and the number of queues to read of each; none where the topic does not exist yet.
+/// A broker, with the topics that it has and the number of queues to read of each, which is 0 if the topic does not exist yet.
 #[derive(Debug)]
 pub(crate) struct Broker {
     pub(super) name: String,
@@ -33,7 +33,7 @@ impl Broker {
 }
 
 /// The brokers that were asked.
-pub(super) struct Asked<'a> {
+pub(super) struct AskedBrokers<'a> {
     /// Those that let the group in.
     pub(super) there: Vec<(&'a Broker, Connection<'a>)>,
     /// Those that did not answer.
@@ -41,7 +41,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// A broker's name and address, with a topic's number of queues there.
-type Found = (String, String, u64);
+type RoutedBroker = (String, String, u64);
 
 /// Asks all addresses at once. One that answers is enough, as the client needs only one; each other is a warning.
 pub(crate) async fn check(
@@ -62,7 +62,7 @@ pub(crate) async fn check(
 
 /// The brokers of a topic that does not exist yet are those that may make it, or else any.
 async fn ask(address: &str, tls: Option<&LoadedTls>, topics: &[String]) -> Result<Brokers, ClientError> {
-    let mut connection = Connection::open(Server::Name, address, tls, None).await?;
+    let mut connection = Connection::open(ServerKind::Name, address, tls, None).await?;
     let mut brokers = Brokers::new();
     if topics.is_empty() {
         // Still it is to be a name server, and none that is too old.
@@ -90,7 +90,7 @@ async fn route(
     connection: &mut Connection<'_>,
     address: &str,
     topic: &str,
-) -> Result<Vec<Found>, ClientError> {
+) -> Result<Vec<RoutedBroker>, ClientError> {
     let fields = [("topic", topic), ("acceptStandardJsonOnly", "true")];
     let answer = connection.ask(GET_ROUTE_BY_TOPIC, &fields, &[]).await?;
     let route = body(address, &answer)?;
@@ -103,7 +103,7 @@ async fn route(
     Ok(brokers.filter_map(|broker| Some((name(broker), master(broker)?, queues(broker)))).collect())
 }
 
-async fn cluster(connection: &mut Connection<'_>, address: &str) -> Result<Vec<Found>, ClientError> {
+async fn cluster(connection: &mut Connection<'_>, address: &str) -> Result<Vec<RoutedBroker>, ClientError> {
     let answer = connection.ask(GET_BROKER_CLUSTER, &[], &[]).await?;
     let cluster = body(address, &answer)?;
     Ok(cluster["brokerAddrTable"]
@@ -118,7 +118,7 @@ fn name(broker: &Value) -> String {
     broker["brokerName"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The address of the master, or of the first slave where there is none.
+/// The address of the master, or of the first slave if there is no master.
 fn master(broker: &Value) -> Option<String> {
     let addresses = broker["brokerAddrs"].as_object()?;
     let first = addresses.iter().min_by_key(|(id, _)| id.parse::<u64>().unwrap_or(u64::MAX))?;
@@ -126,7 +126,7 @@ fn master(broker: &Value) -> Option<String> {
 }
 
 /// An answer's body. Name servers before 5.0.0 leave out a field of each broker that the client insists on.
-fn body(address: &str, answer: &Answer) -> Result<Value, ClientError> {
+fn body(address: &str, answer: &Response) -> Result<Value, ClientError> {
     if answer.code != SUCCESS || answer.body.is_empty() {
         return Ok(Value::Null);
     }

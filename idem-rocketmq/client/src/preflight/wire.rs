@@ -23,13 +23,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::error::{ClientError, Server};
+use crate::error::{ClientError, ServerKind};
 use crate::tls::LoadedTls;
 
 /// For connecting and each exchange: an error must come within seconds.
 pub(super) const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// What servers are asked by more than one of the questions.
+/// Requests that more than one file of this folder makes.
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
 pub(super) const GET_CONSUMER_LIST_BY_GROUP: i32 = 38;
 
@@ -39,7 +39,7 @@ pub(super) const SUCCESS: i64 = 0;
 const LONGEST_FRAME: usize = 16 << 20;
 
 pub(super) struct Connection<'a> {
-    server: Server,
+    server: ServerKind,
     address: String,
     tls: Option<&'a LoadedTls>,
     signer: Option<&'a AclClientRPCHook>,
@@ -47,15 +47,15 @@ pub(super) struct Connection<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) code: i64,
     pub(super) remark: String,
     pub(super) fields: Value,
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
-    /// What the server says of a refusal, on one line.
+impl Response {
+    /// The server's reason for a refusal, on one line.
     pub(super) fn reason(&self) -> &str {
         let line = self.remark.lines().map(str::trim).find(|line| !line.is_empty());
         let line = line.unwrap_or("no reason given");
@@ -73,7 +73,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl<'a> Connection<'a> {
     pub(super) async fn open(
-        server: Server,
+        server: ServerKind,
         address: &str,
         tls: Option<&'a LoadedTls>,
         signer: Option<&'a AclClientRPCHook>,
@@ -98,7 +98,7 @@ impl<'a> Connection<'a> {
         code: i32,
         fields: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<Response, ClientError> {
         let fields = signed(self.signer, code, fields, body)?;
         let exchange = async {
             self.stream.write_all(&frame(code, &fields, body)).await?;
@@ -161,7 +161,7 @@ fn frame(code: i32, fields: &Map<String, Value>, body: &[u8]) -> Vec<u8> {
     [&length(4 + header.len() + body.len())[..], &length(header.len()), &header, body].concat()
 }
 
-async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
+async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Response> {
     let total = stream.read_u32().await? as usize;
     let word = stream.read_u32().await?;
     let header = (word & 0x00FF_FFFF) as usize;
@@ -171,7 +171,7 @@ async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
     stream.read_exact(&mut header).await?;
     stream.read_exact(&mut body).await?;
     let header: Value = serde_json::from_slice(&header).map_err(|_| stranger())?;
-    Ok(Answer {
+    Ok(Response {
         code: header["code"].as_i64().unwrap_or(-1),
         remark: header["remark"].as_str().unwrap_or_default().to_owned(),
         fields: header["extFields"].clone(),
@@ -184,8 +184,8 @@ fn stranger() -> io::Error {
     io::Error::other("what answers there is no RocketMQ name server")
 }
 
-/// What a failed connection means.
-fn explain(server: Server, address: &str, tls: Option<&LoadedTls>, error: &io::Error) -> ClientError {
+/// Explains a failed connection.
+fn explain(server: ServerKind, address: &str, tls: Option<&LoadedTls>, error: &io::Error) -> ClientError {
     let (what, address) = (server.what(), address.to_owned());
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let given = tls.is_some_and(|tls| tls.has_client_certificate);

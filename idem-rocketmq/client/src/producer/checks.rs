@@ -1,4 +1,4 @@
-//! What brokers ask about transactions of which nobody has told them the end.
+//! Check-backs: the questions of brokers about transactions whose end nobody has told them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::ending::{self, Place};
+use super::ending::{self, HalfMessagePlace};
 use super::sending::SendFailure;
 use crate::body::LARGEST;
 use crate::cluster::in_namespace;
@@ -29,13 +29,13 @@ const FIND_BROKERS_AGAIN: Duration = Duration::from_secs(20);
 /// Who answers for the transactions of the group.
 pub trait CheckBack: Send + Sync + 'static {
     /// May block. A panic is answered as unknown.
-    fn check(&self, message: Delivery) -> Checked;
+    fn check(&self, message: Delivery) -> CheckBackReply;
 }
 
 /// How a transaction ended.
-pub struct Checked {
+pub struct CheckBackReply {
     pub state: LocalTransactionState,
-    /// Called when the broker has confirmed a commit, where somebody wants to know.
+    /// Called when the broker has confirmed a commit.
     pub confirmed: Option<Box<dyn FnOnce() + Send>>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn answer(
     let inner = inner.ok_or_else(rocketmq_client_rust::ClientError::not_started)?;
     let (group, namespace) = (settings.group.clone(), settings.cluster.namespace.clone());
     let (weak, handle) = (Arc::downgrade(&inner), Handle::current());
-    let commit = Box::new(move |address: String, place: Place| {
+    let commit = Box::new(move |address: String, place: HalfMessagePlace| {
         let client = weak.upgrade().and_then(|inner| inner.get_mq_client_factory().ok());
         let api =
             client.and_then(|client| client.get_mq_client_api_impl().ok()).ok_or(SendFailure::Stopped)?;
@@ -59,7 +59,7 @@ pub(super) fn answer(
         let asking = api.invoke(&address, place.commit(), ending::PATIENCE_MILLIS);
         ending::confirmed(handle.block_on(asking))
     });
-    inner.set_transaction_listener(Arc::new(Listener { group, namespace, checks, commit }));
+    inner.set_transaction_listener(Arc::new(CheckListener { group, namespace, checks, commit }));
     inner.init_transaction_env(at_once, at_once, 2_000)?;
     let mut topics: Vec<cheetah_string::CheetahString> =
         settings.checked_topics.iter().map(|topic| settings.cluster.full(topic).into()).collect();
@@ -83,15 +83,15 @@ pub(super) fn answer(
 }
 
 /// The client's listener, which blocks one of its threads for each check-back.
-struct Listener {
+struct CheckListener {
     group: String,
     namespace: Option<String>,
     checks: Arc<dyn CheckBack>,
     /// Asks a broker to commit. Blocks.
-    commit: Box<dyn Fn(String, Place) -> Result<(), SendFailure> + Send + Sync>,
+    commit: Box<dyn Fn(String, HalfMessagePlace) -> Result<(), SendFailure> + Send + Sync>,
 }
 
-impl TransactionListener for Listener {
+impl TransactionListener for CheckListener {
     /// idem runs the local work itself, where the user's future is. The client's default would be to commit.
     fn execute_local_transaction(
         &self,
@@ -102,20 +102,23 @@ impl TransactionListener for Listener {
     }
 
     fn check_local_transaction(&self, message: &MessageExt) -> LocalTransactionState {
-        let mut delivery = message::delivery(message, &self.group.as_str().into(), LARGEST);
+        let mut delivery = message::of_message(message, &self.group.as_str().into(), LARGEST);
         let prefix = in_namespace(self.namespace.as_deref(), "");
         if let Some(topic) = delivery.topic.strip_prefix(&prefix) {
             delivery.topic = topic.into();
         }
         let unique_key = delivery.unique_key().unwrap_or_else(|| delivery.message_id()).to_owned();
-        let Checked { state, confirmed } = self.checks.check(delivery);
+        let CheckBackReply { state, confirmed } = self.checks.check(delivery);
         let (Some(confirmed), LocalTransactionState::CommitMessage) = (confirmed, state) else {
             return state;
         };
         let group = in_namespace(self.namespace.as_deref(), &self.group);
-        let place = Place::of_asked(message.topic(), &group, message, &unique_key);
+        let place = HalfMessagePlace::of_asked(message.topic(), &group, message, &unique_key);
         if let Err(failure) = (self.commit)(message.store_host().to_string(), place) {
-            tracing::debug!(?failure, "a broker did not confirm what it asked for; it is told the usual way");
+            tracing::debug!(
+                ?failure,
+                "a broker did not confirm the commit that it asked for; it is answered the usual way"
+            );
             return state;
         }
         confirmed();

@@ -21,20 +21,21 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::attempts::SendAttempts;
 use super::checks::{self, CheckBack};
-use super::ending::{self, Place};
-use super::outgoing::{Delay, Wire};
-use super::sending::{self, Load, Placed, SendFailure};
+use super::ending::{self, HalfMessagePlace};
+use super::outgoing::{Delay, WireMessage};
+use super::sending::{self, Placement, SendFailure, SendLoad};
 use crate::cluster::in_namespace;
 use crate::config::plain_config;
 use crate::delay::Delays;
 use crate::error::{ClientError, text};
-use crate::hook::Hook;
+use crate::hook::RequestHook;
 use crate::opaque::Opaque;
 use crate::preflight;
 use crate::probe::Probe;
 use crate::settings::ProducerSettings;
-use crate::thread::{self, Life};
+use crate::thread::{self, ClientThread};
 use crate::tls::{LoadedTls, Tls};
 use crate::versions::Versions;
 
@@ -51,13 +52,13 @@ const END_TASKS: Duration = Duration::from_secs(2);
 ///
 /// Dropping it stops it as [`ProducerClient::shutdown`] does, without waiting for the end.
 pub struct ProducerClient {
-    face: Opaque<Face>,
-    life: Life,
+    handle: Opaque<ProducerHandle>,
+    life: ClientThread,
 }
 
 /// The side that requests are made to.
-struct Face {
-    handle: Handle,
+struct ProducerHandle {
+    runtime: Handle,
     producer: DefaultMQProducer,
     /// Group with namespace.
     group: String,
@@ -68,10 +69,10 @@ struct Face {
     sends: Semaphore,
 }
 
-/// A message that its broker keeps from consumers until it is told how the local transaction ended.
-pub struct Half(Opaque<Prepared>);
+/// A message that its broker keeps from consumers until it knows how the local transaction ended.
+pub struct HalfMessage(Opaque<PreparedMessage>);
 
-struct Prepared {
+struct PreparedMessage {
     message: Message,
     result: SendResult,
 }
@@ -88,41 +89,45 @@ impl ProducerClient {
                 Ok(owner) => live_on(owner, &settings, checks, ready, stopped),
                 Err(error) => drop(ready.send(Err(error))),
             })?;
-            let face = started.await.map_err(|_| ClientError::Stopped)??;
-            Ok(ProducerClient { face: Opaque::shared(face), life })
+            let handle = started.await.map_err(|_| ClientError::Stopped)??;
+            Ok(ProducerClient { handle: Opaque::shared(handle), life })
         })
     }
 
     /// Sends one message and waits for a broker's word. Once polled, it goes on when it is dropped.
-    pub fn send(&self, wire: Wire, patience: Duration) -> BoxFuture<'static, Result<Placed, SendFailure>> {
+    pub fn send(
+        &self,
+        wire: WireMessage,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Placement, SendFailure>> {
         let (order, delay) = (wire.order, wire.delay);
-        let load = Load::One(self.face.get().message(wire), delay);
-        let sending = self.face.share().send(load, order, patience);
+        let load = SendLoad::One(self.handle.get().message(wire), delay);
+        let sending = self.handle.share().send(load, order, patience);
         Box::pin(async move { sending.await.map(|result| sending::placed(&result)) })
     }
 
     /// Sends messages of one topic in one batch, all to one queue if they have an order.
     pub fn send_batch(
         &self,
-        wires: Vec<Wire>,
+        wires: Vec<WireMessage>,
         patience: Duration,
-    ) -> BoxFuture<'static, Result<Placed, SendFailure>> {
+    ) -> BoxFuture<'static, Result<Placement, SendFailure>> {
         let order = wires.first().and_then(|wire| wire.order);
-        let load = Load::Batch(wires.into_iter().map(|wire| self.face.get().message(wire)).collect());
-        let sending = self.face.share().send(load, order, patience);
+        let load = SendLoad::Batch(wires.into_iter().map(|wire| self.handle.get().message(wire)).collect());
+        let sending = self.handle.share().send(load, order, patience);
         Box::pin(async move { sending.await.map(|result| sending::placed(&result)) })
     }
 
     /// Hands a message to the connection and waits for nothing.
-    pub fn send_one_way(&self, wire: Wire) -> BoxFuture<'static, Result<(), SendFailure>> {
+    pub fn send_one_way(&self, wire: WireMessage) -> BoxFuture<'static, Result<(), SendFailure>> {
         let order = wire.order;
-        let message = self.face.get().message(wire);
-        let face = self.face.share();
-        self.face.share().run(async move {
+        let message = self.handle.get().message(wire);
+        let handle = self.handle.share();
+        self.handle.share().run(async move {
             let sent = match order {
-                None => Box::pin(face.producer.send_oneway(message)).await,
+                None => Box::pin(handle.producer.send_oneway(message)).await,
                 Some(hash) => {
-                    Box::pin(face.producer.send_oneway_with_selector(message, sending::select, hash)).await
+                    Box::pin(handle.producer.send_oneway_with_selector(message, sending::select, hash)).await
                 }
             };
             sent.map_err(|error| sending::failure(&error))
@@ -131,10 +136,10 @@ impl ProducerClient {
 
     /// The number of queues that the topic is written to; an error says that no broker has it yet.
     pub fn queues(&self, topic: &str) -> BoxFuture<'static, Option<usize>> {
-        let topic = in_namespace(self.face.get().namespace.as_deref(), topic).into();
-        let face = self.face.share();
-        let asking = self.face.share().run(async move {
-            let inner = face.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
+        let topic = in_namespace(self.handle.get().namespace.as_deref(), topic).into();
+        let handle = self.handle.share();
+        let asking = self.handle.share().run(async move {
+            let inner = handle.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
             let queues = Box::pin(inner.fetch_publish_message_queues(&topic)).await;
             queues.map(|queues| queues.len()).map_err(|error| sending::failure(&error))
         });
@@ -142,37 +147,42 @@ impl ProducerClient {
     }
 
     /// Stores a message that consumers do not get before [`ProducerClient::end`].
-    pub fn prepare(&self, wire: Wire, patience: Duration) -> BoxFuture<'static, Result<Half, SendFailure>> {
+    pub fn prepare(
+        &self,
+        wire: WireMessage,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<HalfMessage, SendFailure>> {
         let order = wire.order;
-        let mut message = self.face.get().message(wire);
+        let mut message = self.handle.get().message(wire);
         message.put_property(Name::PROPERTY_TRANSACTION_PREPARED.into(), "true".into());
-        message.put_property(Name::PROPERTY_PRODUCER_GROUP.into(), self.face.get().group.as_str().into());
-        let sending = self.face.share().send(Load::One(message.clone(), None), order, patience);
-        let face = self.face.share();
+        message.put_property(Name::PROPERTY_PRODUCER_GROUP.into(), self.handle.get().group.as_str().into());
+        let sending = self.handle.share().send(SendLoad::One(message.clone(), None), order, patience);
+        let handle = self.handle.share();
         Box::pin(async move {
             let result = sending.await?;
             if sending::is_safe(&result) {
-                return Ok(Half(Opaque::new(Prepared { message, result })));
+                return Ok(HalfMessage(Opaque::new(PreparedMessage { message, result })));
             }
             let cause = format!("the half message is not safe at its broker ({})", result.send_status);
-            face.end(Opaque::new(Prepared { message, result }), LocalTransactionState::RollbackMessage)
+            handle
+                .end(Opaque::new(PreparedMessage { message, result }), LocalTransactionState::RollbackMessage)
                 .await?;
             Err(SendFailure::NotSent { cause })
         })
     }
 
     /// Tells the broker to commit, and waits until it has.
-    pub fn commit(&self, half: Half) -> BoxFuture<'static, Result<(), SendFailure>> {
-        self.face.share().commit(half.0)
+    pub fn commit(&self, half: HalfMessage) -> BoxFuture<'static, Result<(), SendFailure>> {
+        self.handle.share().commit(half.0)
     }
 
     /// Tells the broker how the local transaction ended. The broker does not answer: when this is lost, it asks.
     pub fn end(
         &self,
-        half: Half,
+        half: HalfMessage,
         state: LocalTransactionState,
     ) -> BoxFuture<'static, Result<(), SendFailure>> {
-        self.face.share().end(half.0, state)
+        self.handle.share().end(half.0, state)
     }
 
     /// Ends every task of the client; calling it again waits for the same end.
@@ -182,7 +192,7 @@ impl ProducerClient {
     }
 
     fn begin_shutdown(&self) {
-        self.face.get().open.store(false, Ordering::Release);
+        self.handle.get().open.store(false, Ordering::Release);
         self.life.stop();
     }
 }
@@ -193,8 +203,8 @@ impl Drop for ProducerClient {
     }
 }
 
-impl Face {
-    fn message(&self, wire: Wire) -> Message {
+impl ProducerHandle {
+    fn message(&self, wire: WireMessage) -> Message {
         let topic = in_namespace(self.namespace.as_deref(), &wire.topic);
         let by = self.delays.choose(wire.delay.map(Delay::left).unwrap_or_default());
         wire.message(topic, by, &self.delays.levels)
@@ -202,14 +212,14 @@ impl Face {
 
     fn send(
         self: &Arc<Self>,
-        load: Load,
+        load: SendLoad,
         order: Option<i32>,
         patience: Duration,
     ) -> BoxFuture<'static, Result<SendResult, SendFailure>> {
-        let face = Arc::clone(self);
+        let handle = Arc::clone(self);
         self.run(async move {
             let deadline = Instant::now().later(patience);
-            let waiting = tokio::time::timeout_at(deadline.into(), face.sends.acquire());
+            let waiting = tokio::time::timeout_at(deadline.into(), handle.sends.acquire());
             let _permit = match waiting.await {
                 Ok(Ok(permit)) => permit,
                 Ok(Err(_)) => return Err(SendFailure::Stopped),
@@ -218,24 +228,25 @@ impl Face {
                     return Err(SendFailure::NotSent { cause });
                 }
             };
-            sending::send(&face.producer, &face.delays, &face.probe, load, order, deadline).await
+            let ProducerHandle { producer, delays, probe, .. } = &*handle;
+            SendAttempts::new(producer, delays, probe, load, order, deadline).run().await
         })
     }
 
     fn end(
         self: &Arc<Self>,
-        half: Opaque<Prepared>,
+        half: Opaque<PreparedMessage>,
         state: LocalTransactionState,
     ) -> BoxFuture<'static, Result<(), SendFailure>> {
-        let face = Arc::clone(self);
+        let handle = Arc::clone(self);
         self.run(async move {
             // The client's future holds a `&dyn MessageTrait` and so cannot move between threads.
-            let handle = Handle::current();
+            let runtime = Handle::current();
             let ending = tokio::task::spawn_blocking(move || {
-                let Some(inner) = face.producer.default_mq_producer_impl() else {
+                let Some(inner) = handle.producer.default_mq_producer_impl() else {
                     return Err(SendFailure::Stopped);
                 };
-                let ended = handle.block_on(inner.end_transaction(
+                let ended = runtime.block_on(inner.end_transaction(
                     &half.get().message,
                     &half.get().result,
                     state,
@@ -247,13 +258,17 @@ impl Face {
         })
     }
 
-    fn commit(self: &Arc<Self>, half: Opaque<Prepared>) -> BoxFuture<'static, Result<(), SendFailure>> {
-        let face = Arc::clone(self);
+    fn commit(
+        self: &Arc<Self>,
+        half: Opaque<PreparedMessage>,
+    ) -> BoxFuture<'static, Result<(), SendFailure>> {
+        let handle = Arc::clone(self);
         self.run(async move {
             let not_known = |cause: &str| SendFailure::NotSent { cause: cause.to_owned() };
-            let place = Place::of_sent(half.get().message.topic(), &face.group, &half.get().result)
-                .ok_or_else(|| not_known("the broker did not say where the half message is"))?;
-            let inner = face.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
+            let place =
+                HalfMessagePlace::of_sent(half.get().message.topic(), &handle.group, &half.get().result)
+                    .ok_or_else(|| not_known("the broker did not say where the half message is"))?;
+            let inner = handle.producer.default_mq_producer_impl().ok_or(SendFailure::Stopped)?;
             let client = inner.get_mq_client_factory().map_err(|error| sending::failure(&error))?;
             let broker = place.broker().unwrap_or_default().into();
             let address = client.find_broker_address_in_publish(&broker);
@@ -270,14 +285,14 @@ impl Face {
         work: impl Future<Output = Result<T, SendFailure>> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, SendFailure>> {
         let open = self.open.load(Ordering::Acquire);
-        let handle = self.handle.clone();
+        let runtime = self.runtime.clone();
         Box::pin(async move {
             if !open {
                 return Err(SendFailure::Stopped);
             }
             // The runtime goes away only with the producer; what was under way may have arrived.
             let cause = || "the producer was shut down or failed meanwhile".to_owned();
-            let done = handle.spawn(loud("client", Box::pin(work), || {})).await;
+            let done = runtime.spawn(loud("client", Box::pin(work), || {})).await;
             done.ok().flatten().unwrap_or_else(|| Err(SendFailure::MaybeSent { cause: cause() }))
         })
     }
@@ -287,14 +302,14 @@ fn live_on(
     owner: RuntimeOwner,
     settings: &ProducerSettings,
     checks: Option<Arc<dyn CheckBack>>,
-    ready: oneshot::Sender<Result<Arc<Face>, ClientError>>,
+    ready: oneshot::Sender<Result<Arc<ProducerHandle>, ClientError>>,
     stopped: oneshot::Receiver<()>,
 ) {
     owner.block_on(async {
         match start(&owner, settings, checks).await {
             Ok(running) => {
-                let face = Arc::new(Face {
-                    handle: Handle::current(),
+                let handle = Arc::new(ProducerHandle {
+                    runtime: Handle::current(),
                     producer: running.producer.clone(),
                     group: settings.cluster.full(&settings.group),
                     namespace: settings.cluster.namespace.clone(),
@@ -308,7 +323,7 @@ fn live_on(
                     open: AtomicBool::new(true),
                     sends: Semaphore::new(SENDS),
                 });
-                if ready.send(Ok(face)).is_ok() {
+                if ready.send(Ok(handle)).is_ok() {
                     let _ = stopped.await;
                 }
                 running.stop().await;
@@ -320,8 +335,8 @@ fn live_on(
     owner.shutdown_background();
 }
 
-/// What has to be ended.
-struct Running {
+/// The parts of a running producer that have to be ended.
+struct StartedProducer {
     runtime: Arc<ClientRuntime>,
     producer: DefaultMQProducer,
     versions: Arc<Versions>,
@@ -330,7 +345,7 @@ struct Running {
     tls: Option<LoadedTls>,
 }
 
-impl Running {
+impl StartedProducer {
     async fn stop(mut self) {
         if let Some(chore) = self.chore {
             chore.abort();
@@ -347,7 +362,7 @@ async fn start(
     owner: &RuntimeOwner,
     settings: &ProducerSettings,
     checks: Option<Arc<dyn CheckBack>>,
-) -> Result<Running, ClientError> {
+) -> Result<StartedProducer, ClientError> {
     let tls = settings.cluster.tls.as_ref().map(Tls::load).transpose()?;
     preflight::reach(&settings.cluster.name_servers, tls.as_ref(), &[]).await?;
     let failed = |error: rocketmq_client_rust::ClientError| ClientError::StartProducer {
@@ -364,12 +379,12 @@ async fn start(
         .producer_group(settings.cluster.full(&settings.group))
         .retry_times_when_send_failed(0)
         .max_message_size(u32::try_from(settings.max_message_size).unwrap_or(u32::MAX))
-        .rpc_hook(Arc::new(Hook::new(settings.cluster.credentials.as_ref(), &versions)));
+        .rpc_hook(Arc::new(RequestHook::new(settings.cluster.credentials.as_ref(), &versions)));
     let mut producer = builder.build();
     Box::pin(producer.start()).await.map_err(failed)?;
     let chore = match checks {
         Some(checks) => Some(checks::answer(&producer, settings, checks, CHECKS).map_err(failed)?),
         None => None,
     };
-    Ok(Running { runtime, producer, versions, chore, tls })
+    Ok(StartedProducer { runtime, producer, versions, chore, tls })
 }

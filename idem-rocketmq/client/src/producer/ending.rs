@@ -10,7 +10,7 @@ use rocketmq_protocol::protocol::remoting_command::RemotingCommand;
 
 use super::sending::{self, SendFailure};
 
-/// What a broker may take for its answer.
+/// The time that a broker may take for its answer.
 pub(super) const PATIENCE_MILLIS: u64 = 3_000;
 
 const END_TRANSACTION: i32 = 37;
@@ -19,7 +19,7 @@ const SUCCESS: i32 = 0;
 const COMMIT: &str = "8";
 
 /// Where a half message is, as its broker is to be told.
-pub(super) struct Place {
+pub(super) struct HalfMessagePlace {
     /// With namespace, as the group.
     pub(super) topic: String,
     pub(super) group: String,
@@ -31,8 +31,8 @@ pub(super) struct Place {
     is_asked_for: bool,
 }
 
-impl Place {
-    /// Of a half message that was just stored. `None` where the broker did not say it.
+impl HalfMessagePlace {
+    /// The place of a half message that was just stored. Returns `None` if the broker did not say it.
     pub(super) fn of_sent(topic: &str, group: &str, sent: &SendResult) -> Option<Self> {
         let id = sent.offset_msg_id.as_ref()?;
         // Behind the broker's address, which has four or sixteen bytes and a port.
@@ -48,7 +48,7 @@ impl Place {
         })
     }
 
-    /// Of one that a broker asks for.
+    /// The place of a half message that a broker asks for.
     pub(super) fn of_asked(topic: &str, group: &str, message: &MessageExt, unique_key: &str) -> Self {
         Self {
             topic: topic.to_owned(),

@@ -10,7 +10,7 @@ use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
 use crate::delay::{DelayBy, Levels};
 
 /// A message that has been checked.
-pub struct Wire {
+pub struct WireMessage {
     /// Without namespace.
     pub topic: String,
     pub body: Bytes,
@@ -30,7 +30,7 @@ pub enum Delay {
     Until(u64),
 }
 
-impl Wire {
+impl WireMessage {
     /// Body and properties, in bytes.
     pub fn bytes(&self) -> usize {
         let properties = self.properties.iter().map(|(name, value)| name.len() + value.len() + 2);

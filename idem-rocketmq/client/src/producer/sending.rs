@@ -1,10 +1,6 @@
-//! Attempts to send, until one is confirmed, one is refused, or the time is over.
-
-use std::future::Future;
-use std::time::{Duration, Instant};
+//! The messages of a send, and the meaning of the errors of its attempts.
 
 use futures_util::future::BoxFuture;
-use idem_core::clock::Later as _;
 use rocketmq_client_rust::{
     ClientError as Cause, DefaultMQProducer, MQClientException, SendResult, SendStatus,
 };
@@ -15,22 +11,14 @@ use rocketmq_error::{
 use rocketmq_model::common::message::message_queue::MessageQueue;
 use rocketmq_model::common::message::message_single::Message;
 use rocketmq_model::common::message::{MessageConst as Name, MessageTrait as _};
-use tokio::time::sleep;
 
 use super::outgoing::Delay;
-use crate::delay::{Delays, Levels, TOO_LONG, Timer};
+use crate::delay::Levels;
 use crate::error::text;
-use crate::probe::Probe;
-
-/// Time for one attempt, so that a broker that hangs leaves time for another.
-const ATTEMPT: Duration = Duration::from_secs(5);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the broker put a message, or the first one of a batch.
 #[derive(Debug, Clone, Default)]
-pub struct Placed {
+pub struct Placement {
     pub unique_key: String,
     pub broker: String,
     pub queue: i32,
@@ -50,15 +38,15 @@ pub enum SendFailure {
     Stopped,
 }
 
-/// What one attempt's error says.
-enum Meaning {
+/// The meaning of one attempt's error.
+pub(super) enum ErrorMeaning {
     Refused(i32),
     NotSent,
     MaybeSent,
 }
 
-/// What is sent.
-pub(super) enum Load {
+/// The messages of one send.
+pub(super) enum SendLoad {
     /// With the delay that it has, if any.
     One(Message, Option<Delay>),
     Batch(Vec<Message>),
@@ -67,7 +55,7 @@ pub(super) enum Load {
 /// The properties by which a message waits for the timer.
 const TIMED: [&str; 2] = [Name::PROPERTY_TIMER_DELAY_MS, Name::PROPERTY_TIMER_DELIVER_MS];
 
-impl Load {
+impl SendLoad {
     pub(super) fn topic(&self) -> &str {
         let message = match self {
             Self::One(message, _) => Some(message),
@@ -77,13 +65,13 @@ impl Load {
     }
 
     /// Whether it waits by a broker's timer.
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         let Self::One(message, _) = self else { return false };
         TIMED.into_iter().any(|name| message.property(name).is_some())
     }
 
     /// Has it wait by delay level instead. `false` where no level is sufficient.
-    fn wait_by_level(&mut self, levels: &Levels) -> bool {
+    pub(super) fn wait_by_level(&mut self, levels: &Levels) -> bool {
         let Self::One(message, Some(delay)) = self else { return false };
         let left = delay.left();
         if left > levels.longest() {
@@ -100,7 +88,7 @@ impl Load {
     }
 
     /// One attempt, at the given queue where there is one. Boxed, because the client's futures are large.
-    fn attempt<'a>(
+    pub(super) fn attempt<'a>(
         &self,
         producer: &'a DefaultMQProducer,
         queue: Option<MessageQueue>,
@@ -156,7 +144,7 @@ pub(super) fn select(queues: &[MessageQueue], _: &Message, hash: &i32) -> Option
 }
 
 /// The queue of a hash, as Java's `SelectMessageQueueByHash` chooses it from the queues in their order.
-fn pick(queues: &[MessageQueue], hash: i32) -> Option<MessageQueue> {
+pub(super) fn pick(queues: &[MessageQueue], hash: i32) -> Option<MessageQueue> {
     let mut queues: Vec<_> = queues.iter().collect();
     queues.sort_by_key(|queue| (queue.broker_name().clone(), queue.queue_id()));
     queues.get(place(hash, queues.len())?).map(|queue| (*queue).clone())
@@ -168,170 +156,26 @@ pub fn place(hash: i32, queues: usize) -> Option<usize> {
     usize::try_from((i64::from(hash) % queues).abs()).ok()
 }
 
-/// Sends until a broker confirms, with pauses that grow; what a broker's timer does not take goes again by delay level.
-/// Must run on the client's runtime.
-pub(super) async fn send(
-    producer: &DefaultMQProducer,
-    delays: &Delays,
-    probe: &Probe,
-    mut load: Load,
-    order: Option<i32>,
-    deadline: Instant,
-) -> Result<SendResult, SendFailure> {
-    let topic = load.topic().to_owned();
-    let mut maybe = false;
-    let mut no_timer = None;
-    let mut pause = FIRST_PAUSE;
-    let mut elsewhere = Elsewhere::default();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT);
-        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-        if load.is_timed() && !delays.have_timers() && !load.wait_by_level(&delays.levels) {
-            let cause = "a broker is older than RocketMQ 5.0 and has no timer, and no delay level is as long as the delay";
-            return Err(SendFailure::Refused { code: TOO_LONG, cause: cause.to_owned() });
-        }
-        let attempt = match probe.refusal(producer, &topic).await {
-            Some(cause) => Err(cause),
-            None => Ok(load.attempt(producer, elsewhere.next(), order, millis).await),
-        };
-        probe.note(matches!(attempt, Ok(Ok(Some(_)))));
-        let cause = match attempt {
-            Err(cause) => cause,
-            Ok(Ok(Some(result))) => {
-                delays.refused(no_timer);
-                return Ok(result);
-            }
-            Ok(Ok(None)) => {
-                maybe = true;
-                "the client gave no result".to_owned()
-            }
-            Ok(Err(error)) => {
-                let cause = text(&error);
-                let code = error.broker_response_code().filter(|_| load.is_timed());
-                let is_by_timer = Timer::is_refusal(code);
-                if is_by_timer && load.wait_by_level(&delays.levels) {
-                    no_timer = code;
-                    continue;
-                }
-                match code.filter(|_| is_by_timer).map_or_else(|| meaning(&error), Meaning::Refused) {
-                    Meaning::Refused(_) if maybe => return Err(SendFailure::MaybeSent { cause }),
-                    Meaning::Refused(code) => {
-                        if is_of_the_broker(code)
-                            && elsewhere.is_left(producer, &topic, order, deadline).await
-                        {
-                            tracing::debug!(
-                                topic,
-                                cause,
-                                "a broker refused a send, which goes to another one"
-                            );
-                            continue;
-                        }
-                        return Err(SendFailure::Refused { code, cause });
-                    }
-                    Meaning::MaybeSent => maybe = true,
-                    Meaning::NotSent => {}
-                }
-                cause
-            }
-        };
-        if Instant::now().later(pause) >= deadline {
-            return Err(if maybe {
-                SendFailure::MaybeSent { cause }
-            } else {
-                SendFailure::NotSent { cause }
-            });
-        }
-        tracing::debug!(topic, cause, "a send failed and is tried again");
-        sleep(pause).await;
-        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-        let refreshing = refresh_route(producer, &topic);
-        let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
-    }
-}
-
 const NO_PERMISSION: i32 = 16;
 const TOPIC_NOT_EXIST: i32 = 17;
 
 /// Whether a refusal is about the broker that was asked: one that may not be written to, or that does not have the topic.
-fn is_of_the_broker(code: i32) -> bool {
+pub(super) fn is_of_the_broker(code: i32) -> bool {
     matches!(code, NO_PERMISSION | TOPIC_NOT_EXIST)
-}
-
-/// Where a message may go that one broker has refused.
-#[derive(Default)]
-struct Elsewhere {
-    /// A queue of each broker that is still to be asked, once one has refused. The client does not say which one that was.
-    queues: Option<Vec<MessageQueue>>,
-    /// Where the order wants the message, as of the last refusal.
-    ordered: Option<MessageQueue>,
-}
-
-impl Elsewhere {
-    fn next(&mut self) -> Option<MessageQueue> {
-        self.queues.as_mut()?.pop()
-    }
-
-    /// Whether another queue can be asked after a refusal. What has an order goes where the name server's queues say, and
-    /// nowhere else.
-    async fn is_left(
-        &mut self,
-        producer: &DefaultMQProducer,
-        topic: &str,
-        order: Option<i32>,
-        deadline: Instant,
-    ) -> bool {
-        if self.queues.is_some() {
-            return self.queues.as_ref().is_some_and(|queues| !queues.is_empty());
-        }
-        let refreshing = refresh_route(producer, topic);
-        let _ = tokio::time::timeout_at(deadline.into(), refreshing).await;
-        let mut now = queues(producer, topic).await;
-        if let Some(hash) = order {
-            // The first refusal may be by a queue that the client knew from an older route.
-            let refused = std::mem::replace(&mut self.ordered, pick(&now, hash));
-            return self.ordered.is_some() && self.ordered != refused && Instant::now() < deadline;
-        }
-        now.sort_by_key(|queue| (queue.broker_name().clone(), queue.queue_id()));
-        now.dedup_by_key(|queue| queue.broker_name().clone());
-        let is_left = now.len() > 1;
-        self.queues = Some(now);
-        is_left
-    }
-}
-
-fn queues<'a>(producer: &'a DefaultMQProducer, topic: &'a str) -> BoxFuture<'a, Vec<MessageQueue>> {
-    Box::pin(async move {
-        let Some(inner) = producer.default_mq_producer_impl() else { return Vec::new() };
-        inner.fetch_publish_message_queues(&topic.into()).await.unwrap_or_default()
-    })
-}
-
-/// Asks the name server where the topic is: the client by itself asks every 10 s, and until then keeps to a broker
-/// that has gone or does not know of one that has come back.
-fn refresh_route<'a>(
-    producer: &'a DefaultMQProducer,
-    topic: &'a str,
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-    Box::pin(async move {
-        let Some(inner) = producer.default_mq_producer_impl() else { return };
-        if let Ok(client) = inner.get_mq_client_factory() {
-            client.update_topic_route_info_from_name_server_topic(&topic.into()).await;
-        }
-    })
 }
 
 /// The failure of a request that is not repeated.
 pub(super) fn failure(error: &Cause) -> SendFailure {
     let cause = text(error);
     match meaning(error) {
-        Meaning::Refused(code) => SendFailure::Refused { code, cause },
-        Meaning::NotSent => SendFailure::NotSent { cause },
-        Meaning::MaybeSent => SendFailure::MaybeSent { cause },
+        ErrorMeaning::Refused(code) => SendFailure::Refused { code, cause },
+        ErrorMeaning::NotSent => SendFailure::NotSent { cause },
+        ErrorMeaning::MaybeSent => SendFailure::MaybeSent { cause },
     }
 }
 
 /// Whatever is not known to be harmless counts as maybe sent.
-fn meaning(error: &Cause) -> Meaning {
+pub(super) fn meaning(error: &Cause) -> ErrorMeaning {
     /// `SYSTEM_BUSY` and `SERVICE_NOT_AVAILABLE`: the broker put the message nowhere, for now.
     const NOT_NOW: [i32; 2] = [2, 14];
     /// `MESSAGE_ILLEGAL` and what is a broker's own.
@@ -339,29 +183,29 @@ fn meaning(error: &Cause) -> Meaning {
     /// `CONNECT_BROKER`, `BROKER_NOT_EXIST`, `NO_NAME_SERVER`, `NOT_FOUND_TOPIC`: codes of the client.
     const NO_ROUTE: [i32; 4] = [10_001, 10_003, 10_004, 10_005];
     match error.broker_response_code() {
-        Some(code) if REFUSED.contains(&code) => return Meaning::Refused(code),
-        Some(code) if NOT_NOW.contains(&code) => return Meaning::NotSent,
-        Some(_) => return Meaning::MaybeSent,
+        Some(code) if REFUSED.contains(&code) => return ErrorMeaning::Refused(code),
+        Some(code) if NOT_NOW.contains(&code) => return ErrorMeaning::NotSent,
+        Some(_) => return ErrorMeaning::MaybeSent,
         None => {}
     }
     if let Some(exception) = error.source_ref::<MQClientException>() {
         return match exception.response_code() {
             // A name server that knows no broker of the topic, which may just be starting again.
-            TOPIC_NOT_EXIST => Meaning::NotSent,
-            code if REFUSED.contains(&code) => Meaning::Refused(code),
-            code if NO_ROUTE.contains(&code) => Meaning::NotSent,
-            _ if exception.to_string().contains("No route info") => Meaning::NotSent,
-            _ => Meaning::MaybeSent,
+            TOPIC_NOT_EXIST => ErrorMeaning::NotSent,
+            code if REFUSED.contains(&code) => ErrorMeaning::Refused(code),
+            code if NO_ROUTE.contains(&code) => ErrorMeaning::NotSent,
+            _ if exception.to_string().contains("No route info") => ErrorMeaning::NotSent,
+            _ => ErrorMeaning::MaybeSent,
         };
     }
     let is = |known: &[&'static ErrorDescriptor]| known.iter().any(|known| error.is(known));
     if is(&[&TRANSPORT_ADMISSION_QUEUE_SATURATED, &TRANSPORT_DNS_FAILED, &TRANSPORT_CONNECTION_TIMEOUT]) {
-        return Meaning::NotSent;
+        return ErrorMeaning::NotSent;
     }
     if is(&[&TRANSPORT_CONNECTION_FAILED]) && was_not_written(error) {
-        return Meaning::NotSent;
+        return ErrorMeaning::NotSent;
     }
-    if is(&[&CORE_ARGUMENT_INVALID]) { Meaning::Refused(0) } else { Meaning::MaybeSent }
+    if is(&[&CORE_ARGUMENT_INVALID]) { ErrorMeaning::Refused(0) } else { ErrorMeaning::MaybeSent }
 }
 
 /// Whether the connection failed before there was one, or before anything was written to it.
@@ -373,9 +217,9 @@ fn was_not_written(error: &Cause) -> bool {
     })
 }
 
-pub(super) fn placed(result: &SendResult) -> Placed {
+pub(super) fn placed(result: &SendResult) -> Placement {
     let queue = result.message_queue.as_ref();
-    Placed {
+    Placement {
         unique_key: result.msg_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         broker: queue.map(|queue| queue.broker_name().to_string()).unwrap_or_default(),
         queue: queue.map(MessageQueue::queue_id).unwrap_or_default(),

@@ -70,7 +70,7 @@ fn every_property_of_rocketmq_and_of_idem_has_its_place_in_the_table() {
 
 #[test]
 fn what_is_not_in_the_table_is_the_users_unless_brokers_write_it() {
-    assert_eq!(fate("colour"), Fate::Kept);
-    assert_eq!(fate("TIMER_OF_A_LATER_RELEASE"), Fate::Dropped);
-    assert_eq!(fate("__RMQ.TRANSIENT.OF_A_LATER_RELEASE"), Fate::Dropped);
+    assert_eq!(fate("colour"), CopyRule::Kept);
+    assert_eq!(fate("TIMER_OF_A_LATER_RELEASE"), CopyRule::Dropped);
+    assert_eq!(fate("__RMQ.TRANSIENT.OF_A_LATER_RELEASE"), CopyRule::Dropped);
 }

@@ -32,9 +32,9 @@ pub(super) struct Frame<'a> {
     pub(super) properties: &'a [u8],
 }
 
-/// What a message in a batch has of its own.
+/// The fields that each message of a batch has of its own.
 #[derive(Clone, Copy)]
-pub(super) struct Inner<'a> {
+pub(super) struct InnerMessage<'a> {
     pub(super) crc: i32,
     pub(super) flag: i32,
     pub(super) body: &'a [u8],
@@ -42,9 +42,9 @@ pub(super) struct Inner<'a> {
 }
 
 /// Reads numbers and bytes one after the other.
-struct Reader<'a>(&'a [u8]);
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ByteReader<'a> {
     fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(bytes)?;
         self.0 = rest;
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
 
 /// The first message and the rest, where the first one says a length that can be.
 pub(super) fn split(frames: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = Reader(frames).int().and_then(|length| usize::try_from(length).ok())?;
+    let length = ByteReader(frames).int().and_then(|length| usize::try_from(length).ok())?;
     if length < 4 { None } else { frames.split_at_checked(length) }
 }
 
@@ -126,9 +126,9 @@ pub(super) fn with_mark(properties: &[u8], tag: Option<&str>, name: &str, reason
 
 impl<'a> Frame<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = ByteReader(bytes);
         let start = reader.take(SYS_FLAG_AT)?;
-        let magic = Reader(&start[MAGIC_AT..]).int()?;
+        let magic = ByteReader(&start[MAGIC_AT..]).int()?;
         let sys_flag = reader.int()?;
         let host = |flag| if sys_flag & flag == 0 { 8 } else { 20 };
         reader.take(8 + host(Flag::BORNHOST_V6_FLAG) + 8 + host(Flag::STOREHOSTADDRESS_V6_FLAG) + 4 + 8)?;
@@ -159,16 +159,16 @@ impl<'a> Frame<'a> {
         !self.is_batch() && str::from_utf8(self.properties).is_ok()
     }
 
-    pub(super) fn whole(&self) -> Inner<'a> {
-        let int = |at: usize| Reader(&self.head[at..]).int().unwrap_or_default();
-        Inner { crc: int(CRC_AT), flag: int(FLAG_AT), body: self.body, properties: self.properties }
+    pub(super) fn whole(&self) -> InnerMessage<'a> {
+        let int = |at: usize| ByteReader(&self.head[at..]).int().unwrap_or_default();
+        InnerMessage { crc: int(CRC_AT), flag: int(FLAG_AT), body: self.body, properties: self.properties }
     }
 
     /// Writes a message with this one's head and topic.
     pub(super) fn write(
         &self,
         out: &mut BytesMut,
-        inner: &Inner<'_>,
+        inner: &InnerMessage<'_>,
         offset: i64,
         sys_flag: i32,
         properties: &[u8],
@@ -192,11 +192,11 @@ impl<'a> Frame<'a> {
     }
 }
 
-impl<'a> Inner<'a> {
+impl<'a> InnerMessage<'a> {
     /// The first message in a batch's body, and the rest.
     pub(super) fn parse(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (bytes, rest) = split(body)?;
-        let mut reader = Reader(bytes);
+        let mut reader = ByteReader(bytes);
         reader.take(8)?;
         let (crc, flag, body) = (reader.int()?, reader.int()?, reader.bytes()?);
         let properties = reader.short()?;

@@ -12,7 +12,7 @@ fn stored(offset: i64, sys_flag: i32, body: &[u8], properties: &[u8]) -> Vec<u8>
     let made = frame::made("orders");
     let frame = Frame::parse(&made).unwrap();
     let mut out = BytesMut::new();
-    frame.write(&mut out, &Inner { body, ..frame.whole() }, offset, sys_flag, properties);
+    frame.write(&mut out, &InnerMessage { body, ..frame.whole() }, offset, sys_flag, properties);
     out.to_vec()
 }
 
@@ -34,10 +34,10 @@ fn answer(next: i64, frames: &[Vec<u8>]) -> RemotingCommand {
     answer.set_body(frames.concat())
 }
 
-/// What the client's decoder makes of an answer, and where the next request begins.
+/// The messages that the client's decoder reads from an answer, and where the next request begins.
 fn decoded(asked: i64, mut answer: RemotingCommand) -> (Vec<MessageExt>, i64) {
     let tags = [("orders".to_owned(), "PAID".to_owned())].into();
-    let pulled = Pulled::new("g".to_owned(), tags, LARGEST_BODY);
+    let pulled = PullSorter::new("g".to_owned(), tags, LARGEST_BODY);
     pulled.sort_out(&request(asked), &mut answer).unwrap();
     let header = answer.decode_command_custom_header::<PullMessageResponseHeader>().unwrap();
     (decodes_batch(&mut answer.take_body().unwrap_or_default(), true, false), header.next_begin_offset)
@@ -162,8 +162,8 @@ fn what_cannot_be_told_apart_is_not_skipped() {
         torn[..4].copy_from_slice(&length);
         let (messages, next) = decoded(3, answer(7, &[plain(3), plain(4), torn.clone(), plain(6)]));
         assert_eq!((offsets(&messages), next), (vec![3, 4], 5), "the next request begins at it");
-        let pulled = Pulled::new("g".to_owned(), HashMap::new(), LARGEST_BODY);
+        let pulled = PullSorter::new("g".to_owned(), HashMap::new(), LARGEST_BODY);
         let mut answer = answer(7, &[torn, plain(6)]);
-        assert_eq!(pulled.sort_out(&request(5), &mut answer), Err(Torn));
+        assert_eq!(pulled.sort_out(&request(5), &mut answer), Err(FrameFault));
     }
 }

@@ -1,4 +1,4 @@
-//! What the client promises, shown on the embedded broker.
+//! The promises of the client, shown on the embedded broker.
 
 mod deliver;
 mod embedded;
@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use idem_rocketmq_client::{
-    Answer, Client, ClientError, ClientSettings, Cluster, Delivery, Expression, Extent, LARGEST_BODY,
-    Listener, Purpose, Queue, Received, Retry,
+    Client, ClientError, ClientSettings, Cluster, ConsumeStatus, CopyExtent, CopyPurpose, Delivery,
+    Expression, LARGEST_BODY, Listener, Queue, Received, Retry,
 };
 
 use super::EmbeddedBroker;
@@ -34,7 +34,7 @@ async fn broker() -> Arc<EmbeddedBroker> {
     broker
 }
 
-fn delivery(message: &Received) -> Delivery {
+fn delivery(message: &Received<'_>) -> Delivery {
     idem_rocketmq_client::delivery(message, &"group".into(), LARGEST_BODY)
 }
 
@@ -44,23 +44,23 @@ fn settings(broker: &EmbeddedBroker, group: &str, topic: &str) -> ClientSettings
     settings
 }
 
-type Behaviour = Box<dyn Fn(&[&Received]) -> Answer + Send + Sync>;
+type Behaviour = Box<dyn Fn(&[Received<'_>]) -> ConsumeStatus + Send + Sync>;
 
-/// Remembers every message and answers as it is told.
+/// Remembers every message and answers as its behaviour says.
 struct Recorder {
-    messages: Mutex<Vec<Received>>,
+    messages: Mutex<Vec<Received<'static>>>,
     calls: Mutex<Vec<usize>>,
     behaviour: Behaviour,
 }
 
 impl Recorder {
-    fn new(behaviour: impl Fn(&[&Received]) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+    fn new(behaviour: impl Fn(&[Received<'_>]) -> ConsumeStatus + Send + Sync + 'static) -> Arc<Self> {
         let (messages, calls) = (Mutex::default(), Mutex::default());
         Arc::new(Self { messages, calls, behaviour: Box::new(behaviour) })
     }
 
     fn acking() -> Arc<Self> {
-        Self::new(|_| Answer::Success)
+        Self::new(|_| ConsumeStatus::Success)
     }
 
     fn count(&self) -> usize {
@@ -71,16 +71,16 @@ impl Recorder {
         self.messages.lock().iter().map(delivery).collect()
     }
 
-    async fn message(&self, index: usize) -> Received {
+    async fn message(&self, index: usize) -> Received<'static> {
         until("the message comes", || self.count() > index).await;
         self.messages.lock()[index].clone()
     }
 }
 
 impl Listener for Recorder {
-    fn consume(self: Arc<Self>, messages: &[&Received], _: &Queue) -> Answer {
+    fn consume(self: Arc<Self>, messages: &[Received<'_>], _: &Queue) -> ConsumeStatus {
         self.calls.lock().push(messages.len());
-        self.messages.lock().extend(messages.iter().map(|message| (*message).clone()));
+        self.messages.lock().extend(messages.iter().cloned().map(Received::into_owned));
         (self.behaviour)(messages)
     }
 }
@@ -89,27 +89,27 @@ async fn start(settings: ClientSettings, listener: &Arc<Recorder>) -> Client {
     Client::start(settings, Arc::clone(listener) as Arc<dyn Listener>).await.unwrap()
 }
 
-trait Copying {
-    async fn retry(&self, message: &Received, how: Retry) -> Result<(), ClientError>;
+trait CopyClient {
+    async fn retry(&self, message: &Received<'_>, how: Retry) -> Result<(), ClientError>;
 
     async fn dead_letter(
         &self,
-        message: &Received,
+        message: &Received<'_>,
         properties: Vec<(String, String)>,
     ) -> Result<(), ClientError>;
 }
 
-impl Copying for Client {
-    async fn retry(&self, message: &Received, how: Retry) -> Result<(), ClientError> {
-        self.copy(message, Purpose::Retry(how), Extent::Full).await
+impl CopyClient for Client {
+    async fn retry(&self, message: &Received<'_>, how: Retry) -> Result<(), ClientError> {
+        self.copy(message, CopyPurpose::Retry(how), CopyExtent::Full).await
     }
 
     async fn dead_letter(
         &self,
-        message: &Received,
+        message: &Received<'_>,
         properties: Vec<(String, String)>,
     ) -> Result<(), ClientError> {
-        self.copy(message, Purpose::DeadLetter(properties), Extent::Full).await
+        self.copy(message, CopyPurpose::DeadLetter(properties), CopyExtent::Full).await
     }
 }
 

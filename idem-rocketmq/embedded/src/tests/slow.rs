@@ -10,7 +10,7 @@ async fn a_backlog_with_a_slow_listener_causes_no_retry() {
     broker.producer().send_all(vec![Outgoing::new("backlog", "x"); 100]).await.unwrap();
     let listener = Recorder::new(|_| {
         std::thread::sleep(Duration::from_secs(1));
-        Answer::Success
+        ConsumeStatus::Success
     });
     let mut settings = settings(&broker, "backlog_group", "backlog");
     settings.batch_size = 1;
@@ -33,7 +33,7 @@ async fn a_call_of_40_s_is_not_declared_failed() {
     broker.producer().send(Outgoing::new("patient", "x")).await.unwrap();
     let listener = Recorder::new(|_| {
         std::thread::sleep(Duration::from_secs(40));
-        Answer::Success
+        ConsumeStatus::Success
     });
     let client = start(settings(&broker, "patient_group", "patient"), &listener).await;
     until("it comes", || listener.count() == 1).await;

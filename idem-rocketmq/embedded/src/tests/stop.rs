@@ -5,7 +5,7 @@ use super::*;
 use crate::Outgoing;
 
 /// A listener that blocks until the returned sender speaks or is dropped, then gives the answer.
-fn blocking(answer: Answer) -> (Arc<Recorder>, mpsc::Sender<()>) {
+fn blocking(answer: ConsumeStatus) -> (Arc<Recorder>, mpsc::Sender<()>) {
     let (release, released) = mpsc::channel();
     let released = Mutex::new(released);
     let listener = Recorder::new(move |_| {
@@ -15,7 +15,7 @@ fn blocking(answer: Answer) -> (Arc<Recorder>, mpsc::Sender<()>) {
     (listener, release)
 }
 
-async fn a_blocked_call_has_no_effect(topic: &str, answer: Answer) {
+async fn a_blocked_call_has_no_effect(topic: &str, answer: ConsumeStatus) {
     let broker = broker().await;
     broker.create_topic(topic, 1).await.unwrap();
     broker.producer().send(Outgoing::new(topic, "x")).await.unwrap();
@@ -33,15 +33,15 @@ async fn a_blocked_call_has_no_effect(topic: &str, answer: Answer) {
 
     let next = Recorder::acking();
     let client = start(settings(&broker, &group, topic), &next).await;
-    assert_eq!(next.message(0).await.reconsume_times(), 0);
+    assert_eq!(delivery(&next.message(0).await).reconsume_times(), 0);
     until_acked(&broker, &group, topic).await;
     client.shutdown().await;
 }
 
 #[tokio::test]
 async fn a_blocked_call_neither_acks_nor_sends_back() {
-    a_blocked_call_has_no_effect("blocked_success", Answer::Success).await;
-    a_blocked_call_has_no_effect("blocked_leave", Answer::Leave).await;
+    a_blocked_call_has_no_effect("blocked_success", ConsumeStatus::Success).await;
+    a_blocked_call_has_no_effect("blocked_leave", ConsumeStatus::Leave).await;
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn a_call_that_leaves_its_messages_sends_nothing_back() {
     let broker = broker().await;
     broker.create_topic("ending", 1).await.unwrap();
     broker.producer().send(Outgoing::new("ending", "x")).await.unwrap();
-    let (listener, release) = blocking(Answer::Leave);
+    let (listener, release) = blocking(ConsumeStatus::Leave);
     let client = start(settings(&broker, "ending_group", "ending"), &listener).await;
     until("it comes", || listener.count() == 1).await;
     let down = client.shutdown();

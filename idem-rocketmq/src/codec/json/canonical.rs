@@ -11,18 +11,18 @@ const DEEPEST: usize = 256;
 /// A record keeps the digest of this for days: it must be the same in each version.
 pub(super) fn form(body: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(body).ok()?;
-    let mut reader = Reader { rest: text, out: Vec::with_capacity(body.len()) };
+    let mut reader = CanonicalReader { rest: text, out: Vec::with_capacity(body.len()) };
     reader.value(0)?;
     reader.skip();
     reader.rest.is_empty().then_some(reader.out)
 }
 
-struct Reader<'a> {
+struct CanonicalReader<'a> {
     rest: &'a str,
     out: Vec<u8>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> CanonicalReader<'a> {
     fn skip(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
     }

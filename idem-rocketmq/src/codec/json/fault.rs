@@ -1,4 +1,4 @@
-//! What of a payload's type a body does not fit.
+//! Why a body does not fit its payload's type.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ const MOST_NAMES: usize = 12;
 pub(super) struct Fault {
     /// serde's own text, which may hold values: it is compared and never told.
     text: String,
-    kind: Kind,
+    kind: FaultKind,
     /// Innermost first.
     path: Vec<Segment>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum FaultKind {
     Missing(&'static str),
     Duplicate(&'static str),
-    /// What is expected, and what is there.
+    /// The expectation, and the value's kind.
     Unfit(String, String),
     UnknownField(&'static [&'static str]),
     /// An error of the type's own, whose text may hold anything.
@@ -49,13 +49,13 @@ impl Segment {
 }
 
 impl Fault {
-    fn new(error: &serde_json::Error, kind: Kind) -> Self {
+    fn new(error: &serde_json::Error, kind: FaultKind) -> Self {
         Self { text: super::message(error), kind, path: Vec::new() }
     }
 
     /// Of what serde has no error for.
     pub(super) fn unfit(text: &str, expected: &str, found: &str) -> Self {
-        let kind = Kind::Unfit(expected.to_owned(), found.to_owned());
+        let kind = FaultKind::Unfit(expected.to_owned(), found.to_owned());
         Self { text: text.to_owned(), kind, path: Vec::new() }
     }
 
@@ -69,18 +69,18 @@ impl Fault {
         self.text == text
     }
 
-    /// What may be read in logs and dead letters.
+    /// A text for logs and dead letters.
     pub(super) fn told(&self) -> String {
         let path = self.path();
         let member = |name| if path.is_empty() { String::from(name) } else { format!("{path}.{name}") };
         let place = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
         match &self.kind {
-            Kind::Missing(field) => format!("the field `{}` is missing", member(*field)),
-            Kind::Duplicate(field) => format!("the field `{}` is there twice", member(*field)),
-            Kind::Unfit(expected, found) => format!("{place}expected {expected}, found {found}"),
-            Kind::UnknownField(known) => format!("{place}a field is unknown; {}", there_are(known)),
-            Kind::Refused if path.is_empty() => "its type refuses a value".to_owned(),
-            Kind::Refused => format!("`{path}`: its type refuses the value"),
+            FaultKind::Missing(field) => format!("the field `{}` is missing", member(*field)),
+            FaultKind::Duplicate(field) => format!("the field `{}` is there twice", member(*field)),
+            FaultKind::Unfit(expected, found) => format!("{place}expected {expected}, found {found}"),
+            FaultKind::UnknownField(known) => format!("{place}a field is unknown; {}", there_are(known)),
+            FaultKind::Refused if path.is_empty() => "its type refuses a value".to_owned(),
+            FaultKind::Refused => format!("`{path}`: its type refuses the value"),
         }
     }
 
@@ -118,42 +118,42 @@ impl std::error::Error for Fault {}
 /// The texts are those of `serde_json`'s error, so that both can be compared.
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(text: T) -> Self {
-        Self::new(&serde_json::Error::custom(text), Kind::Refused)
+        Self::new(&serde_json::Error::custom(text), FaultKind::Refused)
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let kind = Kind::Unfit(expectation(expected), format!("{} {}", article(found), word(found)));
+        let kind = FaultKind::Unfit(expectation(expected), format!("{} {}", article(found), word(found)));
         Self::new(&serde_json::Error::invalid_type(found, expected), kind)
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let kind = Kind::Unfit(expectation(expected), format!("an unsuitable {}", word(found)));
+        let kind = FaultKind::Unfit(expectation(expected), format!("an unsuitable {}", word(found)));
         Self::new(&serde_json::Error::invalid_value(found, expected), kind)
     }
 
     fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        let kind = Kind::Unfit(expectation(expected), "another number of elements".to_owned());
+        let kind = FaultKind::Unfit(expectation(expected), "another number of elements".to_owned());
         Self::new(&serde_json::Error::invalid_length(length, expected), kind)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let kind = match expected {
-            [] => Kind::Refused,
-            _ => Kind::Unfit(format!("one of {}", list(expected)), "another variant".to_owned()),
+            [] => FaultKind::Refused,
+            _ => FaultKind::Unfit(format!("one of {}", list(expected)), "another variant".to_owned()),
         };
         Self::new(&serde_json::Error::unknown_variant(variant, expected), kind)
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(&serde_json::Error::unknown_field(field, expected), Kind::UnknownField(expected))
+        Self::new(&serde_json::Error::unknown_field(field, expected), FaultKind::UnknownField(expected))
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(&serde_json::Error::missing_field(field), Kind::Missing(field))
+        Self::new(&serde_json::Error::missing_field(field), FaultKind::Missing(field))
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(&serde_json::Error::duplicate_field(field), Kind::Duplicate(field))
+        Self::new(&serde_json::Error::duplicate_field(field), FaultKind::Duplicate(field))
     }
 }
 
@@ -173,7 +173,7 @@ fn article(found: Unexpected<'_>) -> &'static str {
     }
 }
 
-/// What it is in JSON.
+/// The value's name in JSON.
 const fn word(found: Unexpected<'_>) -> &'static str {
     match found {
         Unexpected::Bool(_) => "boolean",

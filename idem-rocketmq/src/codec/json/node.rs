@@ -15,7 +15,7 @@ use super::fault::{Fault, Segment};
 const NO_VARIANT: &str = "expected value";
 const MORE_ELEMENTS: &str = "trailing characters";
 const NO_NUMBER: &str = "invalid value: expected key to be a number in quotes";
-/// What `serde_json` says of JSON that does not fit a type, as if it were none.
+/// The text of `serde_json` for JSON that does not fit a type, as if it were none.
 pub(super) const TEXTS: [&str; 3] = [NO_VARIANT, MORE_ELEMENTS, NO_NUMBER];
 
 /// A value; unlike `serde_json::Value` it keeps members of one name apart.
@@ -88,11 +88,11 @@ impl<'de> Visitor<'de> for Tree {
 
 /// Reads from a node as `serde_json` reads from the text.
 #[derive(Clone, Copy)]
-pub(super) struct At<'a>(pub(super) &'a Node);
+pub(super) struct NodeDeserializer<'a>(pub(super) &'a Node);
 
-impl<'a> At<'a> {
+impl<'a> NodeDeserializer<'a> {
     fn list<V: Visitor<'a>>(items: &'a [Node], visitor: V) -> Result<V::Value, Fault> {
-        let mut items = Items { rest: items.iter(), index: 0 };
+        let mut items = ItemAccess { rest: items.iter(), index: 0 };
         let value = visitor.visit_seq(&mut items)?;
         match items.rest.next() {
             None => Ok(value),
@@ -105,11 +105,11 @@ impl<'a> At<'a> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_map(Members { rest: members.iter(), known, value: None })
+        visitor.visit_map(MemberAccess { rest: members.iter(), known, value: None })
     }
 }
 
-impl<'de> Deserializer<'de> for At<'de> {
+impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -166,7 +166,11 @@ impl<'de> Deserializer<'de> for At<'de> {
             },
             _ => return Err(Fault::unfit(NO_VARIANT, "a variant", "something else")),
         };
-        let value = visitor.visit_enum(Variant { name, content, segment: Segment::of(name, variants) })?;
+        let value = visitor.visit_enum(VariantDeserializer {
+            name,
+            content,
+            segment: Segment::of(name, variants),
+        })?;
         match rest {
             [] => Ok(value),
             _ => Err(Fault::unfit(NO_VARIANT, "one variant", "more members")),
@@ -194,48 +198,48 @@ impl<'de> Deserializer<'de> for At<'de> {
     }
 }
 
-struct Items<'a> {
+struct ItemAccess<'a> {
     rest: Iter<'a, Node>,
     index: usize,
 }
 
-impl<'de> SeqAccess<'de> for &mut Items<'de> {
+impl<'de> SeqAccess<'de> for &mut ItemAccess<'de> {
     type Error = Fault;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         let Some(item) = self.rest.next() else { return Ok(None) };
         let segment = Segment::Index(self.index);
         self.index += 1;
-        seed.deserialize(At(item)).map(Some).map_err(|fault| fault.inside(segment))
+        seed.deserialize(NodeDeserializer(item)).map(Some).map_err(|fault| fault.inside(segment))
     }
 }
 
-struct Members<'a> {
+struct MemberAccess<'a> {
     rest: Iter<'a, (String, Node)>,
     known: &'static [&'static str],
     value: Option<(Segment, &'a Node)>,
 }
 
-impl<'de> MapAccess<'de> for Members<'de> {
+impl<'de> MapAccess<'de> for MemberAccess<'de> {
     type Error = Fault;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         let Some((name, value)) = self.rest.next() else { return Ok(None) };
         self.value = Some((Segment::of(name, self.known), value));
-        seed.deserialize(Key(name)).map(Some)
+        seed.deserialize(NameDeserializer(name)).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         let Some((segment, value)) = self.value.take() else {
             return Err(Fault::custom("a value without a key was asked for"));
         };
-        seed.deserialize(At(value)).map_err(|fault| fault.inside(segment))
+        seed.deserialize(NodeDeserializer(value)).map_err(|fault| fault.inside(segment))
     }
 }
 
 /// A member's name, from which numbers are read, too.
 #[derive(Clone, Copy)]
-struct Key<'a>(&'a str);
+struct NameDeserializer<'a>(&'a str);
 
 macro_rules! numeric_keys {
     ($($method:ident)*) => {$(
@@ -253,7 +257,7 @@ macro_rules! numeric_keys {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Key<'de> {
+impl<'de> Deserializer<'de> for NameDeserializer<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -302,35 +306,35 @@ impl<'de> Deserializer<'de> for Key<'de> {
 }
 
 /// `"NAME"`, or `{"NAME": content}`.
-struct Variant<'a> {
+struct VariantDeserializer<'a> {
     name: &'a str,
     content: Option<&'a Node>,
     segment: Segment,
 }
 
-impl<'de> Variant<'de> {
+impl<'de> VariantDeserializer<'de> {
     fn read<T>(
         self,
         expected: &'static str,
-        read: impl FnOnce(At<'de>) -> Result<T, Fault>,
+        read: impl FnOnce(NodeDeserializer<'de>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         match self.content {
-            Some(content) => read(At(content)).map_err(|fault| fault.inside(self.segment)),
+            Some(content) => read(NodeDeserializer(content)).map_err(|fault| fault.inside(self.segment)),
             None => Err(Fault::invalid_type(Unexpected::UnitVariant, &expected)),
         }
     }
 }
 
-impl<'de> EnumAccess<'de> for Variant<'de> {
+impl<'de> EnumAccess<'de> for VariantDeserializer<'de> {
     type Error = Fault;
     type Variant = Self;
 
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
-        Ok((seed.deserialize(Key(self.name))?, self))
+        Ok((seed.deserialize(NameDeserializer(self.name))?, self))
     }
 }
 
-impl<'de> VariantAccess<'de> for Variant<'de> {
+impl<'de> VariantAccess<'de> for VariantDeserializer<'de> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {

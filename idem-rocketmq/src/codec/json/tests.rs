@@ -6,14 +6,14 @@ use super::*;
 
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "they are decoded only")]
-struct Order {
+struct JsonOrder {
     id: u8,
     #[serde(default)]
-    buyer: Buyer,
+    buyer: JsonBuyer,
     #[serde(default)]
-    items: Vec<Item>,
+    items: Vec<JsonItem>,
     #[serde(default)]
-    state: State,
+    state: JsonState,
     #[serde(default)]
     notes: BTreeMap<String, u8>,
     #[serde(default)]
@@ -27,20 +27,20 @@ struct Order {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[expect(dead_code, reason = "they are decoded only")]
-struct Buyer {
+struct JsonBuyer {
     first_name: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "they are decoded only")]
-struct Item {
+struct JsonItem {
     price: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(dead_code, reason = "they are decoded only")]
-enum State {
+enum JsonState {
     #[default]
     Due,
     Paid {
@@ -49,7 +49,7 @@ enum State {
     Sent(u8),
 }
 
-/// What the error says, without the place.
+/// The error's text, which must hold no secret.
 fn told_of<T: DeserializeOwned + std::fmt::Debug>(body: impl AsRef<[u8]>) -> String {
     let error = Codec::<T>::decode(&Json, &Bytes::copy_from_slice(body.as_ref())).unwrap_err().to_string();
     for secret in ["secret", "hunter2", "4711"] {
@@ -59,7 +59,7 @@ fn told_of<T: DeserializeOwned + std::fmt::Debug>(body: impl AsRef<[u8]>) -> Str
 }
 
 fn told(body: impl AsRef<[u8]>) -> String {
-    let error = told_of::<Order>(body);
+    let error = told_of::<JsonOrder>(body);
     let (what, place) = error.rsplit_once(", at line ").unwrap();
     assert!(place.contains("column"));
     what.to_owned()
@@ -79,8 +79,8 @@ fn what_does_not_fit_is_named_with_its_path_and_never_with_its_value() {
         (r#"{"id":null}"#, "`id`: expected u8, found the value null"),
         (r#"{"id":[1]}"#, "`id`: expected u8, found an array"),
         (r#"{"id":{"secret":1}}"#, "`id`: expected u8, found an object"),
-        ("[]", "expected struct Order with 8 elements, found another number of elements"),
-        ("true", "expected struct Order, found a boolean"),
+        ("[]", "expected struct JsonOrder with 8 elements, found another number of elements"),
+        ("true", "expected struct JsonOrder, found a boolean"),
         (
             r#"{"id":1,"buyer":{"firstName":"a","secret":1}}"#,
             "`buyer`: a field is unknown; there are `firstName`",
@@ -138,11 +138,11 @@ fn what_is_no_json_says_why() {
         let what = told_or_whole(&body);
         assert_eq!(what, wanted, "{}", String::from_utf8_lossy(&body[..body.len().min(40)]));
     }
-    assert_eq!(told_of::<Order>(""), "the body is empty, and no JSON");
+    assert_eq!(told_of::<JsonOrder>(""), "the body is empty, and no JSON");
 }
 
 fn told_or_whole(body: &[u8]) -> String {
-    let error = told_of::<Order>(body);
+    let error = told_of::<JsonOrder>(body);
     error.rsplit_once(", at line ").map_or_else(|| error.clone(), |(what, _)| what.to_owned())
 }
 
@@ -151,9 +151,9 @@ fn json_that_is_nested_too_deep_says_so() {
     let (begin, end) = ("[".repeat(200), "]".repeat(200));
     let error = told_of::<serde_json::Value>(format!("{begin}{end}"));
     assert_eq!(error, "the JSON is nested too deep: more than 127 levels, at line 1 column 128");
-    // What the type does not look at may be as deep as it likes.
+    // A part that the type ignores may be as deep as it likes.
     let body = Bytes::from(format!(r#"{{"id":1,"unknown":{begin}{end}}}"#));
-    let order: Order = Json.decode(&body).unwrap();
+    let order: JsonOrder = Json.decode(&body).unwrap();
     assert_eq!(order.id, 1);
     assert_eq!(
         told(format!(r#"{{"unknown":{begin}{end},"id":"secret"}}"#)),
@@ -163,9 +163,9 @@ fn json_that_is_nested_too_deep_says_so() {
 
 #[test]
 fn a_byte_order_mark_is_skipped() {
-    let order: Order = Json.decode(&Bytes::from_static(b"\xef\xbb\xbf{\"id\":1}")).unwrap();
+    let order: JsonOrder = Json.decode(&Bytes::from_static(b"\xef\xbb\xbf{\"id\":1}")).unwrap();
     assert_eq!(order.id, 1);
-    assert_eq!(told_of::<Order>(b"\xef\xbb\xbf"), "the body is empty, and no JSON");
+    assert_eq!(told_of::<JsonOrder>(b"\xef\xbb\xbf"), "the body is empty, and no JSON");
 }
 
 /// A type may say more, or something else, than its fields do.
@@ -174,39 +174,39 @@ fn types_with_code_of_their_own_leak_nothing() {
     #[derive(Debug, Deserialize)]
     #[serde(untagged)]
     #[expect(dead_code, reason = "they are decoded only")]
-    enum Either {
+    enum NumberOrOrder {
         Number(u8),
-        Order(Order),
+        Order(JsonOrder),
     }
     #[derive(Debug, Deserialize)]
     #[serde(tag = "kind")]
     #[expect(dead_code, reason = "they are decoded only")]
-    enum Tagged {
+    enum TaggedOrder {
         Paid { id: u8 },
     }
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "they are decoded only")]
-    struct Flat {
+    struct FlatOrder {
         id: u8,
         #[serde(flatten)]
-        item: Item,
+        item: JsonItem,
     }
     /// JSON in JSON, whose error quotes the value.
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "it is decoded only")]
-    struct Nested(#[serde(deserialize_with = "nested")] u8);
+    struct NestedJson(#[serde(deserialize_with = "nested")] u8);
     fn nested<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
         let text = String::deserialize(deserializer)?;
         serde_json::from_str(&text).map_err(serde::de::Error::custom)
     }
     let unfit = "the JSON does not fit the payload's type";
     let told = [
-        told_of::<Either>(r#""secret""#),
-        told_of::<Tagged>(r#"{"kind":"secret"}"#),
-        told_of::<Tagged>(r#"{"kind":"Paid"}"#),
-        told_of::<Flat>(r#"{"id":1,"secret":2}"#),
-        told_of::<Flat>(r#"{"id":"secret","price":2}"#),
-        told_of::<Nested>(r#""\"secret\"""#),
+        told_of::<NumberOrOrder>(r#""secret""#),
+        told_of::<TaggedOrder>(r#"{"kind":"secret"}"#),
+        told_of::<TaggedOrder>(r#"{"kind":"Paid"}"#),
+        told_of::<FlatOrder>(r#"{"id":1,"secret":2}"#),
+        told_of::<FlatOrder>(r#"{"id":"secret","price":2}"#),
+        told_of::<NestedJson>(r#""\"secret\"""#),
     ];
     let told = told.map(|error| {
         let what = error.rsplit_once(", at line ").unwrap().0.to_owned();
@@ -224,7 +224,7 @@ fn types_with_code_of_their_own_leak_nothing() {
 }
 
 fn digest(body: &str) -> [u8; 16] {
-    Codec::<Order>::fingerprint(&Json, &Bytes::copy_from_slice(body.as_bytes())).to_bytes()
+    Codec::<JsonOrder>::fingerprint(&Json, &Bytes::copy_from_slice(body.as_bytes())).to_bytes()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::*;
-use crate::listener::seats::ENOUGH;
+use crate::listener::wait::ENOUGH;
 
 /// Most of them wait for the handler's permits, and the others for the handler.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -16,11 +16,12 @@ async fn calls_that_wait_give_their_threads_back_and_the_first_one_stays() {
             let _ = released.wait_for(|released| *released).await;
         }
     });
-    let store = Noting::default();
+    let store = CallNotingStore::default();
     let bridge = bridge(&store, slow.key(|number: &String| IdempotencyKey::new(number)));
     // Taken up long ago.
     let queues = [(queue(), 0)].into_iter().collect();
-    let client: Arc<dyn Broker> = Arc::new(Noted { queues: Some(queues), ..Noted::default() });
+    let client: Arc<dyn Broker> =
+        Arc::new(ThreadNotingBroker { queues: Some(queues), ..ThreadNotingBroker::default() });
     bridge.connect(&client);
     let call = |number: usize| {
         let bridge = bridge.clone();
@@ -42,7 +43,7 @@ async fn calls_that_wait_give_their_threads_back_and_the_first_one_stays() {
     release.send_replace(true);
     for call in others.into_iter().chain([first]) {
         let told = tokio::time::timeout(Duration::from_secs(30), call).await;
-        assert_eq!(told.expect("all are done").unwrap(), Told::Success);
+        assert_eq!(told.expect("all are done").unwrap(), ConsumeStatus::Success);
     }
     assert!(bridge.drained(Duration::from_secs(30)));
     assert_eq!(store.completed(), CALLS);

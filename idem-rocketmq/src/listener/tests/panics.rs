@@ -21,16 +21,16 @@ impl Drop for Word {
     }
 }
 
-struct Words;
+struct WordCodec;
 
-impl Codec<Word> for Words {
+impl Codec<Word> for WordCodec {
     fn decode(&self, body: &Bytes) -> Result<Word, DecodeError> {
         Text.decode(body).map(Word)
     }
 }
 
 fn words(work: impl Fn(Word) -> HandlerResult + Clone + Send + Sync + 'static) -> Route {
-    let route = handler_with(TOPIC, Words, move |word: Word| {
+    let route = handler_with(TOPIC, WordCodec, move |word: Word| {
         let work = work.clone();
         async move { work(word) }
     });
@@ -40,7 +40,7 @@ fn words(work: impl Fn(Word) -> HandlerResult + Clone + Send + Sync + 'static) -
     })
 }
 
-fn texts(texts: &[&str]) -> Vec<Received> {
+fn texts(texts: &[&str]) -> Vec<Received<'static>> {
     let numbered = texts.iter().enumerate();
     numbered.map(|(number, text)| message_of(number, (*text).to_owned().into(), &[])).collect()
 }
@@ -55,22 +55,28 @@ async fn a_payload_whose_drop_panics_is_its_messages_affair() {
         drop(word);
         Ok(())
     });
-    let (bridge, taking, _client) = connected(&Noting::default(), route.missing_key(MissingKey::DeadLetter));
-    let call = |texts: &[Received]| tokio::task::block_in_place(|| consume_all(&bridge, texts));
-    assert_eq!(call(&texts(&["1 good"])), Told::Success);
+    let (bridge, taking, _client) =
+        connected(&CallNotingStore::default(), route.missing_key(MissingKey::DeadLetter));
+    let call = |texts: &[Received<'static>]| tokio::task::block_in_place(|| consume_all(&bridge, texts));
+    assert_eq!(call(&texts(&["1 good"])), ConsumeStatus::Success);
     // A known duplicate, one without a key, one whose key panics, a follower, and two that are run.
     let messages = texts(&["1 bomb", " bomb", "panic bomb", "2 good", "2 bomb", "3 bomb", "4 good"]);
-    assert_eq!(call(&messages), Told::Success);
+    assert_eq!(call(&messages), ConsumeStatus::Success);
     assert_eq!(*handled.lock(), ["1 good", "2 good", "3 bomb", "4 good"]);
     assert_eq!(taking.0.load(Ordering::SeqCst), 3, "two dead letters and a retry");
     assert_eq!(bridge.engine.fault().place(), None);
 }
 
 /// A client that panics, as no client of idem's may.
-struct Panicking;
+struct PanickingBroker;
 
-impl Broker for Panicking {
-    fn copy<'a>(&'a self, _: &'a Received, _: Purpose, _: Extent) -> BoxFuture<'a, Result<(), ClientError>> {
+impl Broker for PanickingBroker {
+    fn copy<'a>(
+        &'a self,
+        _: &'a Received<'_>,
+        _: CopyPurpose,
+        _: CopyExtent,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
         panic!("on purpose")
     }
 
@@ -97,27 +103,27 @@ impl Broker for Panicking {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_panic_of_idems_own_in_a_listener_call_ends_the_consumer() {
-    let bridge = bridge(&Noting::default(), route(|_| Err("no".into())));
-    let client: Arc<dyn Broker> = Arc::new(Panicking);
+    let bridge = bridge(&CallNotingStore::default(), route(|_| Err("no".into())));
+    let client: Arc<dyn Broker> = Arc::new(PanickingBroker);
     bridge.connect(&client);
-    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), Told::Leave);
+    assert_eq!(tokio::task::block_in_place(|| consume(&bridge, 0..2)), ConsumeStatus::Leave);
     assert_eq!(bridge.engine.fault().place(), Some("a listener call"));
     assert!(bridge.drained(Duration::from_secs(5)), "nothing is under way");
 }
 
 /// A state and an extractor that panic.
 #[derive(Debug)]
-struct Unstable;
+struct UncloneableState;
 
-impl Clone for Unstable {
+impl Clone for UncloneableState {
     fn clone(&self) -> Self {
         panic!("cloned on purpose")
     }
 }
 
-struct Extractor;
+struct PanickingExtractor;
 
-impl Extract<'_> for Extractor {
+impl Extract<'_> for PanickingExtractor {
     async fn extract(_: &mut Call<'_>) -> Result<Self, ExtractError> {
         panic!("extracted on purpose")
     }
@@ -139,9 +145,9 @@ async fn a_state_an_extractor_and_a_hook_that_panic_are_failed_attempts() {
         builder.on_span(|_, _| panic!("on purpose"))
     };
     let key = |number: &String| IdempotencyKey::new(number);
-    let state = handler_with(TOPIC, Text, |_: String, _: State<Unstable>| async {}).key(key);
-    panics(consumer(state).state(Unstable).test().unwrap()).await;
-    let extracts = handler_with(TOPIC, Text, |_: String, _: Extractor| async {}).key(key);
+    let state = handler_with(TOPIC, Text, |_: String, _: State<UncloneableState>| async {}).key(key);
+    panics(consumer(state).state(UncloneableState).test().unwrap()).await;
+    let extracts = handler_with(TOPIC, Text, |_: String, _: PanickingExtractor| async {}).key(key);
     panics(consumer(extracts).test().unwrap()).await;
     // A hook is called where somebody is interested in the span.
     let subscriber = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_test_writer());

@@ -10,7 +10,7 @@ use idem_core::panics::loud;
 use idem_core::{IdempotencyKey, StoreError, runtime};
 use tokio::time::{sleep, timeout};
 
-use crate::client::{Half, Wire};
+use crate::client::{HalfMessage, WireMessage};
 use crate::producer::message::OutgoingMessage;
 use crate::producer::transaction::TransactionState;
 use crate::producer::wire::java_hash;
@@ -41,7 +41,7 @@ pub(in crate::producer) struct Open {
     id: TransactionId,
     topic: String,
     /// There until the end has begun.
-    parts: Option<(Box<dyn LocalTransaction>, Half)>,
+    parts: Option<(Box<dyn LocalTransaction>, HalfMessage)>,
 }
 
 impl Inner {
@@ -77,7 +77,7 @@ impl Inner {
     }
 
     /// Consumers never get the message. Where the broker is not told, it asks, and is told then.
-    fn take_back(self: &Arc<Self>, half: Half, topic: &str) -> BoxFuture<'static, ()> {
+    fn take_back(self: &Arc<Self>, half: HalfMessage, topic: &str) -> BoxFuture<'static, ()> {
         self.count(topic, "rolled_back", 1);
         let told = self.client.end(half, TransactionState::Rollback.of_client());
         Box::pin(async move { drop(told.await) })
@@ -98,11 +98,11 @@ fn kept(message: &OutgoingMessage, id: TransactionId) -> Option<(OutboxMessage, 
 }
 
 /// The kept message as it is sent again.
-pub(super) fn wire(message: OutboxMessage) -> Wire {
+pub(super) fn wire(message: OutboxMessage) -> WireMessage {
     let mut properties = message.properties;
     let named = [("TAGS", message.tag), ("KEYS", message.lookup_keys)];
     properties.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    Wire {
+    WireMessage {
         topic: message.topic,
         body: message.body,
         properties,
@@ -176,7 +176,7 @@ impl Drop for Open {
 impl Inner {
     /// Lets consumers have the message of a committed transaction. Where the broker does not confirm that, it asks, or the
     /// sweeper sends the message again.
-    async fn announce(&self, id: TransactionId, half: Half, topic: &str) {
+    async fn announce(&self, id: TransactionId, half: HalfMessage, topic: &str) {
         match self.client.commit(half).await {
             Ok(()) => {
                 self.count(topic, "committed", 1);

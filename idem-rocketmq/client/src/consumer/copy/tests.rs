@@ -15,17 +15,17 @@ fn message(properties: &[(&str, &str)]) -> MessageExt {
     message
 }
 
-fn copy_of(message: &MessageExt, purpose: &Purpose, extent: Extent) -> Message {
-    let copying = Copying { message, group: "ns%g", topic: "ns%orders", purpose, extent };
+fn copy_of(message: &MessageExt, purpose: &CopyPurpose, extent: CopyExtent) -> Message {
+    let copying = CopyRequest { message, group: "ns%g", topic: "ns%orders", purpose, extent };
     copying.copy(DelayBy::Level, &Levels::default())
 }
 
 fn retry_of(message: &MessageExt) -> Message {
-    copy_of(message, &Purpose::Retry(Retry::default()), Extent::Full)
+    copy_of(message, &CopyPurpose::Retry(Retry::default()), CopyExtent::Full)
 }
 
 fn letter_of(message: &MessageExt, properties: Vec<(String, String)>) -> Message {
-    copy_of(message, &Purpose::DeadLetter(properties), Extent::Full)
+    copy_of(message, &CopyPurpose::DeadLetter(properties), CopyExtent::Full)
 }
 
 fn property(copy: &Message, name: &str) -> Option<String> {
@@ -48,9 +48,9 @@ fn a_copy_keeps_what_is_the_messages_and_has_its_own_of_the_rest() {
         for (name, fate) in names::all() {
             let value = property(&copy, name);
             match fate {
-                Fate::Kept => assert_eq!(value.as_deref(), Some("of before"), "{name}"),
-                Fate::Dropped => assert_eq!(value, None, "{name}"),
-                Fate::New => assert_ne!(value.as_deref(), Some("of before"), "{name}"),
+                CopyRule::Kept => assert_eq!(value.as_deref(), Some("of before"), "{name}"),
+                CopyRule::Dropped => assert_eq!(value, None, "{name}"),
+                CopyRule::New => assert_ne!(value.as_deref(), Some("of before"), "{name}"),
             }
         }
         assert_eq!(property(&copy, "WAIT").as_deref(), Some("true"), "an ack relies on it");
@@ -110,10 +110,16 @@ fn only_a_dead_letters_count_is_above_its_bound() {
 #[test]
 fn a_delay_becomes_a_level_or_a_timer_and_a_time_when_it_is_over() {
     let with = |delay, by| {
-        let purpose = Purpose::Retry(Retry { delay: Duration::from_millis(delay), properties: Vec::new() });
+        let purpose =
+            CopyPurpose::Retry(Retry { delay: Duration::from_millis(delay), properties: Vec::new() });
         let message = message(&[]);
-        let copying =
-            Copying { message: &message, group: "g", topic: "t", purpose: &purpose, extent: Extent::Full };
+        let copying = CopyRequest {
+            message: &message,
+            group: "g",
+            topic: "t",
+            purpose: &purpose,
+            extent: CopyExtent::Full,
+        };
         copying.copy(by, &Levels::default())
     };
     assert_eq!(property(&with(3500, DelayBy::Level), "DELAY").as_deref(), Some("2"));
@@ -134,7 +140,7 @@ fn a_retry_that_goes_on_waiting_stays_what_it_was() {
     let mut received =
         message(&[("IDEM_DUE", "99"), ("IDEM_ATTEMPTS", "2"), ("IDEM_REASON", "no"), ("DELAY", "3")]);
     received.set_reconsume_times(4);
-    let copy = copy_of(&received, &Purpose::Onward(Duration::from_secs(100)), Extent::Full);
+    let copy = copy_of(&received, &CopyPurpose::Onward(Duration::from_secs(100)), CopyExtent::Full);
     for (name, value) in [
         ("IDEM_DUE", "99"),
         ("IDEM_ATTEMPTS", "2"),
@@ -178,7 +184,7 @@ fn where_there_is_no_room_idems_properties_go_and_never_the_users() {
         assert_eq!(property(&copy, "big").unwrap().len(), length - 5);
         let own = bytes(&copy) - length;
         assert!(bytes(&copy) <= PROPERTIES_BYTES.max(length + 64), "{length}: {own}");
-        let bare = copy_of(&received, &Purpose::DeadLetter(extras()), Extent::Bare);
+        let bare = copy_of(&received, &CopyPurpose::DeadLetter(extras()), CopyExtent::Bare);
         let headers = "RECONSUME_TIME".len() + "MAX_RECONSUME_TIMES".len() + 2 * 3;
         assert_eq!(bytes(&bare), length + headers, "nothing but what goes into the header");
     }
@@ -187,7 +193,7 @@ fn where_there_is_no_room_idems_properties_go_and_never_the_users() {
 #[test]
 fn a_reference_says_where_the_message_is() {
     let received = message(&[("KEYS", "k"), ("big", &"b".repeat(32_000))]);
-    let copy = copy_of(&received, &Purpose::DeadLetter(Vec::new()), Extent::Reference);
+    let copy = copy_of(&received, &CopyPurpose::DeadLetter(Vec::new()), CopyExtent::Reference);
     let body = copy.body().unwrap();
     let body = std::str::from_utf8(&body).unwrap();
     assert!(body.starts_with("message offset-id of topic ns%orders"), "{body}");

@@ -11,11 +11,11 @@ use crate::client::Delivery;
 /// The message property that W3C's trace context travels in.
 const TRACEPARENT: &str = "traceparent";
 
-/// What the user does with each span before it is entered.
+/// The user's function that sees each span before it is entered.
 #[derive(Clone, Default)]
-pub(crate) struct OnSpan(Option<Arc<Hook>>);
+pub(crate) struct OnSpan(Option<Arc<SpanHook>>);
 
-type Hook = dyn Fn(&Span, &Delivery) + Send + Sync;
+type SpanHook = dyn Fn(&Span, &Delivery) + Send + Sync;
 
 impl OnSpan {
     pub(crate) fn new(hook: impl Fn(&Span, &Delivery) + Send + Sync + 'static) -> Self {
@@ -51,7 +51,7 @@ impl OnSpan {
 }
 
 /// The span of one call with many messages, which may be of many traces.
-pub(super) fn of_batch(handler: &str, group: &str, topic: &str, messages: usize) -> Span {
+pub(in crate::listener) fn of_batch(handler: &str, group: &str, topic: &str, messages: usize) -> Span {
     tracing::info_span!(
         "consume",
         otel.name = %format_args!("process {topic}"),

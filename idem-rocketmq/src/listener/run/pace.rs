@@ -1,26 +1,10 @@
-//! When a call sends its messages back, so that a slow handler starves no other.
-//!
-//! Calls that wait give their threads back (`aside.rs`), but the first and the last one of a queue do not. Where hundreds of
-//! queues wait for a slow handler, those hold nearly all threads, and another handler's messages get none. Then calls that wait
-//! for the slow one send their messages back. A crowd alone is no reason: after an outage of the store all threads may be taken too,
-//! by messages whose turn comes within moments.
+//! How a handler gets on with its messages.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use super::Bridge;
-use super::dispatch::Handler;
-use super::threads::THREADS;
-
-/// How many may be under way before calls that wait for slow handlers give up their threads.
-pub(crate) const CROWD: usize = THREADS as usize / 10 * 9;
-
-/// The time between two looks at the handlers' pace.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// A line that takes longer than this many looks is worth a way back to the broker: about what a deferred message
 /// stays away.
@@ -28,7 +12,7 @@ const LONG_LINE: u64 = 10;
 
 /// For how long a call begins runs on its own thread. A handler that keeps a thread for longer blocks; less may be a
 /// thread that had to wait for its turn on a busy machine.
-pub(super) const BLOCKING: Duration = Duration::from_millis(10);
+pub(in crate::listener) const BLOCKING: Duration = Duration::from_millis(10);
 
 /// How one handler gets on.
 #[derive(Default)]
@@ -37,51 +21,51 @@ pub(crate) struct Pace {
     waiting: AtomicUsize,
     /// Runs that have ended.
     ended: AtomicU64,
-    /// What the last look saw.
-    last: Mutex<Look>,
+    /// The sample of the last look.
+    last: Mutex<PaceSample>,
     is_slow: AtomicBool,
     /// Tells one call that waits for this handler to give up its thread.
-    relief: Notify,
+    pub(in crate::listener) relief: Notify,
     /// Whether a run has kept its thread for long since the last look.
     blocks: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Look {
+struct PaceSample {
     is_busy: bool,
     ended: u64,
 }
 
 impl Pace {
     /// Counts messages that wait, until the value is dropped.
-    pub(super) fn wait(&self, messages: usize) -> impl Drop + '_ {
+    pub(in crate::listener) fn wait(&self, messages: usize) -> impl Drop + '_ {
         self.waiting.fetch_add(messages, Ordering::Relaxed);
-        Waits { pace: self, messages }
+        WaitingCount { pace: self, messages }
     }
 
-    pub(super) fn run_ended(&self) {
+    pub(in crate::listener) fn run_ended(&self) {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes how long a run kept its thread until its first `.await` that waits.
-    pub(super) fn polled(&self, took: Duration) {
+    pub(in crate::listener) fn polled(&self, took: Duration) {
         if took > BLOCKING {
             self.blocks.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn blocks(&self) -> bool {
+    pub(in crate::listener) fn blocks(&self) -> bool {
         self.blocks.load(Ordering::Relaxed)
     }
 
-    fn is_slow(&self) -> bool {
+    pub(in crate::listener) fn is_slow(&self) -> bool {
         self.is_slow.load(Ordering::Relaxed)
     }
 
     /// The handler is slow when it was busy at both ends of a look and its line is long for what it did meanwhile.
     /// While the store does not answer, no run is under way, and no handler is busy.
-    fn look(&self, is_busy: bool) {
-        let now = Look { is_busy, ended: self.ended.load(Ordering::Relaxed) };
+    pub(in crate::listener) fn look(&self, is_busy: bool) {
+        let now = PaceSample { is_busy, ended: self.ended.load(Ordering::Relaxed) };
         let last = std::mem::replace(&mut *self.last.lock(), now);
         let waiting = self.waiting.load(Ordering::Relaxed) as u64;
         let is_slow = last.is_busy && now.is_busy && waiting > LONG_LINE * (now.ended - last.ended);
@@ -90,53 +74,14 @@ impl Pace {
     }
 }
 
-struct Waits<'a> {
+struct WaitingCount<'a> {
     pace: &'a Pace,
     messages: usize,
 }
 
-impl Drop for Waits<'_> {
+impl Drop for WaitingCount<'_> {
     fn drop(&mut self) {
         self.pace.waiting.fetch_sub(self.messages, Ordering::Relaxed);
-    }
-}
-
-/// Looks at the handlers of a bridge for as long as there is one.
-pub(super) fn watch(bridge: &Arc<Bridge>) {
-    let weak = Arc::downgrade(bridge);
-    bridge.spawn("crowd", async move {
-        let upgrade = || Weak::upgrade(&weak);
-        let mut next = tokio::time::interval(LOOK);
-        loop {
-            next.tick().await;
-            let Some(bridge) = upgrade() else { return };
-            bridge.dispatch.handlers().iter().for_each(|handler| handler.pace.look(handler.gate.is_busy()));
-            let excess = bridge.working().saturating_sub(CROWD);
-            (0..excess).for_each(|_| bridge.relieve());
-        }
-    });
-}
-
-impl Bridge {
-    /// Has one call give up its thread for each slow handler; the newest gives up first. Where all handlers are
-    /// slow, nobody would gain.
-    pub(super) fn relieve(&self) {
-        let handlers = self.dispatch.handlers();
-        if handlers.iter().all(|handler| handler.pace.is_slow()) {
-            return;
-        }
-        let slow = handlers.iter().filter(|handler| handler.pace.is_slow());
-        slow.for_each(|handler| handler.pace.relief.notify_last());
-    }
-
-    /// Waits until this call is to give up its thread because of `handler`, for which it waits.
-    pub(super) async fn crowded(&self, handler: &Handler) {
-        loop {
-            handler.pace.relief.notified().await;
-            if handler.pace.is_slow() && self.working() > CROWD {
-                return;
-            }
-        }
     }
 }
 

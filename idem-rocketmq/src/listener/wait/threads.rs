@@ -6,7 +6,8 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Broker, Calls, State};
+use super::calls::{CallsState, ListenerCalls, ThreadStage};
+use crate::listener::Broker;
 
 /// How many at first. Each call holds up to 32 messages.
 pub(crate) const FEW: u32 = 32;
@@ -17,40 +18,28 @@ pub(crate) use crate::client::LISTENER_THREADS as THREADS;
 /// The time between two looks at calls that take all threads.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Who has to see to more threads.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Threads {
-    /// The next call that takes the last of the few.
-    #[default]
-    Few,
-    /// A task looks.
-    Looking,
-    /// Nobody any more.
-    Many,
-}
-
 /// Looks until the few threads are enough again, or all are given to calls that take longer than a look.
-pub(super) async fn look(calls: Arc<Calls>, client: Weak<dyn Broker>) {
-    while calls.state.lock().threads == Threads::Looking {
+pub(super) async fn look(calls: Arc<ListenerCalls>, client: Weak<dyn Broker>) {
+    while calls.state.lock().threads == ThreadStage::Looking {
         let ended = calls.state.lock().ended;
         tokio::time::sleep(LOOK).await;
         let Some(client) = client.upgrade() else { return };
         let threads = calls.state.lock().look(ended);
-        if threads == Threads::Many {
+        if threads == ThreadStage::Many {
             client.take_threads(THREADS).await;
         }
     }
 }
 
-impl State {
+impl CallsState {
     /// Decides, when so many calls had ended at the last look.
-    fn look(&mut self, ended: u64) -> Threads {
+    fn look(&mut self, ended: u64) -> ThreadStage {
         self.threads = if self.seats.on_threads() < FEW as usize {
-            Threads::Few
+            ThreadStage::Few
         } else if self.ended - ended < u64::from(FEW) {
-            Threads::Many
+            ThreadStage::Many
         } else {
-            Threads::Looking
+            ThreadStage::Looking
         };
         self.threads
     }
@@ -58,22 +47,22 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Seat;
+    use super::super::seats::CallSeat;
     use super::*;
     use crate::client::Queue;
 
     #[test]
     fn all_threads_are_taken_where_calls_take_them_all_and_longer_than_a_look() {
         let looked = |working, ended| {
-            let mut state = State { ended, ..State::default() };
+            let mut state = CallsState { ended, ..CallsState::default() };
             for call in 0..working {
                 let queue = Queue::from_parts("orders", "broker", 0);
-                state.seats.take(Seat::new(queue, (call, call), (1, 1), None));
+                state.seats.take(CallSeat::new(queue, (call, call), (1, 1), None));
             }
             state.look(0)
         };
-        assert!(looked(32, 32) == Threads::Looking, "each call has ended once");
-        assert!(looked(32, 31) == Threads::Many, "one has not");
-        assert!(looked(31, 0) == Threads::Few, "one thread is free");
+        assert!(looked(32, 32) == ThreadStage::Looking, "each call has ended once");
+        assert!(looked(32, 31) == ThreadStage::Many, "one has not");
+        assert!(looked(31, 0) == ThreadStage::Few, "one thread is free");
     }
 }

@@ -1,4 +1,4 @@
-//! What can be seen: one event and one count for each outcome.
+//! One event and one count for each outcome.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(group: &str, topic: &str, handler: &str) -> Self {
+    pub(in crate::listener) fn new(group: &str, topic: &str, handler: &str) -> Self {
         Self {
             group: group.to_owned(),
             topic: topic.to_owned(),
@@ -35,12 +35,12 @@ impl Meter {
     }
 
     /// Notes how long a run of the handler took.
-    pub(crate) fn ran(&self, took: Duration) {
+    pub(in crate::listener) fn ran(&self, took: Duration) {
         self.seconds.get_or_init(|| self.histogram("idem_handler_seconds")).record(took);
     }
 
     /// Notes how many messages a call of a batch handler has.
-    pub(crate) fn batch(&self, messages: usize) {
+    pub(in crate::listener) fn batch(&self, messages: usize) {
         let messages = u32::try_from(messages).unwrap_or(u32::MAX);
         self.batches.get_or_init(|| self.histogram("idem_handler_batch_messages")).record(messages);
     }
@@ -72,7 +72,12 @@ impl Meter {
     }
 
     /// The one event and the one count of a message's outcome.
-    pub(crate) fn outcome(&self, delivery: &Delivery, decision: &Decision, key_hash: Option<u64>) {
+    pub(in crate::listener) fn outcome(
+        &self,
+        delivery: &Delivery,
+        decision: &Decision,
+        key_hash: Option<u64>,
+    ) {
         self.count(decision.outcome);
         event(&self.handler, delivery, decision, key_hash);
     }
@@ -113,7 +118,7 @@ fn event(handler: &str, delivery: &Delivery, decision: &Decision, key_hash: Opti
 }
 
 /// The event of a message that no handler takes, which has no meter of its own.
-pub(crate) fn unhandled(delivery: &Delivery, decision: &Decision) {
+pub(in crate::listener) fn unhandled(delivery: &Delivery, decision: &Decision) {
     metrics::counter!(
         "idem_messages_total",
         "group" => delivery.group().to_owned(), "topic" => delivery.topic().to_owned(),

@@ -1,14 +1,14 @@
-//! What the broker is told: a stored copy for a retry, or a dead letter.
+//! The copies of messages that the broker stores: a retry, or a dead letter.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use idem_core::engine::Settled;
 use idem_core::{Decision, RecordKey, Verdict};
 
-use super::Bridge;
 use crate::client::{
-    ATTEMPTS, ClientError, DUE, Delivery, Extent, KEY, OUTCOME, Purpose, REASON, Received, Retry,
+    ATTEMPTS, ClientError, CopyExtent, CopyPurpose, DUE, Delivery, KEY, OUTCOME, REASON, Received, Retry,
 };
+use crate::listener::Bridge;
 
 /// A broker's timer may come that much before its time, and clocks differ.
 const EARLY: Duration = Duration::from_millis(1_500);
@@ -17,12 +17,12 @@ const EARLY: Duration = Duration::from_millis(1_500);
 const LONGEST: usize = 1_024;
 
 /// The attempts that an earlier copy of the message carries.
-pub(super) fn attempts(delivery: &Delivery) -> u32 {
+pub(in crate::listener) fn attempts(delivery: &Delivery) -> u32 {
     delivery.property(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// What is left of the delay of a retry, where the broker had no delay as long as that, or did not keep it.
-pub(super) fn left_to_wait(delivery: &Delivery) -> Option<Duration> {
+/// The rest of a retry's delay, if the broker had no delay as long as that or did not keep it.
+pub(in crate::listener) fn left_to_wait(delivery: &Delivery) -> Option<Duration> {
     let millis = |text: &str| text.parse().ok().map(Duration::from_millis);
     let (due, delay) = delivery.property(DUE)?.split_once(',')?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -37,9 +37,9 @@ impl Bridge {
     /// stopped first, so that the message is left to the broker as it is.
     ///
     /// Invariant 5: the message is acked only after the broker has confirmed the copy.
-    pub(super) async fn tell(
+    pub(in crate::listener) async fn store_copy(
         &self,
-        source: &Received,
+        source: &Received<'_>,
         delivery: &Delivery,
         key: Option<&RecordKey>,
         settled: Settled,
@@ -47,24 +47,30 @@ impl Bridge {
     ) -> bool {
         let Settled { decision, held } = settled;
         let properties = properties(key, &decision, failed);
-        let is_told = match decision.verdict {
+        let is_stored = match decision.verdict {
             Verdict::Ack | Verdict::Leave => true,
             Verdict::Retry(delay) => {
-                let retry = || Purpose::Retry(Retry { delay, properties: properties.clone() });
+                let retry = || CopyPurpose::Retry(Retry { delay, properties: properties.clone() });
                 self.copied(source, delivery, retry, &properties).await
             }
             Verdict::DeadLetter => {
-                self.copied(source, delivery, || Purpose::DeadLetter(properties.clone()), &properties).await
+                self.copied(source, delivery, || CopyPurpose::DeadLetter(properties.clone()), &properties)
+                    .await
             }
         };
-        if let (true, Some(held)) = (is_told, held) {
+        if let (true, Some(held)) = (is_stored, held) {
             held.release(&decision).await;
         }
-        is_told
+        is_stored
     }
 
-    /// Has a retry that came before its time go on waiting; as [`tell`](Self::tell).
-    pub(super) async fn pass_on(&self, source: &Received, delivery: &Delivery, left: Duration) -> bool {
+    /// Has a retry that came before its time go on waiting; as [`store_copy`](Self::store_copy).
+    pub(in crate::listener) async fn pass_on(
+        &self,
+        source: &Received<'_>,
+        delivery: &Delivery,
+        left: Duration,
+    ) -> bool {
         metrics::counter!("idem_early_retries_total", "group" => self.group.to_string()).increment(1);
         tracing::debug!(
             group = &*self.group,
@@ -73,35 +79,35 @@ impl Bridge {
             ?left,
             "a retry came before its time: it goes on waiting, and no attempt is counted"
         );
-        self.copied(source, delivery, || Purpose::Onward(left), &Vec::new()).await
+        self.copied(source, delivery, || CopyPurpose::Onward(left), &Vec::new()).await
     }
 
     /// Asks for a copy until a broker has one. One that is too large is asked for with less of the message, because the
     /// same would be refused for ever. While the group may have no copies at all, the message is held.
     async fn copied(
         &self,
-        source: &Received,
+        source: &Received<'_>,
         delivery: &Delivery,
-        purpose: impl Fn() -> Purpose,
+        purpose: impl Fn() -> CopyPurpose,
         properties: &[(String, String)],
     ) -> bool {
-        let (mut failures, mut lesser) = (0_u32, None);
+        let (mut failures, mut smaller) = (0_u32, None);
         loop {
             let Some(client) = self.client().await else { return false };
-            let asking = match lesser {
-                None => client.copy(source, purpose(), Extent::Full),
-                Some(Lesser::Retry) => client.copy(source, purpose(), Extent::Bare),
-                Some(Lesser::DeadLetter(extent)) => {
-                    client.copy(source, Purpose::DeadLetter(properties.to_vec()), extent)
+            let asking = match smaller {
+                None => client.copy(source, purpose(), CopyExtent::Full),
+                Some(SmallerCopy::Retry) => client.copy(source, purpose(), CopyExtent::Bare),
+                Some(SmallerCopy::DeadLetter(extent)) => {
+                    client.copy(source, CopyPurpose::DeadLetter(properties.to_vec()), extent)
                 }
             };
             let Err(error) = asking.await else { return true };
-            if let (true, Some(next)) = (error.is_too_large(), Lesser::after(lesser, &purpose())) {
-                self.report_lesser(delivery, &error, next);
-                lesser = Some(next);
+            if let (true, Some(next)) = (error.is_too_large(), SmallerCopy::after(smaller, &purpose())) {
+                self.report_smaller(delivery, &error, next);
+                smaller = Some(next);
                 continue;
             }
-            self.report_untold(delivery, &error, failures);
+            self.report_unconfirmed(delivery, &error, failures);
             failures = failures.saturating_add(1);
             let pause = Duration::from_millis(100 << failures.min(5));
             // A shutdown does not wait for what will not come.
@@ -116,7 +122,7 @@ impl Bridge {
         }
     }
 
-    fn report_lesser(&self, delivery: &Delivery, error: &ClientError, next: Lesser) {
+    fn report_smaller(&self, delivery: &Delivery, error: &ClientError, next: SmallerCopy) {
         metrics::counter!("idem_copies_cut_total", "group" => self.group.to_string()).increment(1);
         tracing::error!(
             group = &*self.group,
@@ -130,7 +136,7 @@ impl Bridge {
         );
     }
 
-    fn report_untold(&self, delivery: &Delivery, error: &ClientError, failures: u32) {
+    fn report_unconfirmed(&self, delivery: &Delivery, error: &ClientError, failures: u32) {
         metrics::counter!("idem_send_failures_total", "group" => self.group.to_string()).increment(1);
         if failures != 0 && !failures.is_multiple_of(30) {
             return;
@@ -159,34 +165,36 @@ impl Bridge {
     }
 }
 
-/// What is tried where the whole message is too large.
+/// The copy that is tried next when the whole message is too large.
 #[derive(Clone, Copy)]
-enum Lesser {
+enum SmallerCopy {
     /// The message alone, for another attempt.
     Retry,
     /// A dead letter of it.
-    DeadLetter(Extent),
+    DeadLetter(CopyExtent),
 }
 
-impl Lesser {
-    fn after(lesser: Option<Self>, purpose: &Purpose) -> Option<Self> {
-        match (lesser, purpose) {
-            (None, Purpose::Retry(_) | Purpose::Onward(_)) => Some(Self::Retry),
-            (None, Purpose::DeadLetter(_)) | (Some(Self::Retry), _) => Some(Self::DeadLetter(Extent::Bare)),
-            (Some(Self::DeadLetter(Extent::Full | Extent::Bare)), _) => {
-                Some(Self::DeadLetter(Extent::Reference))
+impl SmallerCopy {
+    fn after(smaller: Option<Self>, purpose: &CopyPurpose) -> Option<Self> {
+        match (smaller, purpose) {
+            (None, CopyPurpose::Retry(_) | CopyPurpose::Onward(_)) => Some(Self::Retry),
+            (None, CopyPurpose::DeadLetter(_)) | (Some(Self::Retry), _) => {
+                Some(Self::DeadLetter(CopyExtent::Bare))
             }
-            (Some(Self::DeadLetter(Extent::Reference)), _) => None,
+            (Some(Self::DeadLetter(CopyExtent::Full | CopyExtent::Bare)), _) => {
+                Some(Self::DeadLetter(CopyExtent::Reference))
+            }
+            (Some(Self::DeadLetter(CopyExtent::Reference)), _) => None,
         }
     }
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Retry => "it is retried without idem's properties",
-            Self::DeadLetter(Extent::Full | Extent::Bare) => {
+            Self::DeadLetter(CopyExtent::Full | CopyExtent::Bare) => {
                 "it becomes a dead letter without idem's properties"
             }
-            Self::DeadLetter(Extent::Reference) => {
+            Self::DeadLetter(CopyExtent::Reference) => {
                 "it becomes a dead letter that says where the message is, and the message itself is kept in its topic alone"
             }
         }
