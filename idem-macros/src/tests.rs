@@ -188,8 +188,10 @@ fn the_attribute_writes_the_public_call() {
                         mut call: __idem::Call<'__d>,
                     ) -> __idem::BoxFuture<'__d, __idem::HandlerResult> {
                         __idem::boxed(async move {
-                            let arg1 = <State<Gmv> as __idem::Extract<'_>>::extracted(&mut call).await?;
-                            let arg2 = <&Delivery as __idem::Extract<'_>>::extracted(&mut call).await?;
+                            let arg1 = <State<Gmv> as __idem::Extract<'_>>::extracted(&mut call)
+                                .await?;
+                            let arg2 = <&Delivery as __idem::Extract<'_>>::extracted(&mut call)
+                                .await?;
                             <HandlerResult as __idem::HandlerReturn>::into_result(
                                 add_gmv(payload, arg1, arg2).await,
                             )
