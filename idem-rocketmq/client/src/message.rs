@@ -14,7 +14,7 @@ use crate::received::Received;
 
 const JUST_BEGUN_MILLIS: u64 = 10_000;
 
-/// A received message as idem's own; see [`of_message`].
+/// A received message as idem's own; see `of_message`.
 pub fn delivery(message: &Received<'_>, group: &CheetahString, largest: usize) -> Delivery {
     of_message(message.get(), group, largest)
 }

@@ -223,11 +223,13 @@ async fn service() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_run_after_the_handlers_have_finished() {
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let service = format!("{module}::service");
     for signal in ["TERM", "INT"] {
         let place = Place::plain(2).await;
         place.send_all(place.orders(10)).await;
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["lifecycle::service", "--exact", "--nocapture"])
+            .args([&*service, "--exact", "--nocapture"])
             .env(CHILD, [place.name_server(), &place.topic, &place.group].join(" "))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
