@@ -142,7 +142,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// The row of the verdict table.
     pub outcome: Outcome,
-    /// Which attempt it was, counted from 1; 0 where the handler did not run.
+    /// Which attempt it was, counted from 1, also where the payload did not decode or the key was missing; 0 where nothing was
+    /// attempted.
     pub attempt: u32,
     /// The words of the handler or the store, without keys and payloads of idem's own.
     pub reason: Option<Arc<str>>,

@@ -371,7 +371,7 @@ pub fn unfit(policy: &Policy, what: Unfit, attempt: u32, reason: impl Into<Arc<s
             choice => choice == MissingKey::Retry,
         },
     };
-    let decided = |verdict| Decision::new(verdict, what.outcome()).because(reason);
+    let decided = |verdict| Decision::new(verdict, what.outcome()).attempt(attempt).because(reason);
     match is_retried {
         false => AdmitUnfit::DeadLetter(decided(Verdict::DeadLetter)),
         true if is_last(policy, attempt) => AdmitUnfit::Decide(decided(Verdict::DeadLetter)),
@@ -417,8 +417,7 @@ pub fn held(what: Unfit) -> Decision {
         .because("more than half of its handler's last 100 messages cannot be handled, so it is held")
 }
 
-/// Returns how many attempts of a message have failed with this decision, of which `before` had failed before it. A message
-/// without a key has no record that counts.
+/// Returns how many attempts of a message have failed with this decision, of which `before` had failed before it.
 pub fn failures(decision: &Decision, before: u32) -> u32 {
     match decision.outcome {
         Outcome::Failed
@@ -426,8 +425,9 @@ pub fn failures(decision: &Decision, before: u32) -> u32 {
         | Outcome::TimedOut
         | Outcome::Exhausted
         | Outcome::Rejected
-        | Outcome::CommittedByHandler => decision.attempt,
-        Outcome::Undecodable | Outcome::MissingKey => before.saturating_add(1),
+        | Outcome::CommittedByHandler
+        | Outcome::Undecodable
+        | Outcome::MissingKey => decision.attempt,
         _ => before,
     }
 }

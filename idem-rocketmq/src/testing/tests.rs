@@ -173,7 +173,9 @@ async fn a_message_that_a_bad_deploy_holds_is_told() {
     assert!(decisions[50..].iter().all(|decision| decision.verdict == Verdict::Leave), "{decisions:?}");
     let reason = decisions[59].reason.as_deref().unwrap();
     assert!(reason.contains("more than half of its handler's last 100 messages"), "{reason}");
-    assert_eq!(consumer.dead_letters().len(), 50);
+    let letters = consumer.dead_letters();
+    assert_eq!(letters.len(), 50);
+    assert_eq!((decisions[0].attempt, letters[0].property("IDEM_ATTEMPTS")), (1, Some("1")));
 }
 
 #[tokio::test(start_paused = true)]

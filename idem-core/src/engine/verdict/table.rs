@@ -88,11 +88,11 @@ rows! {
     a_commit_by_the_handler_is_a_dead_letter: shape(&committed_by_handler(Some(&error()))) => (Verdict::DeadLetter, Outcome::CommittedByHandler);
 
     // Messages that cannot be handled.
-    an_undecodable_message_is_a_dead_letter_as_far_as_the_tolerance_goes: bad(&policy(), Unfit::Undecodable, 1) => AdmitUnfit::DeadLetter(dead(Outcome::Undecodable).because("bad"));
-    an_undecodable_message_is_retried_where_it_may: bad(&retrying(), Unfit::Undecodable, 2) => AdmitUnfit::Decide(retry(30, Outcome::Undecodable).because("bad"));
-    the_last_retry_of_an_undecodable_message_is_a_dead_letter: bad(&retrying(), Unfit::Undecodable, LAST) => AdmitUnfit::Decide(dead(Outcome::Undecodable).because("bad"));
-    a_message_without_a_key_is_a_dead_letter_as_far_as_the_tolerance_goes: bad(&policy(), Unfit::MissingKey, 1) => AdmitUnfit::DeadLetter(dead(Outcome::MissingKey).because("bad"));
-    a_message_without_a_key_is_retried_where_it_may: bad(&retrying(), Unfit::MissingKey, 1) => AdmitUnfit::Decide(retry(10, Outcome::MissingKey).because("bad"));
+    an_undecodable_message_is_a_dead_letter_as_far_as_the_tolerance_goes: bad(&policy(), Unfit::Undecodable, 1) => AdmitUnfit::DeadLetter(dead(Outcome::Undecodable).attempt(1).because("bad"));
+    an_undecodable_message_is_retried_where_it_may: bad(&retrying(), Unfit::Undecodable, 2) => AdmitUnfit::Decide(retry(30, Outcome::Undecodable).attempt(2).because("bad"));
+    the_last_retry_of_an_undecodable_message_is_a_dead_letter: bad(&retrying(), Unfit::Undecodable, LAST) => AdmitUnfit::Decide(dead(Outcome::Undecodable).attempt(LAST).because("bad"));
+    a_message_without_a_key_is_a_dead_letter_as_far_as_the_tolerance_goes: bad(&policy(), Unfit::MissingKey, 1) => AdmitUnfit::DeadLetter(dead(Outcome::MissingKey).attempt(1).because("bad"));
+    a_message_without_a_key_is_retried_where_it_may: bad(&retrying(), Unfit::MissingKey, 1) => AdmitUnfit::Decide(retry(10, Outcome::MissingKey).attempt(1).because("bad"));
     a_message_without_a_key_runs_where_it_may: bad(&keyless(), Unfit::MissingKey, 1) => AdmitUnfit::RunWithoutDedup;
 
     // Messages that are not run here, or not now.
@@ -115,7 +115,7 @@ rows! {
     // The number of failures that a copy carries.
     a_failure_is_carried_on: failures(&retry(1, Outcome::Failed).attempt(3), 1) => 3;
     a_rejection_is_carried_on: failures(&dead(Outcome::Rejected).attempt(3), 1) => 3;
-    an_undecodable_message_counts_one_more: failures(&retry(1, Outcome::Undecodable), 1) => 2;
+    an_undecodable_message_was_an_attempt: failures(&retry(1, Outcome::Undecodable).attempt(2), 1) => 2;
     a_conflict_is_no_failure: failures(&retry(1, Outcome::InProgress), 1) => 1;
     a_lost_lease_is_no_failure: failures(&retry(1, Outcome::LeaseLost).attempt(3), 1) => 1;
 }
