@@ -49,7 +49,7 @@ const OPTIONS: [&str; 27] = [
     "group_commit",
 ];
 
-/// What was said, each at most once.
+/// The options, each at most once.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) krate: Option<Path>,

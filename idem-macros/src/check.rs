@@ -1,4 +1,4 @@
-//! What can only be seen by looking at the options and the function together.
+//! Mistakes that show only when options and function are seen together.
 
 use proc_macro2::Span;
 use quote::quote;

@@ -165,7 +165,7 @@ fn key(key: Option<&Key>, payload: &Type) -> TokenStream {
     }
 }
 
-/// What a function or a closure makes of the payload.
+/// A value that a function or a closure makes of the payload.
 pub(crate) fn computed(function: &Expr) -> TokenStream {
     let span = ours_at(function.span());
     match function {

@@ -1,4 +1,4 @@
-//! What is written when there is a mistake: as much as keeps other errors away.
+//! The expansion of a mistake: as much as keeps other errors away.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};

@@ -57,7 +57,7 @@ pub fn message(item: TokenStream) -> TokenStream {
     message::derive(item.into()).into()
 }
 
-/// What `idem_rocketmq::handlers!` passes its crate's path to.
+/// The macro behind `idem_rocketmq::handlers!`, which passes its crate's path.
 #[doc(hidden)]
 #[proc_macro]
 pub fn handlers(input: TokenStream) -> TokenStream {

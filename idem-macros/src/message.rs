@@ -18,9 +18,9 @@ const OPTIONS: [&str; 6] = ["topic", "key", "key_with", "tag", "order_by", "code
 
 const EXAMPLE: &str = "`#[message(topic = \"orders\", key = \"order_id\")]`";
 
-/// What was said, each at most once.
+/// The options, each at most once.
 #[derive(Default)]
-struct Options {
+struct MessageOptions {
     krate: Option<Path>,
     topic: Option<Text>,
     tag: Option<Text>,
@@ -35,14 +35,14 @@ pub(crate) fn derive(item: TokenStream) -> TokenStream {
         Ok(input) => input,
         Err(error) => return error.into_compile_error(),
     };
-    let (options, result) = Options::of(&input);
+    let (options, result) = MessageOptions::of(&input);
     match result.and_then(|()| options.check(&input)) {
         Ok(()) => expand(&options, &input),
         Err(error) => fallback(&options, &input, &error),
     }
 }
 
-impl Options {
+impl MessageOptions {
     /// Reads options up to the first mistake.
     fn of(input: &DeriveInput) -> (Self, Result<()>) {
         let mut options = Self::default();
@@ -114,7 +114,7 @@ impl Options {
         Ok(())
     }
 
-    /// What only all options and the type together show.
+    /// Checks that need all options and the type.
     fn check(&self, input: &DeriveInput) -> Result<()> {
         let wrong = |message: String| Err(Error::new(input.ident.span(), message));
         if self.topic.is_none() {
@@ -144,8 +144,8 @@ impl Options {
     }
 }
 
-fn expand(options: &Options, input: &DeriveInput) -> TokenStream {
-    let Options { topic, tag, order_by, .. } = options;
+fn expand(options: &MessageOptions, input: &DeriveInput) -> TokenStream {
+    let MessageOptions { topic, tag, order_by, .. } = options;
     let key = key(options.key.as_ref(), input.ident.span());
     let codec = codec(options.codec.as_ref());
     let encoded = quote_spanned!(ours_at(input.ident.span())=> __idem::OutgoingMessage::encoded);
@@ -161,7 +161,7 @@ fn expand(options: &Options, input: &DeriveInput) -> TokenStream {
     )
 }
 
-fn implementation(options: &Options, input: &DeriveInput, body: &TokenStream) -> TokenStream {
+fn implementation(options: &MessageOptions, input: &DeriveInput, body: &TokenStream) -> TokenStream {
     let method = quote_spanned! {Span::mixed_site()=>
         fn to_outgoing(&self) -> __idem::OutgoingMessage {
             #body
@@ -171,7 +171,7 @@ fn implementation(options: &Options, input: &DeriveInput, body: &TokenStream) ->
 }
 
 /// The error and an implementation that is never called, so that a send of the type stays quiet.
-fn fallback(options: &Options, input: &DeriveInput, error: &Error) -> TokenStream {
+fn fallback(options: &MessageOptions, input: &DeriveInput, error: &Error) -> TokenStream {
     let error = error.to_compile_error();
     let rest = implementation(options, input, &quote!(::core::unreachable!()));
     quote!(#error #rest)

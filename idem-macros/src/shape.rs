@@ -1,15 +1,15 @@
-//! What differs between a handler that takes messages one by one and one that takes many at once.
+//! Differences between a handler that takes messages one by one and one that takes many at once.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 use syn::{GenericArgument, PathArguments, Type};
 
 pub(crate) struct Shape<'f> {
-    /// What a message's body is decoded to.
+    /// The type to which a message's body is decoded.
     pub(crate) payload: &'f Type,
-    /// What the call gives.
+    /// The argument of `call`.
     pub(crate) argument: TokenStream,
-    /// What the function is given.
+    /// The function's first argument.
     pub(crate) first: TokenStream,
     pub(crate) names: Names<Ident>,
 }
@@ -80,7 +80,7 @@ impl Names<&str> {
     }
 }
 
-/// What a `Vec` or a `Batch` is of, by its name.
+/// The type of a `Vec`'s or a `Batch`'s items, by its name.
 pub(crate) fn payload_of(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|last| last.ident == "Vec" || last.ident == "Batch")?;

@@ -1,4 +1,4 @@
-//! What the macros write, as a user would read it. `UPDATE_EXPECT=1` rewrites the expectations.
+//! Expansions of the macros, as a user would read them. `UPDATE_EXPECT=1` rewrites the expectations.
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 

@@ -1,4 +1,4 @@
-//! What the macros' expansions name. No part of the public API.
+//! Names for the macros' expansions. No part of the public API.
 
 use std::ops::Deref;
 
@@ -79,7 +79,7 @@ impl<T: Keyed + ?Sized> MessageKey for T {
     }
 }
 
-/// What `backoff = expression` takes.
+/// A value of `backoff = expression`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a backoff",
     label = "neither a `Duration` nor a `Backoff`",

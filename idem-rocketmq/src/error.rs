@@ -1,4 +1,4 @@
-//! What keeps a consumer or a producer from starting.
+//! Reasons for which a consumer or a producer does not start.
 
 use std::fmt;
 

@@ -1,1 +1,1 @@
-//! What users see of the macros. The tests are beside this file; a package must have a library.
+//! The macros as users see them. The tests are beside this file; a package must have a library.

@@ -1,4 +1,4 @@
-//! What users see of the macros: mistakes and their errors, and what must compile without a word.
+//! The macros as users see them: mistakes with their errors, and programs that must compile without a word.
 
 /// Each file is one mistake, and its error is beside it.
 #[test]

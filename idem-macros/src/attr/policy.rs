@@ -13,7 +13,7 @@ pub(super) struct Choice {
     option: &'static str,
     ty: &'static str,
     values: &'static [(&'static str, &'static str)],
-    /// What the bare option means.
+    /// The meaning of the bare option.
     bare: Option<&'static str>,
     /// The value that takes a duration.
     timed: Option<&'static str>,

@@ -19,7 +19,7 @@ use crate::listener::OnSpan;
 #[derive(Debug)]
 pub struct NoStoreYet(());
 
-/// What [`Builder::run`], [`Builder::start`] and [`Builder::check`] ask for: that the builder was given a store.
+/// A builder that was given a store, which [`Builder::run`], [`Builder::start`] and [`Builder::check`] need.
 #[diagnostic::on_unimplemented(
     message = "the consumer has no store yet",
     label = "no store was given before this call",
@@ -127,7 +127,7 @@ impl<S> Builder<S> {
         self
     }
 
-    /// What handlers do where they say nothing themselves.
+    /// Settings of handlers that say nothing themselves.
     pub fn defaults(mut self, defaults: Settings) -> Self {
         self.setup.defaults = defaults.or(&self.setup.defaults);
         self

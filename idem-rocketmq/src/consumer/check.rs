@@ -25,7 +25,7 @@ impl Setup {
         Ok(filled)
     }
 
-    /// What is wrong with a placeholder, and what to do about it.
+    /// Says why a placeholder cannot be filled in, and how to mend it.
     fn placeholder(&self, place: &str, fault: PlaceholderFault) -> String {
         match fault {
             PlaceholderFault::Unclosed => "a `${` without its `}`: write `${name}`".to_owned(),
@@ -44,7 +44,7 @@ impl Setup {
         }
     }
 
-    /// What the consumer is called, and where its brokers are.
+    /// Checks the consumer's names and the addresses of its brokers.
     pub(super) fn check_cluster(&self) -> Result<(), Error> {
         if let Some(fault) = names::group_fault(&self.group) {
             return Err(Kind::Client(ClientError::Group { group: self.group.clone(), fault }).into());

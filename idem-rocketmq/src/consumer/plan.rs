@@ -1,4 +1,4 @@
-//! What a consumer does, resolved once: of what was said, of the store's limits, and of idem's defaults.
+//! A consumer's work, resolved once from the builder's words, the store's limits and idem's defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct Plan {
     /// In the order in which they were given.
     pub(crate) handlers: Vec<Planned>,
     pub(crate) mode: Mode,
-    /// What the broker is asked for: each topic with its filter, its tags, normalised (`A||B`), or `*`.
+    /// Subscriptions: each topic with its filter, its tags, normalised (`A||B`), or `*`.
     pub(crate) subscriptions: Vec<(String, Expression)>,
     /// Whose the records are.
     pub(crate) identity: Identity,
@@ -85,7 +85,7 @@ impl Setup {
         let said = route.own_settings().clone().or(&self.defaults);
         let mut settings = said.clone();
         if mode != Mode::Concurrent {
-            // What fails holds back its neighbours.
+            // A message that fails holds back its neighbours.
             settings.backoff.get_or_insert_with(in_place);
         }
         let resolved = settings.resolve();
@@ -133,7 +133,7 @@ impl Plan {
         &self.identity.group
     }
 
-    /// What the client is told.
+    /// The client's settings.
     pub(super) fn client_settings(&self) -> ClientSettings {
         ClientSettings {
             subscriptions: self.subscriptions.clone(),

@@ -21,7 +21,7 @@ use crate::client::Client;
 use crate::error::Kind;
 use crate::listener::{Bridge, Broker};
 
-/// What the client may take to hear the calls that have just been answered.
+/// The time in which the client hears the calls that have just been answered.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// A consumer at work.
@@ -31,11 +31,11 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// lives. [`shutdown`](Self::shutdown) lets the handlers finish first.
 #[must_use = "a consumer stops when it is dropped"]
 pub struct RunningConsumer {
-    inner: Arc<Inner>,
+    inner: Arc<ConsumerCore>,
     ended: watch::Receiver<bool>,
 }
 
-struct Inner {
+struct ConsumerCore {
     group: String,
     bridge: Arc<Bridge>,
     client: Arc<dyn Broker>,
@@ -112,7 +112,7 @@ async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<Runn
         "consumer started"
     );
     let (end, ended) = watch::channel(false);
-    let inner = Arc::new(Inner { group, bridge, client, drain, end, named: Mutex::new(named) });
+    let inner = Arc::new(ConsumerCore { group, bridge, client, drain, end, named: Mutex::new(named) });
     inner.clone().stop_without_the_user();
     Ok(RunningConsumer { inner, ended })
 }
@@ -120,7 +120,7 @@ async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<Runn
 impl RunningConsumer {
     /// Lets no further message reach the handlers, until [`resume`](Self::resume).
     ///
-    /// What has reached them is finished, and this does not wait for it. The consumer stays in its group and keeps its
+    /// The work that has reached them is finished, and this does not wait for it. The consumer stays in its group and keeps its
     /// queues, whose messages wait for it; after a rebalance another member may get some of them. Calling it again
     /// changes nothing.
     ///
@@ -181,7 +181,7 @@ impl Drop for RunningConsumer {
     }
 }
 
-impl Inner {
+impl ConsumerCore {
     /// Why it has stopped by itself.
     fn why(&self) -> Kind {
         let group = self.group.clone();
@@ -255,7 +255,7 @@ impl Inner {
 }
 
 /// Says that a consumer has ended, also where its shutdown has panicked.
-struct End(Arc<Inner>);
+struct End(Arc<ConsumerCore>);
 
 impl Drop for End {
     fn drop(&mut self) {

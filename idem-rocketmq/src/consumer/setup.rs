@@ -1,4 +1,4 @@
-//! What was said to a consumer's builder.
+//! The words of a consumer's builder.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What may be meant, and is said at a start all the same.
+//! Settings that may be meant, and of which a start warns all the same.
 
 use idem_core::{ADVISED_RETENTION, Store};
 

@@ -1,10 +1,10 @@
 use super::extracted::Extracted;
 use super::{BatchCall, ExtractError, Needs};
 
-/// An argument of a batch handler behind the batch: what is about the whole call, such as [`State`](super::State) or the
+/// An argument of a batch handler behind the batch, which concerns the whole call: such as [`State`](super::State) or the
 /// connection of its transaction.
 ///
-/// What is about one message, such as its delivery or its attempt, is in the items of a [`Batch`](crate::Batch). For an
+/// Values of one message, such as its delivery or its attempt, are in the items of a [`Batch`](crate::Batch). For an
 /// extractor of your own see [`BatchCall`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a batch handler",

@@ -1,4 +1,4 @@
-//! What the pages list, held against the code.
+//! Lists in the pages, held against the code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -25,7 +25,7 @@ fn rows<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-/// What stands in backticks.
+/// The texts in backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -9,7 +9,7 @@ use crate::client::Delivery;
 use crate::extract::{Attempt, ExtractError};
 use crate::state::States;
 
-/// What a run of a handler is given by the consumer.
+/// The consumer's part in a run of a handler.
 #[derive(Debug, Clone)]
 pub(crate) struct CallContext {
     pub(crate) delivery: Arc<Delivery>,

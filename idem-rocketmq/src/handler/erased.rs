@@ -9,14 +9,14 @@ use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::panics::{self, CarefulDrop};
 use idem_core::{Fingerprint, HandlerResult, IdempotencyKey, KeyError};
 
-use super::batch::{BatchHandler, Item, gather};
+use super::batch::{BatchHandler, BatchRun, gather};
 use super::{Call, CallContext, Handler, KeySource, Needs};
 use crate::client::Delivery;
 use crate::codec::{Codec, DecodeError};
 
 /// A handler of any payload.
 pub(crate) trait ErasedHandler: Send + Sync {
-    /// What a call looks up.
+    /// Notes the states that a call looks up.
     fn needs(&self, needs: &mut Needs);
 
     /// Decodes the payload and takes the key; runs nothing of the handler. The payload's digest is taken where payloads are
@@ -34,7 +34,7 @@ pub(crate) trait ErasedHandler: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) key: Result<IdempotencyKey, KeyError>,
-    /// What the message's order is kept by; none for the order of its whole queue.
+    /// The value by which the message's order is kept; none for the order of its whole queue.
     pub(crate) order: Option<IdempotencyKey>,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) run: Run,
@@ -55,7 +55,7 @@ impl Run {
         self.0.into_inner().call(context)
     }
 
-    /// What the run was made of, where it is a `T`.
+    /// The parts of the run, if they are a `T`.
     pub(super) fn downcast<T: Begin>(self) -> Result<Box<T>, Self> {
         if (&**self.0 as &dyn Any).is::<T>() {
             let run: Box<dyn Any> = self.0.into_inner();
@@ -69,7 +69,7 @@ impl Run {
 /// begun or was dropped.
 pub(crate) type Gathering = Box<dyn Fn(Run) -> Run + Send>;
 
-/// What a [`Run`] is made of.
+/// The parts of a [`Run`].
 pub(super) trait Begin: Any + Send {
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult>;
 }
@@ -97,7 +97,7 @@ pub(super) struct Typed<P> {
     pub(super) work: Work<P>,
 }
 
-/// What is done with payloads.
+/// The work to do with payloads.
 pub(super) enum Work<P> {
     Each(Arc<dyn Handler<P>>),
     Together(Arc<dyn BatchHandler<P>>),
@@ -151,7 +151,7 @@ impl<P: Send + 'static> Work<P> {
     fn run(&self, payload: P, key: Option<IdempotencyKey>) -> Run {
         match self {
             Self::Each(handler) => Run::new(One { handler: handler.clone(), payload, key }),
-            Self::Together(handler) => Run::new(Item { handler: handler.clone(), payload, key }),
+            Self::Together(handler) => Run::new(BatchRun { handler: handler.clone(), payload, key }),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::any::{TypeId, type_name};
 
 use idem_core::store::ConnectionType;
 
-/// What a handler looks up in its consumer.
+/// The states and connections that a handler takes from its consumer.
 #[derive(Debug, Default)]
 pub struct Needs {
     states: Vec<(TypeId, &'static str)>,

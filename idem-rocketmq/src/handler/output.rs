@@ -1,6 +1,6 @@
 use idem_core::{HandlerError, HandlerResult};
 
-/// What a handler may return: nothing, or a `Result` of nothing with an error that becomes a
+/// A handler's return value: nothing, or a `Result` of nothing with an error that becomes a
 /// [`HandlerError`].
 #[diagnostic::on_unimplemented(
     message = "a handler cannot return `{Self}`",

@@ -258,7 +258,7 @@ impl Route {
         self.shared_scope
     }
 
-    /// What the handler says about its policy.
+    /// The handler's own settings.
     pub(crate) fn own_settings(&self) -> &Settings {
         &self.settings
     }
@@ -281,7 +281,7 @@ impl fmt::Debug for Route {
     }
 }
 
-/// What a consumer takes as a handler.
+/// A handler that a consumer can take.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be given to a consumer",
     label = "not a handler with a key",

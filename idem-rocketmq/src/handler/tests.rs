@@ -244,14 +244,14 @@ fn panics_of_codecs_and_key_functions_are_this_messages_error() {
     fn error(route: &Route) -> String {
         route.handler().prepare(&Arc::new(order().build()), false).unwrap_err().to_string()
     }
-    struct Broken;
-    impl Codec<u8> for Broken {
+    struct BrokenCodec;
+    impl Codec<u8> for BrokenCodec {
         fn decode(&self, _: &Bytes) -> Result<u8, crate::codec::DecodeError> {
             panic!("secret")
         }
     }
-    struct Mute;
-    impl Codec<u8> for Mute {
+    struct PanickingFingerprint;
+    impl Codec<u8> for PanickingFingerprint {
         fn decode(&self, _: &Bytes) -> Result<u8, crate::codec::DecodeError> {
             Ok(1)
         }
@@ -260,9 +260,9 @@ fn panics_of_codecs_and_key_functions_are_this_messages_error() {
             panic!("secret")
         }
     }
-    let route = handler_with("orders", Broken, |_: u8| async {}).key(|n| *n);
+    let route = handler_with("orders", BrokenCodec, |_: u8| async {}).key(|n| *n);
     assert_eq!(error(&route), "the codec panicked");
-    let route = handler_with("orders", Mute, |_: u8| async {}).key(|n| *n);
+    let route = handler_with("orders", PanickingFingerprint, |_: u8| async {}).key(|n| *n);
     let compared = |compares| route.handler().prepare(&Arc::new(order().build()), compares);
     assert!(compared(false).is_ok());
     assert_eq!(compared(true).unwrap_err().to_string(), "the codec panicked over the payload's fingerprint");

@@ -3,11 +3,11 @@
 /// Bytes of one batch: far below what brokers take in one request, so that properties and headers fit too.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_MESSAGES: usize = 1_000;
-/// What a message has in a batch beside body and properties.
+/// The fields of a message in a batch beside body and properties.
 const HEADER_BYTES: usize = 64;
 
 /// A message that is to go into a batch: its place in the list, what it may share a batch with, and its size.
-pub(super) struct Item<K> {
+pub(super) struct BatchPart<K> {
     pub(super) index: usize,
     pub(super) group: K,
     pub(super) bytes: usize,
@@ -15,10 +15,10 @@ pub(super) struct Item<K> {
 
 /// Puts messages of one group into batches, and keeps their order within a group. A message that is too large for
 /// any batch is one by itself.
-pub(super) fn split<K: PartialEq>(items: Vec<Item<K>>, most: usize) -> Vec<Vec<usize>> {
+pub(super) fn split<K: PartialEq>(items: Vec<BatchPart<K>>, most: usize) -> Vec<Vec<usize>> {
     let most = most.min(BATCH_BYTES);
     let mut groups: Vec<(K, Vec<(usize, usize)>)> = Vec::new();
-    for Item { index, group, bytes } in items {
+    for BatchPart { index, group, bytes } in items {
         let message = (index, bytes + HEADER_BYTES);
         match groups.iter_mut().find(|(known, _)| *known == group) {
             Some((_, messages)) => messages.push(message),
@@ -49,10 +49,10 @@ fn batches(messages: Vec<(usize, usize)>, most: usize) -> Vec<Vec<usize>> {
 mod tests {
     use super::*;
 
-    fn items(list: &[(&'static str, usize)]) -> Vec<Item<&'static str>> {
+    fn items(list: &[(&'static str, usize)]) -> Vec<BatchPart<&'static str>> {
         list.iter()
             .enumerate()
-            .map(|(index, (group, bytes))| Item { index, group: *group, bytes: *bytes })
+            .map(|(index, (group, bytes))| BatchPart { index, group: *group, bytes: *bytes })
             .collect()
     }
 

@@ -13,7 +13,7 @@ use idem_core::outbox::{Outbox, TypedOutbox};
 use super::check::{MAX_MESSAGE_SIZE, MessageFault};
 use super::outbox::{Confirmations, Markers, NoOutbox};
 use super::transaction::{CheckBacks, TransactionState};
-use super::{Inner, Producer};
+use super::{Producer, ProducerCore};
 use crate::Error;
 use crate::client::Delivery;
 use crate::client::names::{self, ConfiguredNames};
@@ -26,12 +26,12 @@ use crate::error::Kind;
 /// `O` is the type of its [`outbox`](Self::outbox), if it has one.
 #[must_use = "a producer does nothing until it is started"]
 pub struct ProducerBuilder<O = NoOutbox> {
-    setup: Setup,
+    setup: ProducerSetup,
     outbox: PhantomData<fn() -> O>,
 }
 
-/// What was said to the builder.
-pub(super) struct Setup {
+/// The builder's words.
+pub(super) struct ProducerSetup {
     pub(super) group: String,
     cluster: Cluster,
     pub(super) send_timeout: Duration,
@@ -43,7 +43,7 @@ pub(super) struct Setup {
 
 impl ProducerBuilder {
     pub(super) fn new(group: String) -> Self {
-        let setup = Setup {
+        let setup = ProducerSetup {
             group,
             cluster: Cluster::default(),
             send_timeout: Duration::from_secs(30),
@@ -62,14 +62,14 @@ impl ProducerBuilder {
     /// outbox on the same tables.
     #[allow(clippy::needless_pass_by_value, reason = "it is given away")]
     pub fn outbox<O: TypedOutbox>(self, outbox: O) -> ProducerBuilder<O> {
-        let setup = Setup { outbox: Some(outbox.outbox()), ..self.setup };
+        let setup = ProducerSetup { outbox: Some(outbox.outbox()), ..self.setup };
         ProducerBuilder { setup, outbox: PhantomData }
     }
 }
 
 impl<O> ProducerBuilder<O> {
     /// Where the brokers are and how to come in, said once for all consumers and producers of a service; see [`Cluster`].
-    /// What was said of it before stays where `cluster` says nothing.
+    /// Earlier settings stay where `cluster` says nothing.
     pub fn cluster(mut self, cluster: Cluster) -> Self {
         self.setup.cluster = cluster.or(self.setup.cluster);
         self
@@ -207,7 +207,7 @@ impl<O> ProducerBuilder<O> {
     }
 }
 
-impl Setup {
+impl ProducerSetup {
     fn check(&self) -> Result<(), Error> {
         let reserved = ["DEFAULT_PRODUCER", "CLIENT_INNER_PRODUCER"].contains(&self.group.as_str());
         let fault = names::group_fault(&self.group).or(reserved.then_some("is reserved for RocketMQ itself"));
@@ -236,7 +236,7 @@ impl Setup {
         }
     }
 
-    fn start(self) -> BoxFuture<'static, Result<Arc<Inner>, Error>> {
+    fn start(self) -> BoxFuture<'static, Result<Arc<ProducerCore>, Error>> {
         Box::pin(async move {
             self.check()?;
             let settings = ProducerSettings {
@@ -251,7 +251,7 @@ impl Setup {
             let checks = self.check_backs.clone().on_this_runtime(&self.group, markers)?;
             let client = ProducerClient::start(settings, checks).await.map_err(Kind::Client)?;
             tracing::info!(group = self.group, "producer started");
-            Ok(Inner::start(self, client, outbox))
+            Ok(ProducerCore::start(self, client, outbox))
         })
     }
 
@@ -292,4 +292,4 @@ impl<O> fmt::Debug for ProducerBuilder<O> {
 }
 
 /// For `Producer`, which is made of the setup.
-pub(super) type Settings = Arc<Setup>;
+pub(super) type Settings = Arc<ProducerSetup>;

@@ -1,4 +1,4 @@
-//! What is wrong with a message, said before it is sent: the client says `argument is invalid` for all of it.
+//! Faults of a message, found before it is sent: the client says `argument is invalid` for all of them.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub enum MessageFault {
     Topic {
         /// The topic.
         topic: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// RocketMQ does not accept the tag.
@@ -31,7 +31,7 @@ pub enum MessageFault {
     Tag {
         /// The tag.
         tag: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// There is no idempotency key.
@@ -59,7 +59,7 @@ pub enum MessageFault {
     /// One of the Keys is empty or has a character that ends it.
     #[error("one of its lookup keys {fault}: RocketMQ separates them with spaces")]
     LookupKey {
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// A property's name or value cannot be sent.
@@ -67,7 +67,7 @@ pub enum MessageFault {
     Property {
         /// The property's name.
         name: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// All properties together are too long.

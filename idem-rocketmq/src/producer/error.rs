@@ -21,17 +21,17 @@ use crate::client::SendFailure;
 /// }
 /// # }
 /// ```
-pub struct SendError(Box<Inner>);
+pub struct SendError(Box<SendErrorParts>);
 
 #[derive(Debug)]
-struct Inner {
+struct SendErrorParts {
     group: String,
     topic: String,
-    kind: Kind,
+    kind: SendErrorKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum SendErrorKind {
     Invalid(MessageFault),
     Refused { code: i32, cause: String },
     NotSent { cause: String },
@@ -42,53 +42,53 @@ enum Kind {
 
 impl SendError {
     pub(super) fn invalid(group: &str, topic: &str, fault: MessageFault) -> Self {
-        Self::new(group, topic, Kind::Invalid(fault))
+        Self::new(group, topic, SendErrorKind::Invalid(fault))
     }
 
     pub(super) fn failed(group: &str, topic: &str, failure: SendFailure) -> Self {
         let kind = match failure {
-            SendFailure::Refused { code, cause } => Kind::Refused { code, cause },
-            SendFailure::NotSent { cause } => Kind::NotSent { cause },
-            SendFailure::MaybeSent { cause } => Kind::MaybeSent { cause },
-            SendFailure::Stopped => Kind::Stopped,
+            SendFailure::Refused { code, cause } => SendErrorKind::Refused { code, cause },
+            SendFailure::NotSent { cause } => SendErrorKind::NotSent { cause },
+            SendFailure::MaybeSent { cause } => SendErrorKind::MaybeSent { cause },
+            SendFailure::Stopped => SendErrorKind::Stopped,
         };
         Self::new(group, topic, kind)
     }
 
     pub(super) fn no_check_back(group: &str, topic: &str) -> Self {
-        Self::new(group, topic, Kind::NoCheckBack)
+        Self::new(group, topic, SendErrorKind::NoCheckBack)
     }
 
-    fn new(group: &str, topic: &str, kind: Kind) -> Self {
-        Self(Box::new(Inner { group: group.to_owned(), topic: topic.to_owned(), kind }))
+    fn new(group: &str, topic: &str, kind: SendErrorKind) -> Self {
+        Self(Box::new(SendErrorParts { group: group.to_owned(), topic: topic.to_owned(), kind }))
     }
 
     /// Whether the message may be stored although no broker confirmed it: a time-out, or a connection that broke.
     ///
     /// Send the same message again, under the same key: idem's consumers handle it once.
     pub fn is_maybe_sent(&self) -> bool {
-        matches!(self.0.kind, Kind::MaybeSent { .. })
+        matches!(self.0.kind, SendErrorKind::MaybeSent { .. })
     }
 
     /// Whether the message itself is wrong, so that nothing was sent and sending it again fails again.
     pub fn is_invalid(&self) -> bool {
-        matches!(self.0.kind, Kind::Invalid(_) | Kind::NoCheckBack)
+        matches!(self.0.kind, SendErrorKind::Invalid(_) | SendErrorKind::NoCheckBack)
     }
 
     /// Whether a broker said no: to the rights of the user, or to the message.
     pub fn is_refused(&self) -> bool {
-        matches!(self.0.kind, Kind::Refused { .. })
+        matches!(self.0.kind, SendErrorKind::Refused { .. })
     }
 
     /// Whether the same send may succeed later, when a server is back.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.0.kind, Kind::NotSent { .. } | Kind::MaybeSent { .. })
+        matches!(self.0.kind, SendErrorKind::NotSent { .. } | SendErrorKind::MaybeSent { .. })
     }
 
-    /// What is wrong with the message, if it is the message.
+    /// The fault of the message, if it is the message's.
     pub fn fault(&self) -> Option<&MessageFault> {
         match &self.0.kind {
-            Kind::Invalid(fault) => Some(fault),
+            SendErrorKind::Invalid(fault) => Some(fault),
             _ => None,
         }
     }
@@ -101,41 +101,43 @@ impl SendError {
     /// The word for metrics.
     pub(super) fn outcome(&self) -> &'static str {
         match self.0.kind {
-            Kind::Invalid(_) | Kind::NoCheckBack => "invalid",
-            Kind::Refused { .. } => "refused",
-            Kind::NotSent { .. } | Kind::Stopped => "not_sent",
-            Kind::MaybeSent { .. } => "maybe_sent",
+            SendErrorKind::Invalid(_) | SendErrorKind::NoCheckBack => "invalid",
+            SendErrorKind::Refused { .. } => "refused",
+            SendErrorKind::NotSent { .. } | SendErrorKind::Stopped => "not_sent",
+            SendErrorKind::MaybeSent { .. } => "maybe_sent",
         }
     }
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { group, topic, kind } = &*self.0;
+        let SendErrorParts { group, topic, kind } = &*self.0;
         write!(f, "the producer group `{group}` ")?;
         match kind {
-            Kind::Invalid(fault) => write!(f, "cannot send a message for topic `{topic}`: {fault}"),
-            Kind::Refused { code, cause } => write!(
+            SendErrorKind::Invalid(fault) => write!(f, "cannot send a message for topic `{topic}`: {fault}"),
+            SendErrorKind::Refused { code, cause } => write!(
                 f,
                 "was refused a message for topic `{topic}` (response code {code}): check the rights of its access key \
                  on this topic, and the broker's limits; {cause}"
             ),
-            Kind::NotSent { cause } => write!(
+            SendErrorKind::NotSent { cause } => write!(
                 f,
                 "did not send a message for topic `{topic}` within its time: check that the topic exists and that \
                  its broker runs, then send it again; {cause}"
             ),
-            Kind::MaybeSent { cause } => write!(
+            SendErrorKind::MaybeSent { cause } => write!(
                 f,
                 "does not know whether a message for topic `{topic}` is stored: send it again under the same key, \
                  consumers of idem handle it once; {cause}"
             ),
-            Kind::NoCheckBack => write!(
+            SendErrorKind::NoCheckBack => write!(
                 f,
                 "has no check-back for topic `{topic}`, by which a broker learns how a transaction ended whose answer \
                  was lost: give the builder one with `.check_back(\"{topic}\", ..)`"
             ),
-            Kind::Stopped => write!(f, "has been shut down, so a message for topic `{topic}` was not sent"),
+            SendErrorKind::Stopped => {
+                write!(f, "has been shut down, so a message for topic `{topic}` was not sent")
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn encode(key: &IdempotencyKey) -> String {
     escape(key.as_bytes())
 }
 
-/// What [`encode`] wrote.
+/// Decodes the text that [`encode`] wrote.
 pub(crate) fn decode(text: &str) -> Result<IdempotencyKey, KeyError> {
     let bytes = unescape(text).ok_or(KeyError::Malformed)?;
     let parts = parts(&bytes).ok_or(KeyError::Malformed)?;

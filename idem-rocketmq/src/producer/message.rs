@@ -1,4 +1,4 @@
-//! What is sent.
+//! Messages to send.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

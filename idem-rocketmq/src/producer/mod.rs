@@ -21,9 +21,9 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 
-use self::batch::Item;
+use self::batch::BatchPart;
 pub use self::builder::ProducerBuilder;
-use self::builder::{Settings, Setup};
+use self::builder::{ProducerSetup, Settings};
 pub use self::check::MessageFault;
 pub use self::error::{SendAllError, SendError, TransactionError};
 pub use self::message::{Message, OutgoingMessage};
@@ -53,14 +53,14 @@ pub use idem_macros::Message;
 ///
 /// `O` is the type of its [outbox](ProducerBuilder::outbox), if it has one.
 pub struct Producer<O = NoOutbox> {
-    inner: Arc<Inner>,
+    inner: Arc<ProducerCore>,
     outbox: PhantomData<fn() -> O>,
 }
 
-struct Inner {
+struct ProducerCore {
     settings: Settings,
     client: ProducerClient,
-    /// What an outbox needs to be done beside.
+    /// Confirms and sends again for an outbox.
     worker: Option<Worker>,
 }
 
@@ -98,13 +98,13 @@ impl Producer {
 }
 
 impl<O> Producer<O> {
-    fn of(inner: Arc<Inner>) -> Self {
+    fn of(inner: Arc<ProducerCore>) -> Self {
         Self { inner, outbox: PhantomData }
     }
 
     /// Sends a message and waits until a broker has it.
     ///
-    /// What fails is tried again within the [send's time](ProducerBuilder::send_timeout), under the same key. With
+    /// A send that fails is tried again within the [send's time](ProducerBuilder::send_timeout), under the same key. With
     /// an order (`order_by`), the message goes to the queue of its value.
     ///
     /// # Errors
@@ -259,8 +259,12 @@ impl<O> Clone for Producer<O> {
     }
 }
 
-impl Inner {
-    fn start(setup: Setup, client: ProducerClient, outbox: Option<(Markers, Confirmations)>) -> Arc<Self> {
+impl ProducerCore {
+    fn start(
+        setup: ProducerSetup,
+        client: ProducerClient,
+        outbox: Option<(Markers, Confirmations)>,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|inner: &Weak<Self>| Self {
             settings: Arc::new(setup),
             client,
@@ -362,9 +366,9 @@ impl Inner {
         }
     }
 
-    /// What goes with what: a topic's messages, and those of one queue where they have an order. Where no broker
+    /// Groups of messages that can be sent as one batch: those of a topic, and of one queue where they have an order. Where no broker
     /// tells the number of queues, messages with the same hash.
-    async fn items<'w>(&self, wires: &'w [Option<WireMessage>]) -> Vec<Item<(&'w str, Option<i64>)>> {
+    async fn items<'w>(&self, wires: &'w [Option<WireMessage>]) -> Vec<BatchPart<(&'w str, Option<i64>)>> {
         let mut queues: Vec<(&str, Option<usize>)> = Vec::new();
         let mut items = Vec::with_capacity(wires.len());
         for (index, wire) in wires.iter().enumerate() {
@@ -384,7 +388,7 @@ impl Inner {
                     Some(queue.and_then(|queue| i64::try_from(queue).ok()).unwrap_or(i64::from(hash)))
                 }
             };
-            items.push(Item { index, group: (wire.topic.as_str(), order), bytes: wire.bytes() });
+            items.push(BatchPart { index, group: (wire.topic.as_str(), order), bytes: wire.bytes() });
         }
         items
     }

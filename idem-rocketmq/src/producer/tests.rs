@@ -1,4 +1,4 @@
-//! What a producer says without a broker.
+//! Mistakes that a producer finds without a broker.
 
 use std::time::{Duration, SystemTime};
 
@@ -57,13 +57,13 @@ fn a_delay_that_no_level_has_is_refused_only_by_level() {
 
 #[test]
 fn a_payload_without_a_form_is_said_when_it_is_sent() {
-    struct Broken;
-    impl Encode<()> for Broken {
+    struct BrokenMessage;
+    impl Encode<()> for BrokenMessage {
         fn encode(&self, (): &()) -> Result<bytes::Bytes, EncodeError> {
             Err(EncodeError::new("no form"))
         }
     }
-    let text = fault(&OutgoingMessage::encoded("orders", 7, &Broken, &()));
+    let text = fault(&OutgoingMessage::encoded("orders", 7, &BrokenMessage, &()));
     assert!(text.contains("cannot be made: no form"), "{text}");
     let map = std::collections::HashMap::from([((1, 2), "secret")]);
     assert!(fault(&OutgoingMessage::json("orders", 7, &map)).contains("no form in JSON"));

@@ -11,14 +11,14 @@ use tokio::time::timeout;
 
 use super::message::{Message, OutgoingMessage};
 use super::outbox::{Markers, id_of};
-use super::{Inner, Producer, SendError, TransactionError};
+use super::{Producer, ProducerCore, SendError, TransactionError};
 use crate::Error;
 use crate::client::{
     CheckBack, CheckBackReply, Delivery, HalfMessage, LocalTransactionState, ProducerClient,
 };
 use crate::error::Kind;
 
-/// What a check-back may take.
+/// The time that a check-back may take.
 const CHECK_TIME: Duration = Duration::from_secs(30);
 
 /// How a transaction's local work ended, as a check-back knows it.
@@ -101,7 +101,7 @@ impl<O> Producer<O> {
     }
 }
 
-impl Inner {
+impl ProducerCore {
     /// Boxed and not generic, so that a user's local work is compiled without the client.
     fn prepare(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<Undecided<'_>, SendError>> {
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! What a function with the attribute may look like.
+//! Shapes that a function with the attribute may have.
 
 use std::sync::Arc;
 use std::time::Duration;

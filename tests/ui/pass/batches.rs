@@ -1,4 +1,4 @@
-//! What a batch handler may look like.
+//! Shapes that a batch handler may have.
 
 use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::codec::{Json, Text};

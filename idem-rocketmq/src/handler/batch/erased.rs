@@ -20,7 +20,7 @@ use crate::handler::erased::{Begin, Gathering, Run};
 use crate::state::States;
 
 /// A message that no call has taken yet.
-pub(in crate::handler) struct Item<P> {
+pub(in crate::handler) struct BatchRun<P> {
     pub(in crate::handler) handler: Arc<dyn BatchHandler<P>>,
     pub(in crate::handler) payload: P,
     pub(in crate::handler) key: Option<IdempotencyKey>,
@@ -28,28 +28,28 @@ pub(in crate::handler) struct Item<P> {
 
 /// A message that has a seat in a call. The call begins when all seats are taken or given up.
 struct Seat<P> {
-    item: Item<P>,
-    taken: mpsc::UnboundedSender<Taken<P>>,
+    item: BatchRun<P>,
+    taken: mpsc::UnboundedSender<SeatedMessage<P>>,
     call: Shared<BoxFuture<'static, ()>>,
 }
 
 /// A message whose run has begun, and where its result goes.
-struct Taken<P> {
+struct SeatedMessage<P> {
     item: BatchItem<P>,
     states: Arc<States>,
     transaction: Option<OpenTransaction>,
-    result: Told,
+    result: ResultSender,
 }
 
 /// Where a message's result goes.
-struct Told {
+struct ResultSender {
     result: oneshot::Sender<HandlerResult>,
     /// Outside of a transaction the effect is there from the moment that the handler returns, and the run hears of it only
     /// when it is polled the next time.
     lease: Option<Lease>,
 }
 
-impl Told {
+impl ResultSender {
     /// Invariant 8 (`a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears_of_it`). Nobody listens where a
     /// message was taken out of the call.
     fn tell(self, result: HandlerResult) {
@@ -70,12 +70,15 @@ pub(in crate::handler) fn gather<P: Send + 'static>(handler: Arc<dyn BatchHandle
     })
 }
 
-async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::UnboundedReceiver<Taken<P>>) {
+async fn call<P: 'static>(
+    handler: Arc<dyn BatchHandler<P>>,
+    mut seats: mpsc::UnboundedReceiver<SeatedMessage<P>>,
+) {
     let (mut items, mut results, mut shared) = (Vec::new(), Vec::new(), None);
     while let Some(taken) = seats.recv().await {
         items.push(taken.item);
         results.push(taken.result);
-        // What is claimed together has one transaction.
+        // Messages that are claimed together have one transaction.
         shared = Some((taken.states, taken.transaction));
     }
     let Some((states, transaction)) = shared else { return };
@@ -92,7 +95,7 @@ async fn call<P: 'static>(handler: Arc<dyn BatchHandler<P>>, mut seats: mpsc::Un
 }
 
 /// Tells each message its result.
-fn tell(result: BatchResult, messages: Vec<Told>) {
+fn tell(result: BatchResult, messages: Vec<ResultSender>) {
     let results = result.and_then(|failures| failures.results(messages.len())).unwrap_or_else(|error| {
         let error = Arc::new(error);
         messages.iter().map(|_| Err(ForAll(error.clone()).into())).collect()
@@ -102,7 +105,7 @@ fn tell(result: BatchResult, messages: Vec<Told>) {
     }
 }
 
-impl<P: Send + 'static> Begin for Item<P> {
+impl<P: Send + 'static> Begin for BatchRun<P> {
     /// A batch of one.
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
         let alone = gather(self.handler.clone())(Run::new(*self));
@@ -112,13 +115,13 @@ impl<P: Send + 'static> Begin for Item<P> {
 
 impl<P: Send + 'static> Begin for Seat<P> {
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        let Self { item: Item { payload, key, .. }, taken, call } = *self;
+        let Self { item: BatchRun { payload, key, .. }, taken, call } = *self;
         let (result, mine) = oneshot::channel();
         let (states, transaction) = (context.states.clone(), context.transaction.clone());
         let lease = transaction.is_none().then(|| context.lease.clone());
-        let result = Told { result, lease };
+        let result = ResultSender { result, lease };
         let item = BatchItem::of(payload, key, context);
-        let _ = taken.send(Taken { item, states, transaction, result });
+        let _ = taken.send(SeatedMessage { item, states, transaction, result });
         drop(taken);
         Box::pin(async move {
             call.await;

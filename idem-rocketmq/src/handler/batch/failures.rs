@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use idem_core::{HandlerError, HandlerResult};
 
-/// What a batch handler comes to: the messages that failed, or an error for all of them.
+/// The result of a batch handler: the messages that failed, or an error for all of them.
 ///
 /// With `?`, any error is one for all.
 pub type BatchResult = Result<BatchFailures, HandlerError>;
@@ -98,7 +98,7 @@ impl<E: Into<HandlerError>> FromIterator<(usize, E)> for BatchFailures {
     }
 }
 
-/// What a batch handler may return: nothing or a `Result<(), E>` for all messages, [`BatchFailures`] or a
+/// A batch handler's return value: nothing or a `Result<(), E>` for all messages, [`BatchFailures`] or a
 /// `Vec<Result<(), E>>` for each, or a `Result` of these.
 #[diagnostic::on_unimplemented(
     message = "a batch handler cannot return `{Self}`",

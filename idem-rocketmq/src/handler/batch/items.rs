@@ -164,7 +164,7 @@ impl<P> fmt::Debug for BatchItem<P> {
     }
 }
 
-/// What a batch handler may take as its first argument: `Vec<Payload>`, [`Batch<Payload>`](Batch), or, without the
+/// The first argument of a batch handler: `Vec<Payload>`, [`Batch<Payload>`](Batch), or, without the
 /// attribute, a type of yours.
 ///
 /// ```
@@ -201,7 +201,7 @@ impl<P> fmt::Debug for BatchItem<P> {
     note = "take `Vec<{Self}>` for payloads alone, or `Batch<{Self}>` for each one's delivery, attempt, lease and key too"
 )]
 pub trait FromBatch: Sized {
-    /// What each message's body is decoded to.
+    /// The type to which each message's body is decoded.
     type Payload;
 
     /// The argument.

@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use super::Needs;
 
 pub use self::call::BatchCall;
-pub(super) use self::erased::{Item, gather};
+pub(super) use self::erased::{BatchRun, gather};
 pub use self::failures::{BatchFailures, BatchResult, BatchReturn};
 pub use self::items::{Batch, BatchItem, FromBatch};
 pub(super) use self::plain::BatchBound;

@@ -18,7 +18,7 @@ use crate::prelude::*;
 use crate::testing::{Outcome, TestConsumer, Verdict};
 
 #[derive(Debug, Clone, Deserialize, IdempotencyKey)]
-struct Order {
+struct BatchOrder {
     #[idempotency_key]
     id: String,
 }
@@ -28,7 +28,7 @@ struct Order {
 struct Calls(Arc<Mutex<Vec<Vec<String>>>>);
 
 impl Calls {
-    fn note(&self, orders: &[Order]) {
+    fn note(&self, orders: &[BatchOrder]) {
         self.0.lock().unwrap().push(orders.iter().map(|order| order.id.clone()).collect());
     }
 
@@ -56,15 +56,15 @@ async fn outcomes<const N: usize>(consumer: &TestConsumer, ids: [&str; N]) -> Ve
 /// A handler that notes its calls and returns what `then` says.
 fn noting<R: crate::handler::BatchReturn + Send + 'static>(
     calls: &Calls,
-    then: impl Fn(&[Order]) -> R + Send + Sync + 'static,
+    then: impl Fn(&[BatchOrder]) -> R + Send + Sync + 'static,
 ) -> Route {
     let calls = calls.clone();
-    batch_handler("orders", move |orders: Vec<Order>| {
+    batch_handler("orders", move |orders: Vec<BatchOrder>| {
         calls.note(&orders);
         let result = then(&orders);
         async move { result }
     })
-    .key(|order: &Order| order.id.clone())
+    .key(|order: &BatchOrder| order.id.clone())
     .backoff(Backoff::fixed(Duration::from_secs(1)))
 }
 
@@ -112,28 +112,28 @@ async fn one_bad_message_does_not_bring_the_others_back() {
 
 #[tokio::test]
 async fn retry_and_reject_decide_for_one_message_and_for_all() {
-    async fn each(orders: Batch<Order>) -> Vec<HandlerResult> {
-        let decide = |order: &BatchItem<Order>| match order.id.as_str() {
+    async fn each(orders: Batch<BatchOrder>) -> Vec<HandlerResult> {
+        let decide = |order: &BatchItem<BatchOrder>| match order.id.as_str() {
             "reject" => Err(Reject::new("never").into()),
             "later" => Err(Retry::after(Duration::from_mins(1)).because("busy").into()),
             _ => Ok(()),
         };
         orders.iter().map(decide).collect()
     }
-    async fn all(orders: Vec<Order>) -> Result<(), anyhow::Error> {
+    async fn all(orders: Vec<BatchOrder>) -> Result<(), anyhow::Error> {
         match orders[0].id.as_str() {
             "reject" => Err(anyhow::Error::new(Reject::new("never")).context("indexing")),
             _ => Err(Retry::after(Duration::from_mins(1)).because("busy").into()),
         }
     }
 
-    let consumer_of_each = consumer(batch_handler("orders", each).key(Order::idempotency_key));
+    let consumer_of_each = consumer(batch_handler("orders", each).key(BatchOrder::idempotency_key));
     let decisions = consumer_of_each.deliver_all(orders(["reject", "1", "later"])).await;
     assert_eq!((decisions[0].verdict, decisions[0].outcome), (Verdict::DeadLetter, Outcome::Rejected));
     assert_eq!(decisions[1].verdict, Verdict::Ack);
     assert_eq!(decisions[2].verdict, Verdict::Retry(Duration::from_mins(1)));
 
-    let consumer_of_all = consumer(batch_handler("orders", all).key(Order::idempotency_key));
+    let consumer_of_all = consumer(batch_handler("orders", all).key(BatchOrder::idempotency_key));
     for decision in consumer_of_all.deliver_all(orders(["reject", "1"])).await {
         assert_eq!((decision.verdict, decision.outcome), (Verdict::DeadLetter, Outcome::Rejected));
         assert_eq!(decision.reason.as_deref(), Some("indexing: never"));
@@ -178,14 +178,14 @@ impl Drop for Dropped {
 async fn a_time_out_is_every_messages_and_cancels_the_handler() {
     let dropped = Arc::new(AtomicBool::new(false));
     let flag = dropped.clone();
-    let route = batch_handler("orders", move |_: Vec<Order>| {
+    let route = batch_handler("orders", move |_: Vec<BatchOrder>| {
         let dropped = Dropped(flag.clone());
         async move {
             std::future::pending::<()>().await;
             drop(dropped);
         }
     });
-    let consumer = consumer(route.key(Order::idempotency_key).timeout(Duration::from_millis(200)));
+    let consumer = consumer(route.key(BatchOrder::idempotency_key).timeout(Duration::from_millis(200)));
     assert_eq!(outcomes(&consumer, ["1", "2"]).await, [Outcome::TimedOut, Outcome::TimedOut]);
     assert!(dropped.load(Ordering::Acquire));
 }
@@ -205,7 +205,7 @@ async fn a_batch_is_no_longer_than_it_may_be() {
 #[tokio::test]
 async fn each_message_of_a_batch_has_its_own_delivery_key_lease_and_attempt() {
     #[idempotent(key = "id", topic = "orders", max_attempts = 3, batch)]
-    async fn index(orders: Batch<Order>, State(seen): State<Arc<AtomicUsize>>) -> BatchResult {
+    async fn index(orders: Batch<BatchOrder>, State(seen): State<Arc<AtomicUsize>>) -> BatchResult {
         let mut failures = BatchFailures::new();
         for (place, order) in orders.iter().enumerate() {
             assert_eq!(order.delivery().keys(), Some(order.id.as_str()));
@@ -238,23 +238,23 @@ async fn each_message_of_a_batch_has_its_own_delivery_key_lease_and_attempt() {
 
 #[tokio::test]
 async fn a_type_is_a_batch_handler_without_a_macro_and_its_states_are_checked() {
-    struct ByHand;
-    impl BatchHandler<Order> for ByHand {
+    struct BatchByHand;
+    impl BatchHandler<BatchOrder> for BatchByHand {
         fn needs(&self, needs: &mut Needs) {
             needs.state::<Calls>();
         }
 
-        fn call<'d>(&'d self, orders: Batch<Order>, call: BatchCall<'d>) -> BoxFuture<'d, BatchResult> {
+        fn call<'d>(&'d self, orders: Batch<BatchOrder>, call: BatchCall<'d>) -> BoxFuture<'d, BatchResult> {
             Box::pin(async move {
                 call.state::<Calls>()?.note(&orders.into_payloads());
                 Ok(BatchFailures::new())
             })
         }
     }
-    let route = || batch_handler("orders", ByHand).key(Order::idempotency_key);
+    let route = || batch_handler("orders", BatchByHand).key(BatchOrder::idempotency_key);
     let builder = || Consumer::builder("g").store(MemoryStore::new()).handlers([route()]);
     let missing = builder().test().unwrap_err().to_string();
-    assert!(missing.contains("::ByHand` takes `State<"), "{missing}");
+    assert!(missing.contains("::BatchByHand` takes `State<"), "{missing}");
     let calls = Calls::default();
     let consumer = builder().state(calls.clone()).test().unwrap();
     assert_eq!(outcomes(&consumer, ["1", "2"]).await, [Outcome::Completed; 2]);
@@ -270,14 +270,14 @@ fn the_most_messages_of_a_batch_are_checked() {
     for wrong in [0, 33] {
         assert!(fault(batch().max_batch(wrong)).contains("must be 1 to 32"), "{wrong}");
     }
-    let one = handler("orders", |_: Order| async {}).key(Order::idempotency_key);
+    let one = handler("orders", |_: BatchOrder| async {}).key(BatchOrder::idempotency_key);
     assert!(fault(one.max_batch(3)).contains("one by one"));
 }
 
 #[tokio::test]
 async fn a_handler_is_called_in_a_unit_test_as_any_function() {
     #[idempotent(key = "id", topic = "orders", batch)]
-    async fn index(orders: Vec<Order>) -> usize_result::Length {
+    async fn index(orders: Vec<BatchOrder>) -> usize_result::Length {
         usize_result::Length(orders.len())
     }
     mod usize_result {
@@ -288,14 +288,14 @@ async fn a_handler_is_called_in_a_unit_test_as_any_function() {
             }
         }
     }
-    assert_eq!(index(vec![Order { id: "1".to_owned() }]).await.0, 1);
-    let item = BatchItem::new(Order { id: "1".to_owned() }, order("1"));
-    let batch: Batch<Order> = [item].into_iter().collect();
+    assert_eq!(index(vec![BatchOrder { id: "1".to_owned() }]).await.0, 1);
+    let item = BatchItem::new(BatchOrder { id: "1".to_owned() }, order("1"));
+    let batch: Batch<BatchOrder> = [item].into_iter().collect();
     assert_eq!((batch.len(), batch[0].attempt().number(), batch[0].key().is_none()), (1, 1, true));
 }
 
 /// Gives a message's key to somebody else, as after a pause of this process that was longer than the lease.
-async fn take_away(store: &MemoryStore, order: &BatchItem<Order>) {
+async fn take_away(store: &MemoryStore, order: &BatchItem<BatchOrder>) {
     let key = RecordKey::new(Namespace::new(["", "g", "scope", "orders"]), order.key().unwrap().clone());
     let token = order.lease().token();
     let day = Duration::from_hours(24);
@@ -308,10 +308,10 @@ async fn take_away(store: &MemoryStore, order: &BatchItem<Order>) {
 /// A handler from which the leases of `lost` are taken, and which then goes on until all of these have seen it.
 fn losing(store: &MemoryStore, lost: &'static [&'static str], ended: &Arc<AtomicBool>) -> TestConsumer {
     let (held, ended) = (store.clone(), ended.clone());
-    let route = batch_handler("orders", move |orders: Batch<Order>| {
+    let route = batch_handler("orders", move |orders: Batch<BatchOrder>| {
         let (store, ended) = (held.clone(), ended.clone());
         async move {
-            let is_lost = |order: &&BatchItem<Order>| lost.contains(&order.id.as_str());
+            let is_lost = |order: &&BatchItem<BatchOrder>| lost.contains(&order.id.as_str());
             for order in orders.iter().filter(is_lost) {
                 take_away(&store, order).await;
             }
@@ -322,7 +322,7 @@ fn losing(store: &MemoryStore, lost: &'static [&'static str], ended: &Arc<Atomic
             ended.store(true, Ordering::Release);
         }
     });
-    let route = route.key(Order::idempotency_key).scope("orders").lease(Duration::from_millis(300));
+    let route = route.key(BatchOrder::idempotency_key).scope("orders").lease(Duration::from_millis(300));
     Consumer::builder("g").store(store.clone()).handlers([route]).test().unwrap()
 }
 

@@ -18,7 +18,7 @@ pub enum RouteError {
         handler: String,
         /// Its topic.
         topic: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// A tag is empty, or has characters that end a tag in a subscription.
@@ -28,7 +28,7 @@ pub enum RouteError {
         handler: String,
         /// Its tag.
         tag: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// The filter is empty, or stands beside tags.
@@ -38,7 +38,7 @@ pub enum RouteError {
     Filter {
         /// The handler's name.
         handler: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// Orderly and broadcast at once.
@@ -63,7 +63,7 @@ pub enum RouteError {
     MaxBatch {
         /// The handler's name.
         handler: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// A group commit without a transaction, or of a handler that takes a batch.
@@ -71,7 +71,7 @@ pub enum RouteError {
     GroupCommit {
         /// The handler's name.
         handler: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
     /// The scope is empty, too long, or has characters that cannot be seen.
@@ -79,7 +79,7 @@ pub enum RouteError {
     Scope {
         /// The handler's name.
         handler: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         fault: &'static str,
     },
 }

@@ -102,7 +102,7 @@ pub(super) fn id_of(message: &Delivery) -> Option<TransactionId> {
     message.property(TRANSACTION)?.parse().ok()
 }
 
-/// What is asked of, and told to, an outbox beside the transactions themselves. Clones share it.
+/// Questions and answers to an outbox beside the transactions themselves. Clones share it.
 #[derive(Clone)]
 pub(super) struct Markers {
     outbox: Arc<dyn Outbox>,

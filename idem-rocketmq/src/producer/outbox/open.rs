@@ -14,7 +14,7 @@ use crate::client::{HalfMessage, WireMessage};
 use crate::producer::message::OutgoingMessage;
 use crate::producer::transaction::TransactionState;
 use crate::producer::wire::java_hash;
-use crate::producer::{Inner, SendError};
+use crate::producer::{ProducerCore, SendError};
 
 /// How often a lost commit is asked for before the caller is told that nobody knows.
 const ASKS: u32 = 3;
@@ -37,14 +37,14 @@ pub(super) enum NotCommitted {
 
 /// A message that is stored, and the open transaction that decides over it. Dropping it rolls both back.
 pub(in crate::producer) struct Open {
-    inner: Arc<Inner>,
+    inner: Arc<ProducerCore>,
     id: TransactionId,
     topic: String,
     /// There until the end has begun.
     parts: Option<(Box<dyn LocalTransaction>, HalfMessage)>,
 }
 
-impl Inner {
+impl ProducerCore {
     /// Boxed and not generic, so that a user's local work is compiled without the client.
     pub(super) fn open(
         self: &Arc<Self>,
@@ -84,7 +84,7 @@ impl Inner {
     }
 }
 
-/// What the marker keeps of a message; `None` of one that is refused.
+/// The part of a message that the marker keeps; `None` if the message is refused.
 fn kept(message: &OutgoingMessage, id: TransactionId) -> Option<(OutboxMessage, IdempotencyKey)> {
     let (key, body) = (message.key.as_ref().ok()?.clone(), message.body.as_ref().ok()?.clone());
     let mut properties = message.all_properties();
@@ -173,7 +173,7 @@ impl Drop for Open {
     }
 }
 
-impl Inner {
+impl ProducerCore {
     /// Lets consumers have the message of a committed transaction. Where the broker does not confirm that, it asks, or the
     /// sweeper sends the message again.
     async fn announce(&self, id: TransactionId, half: HalfMessage, topic: &str) {

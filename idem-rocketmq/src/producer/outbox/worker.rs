@@ -1,4 +1,4 @@
-//! What goes on beside the transactions: confirmations are noted, and what was not confirmed is sent again.
+//! The work beside the transactions: it notes confirmations, and sends again those that did not come.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Confirmations, Markers, open};
 use crate::client::SendFailure;
-use crate::producer::Inner;
+use crate::producer::ProducerCore;
 
 /// Confirmations that are noted at one time.
 const NOTED: usize = 256;
@@ -23,7 +23,7 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 const TRIES: u32 = 30;
 /// For one message that is sent again, so that one whose broker is away does not hold the others for long.
 const RESEND: Duration = Duration::from_secs(10);
-/// What notes may take at the end.
+/// The time that notes may take at the end.
 const LEAVE: Duration = Duration::from_secs(5);
 
 /// The tasks of a producer with an outbox. They end with it.
@@ -38,7 +38,7 @@ impl Worker {
     pub(in crate::producer) fn start(
         markers: Markers,
         Confirmations { tell, told }: Confirmations,
-        inner: Weak<Inner>,
+        inner: Weak<ProducerCore>,
     ) -> Self {
         let outbox = markers.outbox;
         let (kept, told) = (Arc::clone(&outbox), Arc::new(tokio::sync::Mutex::new(told)));
@@ -98,7 +98,7 @@ async fn note(
     }
 }
 
-impl Resend for Inner {
+impl Resend for ProducerCore {
     fn resend(&self, message: OutboxMessage) -> BoxFuture<'_, Result<(), NotSent>> {
         Box::pin(async move {
             let topic = message.topic.clone();
