@@ -2,7 +2,6 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- batches::`
 
-use idem_rocketmq::{Backoff, batch_handler};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::handler::BatchReturn;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::{Backoff, batch_handler};
 
 use crate::support::kit::{self, Order, Runs, SOON, note, why};
 use crate::support::place::{Place, on_both};

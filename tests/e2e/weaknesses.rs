@@ -2,10 +2,10 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- weaknesses::`
 
-use idem_rocketmq::handler::KeySource;
 use std::sync::Arc;
 
 use idem_rocketmq::extract::DeliveryBuilder;
+use idem_rocketmq::handler::KeySource;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::MissingKey;
 use idem_rocketmq::store::Store;

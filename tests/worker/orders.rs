@@ -3,10 +3,9 @@
 //! `deadly.rs`, at which the process kills itself, or `any`: at any moment of its local work, some of which fails. For so many
 //! seconds the broker is not to ask for an order; with 0, as it is set up.
 
-use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use std::time::Duration;
 
-use idem_rocketmq::outbox::TypedOutbox;
+use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox, TypedOutbox};
 use idem_rocketmq::prelude::*;
 use sqlx::{MySqlConnection, PgConnection, SqliteConnection};
 

@@ -1,8 +1,8 @@
 //! The shop, in a process that may be killed at any time.
 
-use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use std::time::Duration;
 
+use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use idem_rocketmq::prelude::*;
 
 use crate::Failure;

@@ -1,11 +1,11 @@
 //! Where the example works: a broker, a database, and perhaps a Redis.
 
-use idem_rocketmq::TieredStore;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use idem_rocketmq::TieredStore;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::store::Store;

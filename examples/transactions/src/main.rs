@@ -6,16 +6,15 @@
 mod ledger;
 mod report;
 
-use idem_rocketmq::SendError;
-use idem_rocketmq::producer::TransactionState;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use idem_rocketmq::SendError;
 use idem_rocketmq::embedded::EmbeddedBroker;
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::producer::TransactionError;
+use idem_rocketmq::producer::{TransactionError, TransactionState};
 
 use crate::ledger::Ledger;
 use crate::report::Report;

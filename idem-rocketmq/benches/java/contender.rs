@@ -1,18 +1,17 @@
 //! The contenders, each in a process of its own.
 
-use idem_rocketmq::batch_handler;
 use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use idem_rocketmq::batch_handler;
 use idem_rocketmq::prelude::*;
 
 use crate::bare::{BareClient, each};
-use crate::by_hand;
 use crate::measure::MessageCount;
-use crate::measured;
 use crate::payload::OrderPayload;
+use crate::{by_hand, measured};
 
 pub(crate) const ORDERLY_QUEUES: u32 = 4;
 /// More than there are queues: each has a thread when it needs one.

@@ -1,7 +1,3 @@
-use crate::codec::Bytes;
-use crate::codec::{Codec, Json, Raw};
-use crate::extract::Extract;
-use crate::handler::{KeySource, handler_with};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -9,8 +5,9 @@ use std::time::Duration;
 use idem_core::{Disposition, KeyError, Lease};
 
 use super::{CallContext, Prepared};
-use crate::extract::{Call, ExtractError, Needs};
-use crate::handler::{BoxFuture, Handler};
+use crate::codec::{Bytes, Codec, Json, Raw};
+use crate::extract::{Call, Extract, ExtractError, Needs};
+use crate::handler::{BoxFuture, Handler, KeySource, handler_with};
 use crate::prelude::*;
 use crate::state::States;
 

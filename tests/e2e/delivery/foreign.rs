@@ -3,10 +3,10 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- delivery::foreign::`
 
-use idem_rocketmq::Backoff;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
+use idem_rocketmq::Backoff;
 use idem_rocketmq::prelude::*;
 
 use crate::support::kit::{self, Order, Runs, SOON, why};

@@ -2,15 +2,14 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- delivery::input::`
 
-use idem_rocketmq::batch_handler;
-use idem_rocketmq::codec::{Codec, Text};
-use idem_rocketmq::handler::{KeySource, handler_with};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use idem_rocketmq::codec::Bytes;
+use idem_rocketmq::batch_handler;
+use idem_rocketmq::codec::{Bytes, Codec, Text};
 use idem_rocketmq::embedded::Outgoing;
+use idem_rocketmq::handler::{KeySource, handler_with};
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::{FingerprintMismatch, MissingKey, Undecodable};
 use idem_rocketmq::testing::{Outcome, Verdict};

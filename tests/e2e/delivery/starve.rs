@@ -2,19 +2,17 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- delivery::starve::`
 
-use idem_rocketmq::Backoff;
-use idem_rocketmq::codec::Text;
-use idem_rocketmq::handler::handler_with;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use idem_rocketmq::Backoff;
+use idem_rocketmq::codec::Text;
 use idem_rocketmq::embedded::Outgoing;
-use idem_rocketmq::handler::BoxFuture;
+use idem_rocketmq::handler::{BoxFuture, handler_with};
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::StoreFailure;
-use idem_rocketmq::store::StoreError;
 use idem_rocketmq::store::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError,
 };
 
 use crate::support::kit::{self, Order, Runs, SOON};

@@ -2,14 +2,14 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- members::bad_deploys::`
 
-use idem_rocketmq::codec::Text;
-use idem_rocketmq::handler::handler_with;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use idem_rocketmq::codec::Text;
 use idem_rocketmq::embedded::Outgoing;
+use idem_rocketmq::handler::handler_with;
 use idem_rocketmq::prelude::*;
 
 use crate::support::kit::{self, Order, Runs, SOON};

@@ -2,12 +2,11 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- members::broadcast::`
 
-use idem_rocketmq::Backoff;
 use std::time::{Duration, Instant};
 
-use idem_rocketmq::RunningConsumer;
 use idem_rocketmq::consumer::ConsumeFrom;
 use idem_rocketmq::prelude::*;
+use idem_rocketmq::{Backoff, RunningConsumer};
 
 use crate::support::kit::{self, Order, Runs, SOON};
 use crate::support::place::{Place, on_both};

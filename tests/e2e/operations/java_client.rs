@@ -2,13 +2,13 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- operations::java_client::`
 
-use idem_rocketmq::Backoff;
-use idem_rocketmq::handler::KeySource;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use idem_rocketmq::Backoff;
+use idem_rocketmq::handler::KeySource;
 use idem_rocketmq::prelude::*;
 
 use crate::support::kit::{self, Order, SOON};

@@ -3,15 +3,14 @@
 //! Run alone: `cargo test --workspace --all-features --test e2e -- operations::settings::`
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
-use idem_rocketmq::codec::Text;
-use idem_rocketmq::handler::handler_with;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use expect_test::expect;
 use idem_rocketmq::cluster::Tls;
-use idem_rocketmq::consumer::Builder;
-use idem_rocketmq::consumer::{ConsumeFrom, MessageTrace};
+use idem_rocketmq::codec::Text;
+use idem_rocketmq::consumer::{Builder, ConsumeFrom, MessageTrace};
+use idem_rocketmq::handler::handler_with;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::store::Store;
 

@@ -2,10 +2,10 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- operations::tracing_spans::`
 
-use idem_rocketmq::batch_handler;
 use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
+use idem_rocketmq::batch_handler;
 use idem_rocketmq::prelude::*;
 
 use crate::support::kit::{self, Event, Order, SOON};

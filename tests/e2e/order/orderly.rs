@@ -2,7 +2,6 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- order::orderly::`
 
-use idem_rocketmq::{Backoff, HandlerError, TieredStore};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use idem_rocketmq::embedded::Outgoing;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::settings::UNLIMITED;
+use idem_rocketmq::{Backoff, HandlerError, TieredStore};
 
 use crate::support::kit::{self, SOON};
 use crate::support::place::{Place, on_both};

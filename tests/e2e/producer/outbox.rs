@@ -2,12 +2,12 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- producer::outbox::`
 
-use idem_rocketmq::outbox::{PostgresOutbox, SqliteOutbox};
 use std::time::Duration;
 
 use idem_rocketmq::codec::Bytes;
-use idem_rocketmq::outbox::OutboxError;
-use idem_rocketmq::outbox::{BeginOutcome, OutboxMessage, TransactionId, TypedOutbox};
+use idem_rocketmq::outbox::{
+    BeginOutcome, OutboxError, OutboxMessage, PostgresOutbox, SqliteOutbox, TransactionId, TypedOutbox,
+};
 use idem_rocketmq::prelude::*;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tempfile::TempDir;

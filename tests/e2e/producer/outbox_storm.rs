@@ -5,13 +5,15 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- producer::outbox_storm::`
 
-use idem_rocketmq::outbox::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use idem_rocketmq::codec::Bytes;
-use idem_rocketmq::outbox::{BeginOutcome, Outbox, OutboxMessage, TransactionId, TypedOutbox};
+use idem_rocketmq::outbox::{
+    BeginOutcome, MySqlOutbox, Outbox, OutboxMessage, PostgresOutbox, SqliteOutbox, TransactionId,
+    TypedOutbox,
+};
 use idem_rocketmq::prelude::*;
 use sqlx::Executor as _;
 

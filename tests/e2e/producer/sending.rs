@@ -2,16 +2,15 @@
 //!
 //! Run alone: `cargo test --workspace --all-features --test e2e -- producer::sending::`
 
-use idem_rocketmq::codec::Text;
-use idem_rocketmq::handler::{KeySource, handler_with};
-use idem_rocketmq::producer::TransactionState;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use idem_rocketmq::RunningConsumer;
+use idem_rocketmq::codec::Text;
+use idem_rocketmq::handler::{KeySource, handler_with};
 use idem_rocketmq::prelude::*;
-use idem_rocketmq::producer::{ProducerBuilder, TransactionError};
+use idem_rocketmq::producer::{ProducerBuilder, TransactionError, TransactionState};
 
 use crate::support::kit::{self, MARKER, Runs, SOON, counted, until};
 use crate::support::place::{Kind, OfThisRun, Place, on_both};

@@ -3,17 +3,16 @@
 //! Run alone: `cargo test --workspace --all-features --test e2e -- start_up::access::`
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
-use idem_rocketmq::Backoff;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
-use idem_rocketmq::Error;
 use idem_rocketmq::cluster::{Credentials, Tls};
 use idem_rocketmq::consumer::Builder;
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::producer::ProducerBuilder;
 use idem_rocketmq::store::Store;
+use idem_rocketmq::{Backoff, Error};
 
 use crate::support::kit::{self, Runs, SOON};
 use crate::support::servers::{self, variable};

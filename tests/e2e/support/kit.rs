@@ -1,11 +1,11 @@
 //! Keys, routes, waits and the log that the tests share.
 
-use idem_rocketmq::Backoff;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use idem_rocketmq::Backoff;
 use idem_rocketmq::embedded::{Outgoing, StoredMessage};
 use idem_rocketmq::prelude::*;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -139,6 +139,7 @@ pub(crate) fn secondly() -> Backoff {
 /// An event of idem's.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
+    pub(crate) at: Instant,
     pub(crate) level: tracing::Level,
     pub(crate) fields: BTreeMap<&'static str, String>,
     /// Those of the spans that it is in.
@@ -181,6 +182,17 @@ pub(crate) fn seeing() {
 /// The events of idem's that hold for `wanted`.
 pub(crate) fn events(wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
     SEEN.events.lock().unwrap().iter().filter(|event| wanted(event)).cloned().collect()
+}
+
+/// Prints the last events about a group, for the report of a test that fails.
+pub(crate) fn print_events(group: &str) {
+    let now = Instant::now();
+    let mentions = |fields: &BTreeMap<_, String>| fields.values().any(|value| value.contains(group));
+    let events = events(|event| mentions(&event.fields) || mentions(&event.span));
+    println!("the last of {} events about {group}:", events.len());
+    for Event { at, level, fields, .. } in &events[events.len().saturating_sub(60)..] {
+        println!("{:6.1?} ago {level} {fields:?}", now - *at);
+    }
 }
 
 /// The outcome events of a group.
@@ -234,7 +246,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Record {
             for parent in context.event_scope(event).into_iter().flatten() {
                 span.extend(parent.extensions().get::<Fields>().cloned().unwrap_or_default().0);
             }
-            let event = Event { level: *metadata.level(), fields: fields.0, span };
+            let event = Event { at: Instant::now(), level: *metadata.level(), fields: fields.0, span };
             SEEN.events.lock().unwrap().push(event);
         }
     }

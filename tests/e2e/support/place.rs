@@ -234,9 +234,12 @@ impl Place {
     }
 }
 
-/// The client keeps the offsets of broadcast instances in the home directory.
+/// Says what happened where a test fails. The client keeps the offsets of broadcast instances in the home directory.
 impl Drop for Place {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            kit::print_events(&self.group);
+        }
         let Some(home) = std::env::var_os("HOME") else { return };
         let client = format!("broadcast@{}", self.instance(""));
         let clients = std::fs::read_dir(Path::new(&home).join(".rocketmq_offsets"));

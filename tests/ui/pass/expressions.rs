@@ -1,9 +1,10 @@
 //! Options that are expressions: constants, calls and what is read when the program starts.
 
+use std::time::Duration;
+
 use idem_rocketmq::Backoff;
 use idem_rocketmq::codec::Bytes;
 use idem_rocketmq::prelude::*;
-use std::time::Duration;
 
 const TOPIC: &str = "orders";
 const TAG: &str = "PAID";

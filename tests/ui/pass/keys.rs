@@ -1,13 +1,14 @@
 //! Where keys come from.
 
-use idem_rocketmq::KeyPart;
-use idem_rocketmq::codec::Bytes;
-use idem_rocketmq::key::DisplayKey;
-use idem_rocketmq::prelude::*;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+
+use idem_rocketmq::KeyPart;
+use idem_rocketmq::codec::Bytes;
+use idem_rocketmq::key::DisplayKey;
+use idem_rocketmq::prelude::*;
 
 #[derive(Deserialize, IdempotencyKey)]
 struct Order {

@@ -4,11 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use idem_core::store::Claim;
+use idem_core::{RedisStore, Store as _, StoreError};
+
 use crate::support::records::claims;
 use crate::support::redis::{Harnessed, cluster_urls, single_url};
 use crate::support::redis_server::{Server, free_port};
-use idem_core::store::Claim;
-use idem_core::{RedisStore, Store as _, StoreError};
 
 idem_core::conformance_tests!(Harnessed::cluster());
 

@@ -1,6 +1,3 @@
-use crate::extract::Lease;
-use crate::handler::BatchItem;
-use crate::{Backoff, HandlerError, batch_handler};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,11 +8,11 @@ use idem_core::engine::{Admission, Engine, Leader};
 use idem_core::store::{Answer, Attempts, Claim, ClaimRequest, ReleaseRequest, Store as _};
 use idem_core::{Job, Namespace, RecordKey, Settings, Token};
 
-use crate::extract::{BatchCall, Needs};
-use crate::handler::CallContext;
-use crate::handler::{BatchHandler, BoxFuture};
+use crate::extract::{BatchCall, Lease, Needs};
+use crate::handler::{BatchHandler, BatchItem, BoxFuture, CallContext};
 use crate::prelude::*;
 use crate::testing::{Outcome, TestConsumer, Verdict};
+use crate::{Backoff, HandlerError, batch_handler};
 
 #[derive(Debug, Clone, Deserialize, IdempotencyKey)]
 struct BatchOrder {

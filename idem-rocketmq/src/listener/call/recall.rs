@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::client::Queue;
 use parking_lot::Mutex;
+
+use crate::client::Queue;
 
 /// How a message ended before its queue was suspended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

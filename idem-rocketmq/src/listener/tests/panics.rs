@@ -1,13 +1,11 @@
 //! Panics in a listener call: of the user's code a message's failure, of idem's own the consumer's end.
 
-use crate::codec::Bytes;
 use idem_core::Outcome;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::codec::{Codec, DecodeError};
-use crate::extract::Delivery;
-use crate::extract::{Extract, ExtractError, State};
+use crate::codec::{Bytes, Codec, DecodeError};
+use crate::extract::{Delivery, Extract, ExtractError, State};
 use crate::handler::Call;
 use crate::settings::MissingKey;
 use crate::testing::TestConsumer;
