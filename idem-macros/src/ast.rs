@@ -1,7 +1,7 @@
 //! The function that the attribute is on.
 
-use proc_macro2::{Group, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, FnArg, PatType, Result, ReturnType, Signature, Token, Type, Visibility};
 
@@ -78,4 +78,20 @@ impl ToTokens for Function {
         let Self { attrs, vis, sig, body } = self;
         tokens.extend(quote!(#(#attrs)* #vis #sig #body));
     }
+}
+
+/// The struct that stands for the function where types live.
+pub(crate) fn marker(function: &Function) -> TokenStream {
+    let (cfgs, vis, name) = (function.cfgs(), &function.vis, &function.sig.ident);
+    quote_spanned! {Span::mixed_site()=>
+        #(#cfgs)*
+        #[doc(hidden)]
+        #[allow(non_camel_case_types, clippy::empty_structs_with_brackets, clippy::exhaustive_structs)]
+        #vis struct #name {}
+    }
+}
+
+/// The place of the user's token with the hygiene of our own, so that lints take it for ours.
+pub(crate) fn ours_at(span: Span) -> Span {
+    span.resolved_at(Span::mixed_site())
 }

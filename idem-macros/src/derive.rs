@@ -5,8 +5,8 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Error, Field, Member, Meta, Result};
 
+use crate::ast::ours_at;
 use crate::attr::krate;
-use crate::expand::ours_at;
 use crate::implementation;
 
 const MARK: &str = "idempotency_key";

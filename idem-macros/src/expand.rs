@@ -6,7 +6,7 @@ use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
 use syn::{Expr, Member, Type};
 
-use crate::ast::Function;
+use crate::ast::{Function, marker, ours_at};
 use crate::attr::Options;
 use crate::attr::key::{FieldPath, Key, Source};
 use crate::attr::text::Tags;
@@ -50,17 +50,6 @@ fn expand(options: &Options, function: &Function) -> TokenStream {
         };
     };
     quote!(#quiet_function #marker #rest)
-}
-
-/// The struct that stands for the function where types live.
-pub(crate) fn marker(function: &Function) -> TokenStream {
-    let (cfgs, vis, name) = (function.cfgs(), &function.vis, &function.sig.ident);
-    quote_spanned! {Span::mixed_site()=>
-        #(#cfgs)*
-        #[doc(hidden)]
-        #[allow(non_camel_case_types, clippy::empty_structs_with_brackets, clippy::exhaustive_structs)]
-        #vis struct #name {}
-    }
 }
 
 /// The handler that takes the arguments out of the call. Both of its functions name an extractor in the same words, and no
@@ -210,11 +199,6 @@ fn block_at(span: Span, block: TokenStream) -> TokenStream {
     let mut block = Group::new(Delimiter::Brace, block);
     block.set_span(ours_at(span));
     block.into_token_stream()
-}
-
-/// The place of the user's token with the hygiene of our own, so that lints take it for ours.
-pub(crate) fn ours_at(span: Span) -> Span {
-    span.resolved_at(Span::mixed_site())
 }
 
 fn settings(options: &Options) -> TokenStream {

@@ -4,8 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Error;
 
-use crate::ast::Function;
-use crate::expand;
+use crate::ast::{Function, marker};
 
 /// The function, the struct beside it, and a route that is never made, so that `handlers![..]` stays quiet.
 pub(crate) fn expand(function: &Function, krate: &TokenStream, error: &Error) -> TokenStream {
@@ -16,7 +15,7 @@ pub(crate) fn expand(function: &Function, krate: &TokenStream, error: &Error) ->
         return quote!(#error #function_alone);
     }
     let (cfgs, name) = (function.cfgs(), &function.sig.ident);
-    let marker = expand::marker(function);
+    let marker = marker(function);
     let route = quote_spanned! {Span::mixed_site()=>
         #(#cfgs)*
         const _: () = {

@@ -6,7 +6,7 @@ use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
 use syn::{Path, Result, Token, parenthesized};
 
-use crate::expand::ours_at;
+use crate::ast::ours_at;
 
 pub(crate) fn expand(input: TokenStream) -> Result<TokenStream> {
     let List { krate, handlers } = List::parse.parse2(input)?;

@@ -6,10 +6,11 @@ use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Attribute, Data, DeriveInput, Error, Ident, Meta, Path, Result, Token};
 
+use crate::ast::ours_at;
 use crate::attr::key::{FieldPath, Key};
 use crate::attr::text::Text;
 use crate::attr::{krate, path, suggest};
-use crate::expand::{computed, field, ours_at};
+use crate::expand::{computed, field};
 use crate::implementation;
 
 const MARK: &str = "message";

@@ -8,7 +8,7 @@ use syn::{Error, Ident, Result, Token, bracketed, parenthesized, token};
 
 use super::suggest;
 use super::time::Time;
-use crate::expand::ours_at;
+use crate::ast::ours_at;
 
 const EXPECTED: &str = "expected `backoff = \"10s\"`, `backoff = [\"1s\", \"5s\", \"1m\"]` or `backoff = exponential(\"1s\", \"5m\")`, or an expression that gives a `Duration` or a `Backoff`";
 

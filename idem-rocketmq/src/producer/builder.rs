@@ -11,8 +11,9 @@ use idem_core::HandlerError;
 use idem_core::outbox::{Outbox, TypedOutbox};
 
 use super::check::{MAX_MESSAGE_SIZE, MessageFault};
+use super::check_back::CheckBacks;
 use super::outbox::{Confirmations, Markers, NoOutbox};
-use super::transaction::{CheckBacks, TransactionState};
+use super::transaction::TransactionState;
 use super::{Producer, ProducerCore};
 use crate::Error;
 use crate::client::Delivery;

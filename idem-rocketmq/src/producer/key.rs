@@ -1,11 +1,22 @@
-//! The idempotency key as text: in the property that idem's consumers read, and in RocketMQ's Keys.
+//! Idem's properties of a message: the idempotency key as text, also in RocketMQ's Keys, and the local transaction.
 
 use std::fmt::Write as _;
 
+use idem_core::outbox::TransactionId;
 use idem_core::{IdempotencyKey, KeyError};
+
+use crate::client::Delivery;
 
 /// The property that idem's producer writes a message's idempotency key to.
 pub(crate) const PRODUCER_KEY: &str = "IDEM_PRODUCER_KEY";
+
+/// The property by which a message names its local transaction.
+pub(super) const TRANSACTION: &str = "IDEM_TRANSACTION";
+
+/// The local transaction that a message belongs to, if its marker decides over it.
+pub(super) fn transaction_of(message: &Delivery) -> Option<TransactionId> {
+    message.property(TRANSACTION)?.parse().ok()
+}
 
 /// The whole key, in visible ASCII: `7:order-7,`, other bytes as `%` and two digits.
 pub(crate) fn encode(key: &IdempotencyKey) -> String {

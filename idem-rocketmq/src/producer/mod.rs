@@ -5,6 +5,7 @@
 mod batch;
 mod builder;
 mod check;
+mod check_back;
 mod error;
 pub(crate) mod key;
 mod message;

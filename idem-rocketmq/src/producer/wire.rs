@@ -4,9 +4,8 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 
-use super::key::{self, PRODUCER_KEY};
+use super::key::{self, PRODUCER_KEY, TRANSACTION};
 use super::message::{OutgoingMessage, When};
-use super::outbox::TRANSACTION;
 use crate::client::{Delay, WireMessage};
 
 impl OutgoingMessage {

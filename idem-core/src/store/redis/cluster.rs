@@ -12,8 +12,7 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::errors::{ends_connection, timed_out};
-use super::link::{LinkCommand, RedisLink};
-use super::route::deadline;
+use super::link::{LinkCommand, RedisLink, deadline};
 use super::slot_map::{Address, Owners, read_owners};
 use super::target::ServerTarget;
 use crate::panics::loud;

@@ -4,6 +4,7 @@
 //! the caller's runtime and go on while a handler blocks its threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, ready};
@@ -14,8 +15,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::{broke_off, ends_connection, timed_out};
 use super::target::ServerTarget;
+use crate::clock::Later as _;
 use crate::panics::loud;
 use crate::runtime;
+
+/// A moment as long from now.
+pub(super) fn deadline(time: Duration) -> Instant {
+    Instant::now().later(time)
+}
 
 /// One command, and the command that goes before it.
 #[derive(Clone, Copy)]

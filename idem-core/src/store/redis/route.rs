@@ -6,14 +6,8 @@ use redis::{Cmd, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::link::{LinkCommand, RedisLink};
+use super::link::{LinkCommand, RedisLink, deadline};
 use super::slot::slot;
-use crate::clock::Later as _;
-
-/// A moment as long from now.
-pub(super) fn deadline(time: Duration) -> Instant {
-    Instant::now().later(time)
-}
 
 /// The way to the server or servers of a store.
 pub(super) struct Route {

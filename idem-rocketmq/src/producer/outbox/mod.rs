@@ -19,9 +19,6 @@ use super::message::Message;
 use super::transaction::TransactionState;
 use crate::client::Delivery;
 
-/// The property by which a message names its local transaction.
-pub(super) const TRANSACTION: &str = "IDEM_TRANSACTION";
-
 /// The outbox of a producer that has none.
 #[derive(Debug)]
 pub struct NoOutbox(());
@@ -95,11 +92,6 @@ impl<O> Producer<O> {
             Err(_) => Err(OutboxError::TimedOut),
         }
     }
-}
-
-/// The local transaction that a message belongs to, if its marker decides over it.
-pub(super) fn id_of(message: &Delivery) -> Option<TransactionId> {
-    message.property(TRANSACTION)?.parse().ok()
 }
 
 /// Questions and answers to an outbox beside the transactions themselves. Clones share it.
