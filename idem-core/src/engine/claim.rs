@@ -62,11 +62,12 @@ impl Gate {
         }
         let requests = claiming.iter_mut().map(Leader::claim_request).collect();
         let replies = claims.call(requests, turns).await;
+        let now = self.0.engine.clock.now();
         let claims = claiming.into_iter().zip(permits).zip(replies.answers);
         claims
             .map(|((leader, permit), answer)| {
                 let mut patience = Patience::default();
-                match self.judge(leader, permit, replies.sent, &answer, &mut patience) {
+                match self.judge_at(now, leader, permit, replies.sent, &answer, &mut patience) {
                     Judgement::Admitted(admission) => admission,
                     Judgement::Again(again) => Admission::Later(self.clone().again(again, patience).boxed()),
                 }

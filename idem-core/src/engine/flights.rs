@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,7 +14,28 @@ const SHARDS: usize = 16;
 
 /// Which flight a key belongs to, in shards.
 #[derive(Default)]
-pub(crate) struct Flights([Mutex<HashMap<RecordKey, Arc<Flight>>>; SHARDS]);
+pub(crate) struct Flights([Mutex<FlightTable>; SHARDS]);
+
+type FlightTable = HashMap<RecordKey, Arc<Flight>, BuildHasherDefault<KeyHasher>>;
+
+/// Takes the hash that a key has already.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    /// Turned, because the keys of a shard have their highest bits in common, and a table looks at those first.
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash.rotate_left(20);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a record's key is hashed by its hash");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Flights {
     /// Enters a flight, or finds the one that has its key.
@@ -36,7 +58,7 @@ impl Flights {
         }
     }
 
-    fn shard(&self, key: &RecordKey) -> &Mutex<HashMap<RecordKey, Arc<Flight>>> {
+    fn shard(&self, key: &RecordKey) -> &Mutex<FlightTable> {
         let hash = usize::try_from(key.hash64() >> 60).unwrap_or_default();
         &self.0[hash % SHARDS]
     }

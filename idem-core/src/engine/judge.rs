@@ -13,8 +13,22 @@ use crate::lease::FlightEnd;
 use crate::store::{Claim, StoreError};
 
 impl Gate {
+    /// Judges the answer to a claim that left this process at `sent`.
     pub(super) fn judge(
         &self,
+        leader: Leader,
+        permit: OwnedSemaphorePermit,
+        sent: Duration,
+        answer: &Result<Claim, StoreError>,
+        patience: &mut Patience,
+    ) -> Judgement {
+        self.judge_at(self.0.engine.clock.now(), leader, permit, sent, answer, patience)
+    }
+
+    /// As [`judge`](Self::judge), for an answer that came before `now`.
+    pub(super) fn judge_at(
+        &self,
+        now: Duration,
         mut leader: Leader,
         permit: OwnedSemaphorePermit,
         sent: Duration,
@@ -25,7 +39,7 @@ impl Gate {
         match answer {
             Ok(Claim::Claimed { fence, .. }) => {
                 let deadline = self.local_deadline(sent);
-                if self.0.engine.clock.now() >= deadline {
+                if now >= deadline {
                     // Invariant 4: no handler starts when the claim's reply came later than the local deadline
                     // (`invariant_4_a_late_claim_does_not_start_a_handler`). The same token claims again.
                     return Judgement::Again(RepeatedClaim {
@@ -41,7 +55,7 @@ impl Gate {
             Err(_) => {}
         }
         Judgement::Admitted(match admit {
-            Admit::Run { attempt } => self.claimed(leader, permit, attempt, None),
+            Admit::Run { attempt } => self.claimed(leader, permit, attempt, None, now),
             Admit::RunWithoutDedup { attempt } => {
                 leader.end_now(FlightEnd::Abandoned);
                 self.run_without_dedup(attempt, permit)
@@ -55,7 +69,7 @@ impl Gate {
                 Admission::Decided(Settled::of(decision))
             }
             Admit::DeadLetter(decision) => {
-                self.took();
+                self.took(now);
                 Admission::Decided(Settled { decision, held: Some(HeldKey::new(leader)) })
             }
             Admit::Hold(after) => {
@@ -79,8 +93,9 @@ impl Gate {
         permit: OwnedSemaphorePermit,
         attempt: u32,
         transaction: Option<OpenTransaction>,
+        now: Duration,
     ) -> Admission {
-        let now = self.took();
+        self.took(now);
         self.watch(&leader.flight, now);
         let flight = leader.flight.clone();
         Admission::Run(ClaimedRun {
@@ -95,11 +110,9 @@ impl Gate {
     }
 
     /// Notes that the store has room again.
-    fn took(&self) -> Duration {
+    fn took(&self, now: Duration) {
         let engine = &self.0.engine;
-        let now = engine.clock.now();
         engine.fullness.took(engine.store.name(), now);
-        now
     }
 
     pub(super) fn report_hold(&self, error: &StoreError, failures: u32) {

@@ -65,8 +65,9 @@ impl Gate {
 
     async fn settle_all(&self, finished: Vec<Finished>, mut tell: impl FnMut(usize, Settled)) {
         let engine = &self.0.engine;
-        let (mut completing, mut releasing) = (SettlementGroup::default(), SettlementGroup::default());
-        let mut later = FuturesUnordered::new();
+        let mut completing = SettlementGroup::with_capacity(finished.len());
+        let mut releasing = SettlementGroup::with_capacity(0);
+        let mut later = Vec::new();
         for (place, run) in finished.into_iter().enumerate() {
             let waits = match run.settlement() {
                 Some(Settlement::Complete) => {
@@ -80,7 +81,10 @@ impl Gate {
                     None
                 }
             };
-            later.extend(waits.map(|run| run.settled(place, None)));
+            // Not `extend`, which would move room for a future for each run.
+            if let Some(run) = waits {
+                later.push(run.settled(place, None));
+            }
         }
         let (completed, released) =
             join(completing.ask(&engine.completions), releasing.ask(&engine.releases)).await;
@@ -90,6 +94,10 @@ impl Gate {
                 None => later.push(run.settled(place, answer)),
             }
         }
+        if later.is_empty() {
+            return;
+        }
+        let mut later: FuturesUnordered<_> = later.into_iter().collect();
         while let Some((place, settled)) = later.next().await {
             tell(place, settled);
         }
@@ -246,13 +254,11 @@ struct SettlementGroup<O: Operation> {
     turns: Vec<TokenTurn>,
 }
 
-impl<O: Operation> Default for SettlementGroup<O> {
-    fn default() -> Self {
-        Self { runs: Vec::new(), requests: Vec::new(), turns: Vec::new() }
-    }
-}
-
 impl<O: Operation<Answer = Answer>> SettlementGroup<O> {
+    fn with_capacity(runs: usize) -> Self {
+        Self { runs: Vec::with_capacity(runs), requests: Vec::with_capacity(runs), turns: Vec::new() }
+    }
+
     /// Takes a run in; gives it back where another operation of its token is under way.
     fn add(
         &mut self,

@@ -199,7 +199,8 @@ impl SharedRun {
         attempt: u32,
     ) -> Admission {
         leader.flight.claimed(fence, Duration::MAX);
-        let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()));
+        let now = self.gate.0.engine.clock.now();
+        let admission = self.gate.claimed(leader, permit, attempt, Some(self.open.clone()), now);
         match admission {
             // Alone in it: a transaction as any other.
             Admission::Run(claimed) if self.members > 1 => {

@@ -90,7 +90,8 @@ impl Gate {
                     // Nobody else sees the claim before it is completed, so that no lease runs.
                     leader.flight.claimed(fence, Duration::MAX);
                     let transaction = Some(OpenTransaction::new(open));
-                    return Judgement::Admitted(self.claimed(leader, permit, attempt, transaction));
+                    let now = self.0.engine.clock.now();
+                    return Judgement::Admitted(self.claimed(leader, permit, attempt, transaction, now));
                 }
                 // Its dead letter holds the key under a lease.
                 open.rollback().await;
