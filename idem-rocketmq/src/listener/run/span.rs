@@ -40,13 +40,22 @@ impl OnSpan {
             message_id = delivery.message_id(),
             handler,
             attempt = attempt.number(),
-            key_hash = key_hash.map(|hash| tracing::field::display(format!("{hash:016x}"))),
+            key_hash = key_hash.map(|hash| tracing::field::display(KeyHash(hash))),
             traceparent = delivery.property(TRACEPARENT).filter(|text| is_valid(text)),
         );
         if let (Some(hook), false) = (&self.0, span.is_disabled()) {
             hook(&span, delivery);
         }
         span
+    }
+}
+
+/// Written only where somebody reads it.
+struct KeyHash(u64);
+
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
