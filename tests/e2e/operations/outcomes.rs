@@ -63,7 +63,7 @@ async fn each_message_has_one_outcome_event_and_no_line_shows_key_payload_or_sec
         let (attempt, hash) = (event.field("attempt").unwrap(), event.field("key_hash"));
         match event.field("outcome").unwrap() {
             "undecodable" | "missing_key" => {
-                assert_eq!((attempt, hash, event.field("tag")), ("0", None, None));
+                assert_eq!((attempt, hash, event.field("tag")), ("1", None, None));
             }
             outcome => {
                 let ran = if outcome == "duplicate" { 0..=0 } else { 1..=2 };

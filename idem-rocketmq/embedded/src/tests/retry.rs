@@ -156,8 +156,11 @@ async fn a_dead_letter_that_was_refused_before_is_one_in_the_end() {
         broker.create_topic(&retries, 1).await.unwrap();
         for letters in 1..3 {
             while let Err(error) = client.dead_letter(&second, one("IDEM_REASON", "it is a test")).await {
-                assert!(error.to_string().contains("(response code 1, SystemError)"), "{error}");
-                refused += 1;
+                let error = error.to_string();
+                // A busy machine's broker takes nothing for a while.
+                let is_busy = error.contains("(response code 2, SystemBusy)");
+                assert!(is_busy || error.contains("(response code 1, SystemError)"), "{error}");
+                refused += usize::from(!is_busy);
                 assert!(refused < 100, "{error}");
             }
             assert_eq!(broker.read_all(&format!("%DLQ%{group}")).await.unwrap().len(), letters);
