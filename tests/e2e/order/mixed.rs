@@ -85,7 +85,10 @@ async fn retries_have_another_way_beside_a_member_that_consumes_in_order() {
     let running = place.member(&MemoryStore::new(), [failing_first(&place, &log)]).start().await.unwrap();
     let member = OrderlyMember::join(place.name_server(), &place.group, &place.topic);
     until_told(&place).await;
-    place.send_all(place.orders(40)).await;
+    // A batch would lie in one queue, which may be the other one's.
+    for order in place.orders(40) {
+        place.send(order).await;
+    }
     // The other one consumes nothing of its queues, of which the one for retries may be one; its lock outlives it.
     kit::until("first attempts", SOON, async || log.runs().len() >= 10).await;
     drop(member);
@@ -107,6 +110,8 @@ async fn a_retry_goes_on_waiting_beside_a_member_that_consumes_in_order() {
     let running = member.start().await.unwrap();
     place.send(place.order("patient")).await;
     log.until(1, SOON).await;
+    // Its copy is stored: a broker that is locked before would take it for a dead letter.
+    place.until_acked().await;
     let member = OrderlyMember::join(place.name_server(), &place.group, &place.topic);
     until_told(&place).await;
     drop(member);
