@@ -285,7 +285,7 @@ mod tests {
         ("listener/wait/ticket.rs", "self.spawn("),
         ("listener/run/launch.rs", "self.bridge.user.spawn(async move {"),
         ("listener/run/launch.rs", "tokio::spawn(run)"),
-        ("producer/transaction.rs", "on.spawn(async move {"),
+        ("producer/check_back.rs", "on.spawn(async move {"),
         ("outbox/worker.rs", "handle().spawn(notes)"),
         ("outbox/worker.rs", "handle().spawn(sweep)"),
         ("client/src/thread.rs", "builder.spawn(move || {"),

@@ -147,7 +147,9 @@ async fn a_state_an_extractor_and_a_hook_that_panic_are_failed_attempts() {
     panics(consumer(state).state(UncloneableState).test().unwrap()).await;
     let extracts = handler_with(TOPIC, Text, |_: String, _: PanickingExtractor| async {}).key(key);
     panics(consumer(extracts).test().unwrap()).await;
-    // A hook is called where somebody is interested in the span.
+    // A hook is called where somebody is interested in the span. While there is one subscriber, tracing asks the thread that
+    // comes to a span first, which may be another test's; with two it asks both subscribers.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let subscriber = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer().with_test_writer());
     let _interested = tracing::subscriber::set_default(subscriber);
     panics(consumer(route(|_| Ok(()))).test().unwrap()).await;

@@ -17,7 +17,6 @@ pub(super) use self::worker::Worker;
 use super::Producer;
 use super::message::Message;
 use super::transaction::TransactionState;
-use crate::client::Delivery;
 
 /// The outbox of a producer that has none.
 #[derive(Debug)]
