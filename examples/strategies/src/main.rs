@@ -5,7 +5,7 @@
 //! `cargo run -p strategies` works in a file of SQLite, with a broker in the process. `DATABASE_URL=postgres://..` or `mysql://..`,
 //! `REDIS_URL=redis://..` and `NAMESRV_ADDR=127.0.0.1:9876` take a database, a Redis and a broker of your own.
 //!
-//! The handlers are in [`strategies`](sqlite::strategies), a file for each family.
+//! The handlers are in `strategies/`, a file for each family.
 
 #![allow(
     clippy::wildcard_imports,
