@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
+/// The messages after which memory is measured, so that what stays in a store or a map counts for little.
+const RESIDENT_AFTER: usize = 100_000;
+
 /// Counts messages, and wakes up who waits at the end of the warm-up and at the last one.
 #[derive(Clone)]
 pub(crate) struct MessageCount(Arc<MessageTally>);
@@ -15,21 +18,27 @@ pub(crate) struct MessageCount(Arc<MessageTally>);
 struct MessageTally {
     wanted: usize,
     messages: AtomicUsize,
+    resident: AtomicUsize,
     warm: Notify,
     done: Notify,
 }
 
 impl MessageCount {
     pub(crate) fn to(wanted: usize) -> Self {
-        let (messages, warm, done) = (AtomicUsize::new(0), Notify::new(), Notify::new());
-        Self(Arc::new(MessageTally { wanted, messages, warm, done }))
+        let (messages, resident) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (warm, done) = (Notify::new(), Notify::new());
+        Self(Arc::new(MessageTally { wanted, messages, resident, warm, done }))
     }
 
     pub(crate) fn one(&self) {
         let now = self.0.messages.fetch_add(1, Ordering::Relaxed) + 1;
         if now == self.0.wanted / 10 {
             self.0.warm.notify_one();
-        } else if now == self.0.wanted {
+        }
+        if now == RESIDENT_AFTER.min(self.0.wanted) {
+            self.0.resident.store(resident_kib(), Ordering::Relaxed);
+        }
+        if now == self.0.wanted {
             self.0.done.notify_one();
         }
     }
@@ -41,7 +50,7 @@ impl MessageCount {
         let before = self.0.messages.load(Ordering::Relaxed);
         self.0.done.notified().await;
         let (took, cpu) = (begun.elapsed(), cpu().saturating_sub(cpu_begun));
-        Cost::of(self.0.wanted - before, took, cpu)
+        Cost::of(self.0.wanted - before, took, cpu, self.0.resident.load(Ordering::Relaxed))
     }
 }
 
@@ -49,18 +58,27 @@ impl MessageCount {
 pub(crate) struct Cost {
     pub(crate) per_second: f64,
     pub(crate) cpu_micros: f64,
+    /// What a message costs the store's server, where that is measured.
+    pub(crate) server_micros: f64,
+    /// The most that was resident until so many messages were handled.
     pub(crate) resident_mib: f64,
 }
 
 impl Cost {
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    fn of(messages: usize, took: Duration, cpu: Duration) -> Self {
+    fn of(messages: usize, took: Duration, cpu: Duration, resident_kib: usize) -> Self {
         let messages = messages as f64;
         Self {
             per_second: messages / took.as_secs_f64(),
             cpu_micros: cpu.as_secs_f64() * 1e6 / messages,
-            resident_mib: resident_mib(),
+            server_micros: f64::NAN,
+            resident_mib: resident_kib as f64 / 1024.0,
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    pub(crate) fn with_server(self, cpu: Duration, messages: usize) -> Self {
+        Self { server_micros: cpu.as_secs_f64() * 1e6 / messages as f64, ..self }
     }
 
     pub(crate) fn print(self) {
@@ -70,7 +88,8 @@ impl Cost {
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut parts = line.strip_prefix("cost ")?.split(' ').map(str::parse);
         let mut next = || parts.next()?.ok();
-        Some(Self { per_second: next()?, cpu_micros: next()?, resident_mib: next()? })
+        let (per_second, cpu_micros, resident_mib) = (next()?, next()?, next()?);
+        Some(Self { per_second, cpu_micros, server_micros: f64::NAN, resident_mib })
     }
 
     pub(crate) fn median(costs: &[Self]) -> Self {
@@ -82,17 +101,17 @@ impl Cost {
         Self {
             per_second: middle(|cost| cost.per_second),
             cpu_micros: middle(|cost| cost.cpu_micros),
+            server_micros: middle(|cost| cost.server_micros),
             resident_mib: middle(|cost| cost.resident_mib),
         }
     }
 }
 
-/// The most that was resident while messages were waiting.
-fn resident_mib() -> f64 {
+/// The most that was resident so far.
+fn resident_kib() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or(f64::NAN) / 1024.0
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
 /// The CPU time of the whole process.
