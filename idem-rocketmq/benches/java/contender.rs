@@ -78,7 +78,7 @@ const fn contender(name: &'static str, row: &'static str, messages: usize, kind:
     Contender { name, row, messages, kind }
 }
 
-/// What takes a command of Redis at a time would take minutes for as many messages as the others.
+/// One command of Redis after the other would take minutes for as many messages as the others have.
 const SLOW: usize = MESSAGES / 5;
 
 pub(crate) const ALL: [Contender; 15] = [

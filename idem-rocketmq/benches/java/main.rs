@@ -17,6 +17,7 @@ mod contender;
 mod listener;
 #[path = "../measure/mod.rs"]
 mod measure;
+#[path = "../measure/payload.rs"]
 mod payload;
 
 use std::process::{Command, Stdio};
@@ -28,7 +29,7 @@ use idem_rocketmq::prelude::*;
 
 use crate::contender::{ALL, Contender, ORDERLY_QUEUES};
 use crate::measure::{Cost, MessageCount};
-use crate::payload::OrderPayload;
+use crate::payload::{OrderPayload, redis_cpu};
 
 const ROUNDS: usize = 5;
 /// The messages in the topic for every contender of unordered messages.
@@ -113,17 +114,6 @@ async fn send(name_server: &str, topic: &str, ordered: &str) -> anyhow::Result<(
     }
     producer.shutdown().await;
     Ok(())
-}
-
-/// The CPU time of the Redis server so far.
-fn redis_cpu(url: &str) -> anyhow::Result<Duration> {
-    let info: String =
-        redis::cmd("INFO").arg("cpu").query(&mut redis::Client::open(url)?.get_connection()?)?;
-    let seconds = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|seconds| seconds.trim().parse::<f64>().ok()).context("Redis tells no CPU time")
-    };
-    Ok(Duration::from_secs_f64(seconds("used_cpu_user")? + seconds("used_cpu_sys")?))
 }
 
 fn cost_of(command: &mut Command) -> anyhow::Result<Cost> {

@@ -58,7 +58,7 @@ impl MessageCount {
 pub(crate) struct Cost {
     pub(crate) per_second: f64,
     pub(crate) cpu_micros: f64,
-    /// What a message costs the store's server, where that is measured.
+    /// The CPU time of the store's server for a message, where that is measured.
     pub(crate) server_micros: f64,
     /// The most that was resident until so many messages were handled.
     pub(crate) resident_mib: f64,
