@@ -91,17 +91,12 @@ async fn raw(store: &MemoryStore, namespace: &Namespace, round: usize, batch: us
     let (lease, retention) = (Duration::from_secs(30), Duration::from_hours(96));
     let request = |i| {
         let key = key(namespace, round, batch * BATCH + i);
-        ClaimRequest { key, token: Token::random(), lease, retention, fingerprint: None }
+        ClaimRequest::new(key, Token::random(), lease, retention, idem_core::MemberId::random())
     };
     let claims: Vec<_> = (0..BATCH).map(request).collect();
     store.claim(&claims).await.expect("the memory store answers");
-    let complete = |claim: &ClaimRequest| CompleteRequest {
-        key: claim.key.clone(),
-        token: claim.token,
-        fence: Fence(1),
-        retention,
-        fingerprint: None,
-        reply: None,
+    let complete = |claim: &ClaimRequest| {
+        CompleteRequest::new(claim.key.clone(), claim.token, Fence(1), retention, claim.member)
     };
     let completions: Vec<_> = claims.iter().map(complete).collect();
     store.complete(&completions).await.expect("the memory store answers");

@@ -37,7 +37,16 @@ impl HandlerError {
     /// The treatment that this error asks for: the outermost [`Retry`] or [`Reject`] of its chain, else a retry with the
     /// handler's backoff.
     pub fn disposition(&self) -> Disposition {
-        chain::of(self.as_error()).find_map(Mark::of).unwrap_or(Disposition::Retry(None))
+        let asked = chain::of(self.as_error()).find_map(|error| match Mark::of(error)? {
+            Asks::For(disposition) => Some(disposition),
+            Asks::Uncertain => None,
+        });
+        asked.unwrap_or(Disposition::Retry(None))
+    }
+
+    /// Whether there is an [`Uncertain`] in the error's chain: the handler does not know whether its work was done.
+    pub fn is_uncertain(&self) -> bool {
+        chain::of(self.as_error()).any(|error| Mark::of(error) == Some(Asks::Uncertain))
     }
 
     /// The error and its sources in one line, outermost first, for logs and message properties.
@@ -104,7 +113,7 @@ pub struct Retry(Mark);
 impl Retry {
     /// Retry after `delay`.
     pub fn after(delay: Duration) -> Self {
-        Self(Mark { asks: Disposition::Retry(Some(delay)), why: None })
+        Self(Mark { asks: Asks::For(Disposition::Retry(Some(delay))), why: None })
     }
 
     /// Says why: an error, or a text.
@@ -136,7 +145,29 @@ impl Reject {
 
     /// Gives up because of this error.
     pub fn because(why: impl Into<Boxed>) -> Self {
-        Self(Mark { asks: Disposition::Reject, why: Some(why.into()) })
+        Self(Mark { asks: Asks::For(Disposition::Reject), why: Some(why.into()) })
+    }
+}
+
+/// An error that says that nobody knows: what the handler asked for may have happened or not, because no answer came.
+///
+/// It is found anywhere in the chain of the error that a handler returns, also together with a [`Retry`] or a [`Reject`]. The
+/// record remembers the [doubt](crate::Doubt), and the handler's [`uncertain`](crate::Settings::uncertain) says what becomes of
+/// the message.
+///
+/// ```
+/// use idem_core::{HandlerError, Uncertain};
+///
+/// let error = HandlerError::from(Uncertain::because("no answer from the provider"));
+/// assert!(error.is_uncertain());
+/// assert_eq!(error.to_string(), "no answer from the provider");
+/// ```
+pub struct Uncertain(Mark);
+
+impl Uncertain {
+    /// Nobody knows, because of this error.
+    pub fn because(why: impl Into<Boxed>) -> Self {
+        Self(Mark { asks: Asks::Uncertain, why: Some(why.into()) })
     }
 }
 
@@ -164,6 +195,14 @@ macro_rules! error_with_mark {
 
 error_with_mark!(Retry);
 error_with_mark!(Reject);
+error_with_mark!(Uncertain);
+
+/// The meaning of a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    For(Disposition),
+    Uncertain,
+}
 
 /// The error that is looked for in a chain.
 ///
@@ -171,12 +210,12 @@ error_with_mark!(Reject);
 /// `#[error(transparent)]`: both stand in front of the error and pass on only its source. So the mark is the
 /// source, and the sources of the error that the user gave come after it.
 struct Mark {
-    asks: Disposition,
+    asks: Asks,
     why: Option<Boxed>,
 }
 
 impl Mark {
-    fn of(error: &(dyn StdError + 'static)) -> Option<Disposition> {
+    fn of(error: &(dyn StdError + 'static)) -> Option<Asks> {
         error.downcast_ref::<Self>().map(|mark| mark.asks)
     }
 
@@ -191,9 +230,10 @@ impl Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.asks {
-            Disposition::Retry(Some(delay)) => write!(f, "retry after {delay:?}"),
-            Disposition::Retry(None) => f.write_str("retry"),
-            Disposition::Reject => f.write_str("not to be retried"),
+            Asks::For(Disposition::Retry(Some(delay))) => write!(f, "retry after {delay:?}"),
+            Asks::For(Disposition::Retry(None)) => f.write_str("retry"),
+            Asks::For(Disposition::Reject) => f.write_str("not to be retried"),
+            Asks::Uncertain => f.write_str("nobody knows whether it was done"),
         }
     }
 }
@@ -233,6 +273,12 @@ pub trait ResultExt<T>: Sized {
     /// # Errors
     /// The result was an error.
     fn or_retry_after(self, delay: Duration) -> Result<T, Retry>;
+
+    /// Turns an error into an [`Uncertain`]: what was asked for may have happened.
+    ///
+    /// # Errors
+    /// The result was an error.
+    fn or_uncertain(self) -> Result<T, Uncertain>;
 }
 
 impl<T, E: Into<Boxed>> ResultExt<T> for Result<T, E> {
@@ -242,6 +288,10 @@ impl<T, E: Into<Boxed>> ResultExt<T> for Result<T, E> {
 
     fn or_retry_after(self, delay: Duration) -> Result<T, Retry> {
         self.map_err(|error| Retry::after(delay).because(error))
+    }
+
+    fn or_uncertain(self) -> Result<T, Uncertain> {
+        self.map_err(Uncertain::because)
     }
 }
 

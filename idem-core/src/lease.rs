@@ -3,14 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::doubt::{Doubt, DoubtCause, MemberId, MessageId};
+use crate::engine::verdict::Completion;
 use crate::key::{Fingerprint, RecordKey};
 use crate::outcome::Decision;
 use crate::record::{Fence, Token};
+use crate::store::DoubtUpdate;
 
 /// The lease under which a handler runs, as the handler sees it.
 ///
@@ -22,7 +25,7 @@ pub struct Lease(pub(crate) Arc<Flight>);
 impl Lease {
     /// A lease that nobody holds: of a run without dedup, and for unit tests of a handler.
     pub fn detached() -> Self {
-        Self(Arc::new(Flight::new(None, None)))
+        Self(Arc::new(Flight::new(None, None, None)))
     }
 
     /// The token of this claim.
@@ -44,6 +47,11 @@ impl Lease {
     /// A handler whose lease is lost is cancelled at its next `.await`; a long stretch of computation should ask.
     pub fn is_lost(&self) -> bool {
         self.0.stop() == Some(Stop::Lost)
+    }
+
+    /// An earlier run of the key that ended without an answer: what it was to do may be done.
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.0.doubt()
     }
 
     /// Waits until the lease is lost. Never ends in a run without dedup.
@@ -87,13 +95,52 @@ pub(crate) enum Stop {
     TimedOut = 2,
 }
 
+/// The stage of a run, by which its end says something about its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing is done: the handler has not begun, a check is asked, or its work is undone with its transaction.
+    Harmless = 0,
+    /// The handler is at work.
+    Running = 1,
+    /// As [`Harmless`](Self::Harmless), and a check has said that the earlier run did nothing either.
+    Cleared = 2,
+    /// As [`Running`](Self::Running), after that.
+    RunningCleared = 3,
+    /// A check has said that the earlier run did the work.
+    FoundDone = 4,
+}
+
+impl Phase {
+    const ALL: [Self; 5] =
+        [Self::Harmless, Self::Running, Self::Cleared, Self::RunningCleared, Self::FoundDone];
+
+    /// Whether the handler is or was at work, so that its effect may be there.
+    pub(crate) const fn has_begun(self) -> bool {
+        matches!(self, Self::Running | Self::RunningCleared)
+    }
+
+    /// The phase when the handler begins.
+    pub(crate) const fn begun(self) -> Self {
+        match self {
+            Self::Cleared | Self::RunningCleared => Self::RunningCleared,
+            Self::Harmless | Self::Running | Self::FoundDone => Self::Running,
+        }
+    }
+}
+
 /// A key in flight in this process: from the first message that asks for it to that message's decision.
 ///
 /// One allocation serves the coalescing of equal keys, the renewal, and the handler's [`Lease`].
 pub(crate) struct Flight {
     pub(crate) key: Option<RecordKey>,
     pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) message: Option<MessageId>,
     pub(crate) token: Token,
+    /// The doubt that the claim has found.
+    doubt: OnceLock<Doubt>,
+    phase: AtomicU8,
+    /// Which attempt its run is.
+    attempt: AtomicU32,
     fence: AtomicU64,
     stop: AtomicU8,
     /// Whether its handler has begun, and what it did was not undone alone.
@@ -121,11 +168,19 @@ pub(crate) enum FlightEnd {
 }
 
 impl Flight {
-    pub(crate) fn new(key: Option<RecordKey>, fingerprint: Option<Fingerprint>) -> Self {
+    pub(crate) fn new(
+        key: Option<RecordKey>,
+        fingerprint: Option<Fingerprint>,
+        message: Option<MessageId>,
+    ) -> Self {
         Self {
             key,
             fingerprint,
+            message,
             token: Token::random(),
+            doubt: OnceLock::new(),
+            phase: AtomicU8::new(Phase::Harmless as u8),
+            attempt: AtomicU32::new(0),
             fence: AtomicU64::new(0),
             stop: AtomicU8::new(0),
             has_run: AtomicBool::new(false),
@@ -161,7 +216,45 @@ impl Flight {
         self.deadline.load(Ordering::Acquire) == u64::MAX
     }
 
-    pub(crate) fn start(&self, now: Duration) {
+    pub(crate) fn doubt(&self) -> Option<Doubt> {
+        self.doubt.get().copied()
+    }
+
+    /// Notes a doubt that the claim has found.
+    pub(crate) fn note_doubt(&self, doubt: Doubt) {
+        let _ = self.doubt.set(doubt);
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        let phase = usize::from(self.phase.load(Ordering::Acquire));
+        Phase::ALL.get(phase).copied().unwrap_or(Phase::Running)
+    }
+
+    /// The completion of its key, when the store has recorded it.
+    pub(crate) fn recorded(&self) -> Completion {
+        if self.phase() == Phase::FoundDone { Completion::FoundDone } else { Completion::Recorded }
+    }
+
+    /// The effect on the key's doubt of a run that left this one and did not complete it.
+    pub(crate) fn doubt_after(&self, left: Option<DoubtCause>, member: MemberId) -> DoubtUpdate {
+        match left {
+            Some(cause) => DoubtUpdate::Raise(self.doubt_left(cause, member)),
+            None if matches!(self.phase(), Phase::Cleared | Phase::RunningCleared) => DoubtUpdate::End,
+            None => DoubtUpdate::Keep,
+        }
+    }
+
+    /// The doubt that its run leaves when it ends so.
+    pub(crate) fn doubt_left(&self, cause: DoubtCause, member: MemberId) -> Doubt {
+        Doubt { cause, fence: self.fence(), attempt: self.attempt.load(Ordering::Acquire), member }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub(crate) fn start(&self, now: Duration, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Release);
         self.has_run.store(true, Ordering::Release);
         self.started.store(micros(now).max(1), Ordering::Release);
         self.changed.notify_waiters();

@@ -8,6 +8,7 @@
 
 mod attempt;
 pub mod clock;
+mod doubt;
 pub mod engine;
 mod handler_error;
 mod key;
@@ -27,8 +28,9 @@ pub mod store;
 
 pub use attempt::Attempt;
 pub use clock::Clock;
+pub use doubt::{Doubt, DoubtCause, Happened, MemberId, MessageId};
 pub use engine::{Engine, Gate, Job};
-pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry};
+pub use handler_error::{Disposition, HandlerError, HandlerResult, Reject, ResultExt, Retry, Uncertain};
 pub use key::{
     DisplayKey, Fingerprint, IdempotencyKey, KeyError, KeyPart, MAX_KEY_LEN, Namespace, RecordKey,
 };
@@ -37,9 +39,9 @@ pub use lease::Lease;
 pub use outcome::{Decision, Outcome, Verdict};
 pub use policy::{
     ADVISED_RETENTION, Backoff, FingerprintMismatch, InProgress, MIN_LEASE, MissingKey, Policy, PolicyError,
-    Settings, StoreFailure, UNLIMITED, Undecodable,
+    Settings, StoreFailure, UNLIMITED, UncertainRun, Undecodable,
 };
-pub use record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
+pub use record::{Fence, LastRun, RECORD_VERSION, Record, RecordError, State, Token};
 #[cfg(feature = "memory")]
 pub use store::MemoryStore;
 #[cfg(feature = "redis")]

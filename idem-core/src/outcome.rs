@@ -66,11 +66,15 @@ pub enum Outcome {
     Shutdown,
     /// It keeps the order of a message before it, which is to be tried again, and was not run.
     Waiting,
+    /// A run of the key ended without an answer, and it is not to be run again before a person or a check has decided.
+    Uncertain,
+    /// The handler's check has said that an earlier run did the work; the handler did not run.
+    FoundDone,
 }
 
 impl Outcome {
     /// All outcomes, each at the place of its discriminant.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Completed,
         Self::CompletedWithoutDedup,
         Self::CompletedElsewhere,
@@ -93,6 +97,8 @@ impl Outcome {
         Self::NoHandler,
         Self::Shutdown,
         Self::Waiting,
+        Self::Uncertain,
+        Self::FoundDone,
     ];
 
     /// The outcome's name in events and metrics.
@@ -120,6 +126,8 @@ impl Outcome {
             Self::NoHandler => "no_handler",
             Self::Shutdown => "shutdown",
             Self::Waiting => "waiting",
+            Self::Uncertain => "uncertain",
+            Self::FoundDone => "found_done",
         }
     }
 

@@ -131,6 +131,17 @@ pub enum FingerprintMismatch {
     Run,
 }
 
+/// An earlier run of the key ended without an answer: nobody knows whether it had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UncertainRun {
+    /// Run the handler again. It can take the [`Doubt`](crate::Doubt) and act on it.
+    Run,
+    /// Ask the handler's check before it is run again.
+    Check,
+    /// Never run it again: dead letter, until a person decides.
+    Hold,
+}
+
 /// The settings of a handler, or a consumer's defaults; each that is `None` comes from the next one.
 ///
 /// There is a method for each setting, as on a handler's route.
@@ -160,6 +171,8 @@ pub struct Settings {
     pub missing_key: Option<MissingKey>,
     /// The key is known under another payload.
     pub fingerprint: Option<FingerprintMismatch>,
+    /// An earlier run ended without an answer.
+    pub uncertain: Option<UncertainRun>,
 }
 
 impl Settings {
@@ -183,6 +196,7 @@ impl Settings {
             undecodable: self.undecodable.or(d.undecodable),
             missing_key: self.missing_key.or(d.missing_key),
             fingerprint: self.fingerprint.or(d.fingerprint),
+            uncertain: self.uncertain.or(d.uncertain),
         }
     }
 
@@ -204,6 +218,7 @@ impl Settings {
             undecodable: self.undecodable.unwrap_or(default.undecodable),
             missing_key: self.missing_key.unwrap_or(default.missing_key),
             fingerprint: self.fingerprint.unwrap_or(default.fingerprint),
+            uncertain: self.uncertain.unwrap_or(default.uncertain),
         };
         policy.check()?;
         Ok(policy)
@@ -242,6 +257,8 @@ pub struct Policy {
     pub missing_key: MissingKey,
     /// The key is known under another payload: not compared.
     pub fingerprint: FingerprintMismatch,
+    /// An earlier run ended without an answer: run again.
+    pub uncertain: UncertainRun,
 }
 
 impl Policy {
@@ -267,6 +284,7 @@ impl Default for Policy {
             undecodable: Undecodable::DeadLetter,
             missing_key: MissingKey::DeadLetter,
             fingerprint: FingerprintMismatch::Ignore,
+            uncertain: UncertainRun::Run,
         }
     }
 }

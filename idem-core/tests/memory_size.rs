@@ -22,9 +22,9 @@ async fn a_record_takes_about_350_bytes() {
         let name = format!("order {number:014}");
         let key = RecordKey::new(namespace.clone(), IdempotencyKey::new(name).unwrap());
         let (token, lease) = (Token::random(), Duration::from_secs(30));
-        let claim = ClaimRequest { key: key.clone(), token, lease, retention, fingerprint: None };
+        let claim = ClaimRequest::new(key.clone(), token, lease, retention, idem_core::MemberId::random());
         store.claim(&[claim]).await.unwrap().remove(0).unwrap();
-        let done = CompleteRequest { key, token, fence: Fence(1), retention, fingerprint: None, reply: None };
+        let done = CompleteRequest::new(key, token, Fence(1), retention, idem_core::MemberId::random());
         store.complete(&[done]).await.unwrap().remove(0).unwrap();
     }
     let change = region.change();

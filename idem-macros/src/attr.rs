@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, Ident, Path, Result, Token};
+use syn::{Error, Ident, Path, Result, Token, parenthesized, token};
 
 use self::key::{FieldPath, Key};
 use self::policy::Choice;
@@ -19,7 +19,7 @@ pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod time;
 
-const OPTIONS: [&str; 27] = [
+const OPTIONS: [&str; 28] = [
     "key",
     "key_with",
     "key_from",
@@ -43,6 +43,7 @@ const OPTIONS: [&str; 27] = [
     "undecodable",
     "missing_key",
     "fingerprint",
+    "uncertain",
     "codec",
     "batch",
     "transactional",
@@ -64,6 +65,8 @@ pub(crate) struct Options {
     /// Where it was said.
     pub(crate) broadcast: Option<Span>,
     pub(crate) codec: Option<Path>,
+    /// The function that says what became of an earlier run.
+    pub(crate) check: Option<Path>,
     /// Where it was said.
     pub(crate) transactional: Option<Span>,
     /// Where it was said.
@@ -135,6 +138,7 @@ impl Options {
             "timeout" => self.timeout = Some(Time::parse(&name, input)?.more_than_zero()?),
             "retention" => self.retention = Some(Time::parse(&name, input)?.more_than_zero()?),
             "batch" => self.parse_batch(&name, input)?,
+            "uncertain" => self.parse_uncertain(&name, input)?,
             _ => self.parse_setting(&name, input)?,
         }
         Ok(())
@@ -148,6 +152,27 @@ impl Options {
             self.calls.push(Call { method: Ident::new("max_batch", Span::mixed_site()), arg });
         }
         Ok(())
+    }
+
+    /// `uncertain = run`, `hold`, or `check(path::to::function)`.
+    fn parse_uncertain(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
+        let ahead = input.fork();
+        let is_check =
+            ahead.parse::<Token![=]>().is_ok() && ahead.parse::<Ident>().is_ok_and(|word| word == "check");
+        if !is_check {
+            return self.parse_setting(name, input);
+        }
+        input.parse::<Token![=]>()?;
+        let word: Ident = input.parse()?;
+        let expected =
+            |span| Error::new(span, "`check` needs a function: `uncertain = check(path::to::function)`");
+        if !input.peek(token::Paren) {
+            return Err(expected(word.span()));
+        }
+        let function;
+        parenthesized!(function in input);
+        self.check = Some(function.call(Path::parse_mod_style).map_err(|error| expected(error.span()))?);
+        if function.is_empty() { Ok(()) } else { Err(expected(function.span())) }
     }
 
     fn parse_setting(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {

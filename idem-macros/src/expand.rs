@@ -102,6 +102,7 @@ fn route(options: &Options, function: &Function, shape: &Shape<'_>) -> TokenStre
         let field = field(order);
         quote_spanned!(Span::mixed_site()=> .order_by(|payload: &#payload| __idem::IdempotencyKey::from_parts(&[#field])))
     });
+    let check = options.check.iter().map(|check| quote_spanned!(Span::mixed_site()=> .check(#check)));
     let key = key(options.key.as_ref(), payload);
     let settings = settings(options);
     // A payload that borrows what only lives as long as its message is told of at its type.
@@ -112,6 +113,7 @@ fn route(options: &Options, function: &Function, shape: &Shape<'_>) -> TokenStre
     quote_spanned! {Span::mixed_site()=>
         #unkeyed
             #(#order)*
+            #(#check)*
             #key
             .named(::core::concat!(::core::module_path!(), "::", #name))
             #settings

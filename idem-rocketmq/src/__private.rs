@@ -5,7 +5,7 @@ use std::ops::Deref;
 pub use futures_util::future::BoxFuture;
 pub use idem_core::{
     Backoff, FingerprintMismatch, HandlerResult, IdempotencyKey, InProgress, IntoKey, KeyError, KeyPart,
-    Keyed, MissingKey, StoreFailure, UNLIMITED, Undecodable,
+    Keyed, MissingKey, StoreFailure, UNLIMITED, UncertainRun, Undecodable,
 };
 pub use idem_macros::handlers;
 pub use std::borrow::Cow;

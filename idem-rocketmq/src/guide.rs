@@ -6,6 +6,9 @@ pub mod consuming {}
 #[doc = include_str!("docs/rolling_deploys.md")]
 pub mod rolling_deploys {}
 
+#[doc = include_str!("docs/doubt.md")]
+pub mod doubt {}
+
 #[doc = include_str!("docs/strategies.md")]
 pub mod strategies {}
 

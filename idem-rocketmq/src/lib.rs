@@ -45,7 +45,7 @@ pub use self::error::Error;
 pub use self::extract::Delivery;
 pub use self::handler::{
     Batch, BatchFailures, BatchResult, HandlerError, HandlerResult, Reject, ResultExt, Retry, Route,
-    batch_handler, handler,
+    Uncertain, batch_handler, handler,
 };
 pub use self::key::{IdempotencyKey, KeyPart, Keyed};
 pub use self::producer::{Message, OutgoingMessage, Producer, SendError};

@@ -11,7 +11,7 @@ pub use crate::SqliteStore;
 pub use crate::extract::{Attempt, Delivery, State};
 pub use crate::{
     Batch, BatchFailures, BatchResult, Cluster, Consumer, HandlerResult, IdempotencyKey, Keyed, MemoryStore,
-    Message, OutgoingMessage, Producer, Reject, ResultExt, Retry, Route, Settings, handler, handlers,
-    idempotent,
+    Message, OutgoingMessage, Producer, Reject, ResultExt, Retry, Route, Settings, Uncertain, handler,
+    handlers, idempotent,
 };
 pub use serde::{Deserialize, Serialize};

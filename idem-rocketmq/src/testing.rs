@@ -4,6 +4,8 @@ mod broker;
 mod store;
 
 #[cfg(test)]
+mod doubts;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;

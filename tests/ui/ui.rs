@@ -28,6 +28,11 @@ fn a_mistake_gives_one_error_that_says_the_fix() {
     // Neither how many errors there are, which the other test counts, nor in which line of idem's own code is what they point at.
     config.stderr_filter("error: aborting due to .*\\n\\n", "");
     config.stderr_filter("(Some errors have|For more information about|For more information).*\\n", "");
+    // Nor where the compiler has written a long type.
+    config.stderr_filter(
+        " *= note: (the full name for the type has|consider using `--verbose` to print).*\\n",
+        "",
+    );
     config.stderr_filter("\\n\\n\\z", "\n");
     config.stderr_filter("(idem-[a-z/_-]+\\.rs):[0-9]+:[0-9]+", "$1");
     if std::env::var_os("UPDATE_EXPECT").is_some() {

@@ -41,7 +41,7 @@ pub(crate) fn gate(runtime: &Runtime, capacity: usize) -> Gate {
 pub(crate) async fn call(gate: &Gate, keys: impl ExactSizeIterator<Item = RecordKey>) {
     let mut leaders = VecDeque::with_capacity(keys.len());
     for key in keys {
-        match gate.enter(Job { key, fingerprint: None, redeliveries: 0, failures: 0 }) {
+        match gate.enter(Job::new(key)) {
             Entry::Leader(leader) => leaders.push_back(leader),
             Entry::Decided(settled) => assert_eq!(settled.decision.verdict, Verdict::Ack),
             Entry::Follower(_) => unreachable!("no key comes twice in a call"),

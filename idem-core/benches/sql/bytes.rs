@@ -104,7 +104,10 @@ async fn handle(store: &dyn Store, way: Way) -> anyhow::Result<()> {
         for (claim, answer) in claims.iter().zip(store.claim(&claims).await?) {
             let Claim::Claimed { fence, .. } = answer? else { anyhow::bail!("a fresh key is claimed") };
             let ClaimRequest { key, token, retention, fingerprint, .. } = claim.clone();
-            completions.push(CompleteRequest { key, token, fence, retention, fingerprint, reply: None });
+            completions.push(CompleteRequest {
+                fingerprint,
+                ..CompleteRequest::new(key, token, fence, retention, idem_core::MemberId::random())
+            });
         }
         for answer in store.complete(&completions).await? {
             answer?;
@@ -115,13 +118,7 @@ async fn handle(store: &dyn Store, way: Way) -> anyhow::Result<()> {
 
 fn claim(way: Way, number: usize) -> ClaimRequest {
     let key = if way.are_random { hex(&Token::random().to_bytes()) } else { format!("{number:032}") };
-    ClaimRequest {
-        key: record_key(&key),
-        token: Token::random(),
-        lease: LEASE,
-        retention: RETENTION,
-        fingerprint: None,
-    }
+    ClaimRequest::new(record_key(&key), Token::random(), LEASE, RETENTION, idem_core::MemberId::random())
 }
 
 fn report(database: &str, Way { title, .. }: Way, size: i64, log: i64) -> anyhow::Result<()> {

@@ -156,12 +156,8 @@ async fn compare(
 
 /// How many milliseconds a claim takes.
 async fn claim(store: &dyn Store, keys: Vec<String>) -> anyhow::Result<f64> {
-    let request = |key: String| ClaimRequest {
-        key: record_key(&key),
-        token: Token::random(),
-        lease: LEASE,
-        retention: RETENTION,
-        fingerprint: None,
+    let request = |key: String| {
+        ClaimRequest::new(record_key(&key), Token::random(), LEASE, RETENTION, idem_core::MemberId::random())
     };
     let batch: Vec<_> = keys.into_iter().map(request).collect();
     let begun = Instant::now();

@@ -222,7 +222,7 @@ async fn engine(store: Arc<dyn Store>, round: usize) -> anyhow::Result<f64> {
 }
 
 async fn handle(gate: &Gate, round: usize, batch: usize) -> anyhow::Result<()> {
-    let job = |i| Job { key: key(round, batch * BATCH + i), fingerprint: None, redeliveries: 0, failures: 0 };
+    let job = |i| Job::new(key(round, batch * BATCH + i));
     let enter = |i| gate.enter(job(i)).into_leader().expect("fresh keys lead");
     let mut leaders = (0..BATCH).map(enter).collect();
     let mut finished = Vec::with_capacity(BATCH);

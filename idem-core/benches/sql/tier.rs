@@ -61,7 +61,7 @@ async fn rate(gate: &Gate, keys: &Arc<[RecordKey]>, turns: usize, wanted: Outcom
 }
 
 async fn handle(gate: &Gate, keys: &[RecordKey], wanted: Outcome) -> anyhow::Result<()> {
-    let job = |key: &RecordKey| Job { key: key.clone(), fingerprint: None, redeliveries: 0, failures: 0 };
+    let job = |key: &RecordKey| Job::new(key.clone());
     let (mut leaders, mut decided) = (VecDeque::new(), Vec::with_capacity(keys.len()));
     for key in keys {
         match gate.enter(job(key)) {

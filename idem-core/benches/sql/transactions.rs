@@ -52,7 +52,7 @@ pub(crate) async fn run(url: &str) -> anyhow::Result<()> {
 }
 
 async fn pay(gate: Gate, round: usize, number: usize) -> anyhow::Result<Gate> {
-    let job = Job { key: key(round, number), fingerprint: None, redeliveries: 0, failures: 0 };
+    let job = Job::new(key(round, number));
     let Entry::Leader(leader) = gate.enter(job) else { unreachable!("fresh keys lead") };
     let mut admission = gate.claim(&mut VecDeque::from([leader])).await.remove(0);
     let settled = loop {

@@ -90,7 +90,7 @@ impl Gate {
     }
 
     pub(super) fn run_without_dedup(&self, attempt: u32, permit: OwnedSemaphorePermit) -> Admission {
-        let flight = Arc::new(Flight::new(None, None));
+        let flight = Arc::new(Flight::new(None, None, None));
         self.watch(&flight, self.0.engine.clock.now());
         Admission::Run(ClaimedRun {
             gate: self.clone(),

@@ -47,7 +47,7 @@ impl Gate {
         {
             return Entry::Decided(Settled::of(decision));
         }
-        let new = || Flight::new(Some(job.key.clone()), job.fingerprint);
+        let new = || Flight::new(Some(job.key.clone()), job.fingerprint, job.message);
         match self.0.engine.flights.enter(&job.key, new) {
             Ok(flight) => Entry::Leader(Leader::new(self.clone(), flight, &job)),
             Err(flight) => Entry::Follower(Follower { gate: self.clone(), flight, job }),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use metrics::SharedString;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gate;
@@ -9,7 +10,9 @@ use super::ticket::{
     Admission, ClaimedRun, HeldKey, Judgement, Leader, OpenTransaction, RepeatedClaim, Settled,
 };
 use super::verdict::{self, Admit, Patience};
-use crate::lease::FlightEnd;
+use crate::doubt::{Doubt, DoubtCause};
+use crate::lease::{Flight, FlightEnd};
+use crate::policy::UncertainRun;
 use crate::store::{Claim, StoreError};
 
 impl Gate {
@@ -37,7 +40,8 @@ impl Gate {
     ) -> Judgement {
         let admit = verdict::claim(self.policy(), &leader.message(), patience, answer);
         match answer {
-            Ok(Claim::Claimed { fence, .. }) => {
+            Ok(Claim::Claimed { fence, after, .. }) => {
+                self.found_doubt(&leader.flight, *after);
                 let deadline = self.local_deadline(sent);
                 if now >= deadline {
                     // Invariant 4: no handler starts when the claim's reply came later than the local deadline
@@ -107,6 +111,26 @@ impl Gate {
             transaction,
             member: None,
         })
+    }
+
+    /// Notes a doubt that the claim has found. What becomes of it is counted here, but for a check's answer.
+    pub(super) fn found_doubt(&self, flight: &Flight, after: Option<Doubt>) {
+        let Some(doubt) = after else { return };
+        flight.note_doubt(doubt);
+        match self.policy().uncertain {
+            UncertainRun::Run => self.count_doubt(doubt.cause, "run"),
+            UncertainRun::Hold => self.count_doubt(doubt.cause, "held"),
+            UncertainRun::Check => {}
+        }
+    }
+
+    pub(super) fn count_doubt(&self, cause: DoubtCause, became: &'static str) {
+        let labels = [
+            ("handler", SharedString::from(self.0.name.clone())),
+            ("cause", SharedString::const_str(cause.as_str())),
+            ("became", SharedString::const_str(became)),
+        ];
+        metrics::counter!("idem_doubts_total", &labels).increment(1);
     }
 
     /// Notes that the store has room again.

@@ -42,6 +42,7 @@ use self::unfit::Tolerance;
 use self::verdict::Arrival;
 use self::watch::Watch;
 use crate::clock::Clock;
+use crate::doubt::{MemberId, MessageId};
 use crate::key::{Fingerprint, RecordKey};
 use crate::panics::{self, Fault};
 use crate::policy::Policy;
@@ -51,7 +52,7 @@ use crate::store::{Claim, Store, StoreError};
 
 pub use self::claim::Permits;
 pub use self::enter::{Entry, Follower};
-pub use self::run::RunProgress;
+pub use self::run::{Checked, RunProgress};
 pub use self::ticket::{
     Admission, ClaimedRun, Commit, Finished, HeldKey, Leader, LentTransaction, OpenTransaction, Settled,
 };
@@ -65,6 +66,8 @@ pub use self::verdict::Unfit;
 pub struct Engine(Arc<EngineInner>);
 
 pub(crate) struct EngineInner {
+    /// This engine, in the records that it claims.
+    pub(crate) member: MemberId,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
@@ -93,6 +96,7 @@ impl Engine {
         let fault = Arc::new(Fault::new(&closing, &stop));
         let renewals = Lane::<Renewals>::new(store.clone(), clock, runtime.clone(), fault.clone());
         Self(Arc::new(EngineInner {
+            member: MemberId::random(),
             claims: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             completions: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
             releases: Lane::new(store.clone(), clock, runtime.clone(), fault.clone()),
@@ -239,6 +243,8 @@ pub struct Job {
     pub key: RecordKey,
     /// The payload's digest, where the policy compares payloads.
     pub fingerprint: Option<Fingerprint>,
+    /// The message's own id, for its record.
+    pub message: Option<MessageId>,
     /// How often the broker has delivered the message before: what the backoff of conflicts grows with.
     pub redeliveries: u32,
     /// How many attempts of the message are known to have failed. The record says it too, but it may have expired meanwhile.
@@ -246,6 +252,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The first delivery of a message whose payload is not compared.
+    pub fn new(key: RecordKey) -> Self {
+        Self { key, fingerprint: None, message: None, redeliveries: 0, failures: 0 }
+    }
+
     /// The part that its verdict depends on.
     pub(crate) fn arrival(&self) -> Arrival {
         let Self { fingerprint, redeliveries, failures, .. } = *self;

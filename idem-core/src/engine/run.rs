@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 
@@ -12,9 +13,20 @@ use super::Gate;
 use super::ticket::{ClaimedRun, Finished, Leader, OpenTransaction, RunResult};
 use super::verdict::{self, RunEnd};
 use crate::attempt::Attempt;
+use crate::doubt::Happened;
 use crate::handler_error::{HandlerError, HandlerResult};
-use crate::lease::{Flight, Lease, Stop};
+use crate::lease::{Flight, Lease, Phase, Stop};
 use crate::panics::{self, GuardedFuture, Panicked};
+use crate::policy::UncertainRun;
+
+/// The end of a check.
+#[derive(Debug)]
+pub enum Checked {
+    /// Nothing had happened: the handler is to be run.
+    Run(ClaimedRun),
+    /// The message is to be settled without a run.
+    Over(Finished),
+}
 
 /// How far a run came at once.
 pub enum RunProgress {
@@ -105,6 +117,11 @@ impl ClaimedRun {
                 }
             }
         };
+        self.conclude(result).await
+    }
+
+    /// Ends the run, and its transaction with it.
+    async fn conclude(self, result: Option<RunResult>) -> Finished {
         let Self { gate, mut leader, flight, attempt, permit, transaction, member } = self;
         let took = flight.rest(gate.0.engine.clock.now());
         let result = match (&mut leader, transaction, member, result) {
@@ -116,6 +133,68 @@ impl ClaimedRun {
         };
         let result = result.unwrap_or_else(|| RunResult::Undone(permit));
         Finished::new(gate, leader, &flight, attempt, took, result)
+    }
+
+    /// Whether the handler's [check](Self::check) is to be asked before it is run.
+    pub fn needs_check(&self) -> bool {
+        self.gate.policy().uncertain == UncertainRun::Check && self.flight.doubt().is_some()
+    }
+
+    /// Asks, under the lease, whether an earlier run did the work. The check has as much time as the handler has, which counts
+    /// for itself.
+    ///
+    /// # Cancel safety
+    /// Dropping this gives the key back, still in doubt, without counting an attempt.
+    pub async fn check<F>(self, ask: impl FnOnce(Lease) -> F) -> Checked
+    where
+        F: Future<Output = Result<Happened, HandlerError>> + Unpin,
+    {
+        let asked = self.asked(ask).await;
+        if let Some(doubt) = self.flight.doubt() {
+            self.gate.count_doubt(
+                doubt.cause,
+                match &asked {
+                    ControlFlow::Continue(()) => "run",
+                    ControlFlow::Break(result) if result.is_ok() => "found_done",
+                    ControlFlow::Break(_) => "unknown",
+                },
+            );
+        }
+        match asked {
+            ControlFlow::Continue(()) => {
+                self.flight.rest(self.gate.0.engine.clock.now());
+                self.flight.enter(Phase::Cleared);
+                Checked::Run(self)
+            }
+            ControlFlow::Break(result) => {
+                if result.is_ok() {
+                    self.flight.enter(Phase::FoundDone);
+                }
+                Checked::Over(self.conclude(Some(result)).await)
+            }
+        }
+    }
+
+    async fn asked<F>(&self, ask: impl FnOnce(Lease) -> F) -> ControlFlow<RunResult>
+    where
+        F: Future<Output = Result<Happened, HandlerError>> + Unpin,
+    {
+        let (engine, flight, lease) = (&self.gate.0.engine, &self.flight, self.lease());
+        if let Err(ended) = self.start_time() {
+            return ControlFlow::Break(ended);
+        }
+        let answer = tokio::select! {
+            biased;
+            answer = panics::guard_call(|| ask(lease)) => answer,
+            stop = flight.stopped() => return ControlFlow::Break(match stop {
+                Stop::TimedOut => RunResult::Ended(verdict::unknown("the check took longer than the time-out")),
+                Stop::Lost => stop.into(),
+            }),
+            () = engine.stop.cancelled() => return ControlFlow::Break(RunResult::SHUTDOWN),
+        };
+        // The error is the user's: it may panic where it is shown or dropped.
+        let checked = panics::catch(|| verdict::checked(answer.ok()));
+        checked.unwrap_or_else(|_| verdict::checked(None)).map_break(RunResult::Ended)
     }
 
     async fn drive<F>(&self, work: impl FnOnce() -> F) -> RunResult
@@ -142,6 +221,16 @@ impl ClaimedRun {
     ///
     /// Invariant 4: no handler starts after its lease's local deadline.
     fn start(&self) -> Result<(), RunResult> {
+        let is_first = self.start_time()?;
+        // The work in a transaction is undone with it.
+        if is_first && self.transaction.is_none() && self.member.is_none() {
+            self.flight.enter(self.flight.phase().begun());
+        }
+        Ok(())
+    }
+
+    /// Begins the time of the handler or of its check. Whether it had not begun before.
+    fn start_time(&self) -> Result<bool, RunResult> {
         let (engine, flight) = (&self.gate.0.engine, &self.flight);
         let (now, is_first) = (engine.clock.now(), flight.started().is_none());
         if let Some(stop) = overdue(flight, now) {
@@ -151,9 +240,9 @@ impl ClaimedRun {
             return Err(RunResult::SHUTDOWN);
         }
         if is_first {
-            flight.start(now);
+            flight.start(now, self.attempt);
         }
-        Ok(())
+        Ok(is_first)
     }
 
     /// The error is the user's: it may panic where it is looked into, shown or dropped.
@@ -167,8 +256,8 @@ impl ClaimedRun {
             if self.gate.is_conflict(&error) {
                 return self.undone(&error);
             }
-            let (disposition, reason) = (error.disposition(), error.to_string().into());
-            RunResult::Ended(RunEnd::Failed { disposition, reason })
+            let (disposition, is_uncertain) = (error.disposition(), error.is_uncertain());
+            RunResult::Ended(RunEnd::Failed { disposition, is_uncertain, reason: error.to_string().into() })
         });
         looked_into.unwrap_or(RunResult::PANICKED)
     }

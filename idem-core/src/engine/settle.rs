@@ -121,6 +121,8 @@ impl Gate {
             fence: flight.fence(),
             retention: self.policy().retention,
             fingerprint: flight.fingerprint,
+            member: self.0.engine.member,
+            message: flight.message,
             reply: None,
         })
     }
@@ -193,7 +195,7 @@ impl Gate {
                 drop(done);
                 return Settled::of(decide(Completion::Unanswered));
             }
-            Some(Ok(Answer::Done)) => Completion::Recorded,
+            Some(Ok(Answer::Done)) => done.recorded(),
             Some(Ok(Answer::Lost)) if self.is_completed_by_now(done.flight()).await => {
                 Completion::RecordedElsewhere
             }

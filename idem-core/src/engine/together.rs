@@ -67,7 +67,7 @@ impl Gate {
             return Ok(Some((None, known.into_iter().flatten().map(Ok).collect())));
         }
         let Some(mut open) = self.begin().await? else { return Ok(None) };
-        let mut asked = match open.transaction.claim_all(&requests).await {
+        let asked = match open.transaction.claim_all(&requests).await {
             Ok(asked) => asked.into_iter(),
             Err(error) => {
                 open.rollback().await;
@@ -76,6 +76,7 @@ impl Gate {
         };
         let unanswered =
             || Err(StoreError::unavailable("the store answered for fewer keys than it was asked for"));
+        let mut asked = asked.map(|answer| answer.map(verdict::claim_inside));
         let answer = |known: Option<Claim>| known.map(Ok).or_else(|| asked.next()).unwrap_or_else(unanswered);
         Ok(Some((Some(open), known.into_iter().map(answer).collect())))
     }

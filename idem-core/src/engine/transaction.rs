@@ -15,7 +15,7 @@ use super::ticket::{
     Admission, HeldKey, Judgement, Leader, OpenTransaction, RepeatedClaim, RunResult, Settled,
     SlottedTransaction, kept_nothing,
 };
-use super::verdict::{self, Admit, Completion, Patience, RunEnd};
+use super::verdict::{self, Admit, Patience, RunEnd};
 use crate::outcome::Verdict;
 use crate::record::State;
 use crate::runtime;
@@ -83,7 +83,8 @@ impl Gate {
         let sent = self.0.engine.clock.now();
         match self.claim_inside(&mut leader).await {
             Ok(None) => Judgement::Admitted(Admission::Decided(Settled::leave())),
-            Ok(Some((Some(open), claim @ Claim::Claimed { fence, .. }))) => {
+            Ok(Some((Some(open), claim @ Claim::Claimed { fence, after, .. }))) => {
+                self.found_doubt(&leader.flight, after);
                 if let Admit::Run { attempt } =
                     verdict::claim(self.policy(), &leader.message(), patience, &Ok(claim))
                 {
@@ -121,7 +122,7 @@ impl Gate {
             return Ok(Some((None, known)));
         }
         let Some(mut open) = self.begin().await? else { return Ok(None) };
-        let claim = open.transaction.claim(&request).await?;
+        let claim = verdict::claim_inside(open.transaction.claim(&request).await?);
         Ok(Some((Some(open), claim)))
     }
 
@@ -158,7 +159,7 @@ impl Gate {
 
     pub(super) fn committed(&self, leader: &Leader) -> RunResult {
         let (policy, message) = (self.policy(), leader.message());
-        RunResult::Decided(verdict::completion(policy, &message, 0, Completion::Recorded, false))
+        RunResult::Decided(verdict::completion(policy, &message, 0, leader.flight.recorded(), false))
     }
 
     pub(super) fn undone(&self, leader: &Leader, error: &StoreError) -> RunResult {

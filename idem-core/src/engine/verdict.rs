@@ -7,16 +7,18 @@
 #[cfg(test)]
 mod table;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::handler_error::Disposition;
+use crate::doubt::{DoubtCause, Happened};
+use crate::handler_error::{Disposition, HandlerError};
 use crate::key::Fingerprint;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{
-    Backoff, FingerprintMismatch, InProgress, MissingKey, Policy, StoreFailure, Undecodable,
+    Backoff, FingerprintMismatch, InProgress, MissingKey, Policy, StoreFailure, UncertainRun, Undecodable,
 };
-use crate::record::State;
+use crate::record::{LastRun, State};
 use crate::store::{Attempts, Claim, StoreError};
 
 /// The part of a message that its verdict depends on.
@@ -74,14 +76,22 @@ pub fn claim(
     answer: &Result<Claim, StoreError>,
 ) -> Admit {
     match answer {
-        Ok(Claim::Claimed { attempt, .. }) => match attempt_of(message, *attempt) {
-            attempt if attempt > policy.max_attempts => Admit::DeadLetter(
-                Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
-                    .attempt(attempt.saturating_sub(1))
-                    .because("all attempts were used up before"),
-            ),
-            attempt => Admit::Run { attempt },
-        },
+        Ok(Claim::Claimed { attempt, after, .. }) => {
+            let attempt = attempt_of(message, *attempt);
+            let tried = attempt.saturating_sub(1);
+            match (policy.uncertain, after) {
+                (UncertainRun::Hold, Some(doubt)) => Admit::DeadLetter(in_doubt(tried, &doubt.to_string())),
+                (UncertainRun::Check, Some(doubt)) if attempt > policy.max_attempts => Admit::DeadLetter(
+                    in_doubt(tried, &format!("no check has told what became of it: {doubt}")),
+                ),
+                _ if attempt > policy.max_attempts => Admit::DeadLetter(
+                    Decision::new(Verdict::DeadLetter, Outcome::Exhausted)
+                        .attempt(tried)
+                        .because("all attempts were used up before"),
+                ),
+                _ => Admit::Run { attempt },
+            }
+        }
         Ok(Claim::Completed { fingerprint, .. }) => mismatch(policy, State::Completed, *fingerprint, message)
             .unwrap_or_else(|| Admit::Decide(duplicate())),
         Ok(Claim::InProgress { remaining, fingerprint }) => {
@@ -100,6 +110,25 @@ pub fn claim(
             }
         },
     }
+}
+
+/// The answer to a claim inside of a transaction. An earlier run's effect was undone with its transaction, so that only what the
+/// handler said itself is a doubt.
+pub fn claim_inside(answer: Claim) -> Claim {
+    match answer {
+        Claim::Claimed { fence, attempt, after } => {
+            let after = after.filter(|doubt| doubt.cause == DoubtCause::Uncertain);
+            Claim::Claimed { fence, attempt, after }
+        }
+        answer => answer,
+    }
+}
+
+/// The decision for a key of which nobody knows whether its work was done. A person has to find out.
+fn in_doubt(attempt: u32, reason: &str) -> Decision {
+    Decision::new(Verdict::DeadLetter, Outcome::Uncertain).attempt(attempt).because(format!(
+        "{reason}; its effect may be there, so that it is not run again: find out, and tell the key's record"
+    ))
 }
 
 /// Returns which attempt a run would be, where its record counts `counted`: the record may have expired since the message
@@ -184,7 +213,14 @@ pub enum RunEnd {
     Failed {
         /// The treatment that the error asks for.
         disposition: Disposition,
+        /// Whether the handler says that it does not know whether its work was done.
+        is_uncertain: bool,
         /// The error's text.
+        reason: Arc<str>,
+    },
+    /// A check was asked what became of an earlier run, and does not know it either.
+    Unknown {
+        /// The words of the check.
         reason: Arc<str>,
     },
     /// The handler panicked.
@@ -195,6 +231,24 @@ pub enum RunEnd {
     LeaseLost,
     /// The engine was stopped, and the handler was cancelled.
     Shutdown,
+}
+
+/// Decides what follows from a check's answer, which is `None` where the check panicked: a run of the handler, or this end.
+pub fn checked(answer: Option<Result<Happened, HandlerError>>) -> ControlFlow<RunEnd> {
+    match answer {
+        Some(Ok(Happened::Yes)) => ControlFlow::Break(RunEnd::Ok),
+        Some(Ok(Happened::No)) => ControlFlow::Continue(()),
+        Some(Ok(Happened::Unknown)) => {
+            ControlFlow::Break(unknown("the check does not know what became of it"))
+        }
+        Some(Err(error)) => ControlFlow::Break(unknown(&error.to_string())),
+        None => ControlFlow::Break(unknown("the check panicked")),
+    }
+}
+
+/// The end of a check that has told nothing.
+pub fn unknown(reason: &str) -> RunEnd {
+    RunEnd::Unknown { reason: reason.into() }
 }
 
 /// The message to the store about a run that ended under a lease.
@@ -211,13 +265,13 @@ pub enum Settlement {
 /// Decides how a run that ended under a lease is recorded in the store.
 ///
 /// Invariant 8: once a handler has returned `Ok`, its key is completed and never released.
-pub fn settlement(policy: &Policy, attempt: u32, end: &RunEnd) -> Settlement {
+pub fn settlement(policy: &Policy, attempt: u32, end: &RunEnd, doubt: Option<DoubtCause>) -> Settlement {
     match end {
         RunEnd::Ok => Settlement::Complete,
         RunEnd::LeaseLost | RunEnd::Shutdown => Settlement::Release(Attempts::Keep),
         RunEnd::Failed { disposition: Disposition::Reject, .. } => Settlement::Hold,
-        RunEnd::Failed { .. } | RunEnd::Panicked | RunEnd::TimedOut => {
-            if is_last(policy, attempt) {
+        RunEnd::Failed { .. } | RunEnd::Panicked | RunEnd::TimedOut | RunEnd::Unknown { .. } => {
+            if is_last(policy, attempt) || is_held(policy, doubt) {
                 Settlement::Hold
             } else {
                 Settlement::Release(Attempts::Count)
@@ -226,27 +280,79 @@ pub fn settlement(policy: &Policy, attempt: u32, end: &RunEnd) -> Settlement {
     }
 }
 
+/// Returns the doubt that a run leaves. `began` says whether the handler was polled, outside of a transaction: what a
+/// transaction did is undone with it.
+pub fn doubt(end: &RunEnd, began: bool) -> Option<DoubtCause> {
+    match end {
+        RunEnd::Failed { is_uncertain: true, .. } => Some(DoubtCause::Uncertain),
+        RunEnd::Panicked if began => Some(DoubtCause::Panicked),
+        RunEnd::TimedOut if began => Some(DoubtCause::TimedOut),
+        RunEnd::LeaseLost if began => Some(DoubtCause::LeaseLost),
+        RunEnd::Shutdown if began => Some(DoubtCause::Shutdown),
+        _ => None,
+    }
+}
+
+/// The end of a run as its key's record keeps it, where it did not complete the key.
+pub fn last_run(end: &RunEnd) -> Option<LastRun> {
+    Some(match end {
+        RunEnd::Failed { disposition: Disposition::Reject, reason, .. } => {
+            LastRun::new(Outcome::Rejected, reason)
+        }
+        RunEnd::Failed { reason, .. } => LastRun::new(Outcome::Failed, reason),
+        RunEnd::Unknown { reason } => LastRun::new(Outcome::Uncertain, reason),
+        RunEnd::Panicked => LastRun::new(Outcome::Panicked, ""),
+        RunEnd::TimedOut => LastRun::new(Outcome::TimedOut, ""),
+        RunEnd::LeaseLost => LastRun::new(Outcome::LeaseLost, ""),
+        RunEnd::Shutdown => LastRun::new(Outcome::Shutdown, ""),
+        RunEnd::Ok => return None,
+    })
+}
+
+/// Whether the message of a run that left this doubt is a dead letter at once. One that lost its lease or was shut down is
+/// somebody else's, or the broker's, who finds the doubt in the record.
+fn is_held(policy: &Policy, doubt: Option<DoubtCause>) -> bool {
+    policy.uncertain == UncertainRun::Hold
+        && matches!(doubt, Some(DoubtCause::Uncertain | DoubtCause::Panicked | DoubtCause::TimedOut))
+}
+
 const fn is_last(policy: &Policy, attempt: u32) -> bool {
     attempt >= policy.max_attempts
 }
 
-/// Decides about the message of a run that ended so. An `Ok` is one without a record to complete; where there is one,
-/// [`completion`] decides.
-pub fn ended(policy: &Policy, message: &Arrival, attempt: u32, end: &RunEnd) -> Decision {
+/// Decides about the message of a run that ended so and left this doubt. An `Ok` is one without a record to complete; where there
+/// is one, [`completion`] decides.
+pub fn ended(
+    policy: &Policy,
+    message: &Arrival,
+    attempt: u32,
+    end: &RunEnd,
+    doubt: Option<DoubtCause>,
+) -> Decision {
     let failed = |outcome, after: Option<Duration>| {
         if is_last(policy, attempt) {
             return Decision::new(Verdict::DeadLetter, Outcome::Exhausted);
         }
         Decision::new(Verdict::Retry(after.unwrap_or_else(|| policy.backoff.after(attempt))), outcome)
     };
+    if is_held(policy, doubt) {
+        let reason = match end {
+            RunEnd::Failed { reason, .. } => reason,
+            RunEnd::Panicked => "the handler panicked",
+            _ => "the handler took longer than its time-out",
+        };
+        return in_doubt(attempt, reason);
+    }
     let decision = match end {
         RunEnd::Ok => Decision::new(Verdict::Ack, Outcome::CompletedWithoutDedup),
-        RunEnd::Failed { disposition: Disposition::Reject, reason } => {
+        RunEnd::Failed { disposition: Disposition::Reject, reason, .. } => {
             Decision::new(Verdict::DeadLetter, Outcome::Rejected).because(reason.clone())
         }
-        RunEnd::Failed { disposition: Disposition::Retry(after), reason } => {
+        RunEnd::Failed { disposition: Disposition::Retry(after), reason, .. } => {
             failed(Outcome::Failed, *after).because(reason.clone())
         }
+        RunEnd::Unknown { reason } if is_last(policy, attempt) => in_doubt(attempt, reason),
+        RunEnd::Unknown { reason } => failed(Outcome::Uncertain, None).because(reason.clone()),
         RunEnd::Panicked => failed(Outcome::Panicked, None).because("the handler panicked"),
         RunEnd::TimedOut => failed(Outcome::TimedOut, None)
             .because(format!("the handler took longer than its time-out of {:?}", policy.timeout)),
@@ -265,6 +371,8 @@ pub fn ended(policy: &Policy, message: &Arrival, attempt: u32, end: &RunEnd) -> 
 pub enum Completion {
     /// The store has recorded it.
     Recorded,
+    /// The store has recorded it, and a check has found that an earlier run did the work.
+    FoundDone,
     /// The lease was lost, and somebody else has completed the key.
     RecordedElsewhere,
     /// The lease was lost and the key is not completed, or its record is one that this version does not understand.
@@ -287,6 +395,7 @@ pub fn completion(
     let delay = || conflict_delay(policy, Duration::ZERO, message.redeliveries);
     let (verdict, outcome) = match completion {
         Completion::Recorded => (Verdict::Ack, Outcome::Completed),
+        Completion::FoundDone => (Verdict::Ack, Outcome::FoundDone),
         Completion::RecordedElsewhere => (Verdict::Ack, Outcome::CompletedElsewhere),
         Completion::Unanswered => (Verdict::Leave, Outcome::CompletionLost),
         Completion::Lost if is_stopped => (Verdict::Leave, Outcome::CompletionLost),
@@ -323,7 +432,7 @@ pub fn committed_by_handler(end: Option<&RunEnd>) -> Decision {
         Some(RunEnd::Failed { reason, .. }) => format!("; {reason}"),
         Some(RunEnd::Panicked) => "; it panicked".to_owned(),
         Some(RunEnd::TimedOut | RunEnd::LeaseLost) => "; it took too long".to_owned(),
-        Some(RunEnd::Ok | RunEnd::Shutdown) | None => String::new(),
+        Some(RunEnd::Ok | RunEnd::Shutdown | RunEnd::Unknown { .. }) | None => String::new(),
     };
     Decision::new(Verdict::DeadLetter, Outcome::CommittedByHandler)
         .because(format!("{COMMITTED_BY_HANDLER}{failure}"))
@@ -427,7 +536,8 @@ pub fn failures(decision: &Decision, before: u32) -> u32 {
         | Outcome::Rejected
         | Outcome::CommittedByHandler
         | Outcome::Undecodable
-        | Outcome::MissingKey => decision.attempt,
+        | Outcome::MissingKey
+        | Outcome::Uncertain => decision.attempt,
         _ => before,
     }
 }

@@ -29,6 +29,9 @@ macro_rules! setters {
             /// The reaction to a key that is known under another payload, by the codec's `fingerprint`. In JSON, neither
             /// whitespace nor the order of an object's members counts, and numbers count as they are written.
             fingerprint: $crate::FingerprintMismatch,
+            /// The reaction to an earlier run of the key that ended without an answer: its process died, it was cancelled or
+            /// panicked, or it said [`Uncertain`]($crate::Uncertain).
+            uncertain: $crate::UncertainRun,
         }
     };
     ($type:ty: $($(#[$doc:meta])* $name:ident: $said:ty,)*) => {

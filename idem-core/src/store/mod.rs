@@ -41,8 +41,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::doubt::{Doubt, MemberId, MessageId};
 use crate::key::{Fingerprint, RecordKey};
-use crate::record::{Fence, Record, Token};
+use crate::record::{Fence, LastRun, Record, Token};
 
 pub use self::error::StoreError;
 #[cfg(feature = "memory")]
@@ -153,8 +154,10 @@ pub trait Store: Send + Sync + 'static {
     /// - Released under the same token: a late copy of a claim that is over. Nothing changes; the answer is
     ///   [`Claim::InProgress`] with nothing remaining.
     /// - Otherwise [`Claim::Claimed`]: the record is in progress under the request's token, its fence is
-    ///   `max(last + 1, clock in µs)`, its attempts are kept (0 where it was absent), its fingerprint is the
-    ///   request's.
+    ///   `max(last + 1, clock in µs)`, its attempts, doubt and last run are kept (0 and none where it was absent), its member,
+    ///   message and fingerprint are the request's. Where the lease of another token has run out, that run is in doubt from now on,
+    ///   instead of an earlier one: [`DoubtCause::Vanished`](crate::DoubtCause::Vanished), with the fence and the member of its
+    ///   claim, and one attempt more than were counted.
     ///
     /// The record lives for lease + retention.
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>>;
@@ -163,7 +166,7 @@ pub trait Store: Send + Sync + 'static {
     /// nobody has claimed the key since. [`Answer::Lost`] where it is not in progress under this token.
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>>;
 
-    /// Records that the work is done. The record lives for the retention from now on and is not overwritten
+    /// Records that the work is done; doubt and last run go. The record lives for the retention from now on and is not overwritten
     /// before. A store may leave it for up to a hundredth longer, where that saves work.
     ///
     /// [`Answer::Done`] where the key is in progress under this token, also with a lease that has run out; or
@@ -171,7 +174,8 @@ pub trait Store: Send + Sync + 'static {
     /// has claimed it since. Else [`Answer::Lost`], and nothing changes.
     fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>>;
 
-    /// Gives the lease back. The record stays, for the retention, with its attempts: see [`Attempts`].
+    /// Gives the lease back. The record stays, for the retention, with its attempts: see [`Attempts`]; and with its doubt: see
+    /// [`DoubtUpdate`]. The request's last run, where it has one, replaces the record's.
     ///
     /// [`Answer::Done`] where the key is in progress under this token, also with a lease that has run out, or
     /// was released under this token before (nothing is counted twice). Else [`Answer::Lost`].
@@ -206,6 +210,17 @@ pub struct ClaimRequest {
     pub retention: Duration,
     /// The payload's digest, kept for later claims to compare.
     pub fingerprint: Option<Fingerprint>,
+    /// The claimer.
+    pub member: MemberId,
+    /// The message that the key is claimed for.
+    pub message: Option<MessageId>,
+}
+
+impl ClaimRequest {
+    /// A claim for no message in particular, whose payload is not compared.
+    pub fn new(key: RecordKey, token: Token, lease: Duration, retention: Duration, member: MemberId) -> Self {
+        Self { key, token, lease, retention, fingerprint: None, member, message: None }
+    }
 }
 
 /// The answer to one [`ClaimRequest`].
@@ -217,6 +232,8 @@ pub enum Claim {
         fence: Fence,
         /// Which attempt a run now would be: 1 + the counted attempts in the record.
         attempt: u32,
+        /// An earlier run that ended without an answer.
+        after: Option<Doubt>,
     },
     /// Somebody else holds the lease.
     InProgress {
@@ -260,8 +277,19 @@ pub struct CompleteRequest {
     pub retention: Duration,
     /// The payload's digest, for a record that has to be made anew.
     pub fingerprint: Option<Fingerprint>,
+    /// The holder, and the message that was handled, for a record that has to be made anew.
+    pub member: MemberId,
+    /// As the member.
+    pub message: Option<MessageId>,
     /// A reply to keep.
     pub reply: Option<Bytes>,
+}
+
+impl CompleteRequest {
+    /// A completion without a reply, for no message in particular.
+    pub fn new(key: RecordKey, token: Token, fence: Fence, retention: Duration, member: MemberId) -> Self {
+        Self { key, token, fence, retention, fingerprint: None, member, message: None, reply: None }
+    }
 }
 
 /// One entry of [`Store::release`].
@@ -275,6 +303,17 @@ pub struct ReleaseRequest {
     pub retention: Duration,
     /// The effect on the number of attempts.
     pub attempts: Attempts,
+    /// The effect on the key's doubt.
+    pub doubt: DoubtUpdate,
+    /// The end of the run, where there was one.
+    pub last: Option<LastRun>,
+}
+
+impl ReleaseRequest {
+    /// A release that leaves no doubt and says nothing of a run.
+    pub fn new(key: RecordKey, token: Token, retention: Duration, attempts: Attempts) -> Self {
+        Self { key, token, retention, attempts, doubt: DoubtUpdate::Keep, last: None }
+    }
 }
 
 /// The effect of a release on the number of attempts.
@@ -286,6 +325,17 @@ pub enum Attempts {
     Count,
     /// Begin anew: the message became a dead letter, and a replay has all its attempts.
     Reset,
+}
+
+/// The effect of a release on the key's doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoubtUpdate {
+    /// Keep what there is: the run gave a clear answer, or there was none.
+    Keep,
+    /// The run ended without an answer. The doubt replaces that of an earlier run.
+    Raise(Doubt),
+    /// A check has said that the run in doubt did nothing, and the run since then gave a clear answer.
+    End,
 }
 
 /// The answer to a renewal, completion or release.

@@ -7,14 +7,18 @@ use tokio::time::{Instant, sleep};
 
 use super::remote::on_runtime;
 use super::{
-    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
-    StoreError,
+    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest,
+    RenewRequest, Store, StoreError,
 };
+use crate::doubt::MemberId;
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
 use crate::record::{Fence, Token};
 
 /// A record that a probe leaves behind when it is cut off is gone after twice that.
 const LIFE: Duration = Duration::from_secs(30);
+
+/// Nobody.
+pub(super) const MEMBER: MemberId = MemberId::from_bytes([0; 8]);
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -59,23 +63,35 @@ pub(super) async fn probe_key(store: &dyn Store, key: &RecordKey) -> Result<(), 
     let (token, fence) = claim(store, key).await?;
     let renewal = RenewRequest { key: key.clone(), token, lease: LIFE, retention: LIFE };
     done(store, store.renew(&[renewal]).await)?;
-    let (fingerprint, reply) = (None, None);
-    let completion = CompleteRequest { key: key.clone(), token, fence, retention: LIFE, fingerprint, reply };
+    let (member, fingerprint, message, reply) = (MEMBER, None, None, None);
+    let key_again = key.clone();
+    let completion = CompleteRequest {
+        key: key_again,
+        token,
+        fence,
+        retention: LIFE,
+        fingerprint,
+        member,
+        message,
+        reply,
+    };
     done(store, store.complete(&[completion]).await)?;
     if store.read(key).await?.is_none() {
         return Err(strange(store));
     }
     store.remove(key).await?;
     let (token, _) = claim(store, key).await?;
-    let attempts = Attempts::Reset;
-    let release = ReleaseRequest { key: key.clone(), token, retention: LIFE, attempts };
+    let (attempts, doubt, last) = (Attempts::Reset, DoubtUpdate::Keep, None);
+    let release = ReleaseRequest { key: key.clone(), token, retention: LIFE, attempts, doubt, last };
     done(store, store.release(&[release]).await)?;
     store.remove(key).await.map(drop)
 }
 
 async fn claim(store: &dyn Store, key: &RecordKey) -> Result<(Token, Fence), StoreError> {
     let token = Token::random();
-    let request = ClaimRequest { key: key.clone(), token, lease: LIFE, retention: LIFE, fingerprint: None };
+    let (member, fingerprint, message) = (MEMBER, None, None);
+    let request =
+        ClaimRequest { key: key.clone(), token, lease: LIFE, retention: LIFE, fingerprint, member, message };
     match one(store, store.claim(&[request]).await)? {
         Claim::Claimed { fence, .. } => Ok((token, fence)),
         Claim::InProgress { .. } | Claim::Completed { .. } => Err(strange(store)),

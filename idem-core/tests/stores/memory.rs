@@ -54,7 +54,7 @@ async fn the_suite_can_be_run_as_one() {
 
 fn claim(name: &str, retention: Duration) -> ClaimRequest {
     let key = RecordKey::new(Namespace::new(["memory"]), IdempotencyKey::new(name).unwrap());
-    ClaimRequest { key, token: Token::random(), lease: Duration::from_secs(1), retention, fingerprint: None }
+    ClaimRequest::new(key, Token::random(), Duration::from_secs(1), retention, idem_core::MemberId::random())
 }
 
 #[test]
@@ -75,8 +75,7 @@ async fn expired_records_are_dropped_a_few_at_a_time_by_later_operations() {
         let request = claim(&format!("first {index}"), short);
         store.claim(std::slice::from_ref(&request)).await.unwrap();
         let (key, token) = (request.key, request.token);
-        let request =
-            CompleteRequest { key, token, fence: Fence(1), retention: short, fingerprint: None, reply: None };
+        let request = CompleteRequest::new(key, token, Fence(1), short, idem_core::MemberId::random());
         store.complete(&[request]).await.unwrap();
     }
     assert_eq!(store.len(), 10_000);
@@ -102,7 +101,7 @@ async fn an_expired_record_is_not_seen_though_it_was_not_dropped_yet() {
 
 async fn complete(store: &MemoryStore, request: &ClaimRequest) {
     let ClaimRequest { key, token, retention, .. } = request.clone();
-    let done = CompleteRequest { key, token, fence: Fence(1), retention, fingerprint: None, reply: None };
+    let done = CompleteRequest::new(key, token, Fence(1), retention, idem_core::MemberId::random());
     assert_eq!(store.complete(&[done]).await.unwrap().remove(0).unwrap(), Answer::Done);
 }
 
@@ -162,9 +161,7 @@ async fn that_a_store_is_full_is_said_once_and_that_it_has_room_again() {
     let gate = engine.gate("crowded", Settings::new().resolve().unwrap());
     let enter = |name: String| {
         let key = RecordKey::new(Namespace::new(["full"]), IdempotencyKey::new(name).unwrap());
-        gate.enter(Job { key, fingerprint: None, redeliveries: 0, failures: 0 })
-            .into_leader()
-            .expect("a fresh key leads")
+        gate.enter(Job::new(key)).into_leader().expect("a fresh key leads")
     };
     let day = Duration::from_hours(24);
     let old: Vec<_> = (0..CAPACITY).map(|one| claim(&format!("old {one}"), day)).collect();

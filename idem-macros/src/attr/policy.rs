@@ -19,7 +19,7 @@ pub(super) struct Choice {
     timed: Option<&'static str>,
 }
 
-const CHOICES: [Choice; 5] = [
+const CHOICES: [Choice; 6] = [
     Choice {
         option: "in_progress",
         ty: "InProgress",
@@ -53,6 +53,14 @@ const CHOICES: [Choice; 5] = [
         ty: "FingerprintMismatch",
         values: &[("dead_letter", "DeadLetter"), ("duplicate", "Duplicate"), ("run", "Run")],
         bare: Some("DeadLetter"),
+        timed: None,
+    },
+    // Besides, `check(..)`, which is no setting.
+    Choice {
+        option: "uncertain",
+        ty: "UncertainRun",
+        values: &[("run", "Run"), ("hold", "Hold")],
+        bare: None,
         timed: None,
     },
 ];

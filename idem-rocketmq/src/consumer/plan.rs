@@ -90,6 +90,7 @@ impl Setup {
         }
         let resolved = settings.resolve();
         let policy = resolved.map_err(|source| Kind::Policy { handler: route.name().to_owned(), source })?;
+        route.check_uncertain(&policy).map_err(Kind::Route)?;
         let policy = transactions::on_store(store, route, policy, said.concurrency)?;
         Ok(Planned { route: route.clone(), policy })
     }

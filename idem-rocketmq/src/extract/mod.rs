@@ -4,6 +4,7 @@ mod attempt;
 mod batch;
 mod connection;
 mod delivery;
+mod doubt;
 mod error;
 mod extracted;
 mod key;
@@ -18,14 +19,14 @@ use self::extracted::Extracted;
 pub use self::state::State;
 pub use crate::client::{Delivery, DeliveryBuilder};
 pub use crate::handler::{BatchCall, Call, Needs};
-pub use idem_core::{Attempt, Fence, Lease};
+pub use idem_core::{Attempt, Doubt, DoubtCause, Fence, Lease};
 
 #[doc = include_str!("../docs/extractors.md")]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a handler's argument",
     label = "not an extractor",
     note = "a value that you gave to the consumer with `.state(..)` is taken as `State<{Self}>`",
-    note = "the payload is the first argument; after it come `State<T>`, `&Delivery`, `Arc<Delivery>`, `Attempt`, `Lease`, `IdempotencyKey`, or a type of yours that implements `Extract`"
+    note = "the payload is the first argument; after it come `State<T>`, `&Delivery`, `Arc<Delivery>`, `Attempt`, `Lease`, `IdempotencyKey`, `Option<Doubt>`, or a type of yours that implements `Extract`"
 )]
 pub trait Extract<'d>: Sized {
     /// Says which states [`extract`](Self::extract) looks up, so that a missing one is found at start-up.

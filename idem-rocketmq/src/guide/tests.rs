@@ -190,3 +190,15 @@ fn each_test_that_a_page_names_is_there() {
         assert!(is_there, "a page names a test that is not there: {name}");
     }
 }
+
+/// The promises about doubt stand word for word in the README and in the guide.
+#[test]
+fn each_promise_about_doubt_has_the_same_words_everywhere() {
+    for promise in [
+        "For each key the handler is not run again after a run that may have had its effect.",
+        "For each key the handler is not run again after a run that may have had its effect, unless the check said that nothing happened.",
+    ] {
+        assert!(README.contains(&format!("\n> {promise}\n")), "{promise}");
+        assert!(include_str!("../docs/doubt.md").contains(&format!("*{promise}*")), "{promise}");
+    }
+}

@@ -2,9 +2,10 @@ use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 
-use idem_core::IntoKey;
+use idem_core::{IntoKey, UncertainRun};
 
 use super::batch::{BatchBound, BatchHandler};
+use super::doubt::{BoundCheck, Check, ErasedCheck};
 use super::erased::{KeyBy, KeyOf, Typed, Work};
 use super::plain::Bound;
 use super::{Handler, KeySource, Route};
@@ -55,7 +56,7 @@ where
     M: 'static,
 {
     let work = Work::Each(Arc::new(Bound::new(handler)));
-    Unkeyed { topic: topic.into(), name: type_name::<H>(), codec: Box::new(codec), order_by: None, work }
+    Unkeyed::new(topic.into(), type_name::<H>(), Box::new(codec), work)
 }
 
 /// A handler that takes many of a topic's JSON messages at once.
@@ -103,7 +104,7 @@ where
     M: 'static,
 {
     let work = Work::Together(Arc::new(BatchBound::new(handler)));
-    Unkeyed { topic: topic.into(), name: type_name::<H>(), codec: Box::new(codec), order_by: None, work }
+    Unkeyed::new(topic.into(), type_name::<H>(), Box::new(codec), work)
 }
 
 /// A handler that does not yet say what its idempotency key is.
@@ -113,10 +114,15 @@ pub struct Unkeyed<P> {
     name: &'static str,
     codec: Box<dyn Codec<P>>,
     order_by: Option<Box<KeyOf<P>>>,
+    check: Option<Arc<dyn ErasedCheck<P>>>,
     work: Work<P>,
 }
 
 impl<P: Send + 'static> Unkeyed<P> {
+    fn new(topic: String, name: &'static str, codec: Box<dyn Codec<P>>, work: Work<P>) -> Self {
+        Self { topic, name, codec, order_by: None, check: None, work }
+    }
+
     /// The key is in the payload, or computed from it.
     ///
     /// ```
@@ -158,11 +164,46 @@ impl<P: Send + 'static> Unkeyed<P> {
         self
     }
 
+    /// Before the handler is run again after a run that ended without an answer, this is asked, under the lease and with as much
+    /// time as the handler has: [`Happened::Yes`](super::Happened::Yes) completes the key without a run,
+    /// [`No`](super::Happened::No) runs the handler, and [`Unknown`](super::Happened::Unknown) or an error asks again with the
+    /// handler's backoff, up to `max_attempts` times; then the message is a dead letter. The guide has
+    /// [a page about it](crate::guide::doubt).
+    ///
+    /// ```
+    /// use idem_rocketmq::handler::Happened;
+    /// use idem_rocketmq::extract::Doubt;
+    /// use idem_rocketmq::prelude::*;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Payout { id: u64 }
+    ///
+    /// async fn pay(_: Payout) -> HandlerResult {
+    ///     Ok(())
+    /// }
+    ///
+    /// async fn was_paid(payout: &Payout, doubt: &Doubt) -> Result<Happened, String> {
+    ///     println!("payout {}: {doubt}", payout.id);
+    ///     Ok(Happened::Unknown)
+    /// }
+    ///
+    /// let route = handler("payouts", pay).check(was_paid).key(|payout| payout.id);
+    /// ```
+    pub fn check<C: Check<P, M>, M: 'static>(mut self, check: C) -> Self
+    where
+        P: Sync,
+    {
+        self.check = Some(Arc::new(BoundCheck::new(check)));
+        self
+    }
+
     fn keyed(self, key: KeyBy<P>) -> Route {
-        let is_orderly = self.order_by.is_some();
-        let typed = Typed { codec: self.codec, key, order_by: self.order_by, work: self.work };
+        let (is_orderly, has_check) = (self.order_by.is_some(), self.check.is_some());
+        let Self { codec, order_by, check, work, .. } = self;
+        let typed = Typed { codec, key, order_by, check, work };
         let route = Route::new(self.topic, self.name, Arc::new(typed));
-        if is_orderly { route.ordered_by_value() } else { route }
+        let route = if is_orderly { route.ordered_by_value() } else { route };
+        if has_check { route.uncertain(UncertainRun::Check) } else { route }
     }
 }
 

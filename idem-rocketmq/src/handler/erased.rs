@@ -7,9 +7,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::panics::{self, CarefulDrop};
-use idem_core::{Fingerprint, HandlerResult, IdempotencyKey, KeyError};
+use idem_core::{Doubt, Fingerprint, HandlerError, HandlerResult, Happened, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, BatchRun, gather};
+use super::doubt::ErasedCheck;
 use super::{Call, CallContext, Handler, KeySource, Needs};
 use crate::client::Delivery;
 use crate::codec::{Codec, DecodeError};
@@ -22,6 +23,9 @@ pub(crate) trait ErasedHandler: Send + Sync {
     /// Decodes the payload and takes the key; runs nothing of the handler. The payload's digest is taken where payloads are
     /// compared.
     fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError>;
+
+    /// Whether the handler has a check of what became of an earlier run.
+    fn has_check(&self) -> bool;
 
     /// Whether one call of the handler is for many messages.
     fn is_batch(&self) -> bool;
@@ -55,6 +59,15 @@ impl Run {
         self.0.into_inner().call(context)
     }
 
+    /// Asks the handler's check about an earlier run. The run itself is given back with the answer, and nothing of it begins.
+    pub(crate) async fn ask(
+        self,
+        doubt: Doubt,
+        context: CallContext,
+    ) -> (Self, Result<Happened, HandlerError>) {
+        self.0.into_inner().ask(doubt, context).await
+    }
+
     /// The parts of the run, if they are a `T`.
     pub(super) fn downcast<T: Begin>(self) -> Result<Box<T>, Self> {
         if (&**self.0 as &dyn Any).is::<T>() {
@@ -72,6 +85,12 @@ pub(crate) type Gathering = Box<dyn Fn(Run) -> Run + Send>;
 /// The parts of a [`Run`].
 pub(super) trait Begin: Any + Send {
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult>;
+
+    fn ask(
+        self: Box<Self>,
+        doubt: Doubt,
+        context: CallContext,
+    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)>;
 }
 
 impl fmt::Debug for Run {
@@ -94,6 +113,7 @@ pub(super) struct Typed<P> {
     pub(super) codec: Box<dyn Codec<P>>,
     pub(super) key: KeyBy<P>,
     pub(super) order_by: Option<Box<KeyOf<P>>>,
+    pub(super) check: Option<Arc<dyn ErasedCheck<P>>>,
     pub(super) work: Work<P>,
 }
 
@@ -109,6 +129,9 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
             Work::Each(handler) => handler.needs(needs),
             Work::Together(handler) => handler.needs(needs),
         }
+        if let Some(check) = &self.check {
+            check.needs(needs);
+        }
     }
 
     fn prepare(&self, delivery: &Arc<Delivery>, compares: bool) -> Result<Prepared, DecodeError> {
@@ -122,8 +145,14 @@ impl<P: Send + 'static> ErasedHandler for Typed<P> {
         let fingerprint = unless_panic("the codec panicked over the payload's fingerprint", || {
             compares.then(|| self.codec.fingerprint(delivery.body()))
         })?;
-        let run = self.work.run(payload.into_inner(), key.clone().ok());
+        let message =
+            Unbegun { payload: payload.into_inner(), key: key.clone().ok(), check: self.check.clone() };
+        let run = self.work.run(message);
         Ok(Prepared { key, order, fingerprint, run })
+    }
+
+    fn has_check(&self) -> bool {
+        self.check.is_some()
     }
 
     fn is_batch(&self) -> bool {
@@ -148,24 +177,57 @@ impl<P> Typed<P> {
 }
 
 impl<P: Send + 'static> Work<P> {
-    fn run(&self, payload: P, key: Option<IdempotencyKey>) -> Run {
+    fn run(&self, message: Unbegun<P>) -> Run {
         match self {
-            Self::Each(handler) => Run::new(One { handler: handler.clone(), payload, key }),
-            Self::Together(handler) => Run::new(BatchRun { handler: handler.clone(), payload, key }),
+            Self::Each(handler) => Run::new(One { handler: handler.clone(), message }),
+            Self::Together(handler) => Run::new(BatchRun { handler: handler.clone(), message }),
         }
+    }
+}
+
+/// A message whose run has not begun.
+pub(super) struct Unbegun<P> {
+    pub(super) payload: P,
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) check: Option<Arc<dyn ErasedCheck<P>>>,
+}
+
+impl<P: Send + 'static> Unbegun<P> {
+    /// Asks the check. Without one nobody knows.
+    pub(super) async fn ask(
+        self,
+        doubt: Doubt,
+        context: CallContext,
+    ) -> (Self, Result<Happened, HandlerError>) {
+        let Self { payload, key, check } = self;
+        let (payload, answer) = match &check {
+            Some(check) => check.ask(payload, key.clone(), doubt, context).await,
+            None => (payload, Ok(Happened::Unknown)),
+        };
+        (Self { payload, key, check }, answer)
     }
 }
 
 /// A message that has a call of its own.
 struct One<P> {
     handler: Arc<dyn Handler<P>>,
-    payload: P,
-    key: Option<IdempotencyKey>,
+    message: Unbegun<P>,
 }
 
 impl<P: Send + 'static> Begin for One<P> {
+    fn ask(
+        self: Box<Self>,
+        doubt: Doubt,
+        context: CallContext,
+    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)> {
+        Box::pin(async move {
+            let (message, answer) = self.message.ask(doubt, context).await;
+            (Run::new(Self { message, handler: self.handler }), answer)
+        })
+    }
+
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        let Self { handler, payload, key } = *self;
+        let Self { handler, message: Unbegun { payload, key, .. } } = *self;
         Box::pin(async move {
             let mut lent = context.transaction.as_ref().and_then(OpenTransaction::lend);
             let connection = lent.as_mut().map(LentTransaction::connection);

@@ -3,6 +3,7 @@
 mod batch;
 mod build;
 mod call;
+mod doubt;
 mod erased;
 mod key;
 mod needs;
@@ -16,7 +17,7 @@ mod tests;
 pub use futures_util::future::BoxFuture;
 #[doc = include_str!("../docs/errors.md")]
 pub use idem_core::HandlerError;
-pub use idem_core::{Disposition, HandlerResult, Reject, ResultExt, Retry};
+pub use idem_core::{Disposition, HandlerResult, Happened, Reject, ResultExt, Retry, Uncertain};
 
 pub use self::batch::{
     Batch, BatchCall, BatchFailures, BatchHandler, BatchItem, BatchResult, BatchReturn, FromBatch,
@@ -24,6 +25,7 @@ pub use self::batch::{
 pub use self::build::{Unkeyed, batch_handler, batch_handler_with, handler, handler_with};
 pub use self::call::Call;
 pub(crate) use self::call::CallContext;
+pub use self::doubt::Check;
 pub(crate) use self::erased::{ErasedHandler, Prepared, Run};
 pub use self::key::KeySource;
 pub use self::needs::Needs;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use idem_core::engine::{Engine, Gate, Unfit};
-use idem_core::{Attempt, Fingerprint, FingerprintMismatch, IdempotencyKey, Job, Namespace, RecordKey};
+use idem_core::{
+    Attempt, Fingerprint, FingerprintMismatch, IdempotencyKey, Job, MessageId, Namespace, RecordKey,
+};
 use tokio::runtime::Handle;
 use tracing::Span;
 
@@ -206,10 +208,10 @@ impl RegisteredHandler {
     fn job(&self, delivery: &Delivery, key: IdempotencyKey, fingerprint: Option<Fingerprint>) -> Job {
         let namespace = self.scope.namespace(delivery.topic(), delivery.tag().unwrap_or_default());
         Job {
-            key: RecordKey::new(namespace, key),
             fingerprint,
+            message: Some(MessageId::new(delivery.message_id())),
             redeliveries: delivery.reconsume_times(),
-            failures: 0,
+            ..Job::new(RecordKey::new(namespace, key))
         }
     }
 }

@@ -19,14 +19,15 @@ use crate::error::Kind;
 /// The time that a check-back may take.
 const CHECK_TIME: Duration = Duration::from_secs(30);
 
-type Check = dyn Fn(Delivery) -> BoxFuture<'static, Result<TransactionState, HandlerError>> + Send + Sync;
+type TransactionCheck =
+    dyn Fn(Delivery) -> BoxFuture<'static, Result<TransactionState, HandlerError>> + Send + Sync;
 
 /// The check-backs of a producer by topic.
 #[derive(Clone, Default)]
-pub(super) struct CheckBacks(BTreeMap<String, Arc<Check>>);
+pub(super) struct CheckBacks(BTreeMap<String, Arc<TransactionCheck>>);
 
 impl CheckBacks {
-    pub(super) fn add(&mut self, topic: String, check: Box<Check>) {
+    pub(super) fn add(&mut self, topic: String, check: Box<TransactionCheck>) {
         self.0.insert(topic, check.into());
     }
 

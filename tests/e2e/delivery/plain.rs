@@ -78,13 +78,13 @@ async fn a_key_in_progress_elsewhere_is_tried_again_when_its_lease_is_over() {
     let route = log.handler(&place.topic, |_, _| Ok(())).scope("orders");
     let namespace = Namespace::new(["", place.group.as_str(), "scope", "orders"]);
     let consumer = place.member(&store, [route]).start().await.unwrap();
-    let request = ClaimRequest {
-        key: RecordKey::new(namespace, IdempotencyKey::new("7").unwrap()),
-        token: Token::random(),
-        lease: LEASE,
-        retention: secs(60),
-        fingerprint: None,
-    };
+    let request = ClaimRequest::new(
+        RecordKey::new(namespace, IdempotencyKey::new("7").unwrap()),
+        Token::random(),
+        LEASE,
+        secs(60),
+        idem_core::MemberId::random(),
+    );
     // An order before, so that the consumer is at work when the lease begins.
     place.send(place.order("first")).await;
     log.until(1, SOON).await;

@@ -14,6 +14,7 @@
 
 mod attribute;
 mod batches;
+mod doubt;
 mod expressions;
 mod hygiene;
 mod keys;

@@ -89,25 +89,12 @@ async fn invariant_5_a_completion_that_came_too_late_is_retried_or_acked_as_done
             // Somebody else takes the key, as after a lease that was lost unseen.
             let token = Token::random();
             store.remove(&key("a")).await.unwrap();
-            let claim = ClaimRequest {
-                key: key("a"),
-                token,
-                lease: secs(30),
-                retention: secs(99),
-                fingerprint: None,
-            };
+            let claim = ClaimRequest::new(key("a"), token, secs(30), secs(99), crate::MemberId::random());
             let claimed = store.claim(&[claim]).await.unwrap().remove(0).unwrap();
             let crate::store::Claim::Claimed { fence, .. } = claimed else { panic!("{claimed:?}") };
             if is_done_elsewhere {
                 let key = key("a");
-                let complete = CompleteRequest {
-                    key,
-                    token,
-                    fence,
-                    retention: secs(99),
-                    fingerprint: None,
-                    reply: None,
-                };
+                let complete = CompleteRequest::new(key, token, fence, secs(99), crate::MemberId::random());
                 store.complete(&[complete]).await.unwrap();
             }
             Ok(())
@@ -161,18 +148,14 @@ async fn a_failing_message_is_a_dead_letter_after_exactly_its_attempts_whatever_
     for attempt in 1..=3 {
         // Conflicts, a shutdown and a lost claim cost nothing.
         let token = Token::random();
-        let claim =
-            ClaimRequest { key: key("a"), token, lease: secs(30), retention: secs(999), fingerprint: None };
+        let claim = ClaimRequest::new(key("a"), token, secs(30), secs(999), crate::MemberId::random());
         store.claim(&[claim]).await.unwrap().remove(0).unwrap();
         for redeliveries in 0..5 {
             let decision = succeed(&gate, Job { redeliveries, ..job("a") }).await;
             assert_eq!(decision.outcome, Outcome::InProgress);
         }
         let attempts = Attempts::Keep;
-        store
-            .release(&[ReleaseRequest { key: key("a"), token, retention: secs(999), attempts }])
-            .await
-            .unwrap();
+        store.release(&[ReleaseRequest::new(key("a"), token, secs(999), attempts)]).await.unwrap();
         store.lost_claims.store(2, Ordering::SeqCst);
 
         let settled = fail(&gate, job("a")).await;

@@ -28,9 +28,9 @@ async fn a_key_is_held_until_its_dead_letter_is_stored() {
     // All attempts were used up by others.
     let token = crate::Token::random();
     let (key, retention) = (key("used up"), secs(9_999));
-    let claim = ClaimRequest { key: key.clone(), token, lease: secs(30), retention, fingerprint: None };
+    let claim = ClaimRequest::new(key.clone(), token, secs(30), retention, crate::MemberId::random());
     store.claim(&[claim]).await.unwrap().remove(0).unwrap();
-    let release = ReleaseRequest { key, token, retention, attempts: Attempts::Count };
+    let release = ReleaseRequest::new(key, token, retention, Attempts::Count);
     store.release(&[release]).await.unwrap().remove(0).unwrap();
     let settled = handle(&gate, job("used up"), |_, _| async { panic!("it is not run") }).await;
     assert_eq!(settled.decision.outcome, Outcome::Exhausted);

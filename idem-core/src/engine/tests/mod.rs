@@ -1,6 +1,7 @@
 //! The engine's guarantees, each under a name. Time is paused where nothing needs a real clock.
 
 mod begun;
+mod doubts;
 mod extremes;
 mod faulty;
 mod guarantees;
@@ -53,7 +54,7 @@ fn key(name: &str) -> RecordKey {
 }
 
 fn job(name: &str) -> Job {
-    Job { key: key(name), fingerprint: None, redeliveries: 0, failures: 0 }
+    Job::new(key(name))
 }
 
 fn job_with_payload(name: &str, payload: &str) -> Job {

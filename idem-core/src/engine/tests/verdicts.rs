@@ -78,13 +78,7 @@ async fn a_handler_chooses_its_own_delay() {
 #[tokio::test(start_paused = true)]
 async fn a_key_in_progress_elsewhere_waits_for_its_lease_or_in_place() {
     let (engine, store) = engine();
-    let claim = ClaimRequest {
-        key: key("a"),
-        token: Token::random(),
-        lease: secs(30),
-        retention: secs(99),
-        fingerprint: None,
-    };
+    let claim = ClaimRequest::new(key("a"), Token::random(), secs(30), secs(99), crate::MemberId::random());
     store.claim(&[claim]).await.unwrap();
     let retrying = gate(&engine, Settings::new());
     let Verdict::Retry(after) = succeed(&retrying, job("a")).await.verdict else { panic!("not retried") };

@@ -30,6 +30,11 @@ impl Done {
         &self.flight
     }
 
+    /// The completion, when the store has recorded it.
+    pub(in crate::engine) fn recorded(&self) -> Completion {
+        self.flight.recorded()
+    }
+
     pub(in crate::engine) fn message(&self) -> Arrival {
         self.leader.as_ref().map(Leader::message).unwrap_or_default()
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Done, HeldKey, Leader, Settled};
+use crate::doubt::DoubtCause;
 use crate::engine::Gate;
-use crate::engine::verdict::{self, Arrival, Completion, RunEnd, Settlement};
+use crate::engine::verdict::{self, Arrival, RunEnd, Settlement};
 use crate::handler_error::Disposition;
 use crate::lease::{Flight, Stop};
 use crate::outcome::{Decision, Verdict};
@@ -22,6 +23,8 @@ pub struct Finished {
     pub(in crate::engine) gate: Gate,
     pub(in crate::engine) attempt: u32,
     pub(in crate::engine) ending: Ending,
+    /// The doubt that the run leaves.
+    pub(in crate::engine) doubt: Option<DoubtCause>,
     pub(in crate::engine) took: Option<Duration>,
 }
 
@@ -86,7 +89,11 @@ impl Finished {
             }
             (leader, ran) => Ending::Other(leader, ran),
         };
-        let mut finished = Self { gate, attempt, ending, took };
+        let doubt = match &ending {
+            Ending::Other(_, RunResult::Ended(end)) => verdict::doubt(end, flight.phase().has_begun()),
+            Ending::Other(..) | Ending::Done(_) => None,
+        };
+        let mut finished = Self { gate, attempt, ending, doubt, took };
         let settlement = finished.settlement();
         let Gate(gate) = &finished.gate;
         if settlement == Some(Settlement::Hold) {
@@ -94,10 +101,14 @@ impl Finished {
         } else {
             gate.engine.watch.remove(flight);
         }
-        if let (Some(Settlement::Release(attempts)), Ending::Other(Some(leader), _)) =
+        if let (Some(settlement), Ending::Other(Some(leader), RunResult::Ended(end))) =
             (settlement, &mut finished.ending)
         {
-            leader.attempts = attempts;
+            if let Settlement::Release(attempts) = settlement {
+                leader.attempts = attempts;
+            }
+            leader.doubt = doubt;
+            leader.last = verdict::last_run(end).map(Box::new);
         }
         finished
     }
@@ -107,7 +118,7 @@ impl Finished {
         match &self.ending {
             Ending::Done(_) => Some(Settlement::Complete),
             Ending::Other(Some(leader), RunResult::Ended(end)) if leader.is_claimed => {
-                Some(verdict::settlement(self.gate.policy(), self.attempt, end))
+                Some(verdict::settlement(self.gate.policy(), self.attempt, end, self.doubt))
             }
             Ending::Other(..) => None,
         }
@@ -149,7 +160,7 @@ impl Finished {
         match (&self.ending, self.settlement(), first) {
             (Ending::Done(done), _, Some(Ok(Answer::Done))) => {
                 let (policy, message) = (self.gate.policy(), done.message());
-                Some(verdict::completion(policy, &message, self.attempt, Completion::Recorded, false))
+                Some(verdict::completion(policy, &message, self.attempt, done.recorded(), false))
             }
             (Ending::Other(_, ran), None | Some(Settlement::Hold), _)
             | (Ending::Other(_, ran), Some(Settlement::Release(_)), Some(Ok(_))) => Some(self.decide(ran)),
@@ -179,7 +190,7 @@ impl Finished {
     fn decide(&self, ran: &RunResult) -> Decision {
         let (policy, message) = (self.gate.policy(), self.message());
         match ran {
-            RunResult::Ended(end) => verdict::ended(policy, &message, self.attempt, end),
+            RunResult::Ended(end) => verdict::ended(policy, &message, self.attempt, end, self.doubt),
             RunResult::Decided(decision) => decision.clone().attempt(self.attempt),
             RunResult::Undone(_) => verdict::rolled_back(policy, &message, UNDONE).attempt(self.attempt),
         }
@@ -198,7 +209,7 @@ const UNDONE: &str = "the transaction that it shared with other messages was und
 /// A handler that has returned Ok, although its statements had no effect.
 pub(in crate::engine) fn kept_nothing(error: &StoreError) -> RunResult {
     let reason = format!("nothing of the handler's transaction was kept: {error}").into();
-    RunResult::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), reason })
+    RunResult::Ended(RunEnd::Failed { disposition: Disposition::Retry(None), is_uncertain: false, reason })
 }
 
 impl fmt::Debug for Finished {

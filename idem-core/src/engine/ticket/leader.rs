@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Done;
+use crate::doubt::DoubtCause;
 use crate::engine::verdict::Arrival;
 use crate::engine::{Gate, Job};
 use crate::lease::{Flight, FlightEnd};
 use crate::outcome::Decision;
+use crate::record::LastRun;
 use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
 
 /// The first message of its key in this process. Dropping it gives the key back.
@@ -20,6 +22,10 @@ pub struct Leader {
     pub(in crate::engine) is_claimed: bool,
     /// The effect on the number of attempts if the key is given back.
     pub(in crate::engine) attempts: Attempts,
+    /// The doubt that the run has left, if it is given back after one.
+    pub(in crate::engine) doubt: Option<DoubtCause>,
+    /// The end of that run.
+    pub(in crate::engine) last: Option<Box<LastRun>>,
     is_over: bool,
 }
 
@@ -32,6 +38,8 @@ impl Leader {
             failures: job.failures,
             is_claimed: false,
             attempts: Attempts::Keep,
+            doubt: None,
+            last: None,
             is_over: false,
         }
     }
@@ -75,6 +83,8 @@ impl Leader {
             lease: policy.lease,
             retention: policy.retention,
             fingerprint: self.flight.fingerprint,
+            member: self.gate.0.engine.member,
+            message: self.flight.message,
         }
     }
 
@@ -84,6 +94,8 @@ impl Leader {
             token: self.flight.token,
             retention: self.gate.policy().retention,
             attempts,
+            doubt: self.flight.doubt_after(self.doubt, self.gate.0.engine.member),
+            last: self.last.as_deref().cloned(),
         })
     }
 
@@ -100,6 +112,7 @@ impl Leader {
             flight: self.flight.clone(),
             is_claimed: false,
             is_over: false,
+            last: self.last.clone(),
             ..*self
         }
     }
@@ -132,10 +145,13 @@ impl Drop for Leader {
             return self.end(FlightEnd::Abandoned);
         }
         self.is_over = true;
-        let successor = self.successor();
+        let mut successor = self.successor();
         if self.flight.has_returned() {
             drop(Done::of(successor));
         } else {
+            if self.last.is_none() && self.flight.phase().has_begun() {
+                successor.doubt = Some(DoubtCause::Dropped);
+            }
             successor.give_back();
         }
     }

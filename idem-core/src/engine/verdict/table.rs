@@ -2,6 +2,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "the answers, payloads and digests are as production has them")]
 
 use super::*;
+use crate::doubt::{Doubt, MemberId};
 use crate::record::Fence;
 use crate::store::StoreError;
 
@@ -30,6 +31,48 @@ rows! {
     a_key_in_progress_is_waited_for_in_place: waiting(0, &held_for(30)) => Admit::Wait(Duration::from_millis(250));
     a_lease_that_ends_soon_is_looked_at_then: waiting(0, &held_for(0)) => Admit::Wait(Duration::from_millis(10));
     a_wait_in_place_has_a_bound: waiting(5, &held_for(30)) => Admit::Decide(retry(30, Outcome::InProgress));
+
+    // A run before ended without an answer.
+    after_a_doubt_the_handler_runs_again: after(UncertainRun::Run, 2) => Admit::Run { attempt: 2 };
+    after_a_doubt_the_check_is_asked_in_its_run: after(UncertainRun::Check, 2) => Admit::Run { attempt: 2 };
+    after_a_doubt_no_handler_runs_where_it_must_not: admitted(&after(UncertainRun::Hold, 2)) => Some((Verdict::DeadLetter, Outcome::Uncertain, 1));
+    a_doubt_stays_one_when_the_attempts_are_used_up: admitted(&after(UncertainRun::Check, LAST + 1)) => Some((Verdict::DeadLetter, Outcome::Uncertain, LAST));
+    a_doubt_makes_no_difference_to_attempts_that_are_used_up: admitted(&after(UncertainRun::Run, LAST + 1)) => Some((Verdict::DeadLetter, Outcome::Exhausted, LAST));
+    without_a_doubt_a_handler_runs: claim(&uncertain(UncertainRun::Hold), &NEW, &CALM, &claimed(1)) => Admit::Run { attempt: 1 };
+    in_a_transaction_the_handlers_own_doubt_counts: claim_inside(claimed_after(2, DoubtCause::Uncertain).unwrap()) => claimed_after(2, DoubtCause::Uncertain).unwrap();
+    in_a_transaction_no_other_doubt_counts: claim_inside(claimed_after(2, DoubtCause::Vanished).unwrap()) => Claim::Claimed { fence: Fence(2), attempt: 2, after: None };
+
+    // The doubt that a run leaves.
+    a_handler_may_say_that_it_does_not_know: doubt(&unsure(), false) => Some(DoubtCause::Uncertain);
+    a_panic_leaves_a_doubt: doubt(&RunEnd::Panicked, true) => Some(DoubtCause::Panicked);
+    a_time_out_leaves_a_doubt: doubt(&RunEnd::TimedOut, true) => Some(DoubtCause::TimedOut);
+    a_lost_lease_leaves_a_doubt: doubt(&RunEnd::LeaseLost, true) => Some(DoubtCause::LeaseLost);
+    a_shutdown_leaves_a_doubt: doubt(&RunEnd::Shutdown, true) => Some(DoubtCause::Shutdown);
+    a_clean_error_leaves_none: doubt(&error(), true) => None;
+    a_rejection_leaves_none: doubt(&rejection(), true) => None;
+    a_run_that_was_never_polled_leaves_none: [RunEnd::Panicked, RunEnd::TimedOut, RunEnd::LeaseLost, RunEnd::Shutdown].map(|end| doubt(&end, false)) => [None; 4];
+    an_unanswered_check_leaves_the_doubt_as_it_is: doubt(&unknown("?"), true) => None;
+
+    // Where no run may follow one without an answer.
+    an_uncertain_run_is_held: held_back(&unsure(), true) => (Settlement::Hold, Outcome::Uncertain);
+    a_panicked_run_is_held: held_back(&RunEnd::Panicked, true) => (Settlement::Hold, Outcome::Uncertain);
+    a_run_that_took_too_long_is_held: held_back(&RunEnd::TimedOut, true) => (Settlement::Hold, Outcome::Uncertain);
+    a_panic_that_was_undone_is_not_held: held_back(&RunEnd::Panicked, false) => (Settlement::Release(Attempts::Count), Outcome::Panicked);
+    a_clean_error_is_not_held: held_back(&error(), true) => (Settlement::Release(Attempts::Count), Outcome::Failed);
+    a_run_that_was_shut_down_is_found_in_doubt_later: held_back(&RunEnd::Shutdown, true) => (Settlement::Release(Attempts::Keep), Outcome::Shutdown);
+    a_run_without_its_lease_is_found_in_doubt_later: held_back(&RunEnd::LeaseLost, true) => (Settlement::Release(Attempts::Keep), Outcome::LeaseLost);
+
+    // The answer of a check.
+    a_check_that_found_the_effect_completes: checked(Some(Ok(Happened::Yes))) => ControlFlow::Break(RunEnd::Ok);
+    a_check_that_found_nothing_runs: checked(Some(Ok(Happened::No))) => ControlFlow::Continue(());
+    a_check_that_does_not_know_ends_the_run: checked(Some(Ok(Happened::Unknown))) => ControlFlow::Break(unknown("the check does not know what became of it"));
+    a_check_that_fails_ends_the_run: checked(Some(Err("away".into()))) => ControlFlow::Break(unknown("away"));
+    a_check_that_panics_ends_the_run: checked(None) => ControlFlow::Break(unknown("the check panicked"));
+    an_unanswered_check_counts: told(1, &unknown("?")) => Settlement::Release(Attempts::Count);
+    the_last_unanswered_check_holds: told(LAST, &unknown("?")) => Settlement::Hold;
+    an_unanswered_check_is_asked_again_with_the_backoff: end(2, &unknown("?")) => retry(30, Outcome::Uncertain).attempt(2).because("?");
+    the_last_unanswered_check_is_a_dead_letter: shape(&end(LAST, &unknown("?"))) => (Verdict::DeadLetter, Outcome::Uncertain);
+    work_that_a_check_found_done_is_acked: completing(Completion::FoundDone, false) => ack(Outcome::FoundDone).attempt(1);
 
     // The store fails at the claim.
     a_failing_store_holds: at_claim(&failed()) => Admit::Hold(Duration::from_millis(50));
@@ -68,7 +111,7 @@ rows! {
     the_last_panic_is_a_dead_letter: end(LAST, &RunEnd::Panicked) => dead(Outcome::Exhausted).attempt(LAST).because("the handler panicked");
     a_time_out_is_retried: end(1, &RunEnd::TimedOut) => retry(10, Outcome::TimedOut).attempt(1).because("the handler took longer than its time-out of 300s");
     a_rejection_is_a_dead_letter_at_once: end(1, &rejection()) => dead(Outcome::Rejected).attempt(1).because("never");
-    a_lost_lease_is_retried_and_costs_nothing: ended(&policy(), &redelivered(2), LAST, &RunEnd::LeaseLost) => retry(4, Outcome::LeaseLost).attempt(LAST).because("the lease could not be kept, so the handler was cancelled");
+    a_lost_lease_is_retried_and_costs_nothing: ended(&policy(), &redelivered(2), LAST, &RunEnd::LeaseLost, None) => retry(4, Outcome::LeaseLost).attempt(LAST).because("the lease could not be kept, so the handler was cancelled");
     a_shutdown_leaves_the_message: end(LAST, &RunEnd::Shutdown) => leave(Outcome::Shutdown).attempt(LAST);
 
     // The completion of a run that returned Ok.
@@ -116,6 +159,7 @@ rows! {
     a_failure_is_carried_on: failures(&retry(1, Outcome::Failed).attempt(3), 1) => 3;
     a_rejection_is_carried_on: failures(&dead(Outcome::Rejected).attempt(3), 1) => 3;
     an_undecodable_message_was_an_attempt: failures(&retry(1, Outcome::Undecodable).attempt(2), 1) => 2;
+    a_doubt_is_carried_on: failures(&dead(Outcome::Uncertain).attempt(3), 1) => 3;
     a_conflict_is_no_failure: failures(&retry(1, Outcome::InProgress), 1) => 1;
     a_lost_lease_is_no_failure: failures(&retry(1, Outcome::LeaseLost).attempt(3), 1) => 1;
 }
@@ -164,11 +208,11 @@ fn at_other(choice: FingerprintMismatch, state: State) -> Option<Admit> {
 }
 
 fn told(attempt: u32, end: &RunEnd) -> Settlement {
-    settlement(&policy(), attempt, end)
+    settlement(&policy(), attempt, end, doubt(end, true))
 }
 
 fn end(attempt: u32, end: &RunEnd) -> Decision {
-    ended(&policy(), &NEW, attempt, end)
+    ended(&policy(), &NEW, attempt, end, doubt(end, true))
 }
 
 fn completing(how: Completion, is_stopped: bool) -> Decision {
@@ -180,7 +224,39 @@ fn bad(policy: &Policy, what: Unfit, attempt: u32) -> AdmitUnfit {
 }
 
 fn claimed(attempt: u32) -> Result<Claim, StoreError> {
-    Ok(Claim::Claimed { fence: Fence(1), attempt })
+    Ok(Claim::Claimed { fence: Fence(1), attempt, after: None })
+}
+
+fn claimed_after(attempt: u32, cause: DoubtCause) -> Result<Claim, StoreError> {
+    Ok(Claim::Claimed { fence: Fence(2), attempt, after: Some(in_doubt_since(cause)) })
+}
+
+fn in_doubt_since(cause: DoubtCause) -> Doubt {
+    Doubt { cause, fence: Fence(1), attempt: 1, member: MemberId::from_bytes([1; 8]) }
+}
+
+fn uncertain(uncertain: UncertainRun) -> Policy {
+    Policy { uncertain, ..policy() }
+}
+
+fn after(choice: UncertainRun, attempt: u32) -> Admit {
+    claim(&uncertain(choice), &NEW, &CALM, &claimed_after(attempt, DoubtCause::Vanished))
+}
+
+fn admitted(admit: &Admit) -> Option<(Verdict, Outcome, u32)> {
+    match admit {
+        Admit::DeadLetter(decision) => Some((decision.verdict, decision.outcome, decision.attempt)),
+        _ => None,
+    }
+}
+
+fn held_back(end: &RunEnd, began: bool) -> (Settlement, Outcome) {
+    let (policy, left) = (uncertain(UncertainRun::Hold), doubt(end, began));
+    (settlement(&policy, 1, end, left), ended(&policy, &NEW, 1, end, left).outcome)
+}
+
+fn unsure() -> RunEnd {
+    RunEnd::Failed { disposition: Disposition::Retry(None), is_uncertain: true, reason: "no answer".into() }
 }
 
 fn completed() -> Result<Claim, StoreError> {
@@ -200,15 +276,19 @@ fn away() -> StoreError {
 }
 
 fn error() -> RunEnd {
-    RunEnd::Failed { disposition: Disposition::Retry(None), reason: "no".into() }
+    RunEnd::Failed { disposition: Disposition::Retry(None), is_uncertain: false, reason: "no".into() }
 }
 
 fn error_after(seconds: u64) -> RunEnd {
-    RunEnd::Failed { disposition: Disposition::Retry(Some(secs(seconds))), reason: "no".into() }
+    RunEnd::Failed {
+        disposition: Disposition::Retry(Some(secs(seconds))),
+        is_uncertain: false,
+        reason: "no".into(),
+    }
 }
 
 fn rejection() -> RunEnd {
-    RunEnd::Failed { disposition: Disposition::Reject, reason: "never".into() }
+    RunEnd::Failed { disposition: Disposition::Reject, is_uncertain: false, reason: "never".into() }
 }
 
 fn ack(outcome: Outcome) -> Decision {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Harness;
+use crate::doubt::{Doubt, MemberId};
 use crate::key::{Fingerprint, IdempotencyKey, Namespace, RecordKey};
-use crate::record::{Fence, Token};
+use crate::record::{Fence, Record, State, Token};
 use crate::store::{
     Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
 };
@@ -18,6 +19,9 @@ pub(super) const LONG: Duration = Duration::from_mins(2);
 pub(super) const SHORT: Duration = Duration::from_millis(300);
 /// A wait after which [`SHORT`] is over, with a margin for what a store rounds.
 pub(super) const PAST_SHORT: Duration = Duration::from_millis(400);
+
+/// The member who claims, where a rule does not care.
+pub(super) const MEMBER: MemberId = MemberId::from_bytes([7; 8]);
 
 /// A store under test, and a namespace of its own.
 pub(super) struct Bench<'a> {
@@ -110,7 +114,7 @@ impl<'a> Bench<'a> {
 }
 
 pub(super) fn claim_request(key: &RecordKey, token: Token, lease: Duration) -> ClaimRequest {
-    ClaimRequest { key: key.clone(), token, lease, retention: LONG, fingerprint: None }
+    ClaimRequest::new(key.clone(), token, lease, LONG, MEMBER)
 }
 
 pub(super) fn renew_request(key: &RecordKey, token: Token, lease: Duration) -> RenewRequest {
@@ -118,19 +122,44 @@ pub(super) fn renew_request(key: &RecordKey, token: Token, lease: Duration) -> R
 }
 
 pub(super) fn complete_request(key: &RecordKey, token: Token) -> CompleteRequest {
-    let key = key.clone();
-    CompleteRequest { key, token, fence: Fence(1), retention: LONG, fingerprint: None, reply: None }
+    CompleteRequest::new(key.clone(), token, Fence(1), LONG, MEMBER)
 }
 
 pub(super) fn release_request(key: &RecordKey, token: Token) -> ReleaseRequest {
-    ReleaseRequest { key: key.clone(), token, retention: LONG, attempts: Attempts::Keep }
+    ReleaseRequest::new(key.clone(), token, LONG, Attempts::Keep)
 }
 
 #[track_caller]
 pub(super) fn expect_claimed(claim: &Claim) -> (Fence, u32) {
     match claim {
-        Claim::Claimed { fence, attempt } => (*fence, *attempt),
+        Claim::Claimed { fence, attempt, .. } => (*fence, *attempt),
         other => panic!("the key should be free to claim, but the answer is {other:?}"),
+    }
+}
+
+/// The doubt that a claim finds.
+#[track_caller]
+pub(super) fn expect_after(claim: &Claim) -> Option<Doubt> {
+    match claim {
+        Claim::Claimed { after, .. } => *after,
+        other => panic!("the key should be free to claim, but the answer is {other:?}"),
+    }
+}
+
+/// A record without what may be absent.
+pub(super) fn bare(state: State, token: Token, fence: Fence, attempts: u32, lease_end: Duration) -> Record {
+    Record {
+        state,
+        token,
+        fence,
+        attempts,
+        lease_end,
+        member: MEMBER,
+        doubt: None,
+        last: None,
+        fingerprint: None,
+        message: None,
+        reply: None,
     }
 }
 

@@ -105,6 +105,14 @@ macro_rules! __conformance_rules {
             attempts_are_not_counted_twice_by_a_repeated_release
             attempts_survive_a_crash_and_are_not_counted_by_it
             attempts_are_forgotten_after_retention
+            a_run_that_vanished_is_in_doubt
+            a_doubt_is_told_to_each_claim_until_it_ends
+            the_last_doubt_replaces_the_one_before
+            a_completion_ends_doubt_and_last_run
+            a_lost_release_raises_no_doubt
+            doubts_are_forgotten_after_retention
+            the_last_run_is_kept_until_another_ends
+            member_and_message_are_the_last_claims
             crash_after_claim_frees_the_key_when_the_lease_is_over
             crash_of_a_renewing_holder_frees_the_key
             reply_and_fingerprint_are_kept

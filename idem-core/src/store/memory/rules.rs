@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::shard::{BatchMoment, OccupiedSlot, ShardEntry, VacantSlot};
+use crate::doubt::{Doubt, DoubtCause};
 use crate::record::{Fence, Record, State, Token};
-use crate::store::{Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
+use crate::store::{
+    Answer, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest, RenewRequest,
+};
 
 /// `None` where there is no room for a new record.
 pub(super) fn claim(
@@ -21,7 +24,7 @@ pub(super) fn claim(
             let fence = Fence(now.wall_micros);
             let record = fresh(request, fence, lease_end);
             let put = free.put(&request.key, record, expires, room);
-            return put.then_some(Claim::Claimed { fence, attempt: 1 });
+            return put.then_some(Claim::Claimed { fence, attempt: 1, after: None });
         }
     };
     let record = held.record();
@@ -33,14 +36,28 @@ pub(super) fn claim(
     let (fence, fingerprint) =
         if own { (record.fence, record.fingerprint) } else { (next, request.fingerprint) };
     let attempt = record.attempts.saturating_add(1);
+    let after = if own { None } else { vanished(record) }.or(record.doubt);
     held.change(expires, |record| {
         record.state = State::InProgress;
         record.token = request.token;
         record.fence = fence;
         record.lease_end = lease_end;
+        record.member = request.member;
+        record.doubt = after;
         record.fingerprint = fingerprint;
+        record.message = request.message;
     });
-    Some(Claim::Claimed { fence, attempt })
+    Some(Claim::Claimed { fence, attempt, after })
+}
+
+/// The doubt that a run leaves whose lease has run out.
+fn vanished(record: &Record) -> Option<Doubt> {
+    (record.state == State::InProgress).then(|| Doubt {
+        cause: DoubtCause::Vanished,
+        fence: record.fence,
+        attempt: record.attempts.saturating_add(1),
+        member: record.member,
+    })
 }
 
 /// Why a record cannot be claimed, if so.
@@ -65,7 +82,11 @@ fn fresh(request: &ClaimRequest, fence: Fence, lease_end: Duration) -> Record {
         fence,
         attempts: 0,
         lease_end,
+        member: request.member,
+        doubt: None,
+        last: None,
         fingerprint: request.fingerprint,
+        message: request.message,
         reply: None,
     }
 }
@@ -94,6 +115,7 @@ pub(super) fn complete(
         TokenStanding::Holder(mut held) => {
             held.change(expires, |record| {
                 record.state = State::Completed;
+                (record.doubt, record.last) = (None, None);
                 record.reply.clone_from(&request.reply);
             });
             Some(Answer::Done)
@@ -105,7 +127,11 @@ pub(super) fn complete(
                 fence: request.fence,
                 attempts: 0,
                 lease_end: Duration::ZERO,
+                member: request.member,
+                doubt: None,
+                last: None,
                 fingerprint: request.fingerprint,
+                message: request.message,
                 reply: request.reply.clone(),
             };
             free.put(&request.key, record, expires, room).then_some(Answer::Done)
@@ -126,6 +152,14 @@ pub(super) fn release(place: ShardEntry<'_>, request: &ReleaseRequest, now: Batc
                     Attempts::Count => record.attempts.saturating_add(1),
                     Attempts::Reset => 0,
                 };
+                record.doubt = match request.doubt {
+                    DoubtUpdate::Keep => record.doubt,
+                    DoubtUpdate::Raise(doubt) => Some(doubt),
+                    DoubtUpdate::End => None,
+                };
+                if request.last.is_some() {
+                    record.last.clone_from(&request.last);
+                }
             });
             Answer::Done
         }
@@ -158,6 +192,7 @@ fn standing(place: ShardEntry<'_>, token: Token) -> TokenStanding<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doubt::MemberId;
     use crate::key::{IdempotencyKey, Namespace, RecordKey};
     use crate::store::memory::shard::Shard;
 
@@ -170,7 +205,10 @@ mod tests {
         let fences = [9, 9, 3, 20].into_iter().zip(0..).map(|(wall_micros, turn)| {
             let now = BatchMoment { clock: Duration::from_secs(2 * turn), wall_micros };
             let token = Token::random();
-            let request = ClaimRequest { key: key.clone(), token, lease, retention, fingerprint: None };
+            let (member, message) = (MemberId::random(), None);
+            let fingerprint = None;
+            let request =
+                ClaimRequest { key: key.clone(), token, lease, retention, fingerprint, member, message };
             match claim(shard.place(hash, &key, now.clock), &request, now, || true) {
                 Some(Claim::Claimed { fence, .. }) => fence.0,
                 other => panic!("{other:?}"),

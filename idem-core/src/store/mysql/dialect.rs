@@ -13,10 +13,11 @@ use sqlx::{
 use super::check::{self, Flavour};
 use super::errors;
 use super::upsert::{MySqlQuery, Upsert, by_keys, fetch};
+use crate::doubt::MessageId;
 use crate::record::Token;
 use crate::store::sql::{
     BatchEntry, BatchRequest, DurabilityRisk, IN_PROGRESS, KeyRow, KnownCode, Names, PurgedRange, RELEASED,
-    RecordRow, Shapes, StoreDialect, micros,
+    RecordRow, Shapes, StoreDialect, doubt, last, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -141,6 +142,13 @@ fn quoted_hex(text: &mut String, bytes: &[u8]) {
     text.push('"');
 }
 
+fn quoted_or_null(text: &mut String, bytes: Option<&[u8]>) {
+    match bytes {
+        None => text.push_str("null"),
+        Some(bytes) => quoted_hex(text, bytes),
+    }
+}
+
 impl StoreDialect for MySql {
     type Db = sqlx::MySql;
     const NAME: &'static str = "mysql";
@@ -180,6 +188,8 @@ impl StoreDialect for MySql {
             bound
                 .bind(request.token.to_bytes().to_vec())
                 .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
+                .bind(request.member.to_bytes().to_vec())
+                .bind(request.message.map(MessageId::to_vec))
                 .bind(lease)
                 .bind(lease.saturating_add(micros(request.retention)))
         };
@@ -222,6 +232,8 @@ impl StoreDialect for MySql {
                 .bind(i64::try_from(request.fence.0).unwrap_or(i64::MAX))
                 .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
                 .bind(request.reply.as_ref().map(|reply| reply.to_vec()))
+                .bind(request.member.to_bytes().to_vec())
+                .bind(request.message.map(MessageId::to_vec))
                 .bind(micros(request.retention))
         };
         self.complete.run(self.flavour(), on, batch, bind, &self.stand).await
@@ -238,7 +250,12 @@ impl StoreDialect for MySql {
                 Attempts::Count => 1,
                 Attempts::Reset => -1,
             };
-            (request.token, format!("{},{counted}", micros(request.retention)))
+            let mut rest = format!("{},{counted}", micros(request.retention));
+            for bytes in [doubt(request), last(request)] {
+                rest.push(',');
+                quoted_or_null(&mut rest, bytes.as_deref());
+            }
+            (request.token, rest)
         };
         self.update(on, &self.release, batch, RELEASED, own).await
     }
@@ -275,10 +292,7 @@ impl StoreDialect for MySql {
     ) -> sqlx::Result<u64> {
         let input = json(batch, |request| {
             let mut rest = format!("{},", micros(request.retention));
-            match &request.reply {
-                None => rest.push_str("null"),
-                Some(reply) => quoted_hex(&mut rest, reply),
-            }
+            quoted_or_null(&mut rest, request.reply.as_deref());
             (request.token, rest)
         });
         Ok(query(self.finish.clone()).bind(input).execute(on).await?.rows_affected())

@@ -10,8 +10,10 @@ use sqlx::{
 };
 
 use super::{check, errors};
+use crate::doubt::MessageId;
 use crate::store::sql::{
-    BatchEntry, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, StoreDialect, micros,
+    BatchEntry, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, StoreDialect, doubt, last,
+    micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -31,7 +33,8 @@ pub(super) const PROMPT: Duration = Duration::from_micros(100);
 /// A claim whose rows can be asked for more.
 pub(super) const CLAIM_FOUND: &str = concat!(
     include_str!("sql/claim.sql"),
-    ", found (key, done, version, state, token, fence, attempts, lease_end, now, fingerprint, reply) AS (",
+    ", found (key, done, version, state, token, fence, attempts, lease_end, now, fingerprint, reply, \
+     member, doubt, last, message) AS (",
     include_str!("sql/claim_rows.sql"),
     ")\n",
 );
@@ -105,7 +108,7 @@ fn bound_waits(wait: Duration, is_local: bool) -> String {
 
 /// A statement of a batch, for a batch of one, whose numbers are as they are said.
 pub(super) fn of_one_key(statement: &str, number: impl Fn(usize) -> String) -> String {
-    (1..=5).fold(statement.to_owned(), |text, place| {
+    (1..=7).fold(statement.to_owned(), |text, place| {
         text.replace(&format!("${place}::bytea[]"), &format!("ARRAY[${place}::bytea]"))
             .replace(&format!("${place}::bigint[]"), &format!("ARRAY[{}]", number(place)))
     })
@@ -129,6 +132,8 @@ fn claim_by<'q>(statement: &SqlStr, batch: &'q [BatchEntry<ClaimRequest>]) -> Cl
         .bind(column(batch, |entry| micros(entry.request.lease)))
         .bind(column(batch, |entry| micros(entry.request.retention)))
         .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
+        .bind(column(batch, |entry| entry.request.member.to_bytes()))
+        .bind(column(batch, |entry| entry.request.message.map(MessageId::to_vec)))
 }
 
 fn keys<R>(batch: &[BatchEntry<R>]) -> Vec<&[u8]> {
@@ -181,6 +186,8 @@ impl StoreDialect for Postgres {
             .bind(micros(entry.request.lease))
             .bind(micros(entry.request.retention))
             .bind(entry.request.fingerprint.map(crate::Fingerprint::to_bytes))
+            .bind(entry.request.member.to_bytes())
+            .bind(entry.request.message.map(MessageId::to_vec))
             .fetch_all(on)
             .await
     }
@@ -222,6 +229,8 @@ impl StoreDialect for Postgres {
             .bind(column(batch, |entry| i64::try_from(entry.request.fence.0).unwrap_or(i64::MAX)))
             .bind(column(batch, |entry| entry.request.fingerprint.map(crate::Fingerprint::to_bytes)))
             .bind(column(batch, |entry| entry.request.reply.as_deref()))
+            .bind(column(batch, |entry| entry.request.member.to_bytes()))
+            .bind(column(batch, |entry| entry.request.message.map(MessageId::to_vec)))
             .fetch_all(on)
             .await
     }
@@ -241,6 +250,8 @@ impl StoreDialect for Postgres {
             .bind(column(batch, |entry| entry.request.token.to_bytes()))
             .bind(column(batch, |entry| micros(entry.request.retention)))
             .bind(column(batch, attempts))
+            .bind(column(batch, |entry| doubt(&entry.request)))
+            .bind(column(batch, |entry| last(&entry.request)))
             .fetch_all(on)
             .await
     }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::dialect::{CLAIM_FOUND, FINISH, FRESHEN, PROMPT, Postgres, of_one_key};
 use super::driver::{DriverResult, PostgresDriver};
+use crate::doubt::MessageId;
 use crate::record::Token;
 use crate::runtime;
 use crate::store::remote::on_runtime;
@@ -151,6 +152,8 @@ pub(super) async fn probe(
         lease: Duration::from_mins(1),
         retention: Duration::from_mins(1),
         fingerprint: None,
+        member: probes::MEMBER,
+        message: None,
     };
     for claimed in store.batch(std::slice::from_ref(&leased)).await? {
         claimed?;
@@ -255,12 +258,15 @@ impl<D: PostgresDriver> DriverTransaction<D> {
         let token = request.token.to_bytes();
         let [lease, retention] = [request.lease, request.retention].map(|time| micros(time).to_string());
         let fingerprint = request.fingerprint.map(crate::Fingerprint::to_bytes);
+        let (member, message) = (request.member.to_bytes(), request.message.map(MessageId::to_vec));
         let parameters = [
             Some(entry.key.as_slice()),
             Some(&token[..]),
             Some(lease.as_bytes()),
             Some(retention.as_bytes()),
             fingerprint.as_ref().map(|bytes| &bytes[..]),
+            Some(&member[..]),
+            message.as_deref(),
         ];
         for _ in 0..MOST_ROUNDS {
             let packed = self.query(&setting.statements.claim, &parameters).await?;

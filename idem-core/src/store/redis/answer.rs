@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use redis::{RedisResult, Value};
 
 use super::errors::{full, store_error};
-use crate::key::Fingerprint;
-use crate::record::{Fence, Record, RecordError};
+use crate::doubt::Doubt;
+use crate::record::{Fence, Record, RecordError, RecordTail};
 use crate::store::{Answer, Claim, StoreError};
 
 /// The answer to a claim.
@@ -46,28 +45,21 @@ pub(super) fn record(value: RedisResult<Value>, at: &str) -> Result<Option<Recor
 fn claimed(bytes: &[u8]) -> Option<Claim> {
     let (_lease_end, rest) = take::<8>(bytes)?;
     let (fence, rest) = take(rest)?;
-    let (attempts, _) = take(rest)?;
+    let (attempts, doubt) = take(rest)?;
     let attempt = u32::from_be_bytes(attempts).saturating_add(1);
-    Some(Claim::Claimed { fence: Fence(u64::from_be_bytes(fence)), attempt })
+    let after = if doubt.is_empty() { None } else { Some(Doubt::from_bytes(doubt)?) };
+    Some(Claim::Claimed { fence: Fence(u64::from_be_bytes(fence)), attempt, after })
 }
 
 fn in_progress(bytes: &[u8]) -> Option<Claim> {
     let (remaining, rest) = take(bytes)?;
-    let (_, fingerprint, _) = tail(rest)?;
-    Some(Claim::InProgress { remaining: Duration::from_micros(u64::from_be_bytes(remaining)), fingerprint })
+    let remaining = Duration::from_micros(u64::from_be_bytes(remaining));
+    Some(Claim::InProgress { remaining, fingerprint: RecordTail::decode(rest)?.fingerprint })
 }
 
 fn completed(bytes: &[u8]) -> Option<Claim> {
-    let (flags, fingerprint, reply) = tail(bytes)?;
-    let reply = (flags & 2 != 0).then(|| Bytes::copy_from_slice(reply));
+    let RecordTail { fingerprint, reply, .. } = RecordTail::decode(bytes)?;
     Some(Claim::Completed { fingerprint, reply })
-}
-
-/// A record's end: flags, fingerprint, reply.
-fn tail(bytes: &[u8]) -> Option<(u8, Option<Fingerprint>, &[u8])> {
-    let ([flags], rest) = take(bytes)?;
-    let (fingerprint, reply) = take(rest)?;
-    Some((flags, (flags & 1 != 0).then(|| Fingerprint::from_bytes(fingerprint)), reply))
 }
 
 fn take<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {

@@ -27,11 +27,11 @@ use self::script::{RecordTerms, Script, ScriptBatch};
 use self::target::Topology;
 use super::remote::on_runtime;
 use super::{
-    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
-    StoreError,
+    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest,
+    RenewRequest, Store, StoreError,
 };
 use crate::key::RecordKey;
-use crate::record::{RECORD_VERSION, Record, State};
+use crate::record::{RECORD_VERSION, Record, RecordTail, State};
 
 #[doc = include_str!("redis.md")]
 #[derive(Clone)]
@@ -152,6 +152,17 @@ impl Store for RedisStore {
                 Attempts::Count => b'C',
                 Attempts::Reset => b'R',
             });
+            match r.doubt {
+                DoubtUpdate::Keep => bytes.push(b'K'),
+                DoubtUpdate::Raise(doubt) => {
+                    bytes.push(b'D');
+                    bytes.extend_from_slice(&doubt.to_bytes());
+                }
+                DoubtUpdate::End => bytes.push(b'E'),
+            }
+            if let Some(last) = &r.last {
+                last.encode_to(bytes);
+            }
         };
         let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_rest(r.retention)), own);
         self.run(&script::RELEASE, batch, answer::answer)
@@ -183,15 +194,13 @@ impl Store for RedisStore {
     }
 }
 
-/// The beginning of the claimed record up to its token; then flags and fingerprint as in the record's layout, where
-/// there is a fingerprint.
+/// The beginning of the claimed record up to its token; then its member and what follows, as in the record's layout.
 fn head(request: &ClaimRequest, bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&[RECORD_VERSION, b'P']);
     bytes.extend_from_slice(&request.token.to_bytes());
-    if let Some(fingerprint) = request.fingerprint {
-        bytes.push(1);
-        bytes.extend_from_slice(&fingerprint.to_bytes());
-    }
+    bytes.extend_from_slice(&request.member.to_bytes());
+    let (fingerprint, message) = (request.fingerprint, request.message);
+    RecordTail { fingerprint, message, ..RecordTail::default() }.encode_to(bytes);
 }
 
 /// The completed record, for a key whose own is gone.
@@ -202,7 +211,11 @@ fn anew(request: &CompleteRequest, bytes: &mut Vec<u8>) {
         fence: request.fence,
         attempts: 0,
         lease_end: Duration::ZERO,
+        member: request.member,
+        doubt: None,
+        last: None,
         fingerprint: request.fingerprint,
+        message: request.message,
         reply: request.reply.clone(),
     };
     record.encode_to(bytes);

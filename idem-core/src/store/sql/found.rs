@@ -9,9 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
+use crate::doubt::{Doubt, MemberId, MessageId};
 use crate::key::Fingerprint;
-use crate::record::{Fence, RECORD_VERSION, Record, RecordError, State, Token};
-use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
+use crate::record::{Fence, LastRun, RECORD_VERSION, Record, RecordError, State, Token};
+use crate::store::{
+    Answer, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest, RenewRequest, StoreError,
+};
 
 /// How a state is stored; the SQL files have the same numbers.
 pub(in crate::store) const IN_PROGRESS: i64 = 1;
@@ -29,7 +32,8 @@ pub(in crate::store) struct KeyRow {
     token: Vec<u8>,
 }
 
-/// All of a record: the columns of [`KeyRow`], and behind them `fence, attempts, lease_end, now, fingerprint, reply`.
+/// All of a record: the columns of [`KeyRow`], and behind them `fence, attempts, lease_end, now, fingerprint, reply, member,
+/// doubt, last, message`.
 #[derive(Debug)]
 pub(in crate::store) struct RecordRow {
     pub(in crate::store) standing: KeyRow,
@@ -39,6 +43,10 @@ pub(in crate::store) struct RecordRow {
     now: i64,
     fingerprint: Option<Vec<u8>>,
     reply: Option<Vec<u8>>,
+    member: Vec<u8>,
+    doubt: Option<Vec<u8>>,
+    last: Option<Vec<u8>>,
+    message: Option<Vec<u8>>,
 }
 
 impl<'r, R: Row> FromRow<'r, R> for KeyRow
@@ -73,6 +81,10 @@ where
             now: row.try_get(8)?,
             fingerprint: row.try_get(9)?,
             reply: row.try_get(10)?,
+            member: row.try_get(11)?,
+            doubt: row.try_get(12)?,
+            last: row.try_get(13)?,
+            message: row.try_get(14)?,
         })
     }
 }
@@ -124,13 +136,19 @@ impl RecordRow {
             fence: self.fence()?,
             attempts: u32::try_from(self.attempts).map_err(|_| RecordError::Foreign)?,
             lease_end: micros(self.lease_end),
+            member: MemberId::from_bytes(
+                self.member.as_slice().try_into().map_err(|_| RecordError::Foreign)?,
+            ),
+            doubt: self.doubt()?,
+            last: part(self.last.as_deref(), LastRun::decode)?,
             fingerprint: self.fingerprint()?,
+            message: part(self.message.as_deref(), MessageId::decode)?,
             reply: self.reply.map(Bytes::from),
         })
     }
 
-    /// The record of a key as one value: seven numbers of eight bytes, the token, the fingerprint and the reply, each of
-    /// the three behind its length in four bytes, or -1 where it is absent.
+    /// The record of a key as one value: seven numbers of eight bytes; then token, fingerprint, reply, member, doubt, last run and
+    /// message, each behind its length in four bytes, or -1 where it is absent.
     pub(in crate::store) fn unpack(key: Vec<u8>, packed: &[u8]) -> Result<Self, RecordError> {
         let mut rest = packed;
         let mut number = || rest.split_off(..8)?.try_into().ok().map(i64::from_be_bytes);
@@ -145,19 +163,60 @@ impl RecordRow {
         };
         let mut next = || bytes().ok_or(RecordError::Foreign);
         let (token, fingerprint, reply) = (next()?.unwrap_or_default(), next()?, next()?);
+        let (member, doubt, last, message) = (next()?.unwrap_or_default(), next()?, next()?, next()?);
         let [done, version, state, fence, attempts, lease_end, now] = numbers;
         let standing = KeyRow { key, done: done != 0, version, state, token };
-        Ok(Self { standing, fence, attempts, lease_end, now, fingerprint, reply })
+        Ok(Self {
+            standing,
+            fence,
+            attempts,
+            lease_end,
+            now,
+            fingerprint,
+            reply,
+            member,
+            doubt,
+            last,
+            message,
+        })
     }
 
     fn fence(&self) -> Result<Fence, RecordError> {
         u64::try_from(self.fence).map(Fence).map_err(|_| RecordError::Foreign)
     }
 
+    fn doubt(&self) -> Result<Option<Doubt>, RecordError> {
+        let doubt = self.doubt.as_deref().map(|bytes| Doubt::from_bytes(bytes).ok_or(RecordError::Foreign));
+        doubt.transpose()
+    }
+
     fn fingerprint(&self) -> Result<Option<Fingerprint>, RecordError> {
         let bytes = self.fingerprint.as_deref().map(<[u8; 16]>::try_from).transpose();
         bytes.map(|bytes| bytes.map(Fingerprint::from_bytes)).map_err(|_| RecordError::Foreign)
     }
+}
+
+/// A part of a record that may be absent.
+fn part<T>(bytes: Option<&[u8]>, decode: impl Fn(&mut &[u8]) -> Option<T>) -> Result<Option<T>, RecordError> {
+    bytes.map(|mut bytes| decode(&mut bytes).ok_or(RecordError::Foreign)).transpose()
+}
+
+/// A release's doubt as the statements have it: `None` keeps the record's, an empty one ends it.
+pub(in crate::store) fn doubt(request: &ReleaseRequest) -> Option<Vec<u8>> {
+    match request.doubt {
+        DoubtUpdate::Keep => None,
+        DoubtUpdate::Raise(doubt) => Some(doubt.to_bytes().to_vec()),
+        DoubtUpdate::End => Some(Vec::new()),
+    }
+}
+
+/// A release's last run as the statements have it: `None` keeps the record's.
+pub(in crate::store) fn last(request: &ReleaseRequest) -> Option<Vec<u8>> {
+    request.last.as_ref().map(|last| {
+        let mut bytes = Vec::new();
+        last.encode_to(&mut bytes);
+        bytes
+    })
 }
 
 fn micros(time: i64) -> Duration {
@@ -185,7 +244,8 @@ fn try_claim(request: &ClaimRequest, found: RecordRow) -> Result<Option<Claim>, 
         }
         State::InProgress if own && found.standing.done => {
             let attempts = u32::try_from(found.attempts).map_err(|_| RecordError::Foreign)?;
-            Claim::Claimed { fence: found.fence()?, attempt: attempts.saturating_add(1) }
+            let attempt = attempts.saturating_add(1);
+            Claim::Claimed { fence: found.fence()?, attempt, after: found.doubt()? }
         }
         State::InProgress if !own && !remaining.is_zero() => {
             Claim::InProgress { remaining, fingerprint: found.fingerprint()? }

@@ -9,9 +9,10 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, FromRow, SqlStr, query, query_as, query_scalar};
 
 use super::errors;
+use crate::doubt::MessageId;
 use crate::store::sql::{
     BatchEntry, BatchRequest, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, Shapes,
-    SqlErrorMeaning, StoreDialect, meaning, micros,
+    SqlErrorMeaning, StoreDialect, doubt, last, meaning, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -207,6 +208,8 @@ impl StoreDialect for Sqlite {
                 .bind(micros(request.lease))
                 .bind(micros(request.retention))
                 .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
+                .bind(request.member.to_bytes().to_vec())
+                .bind(request.message.map(MessageId::to_vec))
         });
         rows(on, write, &self.read, batch).await
     }
@@ -237,6 +240,8 @@ impl StoreDialect for Sqlite {
                 .bind(i64::try_from(request.fence.0).unwrap_or(i64::MAX))
                 .bind(request.fingerprint.map(|fingerprint| fingerprint.to_bytes().to_vec()))
                 .bind(request.reply.as_ref().map(|reply| reply.to_vec()))
+                .bind(request.member.to_bytes().to_vec())
+                .bind(request.message.map(MessageId::to_vec))
         });
         rows(on, write, &self.stand, batch).await
     }
@@ -251,6 +256,8 @@ impl StoreDialect for Sqlite {
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.retention))
                 .bind(counted(request.attempts))
+                .bind(doubt(request))
+                .bind(last(request))
         });
         rows(on, write, &self.stand, batch).await
     }

@@ -22,7 +22,7 @@ fn claims(count: usize, lease: Duration) -> Vec<BatchEntry<ClaimRequest>> {
     let claim = |place: usize| {
         let key = RecordKey::new(Namespace::new(["group"]), IdempotencyKey::new(place).unwrap());
         let (token, retention) = (Token::random(), Duration::ZERO);
-        BatchEntry::new(ClaimRequest { key, token, lease, retention, fingerprint: None }, place)
+        BatchEntry::new(ClaimRequest::new(key, token, lease, retention, crate::MemberId::random()), place)
     };
     (10..10 + count).map(claim).collect()
 }

@@ -106,7 +106,7 @@ fn completion(claim: &ClaimRequest, answer: &Claim) -> Option<CompleteRequest> {
 
 fn complete(key: &RecordKey, token: Token, fence: Fence) -> CompleteRequest {
     let (key, retention) = (key.clone(), Duration::from_mins(1));
-    CompleteRequest { key, token, fence, retention, fingerprint: None, reply: None }
+    CompleteRequest::new(key, token, fence, retention, idem_core::MemberId::random())
 }
 
 /// For every operation.

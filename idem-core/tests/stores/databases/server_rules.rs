@@ -147,7 +147,7 @@ pub(crate) async fn a_purge_waits_for_no_expired_record_that_a_transaction_has_c
 
 async fn fences(store: &dyn Store, batch: &[ClaimRequest]) -> Vec<Fence> {
     let claimed = store.claim(batch).await.unwrap().into_iter().map(|answer| match answer.unwrap() {
-        Claim::Claimed { fence, attempt: 1 } => fence,
+        Claim::Claimed { fence, attempt: 1, after: None } => fence,
         other => panic!("{other:?}"),
     });
     claimed.collect()

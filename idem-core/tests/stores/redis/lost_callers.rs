@@ -24,7 +24,7 @@ enum End {
 
 fn job(name: usize) -> Job {
     let key = RecordKey::new(Namespace::new(["dropped"]), IdempotencyKey::new(name).unwrap());
-    Job { key, fingerprint: None, redeliveries: 0, failures: 0 }
+    Job::new(key)
 }
 
 async fn gate(server: &Server) -> Gate {

@@ -38,7 +38,7 @@ async fn a_failover_is_followed_to_the_new_master() {
     let (key, token) = (done[0].key.clone(), done[0].token);
     store.claim(&done).await.unwrap();
     let retention = Duration::from_mins(1);
-    let complete = CompleteRequest { key, token, fence: Fence(1), retention, fingerprint: None, reply: None };
+    let complete = CompleteRequest::new(key, token, Fence(1), retention, idem_core::MemberId::random());
     store.complete(&[complete]).await.unwrap();
     wait_until_replicated(&replica).await;
     master.kill();

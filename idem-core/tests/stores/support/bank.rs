@@ -33,7 +33,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 pub(crate) fn job(name: &str) -> Job {
     let key = RecordKey::new(Namespace::new(["bank"]), IdempotencyKey::new(name).unwrap());
-    Job { key, fingerprint: None, redeliveries: 0, failures: 0 }
+    Job::new(key)
 }
 
 /// The gate of a transactional handler in a process of its own.

@@ -5,18 +5,16 @@ use std::time::Duration;
 use idem_core::store::{
     Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
 };
-use idem_core::{Fence, IdempotencyKey, Namespace, RecordKey, Token};
+use idem_core::{Fence, IdempotencyKey, MemberId, Namespace, RecordKey, Token};
 use tokio::time::{Instant, sleep};
 
 /// Claims of fresh keys.
 pub(crate) fn claims(count: usize) -> Vec<ClaimRequest> {
     let namespace = Namespace::new([format!("{:?}", Token::random().to_bytes()).as_str()]);
-    let claim = |index: usize| ClaimRequest {
-        key: RecordKey::new(namespace.clone(), IdempotencyKey::new(index).unwrap()),
-        token: Token::random(),
-        lease: Duration::from_secs(30),
-        retention: Duration::from_mins(1),
-        fingerprint: None,
+    let claim = |index: usize| {
+        let key = RecordKey::new(namespace.clone(), IdempotencyKey::new(index).unwrap());
+        let (lease, retention) = (Duration::from_secs(30), Duration::from_mins(1));
+        ClaimRequest::new(key, Token::random(), lease, retention, MemberId::random())
     };
     (0..count).map(claim).collect()
 }
@@ -33,12 +31,15 @@ pub(crate) fn renewal(claim: &ClaimRequest) -> RenewRequest {
 
 pub(crate) fn completion(claim: &ClaimRequest) -> CompleteRequest {
     let ClaimRequest { key, token, retention, fingerprint, .. } = claim.clone();
-    CompleteRequest { key, token, fence: Fence(1), retention, fingerprint, reply: None }
+    CompleteRequest {
+        fingerprint,
+        ..CompleteRequest::new(key, token, Fence(1), retention, MemberId::random())
+    }
 }
 
 pub(crate) fn release(claim: &ClaimRequest) -> ReleaseRequest {
     let ClaimRequest { key, token, retention, .. } = claim.clone();
-    ReleaseRequest { key, token, retention, attempts: Attempts::Count }
+    ReleaseRequest::new(key, token, retention, Attempts::Count)
 }
 
 pub(crate) async fn done(store: &dyn Store, claim: &ClaimRequest) {

@@ -74,7 +74,7 @@ impl Columns {
     }
 
     fn foreign(bytes: &[u8]) -> Self {
-        let whole = bytes.len() >= 55;
+        let whole = bytes.len() >= 47;
         Self {
             version: if whole { bytes[0].into() } else { 0 },
             state: if whole && bytes[1] == b'P' { 1 } else { 9 },
@@ -90,10 +90,10 @@ impl Columns {
     pub(crate) fn insert(&self, key: &RecordKey, literal: fn(&[u8]) -> String) -> String {
         let reply = self.reply.as_deref().map_or_else(|| "NULL".to_owned(), literal);
         let Self { version, state, fence, attempts, lease_end, .. } = self;
-        let (key, token) = (literal(&key.to_bytes()), literal(&self.token));
+        let (key, token, member) = (literal(&key.to_bytes()), literal(&self.token), literal(&[0; 8]));
         format!(
-            "INSERT INTO {{table}} (key, version, state, token, fence, attempts, lease_end, expires_at, reply) \
-             VALUES ({key}, {version}, {state}, {token}, {fence}, {attempts}, {lease_end}, {LATE}, {reply})"
+            "INSERT INTO {{table}} (key, version, state, token, fence, attempts, lease_end, expires_at, member, \
+             reply) VALUES ({key}, {version}, {state}, {token}, {fence}, {attempts}, {lease_end}, {LATE}, {member}, {reply})"
         )
     }
 

@@ -81,7 +81,7 @@ async fn a_known_duplicate_waits_for_no_permit() {
     settings.fingerprint = Some(FingerprintMismatch::DeadLetter);
     let gate = Engine::new(Arc::new(store)).gate("slow", settings.resolve().unwrap());
     let enter = |request: &ClaimRequest, fingerprint| {
-        gate.enter(Job { key: request.key.clone(), fingerprint, redeliveries: 0, failures: 0 })
+        gate.enter(Job { fingerprint, ..Job::new(request.key.clone()) })
     };
     let slow = enter(&claims(1)[0], None).into_leader().expect("a fresh key leads");
     let running = gate.claim(&mut [slow].into()).await;

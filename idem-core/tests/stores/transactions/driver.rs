@@ -263,19 +263,20 @@ async fn what_a_record_holds_comes_through_a_driver_whole() {
     let (fingerprint, reply) = (Some(Fingerprint::of(b"payload")), Some(vec![0_u8, 255, b'\''].into()));
     let hour = Duration::from_hours(1);
     let claim = |fingerprint| ClaimRequest {
-        key: job("1").key,
-        token: Token::random(),
-        lease: hour,
-        retention: hour,
         fingerprint,
+        ..ClaimRequest::new(job("1").key, Token::random(), hour, hour, idem_core::MemberId::random())
     };
     let first = claim(fingerprint);
     let mut open = transactions.begin().await.unwrap();
-    let Claim::Claimed { fence, attempt: 1 } = open.claim(&first).await.unwrap() else {
+    let Claim::Claimed { fence, attempt: 1, after: None } = open.claim(&first).await.unwrap() else {
         panic!("nobody else has it")
     };
     let ClaimRequest { key, token, retention, .. } = first;
-    let complete = CompleteRequest { key, token, fence, retention, fingerprint, reply: reply.clone() };
+    let complete = CompleteRequest {
+        fingerprint,
+        reply: reply.clone(),
+        ..CompleteRequest::new(key, token, fence, retention, idem_core::MemberId::random())
+    };
     assert_eq!(open.complete(&complete).await.unwrap(), Answer::Done);
     open.commit().await.unwrap();
     let mut again = transactions.begin().await.unwrap();

@@ -15,13 +15,13 @@ use crate::support::bank::{Bank, SECOND, job};
 const ROUNDS: usize = 25;
 
 fn claim(name: &str) -> ClaimRequest {
-    ClaimRequest {
-        key: job(name).key,
-        token: Token::random(),
-        lease: 30 * SECOND,
-        retention: 3_600 * SECOND,
-        fingerprint: None,
-    }
+    ClaimRequest::new(
+        job(name).key,
+        Token::random(),
+        30 * SECOND,
+        3_600 * SECOND,
+        idem_core::MemberId::random(),
+    )
 }
 
 /// Has the key for a moment, in a transaction that leaves nothing.
@@ -48,7 +48,7 @@ async fn hold_under_a_lease(store: &dyn Store, name: &str, holders: &Mutex<Vec<F
         let Ok(Claim::Claimed { fence, .. }) = claimed.unwrap().remove(0) else { continue };
         holders.lock().push(fence);
         let ClaimRequest { key, token, retention, .. } = request;
-        let release = ReleaseRequest { key, token, retention, attempts: Attempts::Keep };
+        let release = ReleaseRequest::new(key, token, retention, Attempts::Keep);
         store.release(&[release]).await.unwrap().remove(0).unwrap();
         return;
     }

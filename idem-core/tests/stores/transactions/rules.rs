@@ -13,13 +13,13 @@ use crate::support::bank::{Bank, SECOND, gate, gate_that_waits, handle, job};
 
 /// A claim of 3 s, by a consumer without transactions.
 fn lease(name: &str) -> ClaimRequest {
-    ClaimRequest {
-        key: job(name).key,
-        token: Token::random(),
-        lease: 3 * SECOND,
-        retention: 3_600 * SECOND,
-        fingerprint: None,
-    }
+    ClaimRequest::new(
+        job(name).key,
+        Token::random(),
+        3 * SECOND,
+        3_600 * SECOND,
+        idem_core::MemberId::random(),
+    )
 }
 
 fn settings() -> Settings {
@@ -201,14 +201,13 @@ pub(crate) async fn a_lease_from_before_a_deploy_is_respected<B: Bank>() {
         assert!(tokio::time::Instant::now() < deadline, "{decision:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let late = [idem_core::store::CompleteRequest {
-        key: lease.key,
-        token: lease.token,
-        fence: idem_core::Fence(1),
-        retention: lease.retention,
-        fingerprint: None,
-        reply: None,
-    }];
+    let late = [idem_core::store::CompleteRequest::new(
+        lease.key,
+        lease.token,
+        idem_core::Fence(1),
+        lease.retention,
+        idem_core::MemberId::random(),
+    )];
     assert_eq!(store.complete(&late).await.unwrap().remove(0).unwrap(), Answer::Lost);
 }
 
@@ -227,7 +226,7 @@ pub(crate) async fn an_open_transaction_holds_up_no_lease_of_another_key<B: Bank
             RenewRequest { key, token, lease, retention }
         });
         let to_release = leased.iter().cloned().map(|ClaimRequest { key, token, retention, .. }| {
-            ReleaseRequest { key, token, retention, attempts: Attempts::Keep }
+            ReleaseRequest::new(key, token, retention, Attempts::Keep)
         });
         let renewed = store.renew(&to_renew.collect::<Vec<_>>()).await?;
         for answer in renewed.into_iter().chain(store.release(&to_release.collect::<Vec<_>>()).await?) {

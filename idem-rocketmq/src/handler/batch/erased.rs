@@ -10,20 +10,19 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::panics;
-use idem_core::{HandlerResult, IdempotencyKey, Lease};
+use idem_core::{Doubt, HandlerError, HandlerResult, Happened, Lease};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failures::ForAll;
 use super::{Batch, BatchCall, BatchHandler, BatchItem, BatchResult};
 use crate::handler::CallContext;
-use crate::handler::erased::{Begin, Gathering, Run};
+use crate::handler::erased::{Begin, Gathering, Run, Unbegun};
 use crate::state::States;
 
 /// A message that no call has taken yet.
 pub(in crate::handler) struct BatchRun<P> {
     pub(in crate::handler) handler: Arc<dyn BatchHandler<P>>,
-    pub(in crate::handler) payload: P,
-    pub(in crate::handler) key: Option<IdempotencyKey>,
+    pub(in crate::handler) message: Unbegun<P>,
 }
 
 /// A message that has a seat in a call. The call begins when all seats are taken or given up.
@@ -106,6 +105,17 @@ fn tell(result: BatchResult, messages: Vec<ResultSender>) {
 }
 
 impl<P: Send + 'static> Begin for BatchRun<P> {
+    fn ask(
+        self: Box<Self>,
+        doubt: Doubt,
+        context: CallContext,
+    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)> {
+        Box::pin(async move {
+            let (message, answer) = self.message.ask(doubt, context).await;
+            (Run::new(Self { message, handler: self.handler }), answer)
+        })
+    }
+
     /// A batch of one.
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
         let alone = gather(self.handler.clone())(Run::new(*self));
@@ -114,8 +124,21 @@ impl<P: Send + 'static> Begin for BatchRun<P> {
 }
 
 impl<P: Send + 'static> Begin for Seat<P> {
+    /// The call waits for the answer, as it does for every seat.
+    fn ask(
+        self: Box<Self>,
+        doubt: Doubt,
+        context: CallContext,
+    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)> {
+        let Self { item: BatchRun { handler, message }, taken, call } = *self;
+        Box::pin(async move {
+            let (message, answer) = message.ask(doubt, context).await;
+            (Run::new(Self { item: BatchRun { handler, message }, taken, call }), answer)
+        })
+    }
+
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult> {
-        let Self { item: BatchRun { payload, key, .. }, taken, call } = *self;
+        let Self { item: BatchRun { message: Unbegun { payload, key, .. }, .. }, taken, call } = *self;
         let (result, mine) = oneshot::channel();
         let (states, transaction) = (context.states.clone(), context.transaction.clone());
         let lease = transaction.is_none().then(|| context.lease.clone());

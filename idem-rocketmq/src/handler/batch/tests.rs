@@ -296,9 +296,9 @@ async fn take_away(store: &MemoryStore, order: &BatchItem<BatchOrder>) {
     let key = RecordKey::new(Namespace::new(["", "g", "scope", "orders"]), order.key().unwrap().clone());
     let token = order.lease().token();
     let day = Duration::from_hours(24);
-    let released = ReleaseRequest { key: key.clone(), token, retention: day, attempts: Attempts::Keep };
+    let released = ReleaseRequest::new(key.clone(), token, day, Attempts::Keep);
     assert!(matches!(store.release(&[released]).await.unwrap()[0], Ok(Answer::Done)));
-    let claim = ClaimRequest { key, token: Token::random(), lease: day, retention: day, fingerprint: None };
+    let claim = ClaimRequest::new(key, Token::random(), day, day, idem_core::MemberId::random());
     assert!(matches!(store.claim(&[claim]).await.unwrap()[0], Ok(Claim::Claimed { .. })));
 }
 
@@ -375,10 +375,8 @@ async fn a_message_of_a_batch_that_was_handled_is_completed_before_its_run_hears
         (Calls::default(), |id| RecordKey::new(Namespace::new(["test"]), IdempotencyKey::new(id).unwrap()));
     let route = noting(&calls, |_| ());
     let seat = route.handler().gather().unwrap();
-    let mut leaders: VecDeque<Leader> = ["1", "2"]
-        .map(|id| Job { key: key(id), fingerprint: None, redeliveries: 0, failures: 0 })
-        .map(|job| gate.enter(job).into_leader().unwrap())
-        .into();
+    let mut leaders: VecDeque<Leader> =
+        ["1", "2"].map(|id| Job::new(key(id))).map(|job| gate.enter(job).into_leader().unwrap()).into();
     let mut runs = Vec::new();
     for (admission, id) in gate.claim(&mut leaders).await.into_iter().zip(["1", "2"]) {
         let Admission::Run(claimed) = admission else { panic!("fresh keys run: {admission:?}") };

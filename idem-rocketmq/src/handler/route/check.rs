@@ -1,6 +1,7 @@
 //! Whether RocketMQ accepts a handler's topic and tags.
 
 use idem_core::engine::Commit;
+use idem_core::{Policy, UncertainRun};
 
 use super::{LONGEST_BATCH, Route};
 use crate::client::names;
@@ -74,6 +75,14 @@ pub enum RouteError {
         /// The fault, in words.
         fault: &'static str,
     },
+    /// A check that is missing, is never asked, or of a handler that commits with others.
+    #[error("`uncertain` of handler `{handler}` {fault}")]
+    Uncertain {
+        /// The handler's name.
+        handler: String,
+        /// The fault, in words.
+        fault: &'static str,
+    },
     /// The scope is empty, too long, or has characters that cannot be seen.
     #[error("the scope of handler `{handler}` {fault}: name it, or leave it out for topic and tag")]
     Scope {
@@ -118,6 +127,24 @@ impl Route {
             return Err(RouteError::OrderlyBatch { handler: handler() });
         }
         Ok(())
+    }
+
+    /// Checks that a handler has a check where its policy asks one, and nowhere else.
+    pub(crate) fn check_uncertain(&self, policy: &Policy) -> Result<(), RouteError> {
+        let fault = match (policy.uncertain, self.handler.has_check()) {
+            (UncertainRun::Check, false) => {
+                "asks a check, and the handler has none: give it one, `uncertain = check(path::to::function)` or `.check(..)`"
+            }
+            (UncertainRun::Run | UncertainRun::Hold, true) => {
+                "asks no check, and the handler has one: remove it, or say `UncertainRun::Check`"
+            }
+            (UncertainRun::Check, true) if !matches!(self.commit(), None | Some(Commit::Each)) => {
+                "asks a check, and the handler commits together with other messages, which would wait for it: remove \
+                 `group_commit`, or take messages one by one"
+            }
+            _ => return Ok(()),
+        };
+        Err(RouteError::Uncertain { handler: self.name.clone().into_owned(), fault })
     }
 
     fn max_batch_fault(&self) -> Option<&'static str> {

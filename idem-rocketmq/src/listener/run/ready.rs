@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use idem_core::engine::{ClaimedRun, Finished, RunProgress, Settled};
-use idem_core::{Attempt, HandlerResult, Lease, Verdict};
+use idem_core::engine::{Checked, ClaimedRun, Finished, RunProgress, Settled};
+use idem_core::{Attempt, HandlerResult, Happened, Lease, Verdict};
 use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span};
 
@@ -39,14 +39,63 @@ pub(super) struct RunFollowUp {
 impl ReadyRun {
     /// Begins the handler here.
     pub(super) fn begin(self) -> (RunProgress, RunFollowUp) {
+        if self.claimed.needs_check() {
+            let (run, follow_up) = self.checked();
+            return (RunProgress::polled(run), follow_up);
+        }
         let (claimed, work, follow_up) = self.parts();
         (claimed.begin(work), follow_up)
     }
 
     /// Begins the handler where this is polled first.
     pub(super) async fn finish(self) {
+        if self.claimed.needs_check() {
+            let (run, follow_up) = self.checked();
+            return follow_up.finish(run).await;
+        }
         let (claimed, work, follow_up) = self.parts();
         follow_up.finish(claimed.run(work).boxed()).await;
+    }
+
+    /// The handler's check is asked, and the handler begins where nothing has happened yet.
+    fn checked(self) -> (BoxFuture<'static, Finished>, RunFollowUp) {
+        let Self { claimed, run, handler, delivery, hash, states, span, reporter } = self;
+        let follow_up = RunFollowUp { handler: handler.clone(), delivery: delivery.clone(), hash, reporter };
+        let attempt = claimed.attempt();
+        let span = span.unwrap_or_else(|| handler.span(&delivery, attempt, hash));
+        let checking = async move {
+            let transaction = claimed.transaction();
+            let mut asked = None;
+            let checked = claimed
+                .check(|lease| {
+                    let context = CallContext {
+                        delivery: delivery.clone(),
+                        states: states.clone(),
+                        lease,
+                        attempt,
+                        transaction: None,
+                    };
+                    let asking = async {
+                        let Some(doubt) = context.lease.doubt() else { return Ok(Happened::No) };
+                        let (run, answer) = run.ask(doubt, context).await;
+                        asked = Some(run);
+                        answer
+                    };
+                    Box::pin(asking)
+                })
+                .await;
+            match (checked, asked) {
+                (Checked::Over(finished), _) => finished,
+                (Checked::Run(claimed), Some(run)) => {
+                    let work = move |lease, attempt| {
+                        run.call(CallContext { delivery, states, lease, attempt, transaction })
+                    };
+                    claimed.run(work).await
+                }
+                (Checked::Run(_), None) => unreachable!("a run has a doubt where its check is asked"),
+            }
+        };
+        (checking.instrument(span).boxed(), follow_up)
     }
 
     fn parts(

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::Harness;
-use super::super::bench::{Bench, LONG, PAST_SHORT, SHORT};
-use crate::record::{Fence, Record, State, Token};
+use super::super::bench::{Bench, LONG, PAST_SHORT, SHORT, bare};
+use crate::record::{Fence, State, Token};
 use crate::store::{Answer, Attempts};
 
 /// From claim to claim of a key, whatever ended the one before; and over the record's end.
@@ -36,7 +36,7 @@ pub async fn invariant_7_fences_grow_when_the_clock_steps_back(harness: &dyn Har
         // In the year 2128, and the lease is long over.
         let (fence, lease_end) = (Fence(5_000_000_000_000_001), Duration::from_secs(1));
         let (token, attempts) = (Token::random(), 7);
-        let record = Record { state, token, fence, attempts, lease_end, fingerprint: None, reply: None };
+        let record = bare(state, token, fence, attempts, lease_end);
         if !harness.plant(&key, &record.encode()).await {
             return;
         }

@@ -2,10 +2,10 @@
 
 use super::super::Harness;
 use super::super::bench::{
-    Bench, LONG, claim_request, complete_request, expect_claimed, release_request, renew_request,
+    Bench, LONG, bare, claim_request, complete_request, expect_claimed, release_request, renew_request,
 };
 use crate::key::RecordKey;
-use crate::record::{Fence, RECORD_VERSION, Record, State, Token};
+use crate::record::{Fence, RECORD_VERSION, State, Token};
 use crate::store::StoreError;
 
 /// Every operation answers with the error and leaves the bytes as they are. Where the harness can plant them.
@@ -52,8 +52,7 @@ fn planted() -> Vec<(Vec<u8>, Token)> {
     let token = Token::random();
     let state = State::InProgress;
     let (fence, attempts, lease_end) = (Fence(1), 0, std::time::Duration::ZERO);
-    let record = Record { state, token, fence, attempts, lease_end, fingerprint: None, reply: None };
-    let own = record.encode();
+    let own = bare(state, token, fence, attempts, lease_end).encode();
     let mut newer = own.clone();
     newer[0] = RECORD_VERSION + 1;
     let mut newest = own.clone();

@@ -3,6 +3,7 @@
 mod attempts;
 mod batches;
 mod bounds;
+mod doubts;
 mod fences;
 mod foreign;
 mod keys;
@@ -13,6 +14,7 @@ mod tokens;
 pub use self::attempts::*;
 pub use self::batches::*;
 pub use self::bounds::*;
+pub use self::doubts::*;
 pub use self::fences::*;
 pub use self::foreign::*;
 pub use self::keys::*;

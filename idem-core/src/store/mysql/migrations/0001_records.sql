@@ -9,7 +9,11 @@ CREATE TABLE IF NOT EXISTS `idem_records` (
     `attempts`    INT            NOT NULL COMMENT 'runs that failed and were counted',
     `lease_end`   BIGINT         NOT NULL,
     `expires_at`  BIGINT         NOT NULL COMMENT 'from then on the record counts as absent',
+    `member`      BINARY(8)      NOT NULL COMMENT 'the process that claimed it last',
+    `doubt`       VARBINARY(21)  NULL COMMENT 'a run that ended without an answer: cause, fence, attempt, member',
+    `last`        VARBINARY(255) NULL COMMENT 'the last run that did not complete it: outcome, length, error',
     `fingerprint` BINARY(16)     NULL COMMENT 'of the payload, where the handler asks for it',
+    `message`     VARBINARY(32)  NULL COMMENT 'the message that it was claimed for last',
     `reply`       LONGBLOB       NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 

@@ -7,6 +7,6 @@
     `reply` LONGTEXT CHARACTER SET ascii PATH '$[3]'
 )) AS i
 STRAIGHT_JOIN `idem_records` AS r FORCE INDEX (PRIMARY) ON r.`key` = UNHEX(i.`key`)
-SET r.`state` = 2, r.`reply` = UNHEX(i.`reply`),
+SET r.`state` = 2, r.`doubt` = NULL, r.`last` = NULL, r.`reply` = UNHEX(i.`reply`),
     r.`expires_at` = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + i.`retention`
 WHERE r.`version` = 1 AND r.`state` = 1 AND r.`token` = UNHEX(i.`token`)

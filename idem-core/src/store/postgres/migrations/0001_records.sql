@@ -9,7 +9,11 @@ CREATE TABLE "idem_records" (
     state       smallint NOT NULL,  -- 1 in progress, 2 completed, 3 released
     key         bytea    NOT NULL PRIMARY KEY,
     token       bytea    NOT NULL,  -- who claimed it last
+    member      bytea    NOT NULL,  -- the process that claimed it last
+    doubt       bytea,              -- a run that ended without an answer: cause, fence, attempt, member
+    last        bytea,              -- the last run that did not complete it: outcome, length, error
     fingerprint bytea,              -- of the payload, where the handler asks for it
+    message     bytea,              -- the message that it was claimed for last
     reply       bytea
 ) WITH (
     -- Room for a record's next version on its own page: a completion then needs no new entry in the index.

@@ -1,8 +1,8 @@
 -- Keys in order, so that two batches wait for each other and never both.
 WITH input AS (
     SELECT *, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
-    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])
-        AS i (key, token, lease, retention, fingerprint)
+    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[])
+        AS i (key, token, lease, retention, fingerprint, member, message)
 ),
 -- What nobody can claim now. An upsert would lock it before it looks, and a lock is a write, which a duplicate is to be
 -- spared.
@@ -16,8 +16,9 @@ taken AS (
             OR r.state = 3 AND r.token <> i.token))
 ),
 claimed AS (
-    INSERT INTO "idem_records" AS r (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint)
-    SELECT key, 1, 1, token, moment, 0, moment + lease, moment + lease + retention, fingerprint
+    INSERT INTO "idem_records" AS r
+        (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint, member, message)
+    SELECT key, 1, 1, token, moment, 0, moment + lease, moment + lease + retention, fingerprint, member, message
     -- Just before each row is written: what is written then may wait for another transaction still.
     FROM input CROSS JOIN LATERAL (
         SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 0 * lease AS moment OFFSET 0
@@ -33,6 +34,14 @@ claimed AS (
                      ELSE greatest(r.fence + 1, excluded.fence,
                          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) END,
         attempts = CASE WHEN r.expires_at <= excluded.fence THEN 0 ELSE r.attempts END,
+        -- A run whose lease has run out is in doubt: vanished.
+        doubt = CASE WHEN r.expires_at <= excluded.fence THEN NULL
+                     WHEN r.state = 1 AND r.token <> excluded.token
+                         THEN '\x01'::bytea || int8send(r.fence) || int4send(r.attempts + 1) || r.member
+                     ELSE r.doubt END,
+        last = CASE WHEN r.expires_at <= excluded.fence THEN NULL ELSE r.last END,
+        member = excluded.member,
+        message = excluded.message,
         lease_end = excluded.lease_end,
         expires_at = excluded.expires_at,
         fingerprint = CASE WHEN r.state = 1 AND r.token = excluded.token THEN r.fingerprint
@@ -43,6 +52,6 @@ claimed AS (
         OR r.version = 1 AND (
             r.state = 1 AND (r.lease_end <= excluded.fence OR r.token = excluded.token)
             OR r.state = 3 AND r.token <> excluded.token)
-    RETURNING key, token, fence, attempts, lease_end,
+    RETURNING key, token, fence, attempts, lease_end, member, doubt, last, message,
         (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
 )

@@ -1,12 +1,13 @@
 WITH input AS (
     SELECT *, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
-    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])
-        AS i (key, token, retention, fence, fingerprint, reply)
+    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[],
+        $7::bytea[], $8::bytea[])
+        AS i (key, token, retention, fence, fingerprint, reply, member, message)
 ),
 -- Mostly this is all. An upsert alone would do, and would lock each record before it is changed, at a write more.
 completed AS (
     UPDATE "idem_records" r
-    SET state = 2, reply = i.reply, expires_at = i.now + i.retention
+    SET state = 2, reply = i.reply, doubt = NULL, last = NULL, expires_at = i.now + i.retention
     FROM input i
     WHERE r.key = i.key AND r.version = 1 AND r.state = 1 AND r.token = i.token AND r.expires_at > i.now
     RETURNING r.key, r.token
@@ -23,8 +24,8 @@ taken AS (
 -- Nobody has claimed the key since its record's end: the work was done, only late.
 anew AS (
     INSERT INTO "idem_records" AS r
-        (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint, reply)
-    SELECT key, 1, 2, token, fence, 0, now, now + retention, fingerprint, reply
+        (key, version, state, token, fence, attempts, lease_end, expires_at, fingerprint, reply, member, message)
+    SELECT key, 1, 2, token, fence, 0, now, now + retention, fingerprint, reply, member, message
     FROM rest WHERE key NOT IN (SELECT key FROM taken)
     -- The lease's end that would be inserted is the clock.
     ON CONFLICT (key) DO UPDATE SET
@@ -35,7 +36,11 @@ anew AS (
         attempts = excluded.attempts,
         lease_end = excluded.lease_end,
         expires_at = excluded.expires_at,
+        member = excluded.member,
+        doubt = NULL,
+        last = NULL,
         fingerprint = excluded.fingerprint,
+        message = excluded.message,
         reply = excluded.reply
     WHERE r.expires_at <= excluded.lease_end
     RETURNING key, token

@@ -1,12 +1,16 @@
 WITH input AS (
     SELECT *, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now
-    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[]) AS i (key, token, retention, attempts)
+    FROM unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])
+        AS i (key, token, retention, attempts, doubt, last)
 ),
 released AS (
     UPDATE "idem_records" r
     SET state = 3,
         -- 0 keeps the number, 1 counts one, -1 begins anew.
         attempts = CASE i.attempts WHEN -1 THEN 0 ELSE least(r.attempts + i.attempts, 2147483647) END,
+        -- None keeps it, an empty one ends it.
+        doubt = CASE WHEN i.doubt IS NULL THEN r.doubt ELSE nullif(i.doubt, '') END,
+        last = coalesce(i.last, r.last),
         expires_at = i.now + i.retention
     FROM input i
     WHERE r.key = i.key AND r.version = 1 AND r.state = 1 AND r.token = i.token AND r.expires_at > i.now

@@ -4,7 +4,8 @@
 --
 -- A value is laid out as Record::encode writes it; positions here count from 1:
 --   1 version | 2 state | 3-18 token | 19-26 lease end, µs | 27-34 fence | 35-38 attempts
---   39 flags | 40-55 fingerprint | 56- reply
+--   39-46 member | 47 flags | 48- doubt (21 bytes) | last run | fingerprint (16 bytes) | message | reply
+-- The flags say which of the last five are there: 1 doubt, 2 last run, 4 fingerprint, 8 message, 16 reply.
 -- Times and fences stay below 2^53, so that Lua's doubles hold them exactly.
 --
 -- An answer is one string for each key, or one string for all of them, and its first byte says what it is:
@@ -14,7 +15,7 @@
 -- Redis 6 must be told to replicate what a script does instead of the script, because it reads the clock.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local pcall, byte, sub = redis.pcall, string.byte, string.sub
+local pcall, byte, char, sub = redis.pcall, string.byte, string.char, string.sub
 local pack, unpack, spread = struct.pack, struct.unpack, unpack
 
 local time = redis.call('TIME')
@@ -32,10 +33,30 @@ local function fetch(key)
     return nil, nil, value
   end
   local version, state = byte(value, 1, 2)
-  if version ~= 1 or #value < 55 or (state ~= IN_PROGRESS and state ~= COMPLETED and state ~= RELEASED) then
-    return nil, 'X' .. sub(value, 1, 55)
+  if version ~= 1 or #value < 47 or (state ~= IN_PROGRESS and state ~= COMPLETED and state ~= RELEASED) then
+    return nil, 'X' .. sub(value, 1, 47)
   end
   return value, state
+end
+
+-- What a record keeps from claim to claim: its doubt and its last run, each empty where there is none; and where the rest
+-- begins.
+local function kept(value)
+  local flags, at, doubt, last = byte(value, 47), 48, '', ''
+  if flags % 2 == 1 then doubt, at = sub(value, 48, 68), 69 end
+  if flags % 4 >= 2 then
+    local behind = at + 2 + byte(value, at + 1)
+    last, at = sub(value, at, behind - 1), behind
+  end
+  return doubt, last, at
+end
+
+-- The flags of what is kept, and what is kept.
+local function flagged(flags, doubt, last)
+  flags = flags - flags % 4
+  if doubt ~= '' then flags = flags + 1 end
+  if last ~= '' then flags = flags + 2 end
+  return char(flags) .. doubt .. last
 end
 
 -- Stores a value; the answer is `done`, or O where memory is short, or nil and an error that fails the batch.

@@ -2,6 +2,14 @@
 
 local life = ARGV[1]
 
+-- The reply behind the fingerprint and the message of a record without doubt and last run.
+local function reply_of(value)
+  local flags, at = byte(value, 47), 48
+  if flags % 8 >= 4 then at = at + 16 end
+  if flags % 16 >= 8 then at = at + 1 + byte(value, at) % 128 end
+  return sub(value, at)
+end
+
 -- The answer where the record is not simply in progress under the token, or where a reply is to be stored.
 local function complete(key, anew)
   local value, state, failed = fetch(key)
@@ -13,21 +21,24 @@ local function complete(key, anew)
   if sub(value, 3, 18) ~= sub(anew, 3, 18) then return 'L' end
   if state == COMPLETED then return 'D' end
   if state ~= IN_PROGRESS then return 'L' end
-  -- The record's own fingerprint, the request's reply.
-  local fingerprinted, replied = byte(value, 39) % 2, byte(anew, 39) >= 2 and 2 or 0
-  local completed = '\1C' .. sub(value, 3, 38) .. string.char(fingerprinted + replied)
-    .. sub(value, 40, 55) .. sub(anew, 56)
+  -- The record's own fingerprint and message, the request's reply; doubt and last run are over. A record in progress has no
+  -- reply, and what is made anew neither doubt nor last run.
+  local _, _, at = kept(value)
+  local flags = byte(value, 47)
+  local reply = ''
+  if byte(anew, 47) >= 16 then flags, reply = flags + 16, reply_of(anew) end
+  local completed = '\1C' .. sub(value, 3, 46) .. flagged(flags, '', '') .. sub(value, at) .. reply
   return store(key, completed, life, 'D')
 end
 
--- Mostly the record is in progress under the token and no reply is to be stored, so that only its state changes:
--- that is done in place. Whether it was.
+-- Mostly the record is in progress under the token, has neither doubt nor last run, and no reply is to be stored, so that only
+-- its state changes: that is done in place. Whether it was.
 --
 -- While the lease lasts, the record lives on for what is left of it and the life: it was claimed or renewed for
 -- lease and life together. Its expiry is moved only where that is more than a hundredth too long, or too short.
 local longest = life * 10
 local function completed_in_place(key, value, anew)
-  if not value or #value < 55 or byte(anew, 39) > 1 or sub(value, 3, 18) ~= sub(anew, 3, 18) then
+  if not value or #value < 47 or byte(anew, 47) >= 16 or byte(value, 47) % 4 > 0 or sub(value, 3, 18) ~= sub(anew, 3, 18) then
     return false
   end
   local version, state = byte(value, 1, 2)

@@ -1,4 +1,5 @@
--- For all keys: life in ms. For each: token and one byte for the attempts (K keep, C count, R reset).
+-- For all keys: life in ms. For each: token; one byte for the attempts (K keep, C count, R reset); one for the doubt (K keep, D
+-- raise the one that follows, E end); and the last run, where there is one.
 local life = ARGV[1]
 local answers = {}
 for i = 1, #KEYS do
@@ -18,7 +19,12 @@ for i = 1, #KEYS do
       elseif mode == 67 and attempts < 4294967295 then
         attempts = attempts + 1
       end
-      local released = '\1R' .. sub(value, 3, 34) .. pack('>I4', attempts) .. sub(value, 39)
+      local doubt, last, at = kept(value)
+      local update, behind = byte(id, 18), 19
+      if update == 68 then doubt, behind = sub(id, 19, 39), 40 elseif update == 69 then doubt = '' end
+      if #id >= behind then last = sub(id, behind) end
+      local released = '\1R' .. sub(value, 3, 34) .. pack('>I4', attempts) .. sub(value, 39, 46)
+        .. flagged(byte(value, 47), doubt, last) .. sub(value, at)
       answer, failed = store(KEYS[i], released, life, 'D')
       if failed then return failed end
     end

@@ -1,4 +1,4 @@
--- idem's tables, version 1, for SQLite 3.37 or later. Times are µs since 1970 by the host's clock.
+-- idem's tables, version 1, for SQLite 3.41 or later. Times are µs since 1970 by the host's clock.
 
 CREATE TABLE "idem_records" (
     key         BLOB    NOT NULL PRIMARY KEY,
@@ -9,7 +9,11 @@ CREATE TABLE "idem_records" (
     attempts    INTEGER NOT NULL,  -- runs that failed and were counted
     lease_end   INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL,  -- from then on the record counts as absent
+    member      BLOB    NOT NULL,  -- the process that claimed it last
+    doubt       BLOB,              -- a run that ended without an answer: cause, fence, attempt, member
+    last        BLOB,              -- the last run that did not complete it: outcome, length, error
     fingerprint BLOB,              -- of the payload, where the handler asks for it
+    message     BLOB,              -- the message that it was claimed for last
     reply       BLOB
 ) STRICT, WITHOUT ROWID;
 
