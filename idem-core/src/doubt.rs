@@ -8,7 +8,8 @@ use crate::record::Fence;
 /// A run ended without an answer, and nothing since has told whether it had its effect.
 ///
 /// It stays with the key until the key is completed, a check says that nothing happened, or a person decides. A later error does
-/// not take it away, because that says nothing about the run before. Of several such runs it is the last one.
+/// not take it away, because that says nothing about the run before. A run of which more is known than that it vanished replaces
+/// one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doubt {
     /// How the run ended.
@@ -45,7 +46,11 @@ impl Doubt {
         let (fence, rest) = rest.split_first_chunk()?;
         let (attempt, member) = rest.split_first_chunk()?;
         Some(Self {
-            cause: DoubtCause::ALL.into_iter().find(|known| known.code() == *cause)?,
+            // A cause of a newer version is a doubt all the same, and of the kind that every policy heeds.
+            cause: DoubtCause::ALL
+                .into_iter()
+                .find(|known| known.code() == *cause)
+                .unwrap_or(DoubtCause::Uncertain),
             fence: Fence(u64::from_be_bytes(*fence)),
             attempt: u32::from_be_bytes(*attempt),
             member: MemberId::from_bytes(member.try_into().ok()?),
@@ -274,7 +279,9 @@ mod tests {
             let doubt = Doubt { cause, fence: Fence(7), attempt: 3, member: MemberId::random() };
             assert_eq!(Doubt::from_bytes(&doubt.to_bytes()), Some(doubt));
         }
-        assert_eq!(Doubt::from_bytes(&[9; Doubt::LEN]), None);
+        let newer = Doubt::from_bytes(&[9; Doubt::LEN]).map(|doubt| doubt.cause);
+        assert_eq!(newer, Some(DoubtCause::Uncertain));
+        assert_eq!(Doubt::from_bytes(&[1; Doubt::LEN - 1]), None);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::engine::verdict::Completion;
 use crate::key::{Fingerprint, RecordKey};
 use crate::outcome::Decision;
 use crate::record::{Fence, Token};
-use crate::store::DoubtUpdate;
 
 /// The lease under which a handler runs, as the handler sees it.
 ///
@@ -102,30 +101,8 @@ pub(crate) enum Phase {
     Harmless = 0,
     /// The handler is at work.
     Running = 1,
-    /// As [`Harmless`](Self::Harmless), and a check has said that the earlier run did nothing either.
-    Cleared = 2,
-    /// As [`Running`](Self::Running), after that.
-    RunningCleared = 3,
     /// A check has said that the earlier run did the work.
-    FoundDone = 4,
-}
-
-impl Phase {
-    const ALL: [Self; 5] =
-        [Self::Harmless, Self::Running, Self::Cleared, Self::RunningCleared, Self::FoundDone];
-
-    /// Whether the handler is or was at work, so that its effect may be there.
-    pub(crate) const fn has_begun(self) -> bool {
-        matches!(self, Self::Running | Self::RunningCleared)
-    }
-
-    /// The phase when the handler begins.
-    pub(crate) const fn begun(self) -> Self {
-        match self {
-            Self::Cleared | Self::RunningCleared => Self::RunningCleared,
-            Self::Harmless | Self::Running | Self::FoundDone => Self::Running,
-        }
-    }
+    FoundDone = 2,
 }
 
 /// A key in flight in this process: from the first message that asks for it to that message's decision.
@@ -226,22 +203,16 @@ impl Flight {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        let phase = usize::from(self.phase.load(Ordering::Acquire));
-        Phase::ALL.get(phase).copied().unwrap_or(Phase::Running)
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Harmless,
+            1 => Phase::Running,
+            _ => Phase::FoundDone,
+        }
     }
 
     /// The completion of its key, when the store has recorded it.
     pub(crate) fn recorded(&self) -> Completion {
         if self.phase() == Phase::FoundDone { Completion::FoundDone } else { Completion::Recorded }
-    }
-
-    /// The effect on the key's doubt of a run that left this one and did not complete it.
-    pub(crate) fn doubt_after(&self, left: Option<DoubtCause>, member: MemberId) -> DoubtUpdate {
-        match left {
-            Some(cause) => DoubtUpdate::Raise(self.doubt_left(cause, member)),
-            None if matches!(self.phase(), Phase::Cleared | Phase::RunningCleared) => DoubtUpdate::End,
-            None => DoubtUpdate::Keep,
-        }
     }
 
     /// The doubt that its run leaves when it ends so.

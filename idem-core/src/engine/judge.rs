@@ -41,7 +41,6 @@ impl Gate {
         let admit = verdict::claim(self.policy(), &leader.message(), patience, answer);
         match answer {
             Ok(Claim::Claimed { fence, after, .. }) => {
-                self.found_doubt(&leader.flight, *after);
                 let deadline = self.local_deadline(sent);
                 if now >= deadline {
                     // Invariant 4: no handler starts when the claim's reply came later than the local deadline
@@ -53,6 +52,7 @@ impl Gate {
                     });
                 }
                 leader.flight.claimed(*fence, deadline);
+                self.found_doubt(&leader.flight, *after);
             }
             Ok(Claim::Completed { .. } | Claim::InProgress { .. }) => leader.is_claimed = false,
             // The claim may have been stored all the same.

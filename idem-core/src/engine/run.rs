@@ -13,17 +13,18 @@ use super::Gate;
 use super::ticket::{ClaimedRun, Finished, Leader, OpenTransaction, RunResult};
 use super::verdict::{self, RunEnd};
 use crate::attempt::Attempt;
-use crate::doubt::Happened;
+use crate::doubt::{Doubt, Happened};
 use crate::handler_error::{HandlerError, HandlerResult};
 use crate::lease::{Flight, Lease, Phase, Stop};
 use crate::panics::{self, GuardedFuture, Panicked};
 use crate::policy::UncertainRun;
+use crate::store::{Answer, RenewRequest};
 
 /// The end of a check.
 #[derive(Debug)]
-pub enum Checked {
-    /// Nothing had happened: the handler is to be run.
-    Run(ClaimedRun),
+pub enum Checked<T> {
+    /// Nothing had happened: the handler is to be run, with this.
+    Run(ClaimedRun, T),
     /// The message is to be settled without a run.
     Over(Finished),
 }
@@ -140,32 +141,31 @@ impl ClaimedRun {
         self.gate.policy().uncertain == UncertainRun::Check && self.flight.doubt().is_some()
     }
 
-    /// Asks, under the lease, whether an earlier run did the work. The check has as much time as the handler has, which counts
-    /// for itself.
+    /// Asks, under the lease, whether the run in doubt did the work. The check has as much time as the handler has, which counts
+    /// for itself; it gives back what the run needs. Before a run may begin, its key's record says that the doubt is over: so a
+    /// process that dies in the run leaves a doubt about that run, and one that dies in the check the doubt as it was.
     ///
     /// # Cancel safety
-    /// Dropping this gives the key back, still in doubt, without counting an attempt.
-    pub async fn check<F>(self, ask: impl FnOnce(Lease) -> F) -> Checked
+    /// Dropping this gives the key back without counting an attempt, still in doubt unless a check has ended that.
+    pub async fn check<T, F>(self, ask: impl FnOnce(Lease, Doubt) -> F) -> Checked<T>
     where
-        F: Future<Output = Result<Happened, HandlerError>> + Unpin,
+        F: Future<Output = (T, Result<Happened, HandlerError>)> + Unpin,
     {
         let asked = self.asked(ask).await;
         if let Some(doubt) = self.flight.doubt() {
             self.gate.count_doubt(
                 doubt.cause,
                 match &asked {
-                    ControlFlow::Continue(()) => "run",
+                    ControlFlow::Continue(_) => "run",
                     ControlFlow::Break(result) if result.is_ok() => "found_done",
                     ControlFlow::Break(_) => "unknown",
                 },
             );
         }
+        // The time of a check is none of a run.
+        self.flight.rest(self.gate.0.engine.clock.now());
         match asked {
-            ControlFlow::Continue(()) => {
-                self.flight.rest(self.gate.0.engine.clock.now());
-                self.flight.enter(Phase::Cleared);
-                Checked::Run(self)
-            }
+            ControlFlow::Continue(kept) => Checked::Run(self, kept),
             ControlFlow::Break(result) => {
                 if result.is_ok() {
                     self.flight.enter(Phase::FoundDone);
@@ -175,26 +175,56 @@ impl ClaimedRun {
         }
     }
 
-    async fn asked<F>(&self, ask: impl FnOnce(Lease) -> F) -> ControlFlow<RunResult>
+    async fn asked<T, F>(&self, ask: impl FnOnce(Lease, Doubt) -> F) -> ControlFlow<RunResult, T>
     where
-        F: Future<Output = Result<Happened, HandlerError>> + Unpin,
+        F: Future<Output = (T, Result<Happened, HandlerError>)> + Unpin,
     {
-        let (engine, flight, lease) = (&self.gate.0.engine, &self.flight, self.lease());
+        let (engine, flight) = (&self.gate.0.engine, &self.flight);
         if let Err(ended) = self.start_time() {
             return ControlFlow::Break(ended);
         }
-        let answer = tokio::select! {
+        let Some(doubt) = flight.doubt() else {
+            return ControlFlow::Break(RunResult::Ended(verdict::unknown("there is no doubt to ask about")));
+        };
+        let asking = async {
+            let (kept, answer) = match panics::guard_call(|| ask(self.lease(), doubt)).await {
+                Ok((kept, answer)) => (Some(kept), Some(answer)),
+                Err(_) => (None, None),
+            };
+            // The error is the user's: it may panic where it is shown or dropped.
+            let checked =
+                panics::catch(|| verdict::checked(answer)).unwrap_or_else(|_| verdict::checked(None));
+            if let ControlFlow::Break(end) = checked {
+                return ControlFlow::Break(RunResult::Ended(end));
+            }
+            match (self.end_doubt().await, kept) {
+                (true, Some(kept)) => ControlFlow::Continue(kept),
+                _ => ControlFlow::Break(RunResult::Ended(RunEnd::LeaseLost)),
+            }
+        };
+        tokio::select! {
             biased;
-            answer = panics::guard_call(|| ask(lease)) => answer,
-            stop = flight.stopped() => return ControlFlow::Break(match stop {
+            asked = asking => asked,
+            stop = flight.stopped() => ControlFlow::Break(match stop {
                 Stop::TimedOut => RunResult::Ended(verdict::unknown("the check took longer than the time-out")),
                 Stop::Lost => stop.into(),
             }),
-            () = engine.stop.cancelled() => return ControlFlow::Break(RunResult::SHUTDOWN),
-        };
-        // The error is the user's: it may panic where it is shown or dropped.
-        let checked = panics::catch(|| verdict::checked(answer.ok()));
-        checked.unwrap_or_else(|_| verdict::checked(None)).map_break(RunResult::Ended)
+            () = engine.stop.cancelled() => ControlFlow::Break(RunResult::SHUTDOWN),
+        }
+    }
+
+    /// Has the key's record say that its doubt is over. Whether it does; else the lease is lost. In a transaction nothing is
+    /// written: the run's own commit ends the doubt, and a rollback leaves it to the next check.
+    async fn end_doubt(&self) -> bool {
+        let (gate, Some(key)) = (&self.gate, &self.flight.key) else { return false };
+        if self.transaction.is_some() {
+            return true;
+        }
+        let (lease, retention) = (gate.policy().lease, gate.policy().retention);
+        let request =
+            RenewRequest { key: key.clone(), token: self.flight.token, lease, retention, ends_doubt: true };
+        let asking = gate.ask_until_answered(&gate.0.engine.renewals, &self.flight, request);
+        matches!(asking.await, Ok(Answer::Done))
     }
 
     async fn drive<F>(&self, work: impl FnOnce() -> F) -> RunResult
@@ -224,7 +254,7 @@ impl ClaimedRun {
         let is_first = self.start_time()?;
         // The work in a transaction is undone with it.
         if is_first && self.transaction.is_none() && self.member.is_none() {
-            self.flight.enter(self.flight.phase().begun());
+            self.flight.enter(Phase::Running);
         }
         Ok(())
     }

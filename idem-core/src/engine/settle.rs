@@ -145,7 +145,7 @@ impl Gate {
     }
 
     /// Asks until there is an answer, or a record that this version does not understand.
-    async fn ask_until_answered<O>(
+    pub(super) async fn ask_until_answered<O>(
         &self,
         lane: &Lane<O>,
         flight: &Arc<Flight>,

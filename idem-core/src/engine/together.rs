@@ -88,7 +88,7 @@ impl Gate {
         sent: Duration,
     ) -> Vec<Admission> {
         let claimed = |answer: &Result<Claim, StoreError>| match answer {
-            Ok(Claim::Claimed { fence, .. }) => Some(*fence),
+            Ok(Claim::Claimed { fence, after, .. }) => Some((*fence, *after)),
             _ => None,
         };
         let admit = |leader: &Leader, answer: &Result<Claim, StoreError>| {
@@ -111,7 +111,10 @@ impl Gate {
         let answered = messages.into_iter().zip(answers);
         let admit = |((leader, permit), answer)| match (admit(&leader, &answer), claimed(&answer), &mut group)
         {
-            (Admit::Run { attempt }, Some(fence), Some(group)) => group.admit(leader, permit, fence, attempt),
+            (Admit::Run { attempt }, Some((fence, after)), Some(group)) => {
+                self.found_doubt(&leader.flight, after);
+                group.admit(leader, permit, fence, attempt)
+            }
             (_, Some(_), _) => self.open_later(leader, permit),
             (_, None, _) => {
                 let mut patience = Patience::default();

@@ -127,7 +127,8 @@ pub fn claim_inside(answer: Claim) -> Claim {
 /// The decision for a key of which nobody knows whether its work was done. A person has to find out.
 fn in_doubt(attempt: u32, reason: &str) -> Decision {
     Decision::new(Verdict::DeadLetter, Outcome::Uncertain).attempt(attempt).because(format!(
-        "{reason}; its effect may be there, so that it is not run again: find out, and tell the key's record"
+        "{reason}; its effect may be there, so that it is not run again: find out; where it is not, remove the key's record and send the \
+         dead letter again"
     ))
 }
 

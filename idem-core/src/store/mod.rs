@@ -155,15 +155,16 @@ pub trait Store: Send + Sync + 'static {
     ///   [`Claim::InProgress`] with nothing remaining.
     /// - Otherwise [`Claim::Claimed`]: the record is in progress under the request's token, its fence is
     ///   `max(last + 1, clock in µs)`, its attempts, doubt and last run are kept (0 and none where it was absent), its member,
-    ///   message and fingerprint are the request's. Where the lease of another token has run out, that run is in doubt from now on,
-    ///   instead of an earlier one: [`DoubtCause::Vanished`](crate::DoubtCause::Vanished), with the fence and the member of its
-    ///   claim, and one attempt more than were counted.
+    ///   message and fingerprint are the request's. Where the lease of another token has run out and the key is not in doubt yet,
+    ///   that run is from now on: [`DoubtCause::Vanished`](crate::DoubtCause::Vanished), with the fence and the member of its
+    ///   claim, and one attempt more than were counted. A doubt that is there stays: nobody knows whether that run had begun.
     ///
     /// The record lives for lease + retention.
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>>;
 
     /// Moves the lease of each key to now + lease, where the token holds it, also after it has run out while
-    /// nobody has claimed the key since. [`Answer::Lost`] where it is not in progress under this token.
+    /// nobody has claimed the key since, and ends its doubt where the request says so. [`Answer::Lost`] where it is not in progress
+    /// under this token.
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>>;
 
     /// Records that the work is done; doubt and last run go. The record lives for the retention from now on and is not overwritten
@@ -174,8 +175,8 @@ pub trait Store: Send + Sync + 'static {
     /// has claimed it since. Else [`Answer::Lost`], and nothing changes.
     fn complete<'a>(&'a self, batch: &'a [CompleteRequest]) -> BoxFuture<'a, Answers<Answer>>;
 
-    /// Gives the lease back. The record stays, for the retention, with its attempts: see [`Attempts`]; and with its doubt: see
-    /// [`DoubtUpdate`]. The request's last run, where it has one, replaces the record's.
+    /// Gives the lease back. The record stays, for the retention, with its attempts: see [`Attempts`]. The request's doubt and last
+    /// run, where it has them, replace the record's.
     ///
     /// [`Answer::Done`] where the key is in progress under this token, also with a lease that has run out, or
     /// was released under this token before (nothing is counted twice). Else [`Answer::Lost`].
@@ -262,6 +263,8 @@ pub struct RenewRequest {
     pub lease: Duration,
     /// How long the record lives after the lease.
     pub retention: Duration,
+    /// Whether the key's doubt is over: a check has said that nothing happened.
+    pub ends_doubt: bool,
 }
 
 /// One entry of [`Store::complete`].
@@ -303,8 +306,8 @@ pub struct ReleaseRequest {
     pub retention: Duration,
     /// The effect on the number of attempts.
     pub attempts: Attempts,
-    /// The effect on the key's doubt.
-    pub doubt: DoubtUpdate,
+    /// The doubt that the run leaves, if it ended without an answer.
+    pub doubt: Option<Doubt>,
     /// The end of the run, where there was one.
     pub last: Option<LastRun>,
 }
@@ -312,7 +315,7 @@ pub struct ReleaseRequest {
 impl ReleaseRequest {
     /// A release that leaves no doubt and says nothing of a run.
     pub fn new(key: RecordKey, token: Token, retention: Duration, attempts: Attempts) -> Self {
-        Self { key, token, retention, attempts, doubt: DoubtUpdate::Keep, last: None }
+        Self { key, token, retention, attempts, doubt: None, last: None }
     }
 }
 
@@ -325,17 +328,6 @@ pub enum Attempts {
     Count,
     /// Begin anew: the message became a dead letter, and a replay has all its attempts.
     Reset,
-}
-
-/// The effect of a release on the key's doubt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DoubtUpdate {
-    /// Keep what there is: the run gave a clear answer, or there was none.
-    Keep,
-    /// The run ended without an answer. The doubt replaces that of an earlier run.
-    Raise(Doubt),
-    /// A check has said that the run in doubt did nothing, and the run since then gave a clear answer.
-    End,
 }
 
 /// The answer to a renewal, completion or release.

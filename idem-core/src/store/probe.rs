@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::remote::on_runtime;
 use super::{
-    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest,
-    RenewRequest, Store, StoreError,
+    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
+    StoreError,
 };
 use crate::doubt::MemberId;
 use crate::key::{IdempotencyKey, Namespace, RecordKey};
@@ -61,7 +61,7 @@ pub(super) fn patiently(
 /// As [`probe`], with a key of the caller's.
 pub(super) async fn probe_key(store: &dyn Store, key: &RecordKey) -> Result<(), StoreError> {
     let (token, fence) = claim(store, key).await?;
-    let renewal = RenewRequest { key: key.clone(), token, lease: LIFE, retention: LIFE };
+    let renewal = RenewRequest { key: key.clone(), token, lease: LIFE, retention: LIFE, ends_doubt: false };
     done(store, store.renew(&[renewal]).await)?;
     let (member, fingerprint, message, reply) = (MEMBER, None, None, None);
     let key_again = key.clone();
@@ -81,8 +81,7 @@ pub(super) async fn probe_key(store: &dyn Store, key: &RecordKey) -> Result<(), 
     }
     store.remove(key).await?;
     let (token, _) = claim(store, key).await?;
-    let (attempts, doubt, last) = (Attempts::Reset, DoubtUpdate::Keep, None);
-    let release = ReleaseRequest { key: key.clone(), token, retention: LIFE, attempts, doubt, last };
+    let release = ReleaseRequest::new(key.clone(), token, LIFE, Attempts::Reset);
     done(store, store.release(&[release]).await)?;
     store.remove(key).await.map(drop)
 }

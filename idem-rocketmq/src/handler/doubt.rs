@@ -99,8 +99,8 @@ checks! { A B C }
 checks! { A B C D }
 checks! { A B C D G }
 
-/// The payload that was asked about, and the answer.
-pub(crate) type Answered<P> = (P, Result<Happened, HandlerError>);
+/// The thing that was asked about, and the answer.
+pub(crate) type Answered<T> = (T, Result<Happened, HandlerError>);
 
 /// A check without the parameter that tells implementations apart. It takes the payload and gives it back, so that only a payload
 /// with a check has to be `Sync`.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::panics::{self, CarefulDrop};
-use idem_core::{Doubt, Fingerprint, HandlerError, HandlerResult, Happened, IdempotencyKey, KeyError};
+use idem_core::{Doubt, Fingerprint, HandlerResult, Happened, IdempotencyKey, KeyError};
 
 use super::batch::{BatchHandler, BatchRun, gather};
-use super::doubt::ErasedCheck;
+use super::doubt::{Answered, ErasedCheck};
 use super::{Call, CallContext, Handler, KeySource, Needs};
 use crate::client::Delivery;
 use crate::codec::{Codec, DecodeError};
@@ -60,12 +60,8 @@ impl Run {
     }
 
     /// Asks the handler's check about an earlier run. The run itself is given back with the answer, and nothing of it begins.
-    pub(crate) async fn ask(
-        self,
-        doubt: Doubt,
-        context: CallContext,
-    ) -> (Self, Result<Happened, HandlerError>) {
-        self.0.into_inner().ask(doubt, context).await
+    pub(crate) fn ask(self, doubt: Doubt, context: CallContext) -> BoxFuture<'static, Answered<Self>> {
+        self.0.into_inner().ask(doubt, context)
     }
 
     /// The parts of the run, if they are a `T`.
@@ -86,11 +82,7 @@ pub(crate) type Gathering = Box<dyn Fn(Run) -> Run + Send>;
 pub(super) trait Begin: Any + Send {
     fn call(self: Box<Self>, context: CallContext) -> BoxFuture<'static, HandlerResult>;
 
-    fn ask(
-        self: Box<Self>,
-        doubt: Doubt,
-        context: CallContext,
-    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)>;
+    fn ask(self: Box<Self>, doubt: Doubt, context: CallContext) -> BoxFuture<'static, Answered<Run>>;
 }
 
 impl fmt::Debug for Run {
@@ -194,11 +186,7 @@ pub(super) struct Unbegun<P> {
 
 impl<P: Send + 'static> Unbegun<P> {
     /// Asks the check. Without one nobody knows.
-    pub(super) async fn ask(
-        self,
-        doubt: Doubt,
-        context: CallContext,
-    ) -> (Self, Result<Happened, HandlerError>) {
+    pub(super) async fn ask(self, doubt: Doubt, context: CallContext) -> Answered<Self> {
         let Self { payload, key, check } = self;
         let (payload, answer) = match &check {
             Some(check) => check.ask(payload, key.clone(), doubt, context).await,
@@ -215,11 +203,7 @@ struct One<P> {
 }
 
 impl<P: Send + 'static> Begin for One<P> {
-    fn ask(
-        self: Box<Self>,
-        doubt: Doubt,
-        context: CallContext,
-    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)> {
+    fn ask(self: Box<Self>, doubt: Doubt, context: CallContext) -> BoxFuture<'static, Answered<Run>> {
         Box::pin(async move {
             let (message, answer) = self.message.ask(doubt, context).await;
             (Run::new(Self { message, handler: self.handler }), answer)

@@ -51,9 +51,9 @@ async fn handle_checked(
         Admission::Later(_) => panic!("the store answers"),
     };
     let finished: Finished = if claimed.needs_check() {
-        match claimed.check(|_| Box::pin(answer)).await {
+        match claimed.check(|_, _| Box::pin(async { ((), answer.await) })).await {
             Checked::Over(finished) => finished,
-            Checked::Run(claimed) => claimed.run(|_, _| async { run() }).await,
+            Checked::Run(claimed, ()) => claimed.run(|_, _| async { run() }).await,
         }
     } else {
         claimed.run(|_, _| async { run() }).await
@@ -235,9 +235,8 @@ async fn a_run_behind_a_check_leaves_a_doubt_of_its_own() {
     let gate = gate(&engine, policy(UncertainRun::Check));
     end_by(DoubtCause::Panicked, &store, &gate).await;
     let claimed = claimed(&gate).await;
-    let Checked::Run(claimed) = claimed.check(|_| Box::pin(async { Ok(Happened::No) })).await else {
-        panic!("it is to be run")
-    };
+    let answer = |_: Lease, _: Doubt| Box::pin(async { ((), Ok(Happened::No)) });
+    let Checked::Run(claimed, ()) = claimed.check(answer).await else { panic!("it is to be run") };
     let RunProgress::Going(run) = claimed.begin(|_, _| pending()) else { panic!("it waits") };
     drop(run);
     let doubt = doubt(&store).await.expect("a doubt");
@@ -255,4 +254,24 @@ async fn the_record_says_how_the_last_run_ended() {
     end_by(DoubtCause::TimedOut, &store, &gate).await;
     doubt(&store).await;
     assert_eq!(record(&store).await.last.map(|last| last.outcome), Some(Outcome::TimedOut));
+}
+
+/// The check's answer is in the store before the run may begin.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_found_nothing_has_ended_the_doubt_before_the_run_begins() {
+    let (engine, store) = engine();
+    let gate = gate(&engine, policy(UncertainRun::Check));
+    end_by(DoubtCause::Panicked, &store, &gate).await;
+    let mut while_asked = None;
+    let checked = claimed(&gate).await.check(|_, _| {
+        let (store, seen) = (store.clone(), &mut while_asked);
+        Box::pin(async move {
+            *seen = record(&store).await.doubt;
+            ((), Ok(Happened::No))
+        })
+    });
+    let Checked::Run(claimed, ()) = checked.await else { panic!("it is to be run") };
+    assert_eq!(while_asked.map(|doubt| doubt.cause), Some(DoubtCause::Panicked));
+    assert_eq!(record(&store).await.doubt, None);
+    drop(claimed);
 }

@@ -11,7 +11,7 @@ use crate::doubt::DoubtCause;
 use crate::engine::Gate;
 use crate::engine::verdict::{self, Arrival, RunEnd, Settlement};
 use crate::handler_error::Disposition;
-use crate::lease::{Flight, Stop};
+use crate::lease::{Flight, Phase, Stop};
 use crate::outcome::{Decision, Verdict};
 use crate::store::{Answer, CompleteRequest, ReleaseRequest, StoreError};
 
@@ -90,7 +90,7 @@ impl Finished {
             (leader, ran) => Ending::Other(leader, ran),
         };
         let doubt = match &ending {
-            Ending::Other(_, RunResult::Ended(end)) => verdict::doubt(end, flight.phase().has_begun()),
+            Ending::Other(_, RunResult::Ended(end)) => verdict::doubt(end, flight.phase() == Phase::Running),
             Ending::Other(..) | Ending::Done(_) => None,
         };
         let mut finished = Self { gate, attempt, ending, doubt, took };

@@ -7,7 +7,7 @@ use super::Done;
 use crate::doubt::DoubtCause;
 use crate::engine::verdict::Arrival;
 use crate::engine::{Gate, Job};
-use crate::lease::{Flight, FlightEnd};
+use crate::lease::{Flight, FlightEnd, Phase};
 use crate::outcome::Decision;
 use crate::record::LastRun;
 use crate::store::{Attempts, ClaimRequest, ReleaseRequest};
@@ -94,7 +94,7 @@ impl Leader {
             token: self.flight.token,
             retention: self.gate.policy().retention,
             attempts,
-            doubt: self.flight.doubt_after(self.doubt, self.gate.0.engine.member),
+            doubt: self.doubt.map(|cause| self.flight.doubt_left(cause, self.gate.0.engine.member)),
             last: self.last.as_deref().cloned(),
         })
     }
@@ -149,7 +149,7 @@ impl Drop for Leader {
         if self.flight.has_returned() {
             drop(Done::of(successor));
         } else {
-            if self.last.is_none() && self.flight.phase().has_begun() {
+            if self.last.is_none() && self.flight.phase() == Phase::Running {
                 successor.doubt = Some(DoubtCause::Dropped);
             }
             successor.give_back();

@@ -107,7 +107,8 @@ macro_rules! __conformance_rules {
             attempts_are_forgotten_after_retention
             a_run_that_vanished_is_in_doubt
             a_doubt_is_told_to_each_claim_until_it_ends
-            the_last_doubt_replaces_the_one_before
+            a_known_doubt_replaces_the_one_before
+            a_run_that_vanished_after_a_doubt_has_its_own
             a_completion_ends_doubt_and_last_run
             a_lost_release_raises_no_doubt
             doubts_are_forgotten_after_retention

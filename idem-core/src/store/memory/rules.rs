@@ -5,9 +5,7 @@ use std::time::Duration;
 use super::shard::{BatchMoment, OccupiedSlot, ShardEntry, VacantSlot};
 use crate::doubt::{Doubt, DoubtCause};
 use crate::record::{Fence, Record, State, Token};
-use crate::store::{
-    Answer, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest, RenewRequest,
-};
+use crate::store::{Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 
 /// `None` where there is no room for a new record.
 pub(super) fn claim(
@@ -36,7 +34,7 @@ pub(super) fn claim(
     let (fence, fingerprint) =
         if own { (record.fence, record.fingerprint) } else { (next, request.fingerprint) };
     let attempt = record.attempts.saturating_add(1);
-    let after = if own { None } else { vanished(record) }.or(record.doubt);
+    let after = record.doubt.or_else(|| if own { None } else { vanished(record) });
     held.change(expires, |record| {
         record.state = State::InProgress;
         record.token = request.token;
@@ -96,7 +94,10 @@ pub(super) fn renew(place: ShardEntry<'_>, request: &RenewRequest, now: BatchMom
         TokenStanding::Holder(mut held) => {
             let lease_end = now.clock.saturating_add(request.lease);
             let expires = lease_end.saturating_add(request.retention);
-            held.change(expires, |record| record.lease_end = lease_end);
+            held.change(expires, |record| {
+                record.lease_end = lease_end;
+                record.doubt = record.doubt.filter(|_| !request.ends_doubt);
+            });
             Answer::Done
         }
         TokenStanding::Absent(_) | TokenStanding::Own(_) | TokenStanding::Another => Answer::Lost,
@@ -152,11 +153,7 @@ pub(super) fn release(place: ShardEntry<'_>, request: &ReleaseRequest, now: Batc
                     Attempts::Count => record.attempts.saturating_add(1),
                     Attempts::Reset => 0,
                 };
-                record.doubt = match request.doubt {
-                    DoubtUpdate::Keep => record.doubt,
-                    DoubtUpdate::Raise(doubt) => Some(doubt),
-                    DoubtUpdate::End => None,
-                };
+                record.doubt = request.doubt.or(record.doubt);
                 if request.last.is_some() {
                     record.last.clone_from(&request.last);
                 }
@@ -205,10 +202,7 @@ mod tests {
         let fences = [9, 9, 3, 20].into_iter().zip(0..).map(|(wall_micros, turn)| {
             let now = BatchMoment { clock: Duration::from_secs(2 * turn), wall_micros };
             let token = Token::random();
-            let (member, message) = (MemberId::random(), None);
-            let fingerprint = None;
-            let request =
-                ClaimRequest { key: key.clone(), token, lease, retention, fingerprint, member, message };
+            let request = ClaimRequest::new(key.clone(), token, lease, retention, MemberId::random());
             match claim(shard.place(hash, &key, now.clock), &request, now, || true) {
                 Some(Claim::Claimed { fence, .. }) => fence.0,
                 other => panic!("{other:?}"),

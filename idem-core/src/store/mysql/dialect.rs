@@ -216,7 +216,8 @@ impl StoreDialect for MySql {
         batch: &[BatchEntry<RenewRequest>],
     ) -> sqlx::Result<Vec<KeyRow>> {
         let own = |request: &RenewRequest| {
-            (request.token, format!("{},{}", micros(request.lease), micros(request.retention)))
+            let (lease, retention) = (micros(request.lease), micros(request.retention));
+            (request.token, format!("{lease},{retention},{}", u8::from(request.ends_doubt)))
         };
         self.update(on, &self.renew, batch, IN_PROGRESS, own).await
     }

@@ -213,6 +213,7 @@ impl StoreDialect for Postgres {
             .bind(column(batch, |entry| entry.request.token.to_bytes()))
             .bind(column(batch, |entry| micros(entry.request.lease)))
             .bind(column(batch, |entry| micros(entry.request.retention)))
+            .bind(column(batch, |entry| i64::from(entry.request.ends_doubt)))
             .fetch_all(on)
             .await
     }

@@ -27,8 +27,8 @@ use self::script::{RecordTerms, Script, ScriptBatch};
 use self::target::Topology;
 use super::remote::on_runtime;
 use super::{
-    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest,
-    RenewRequest, Store, StoreError,
+    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
+    StoreError,
 };
 use crate::key::RecordKey;
 use crate::record::{RECORD_VERSION, Record, RecordTail, State};
@@ -134,7 +134,12 @@ impl Store for RedisStore {
     }
 
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
-        let own = |r: &RenewRequest, bytes: &mut Vec<u8>| bytes.extend_from_slice(&r.token.to_bytes());
+        let own = |r: &RenewRequest, bytes: &mut Vec<u8>| {
+            bytes.extend_from_slice(&r.token.to_bytes());
+            if r.ends_doubt {
+                bytes.push(b'E');
+            }
+        };
         let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_lease(r.lease, r.retention)), own);
         self.run(&script::RENEW, batch, answer::answer)
     }
@@ -153,12 +158,11 @@ impl Store for RedisStore {
                 Attempts::Reset => b'R',
             });
             match r.doubt {
-                DoubtUpdate::Keep => bytes.push(b'K'),
-                DoubtUpdate::Raise(doubt) => {
+                None => bytes.push(b'K'),
+                Some(doubt) => {
                     bytes.push(b'D');
                     bytes.extend_from_slice(&doubt.to_bytes());
                 }
-                DoubtUpdate::End => bytes.push(b'E'),
             }
             if let Some(last) = &r.last {
                 last.encode_to(bytes);

@@ -12,9 +12,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use crate::doubt::{Doubt, MemberId, MessageId};
 use crate::key::Fingerprint;
 use crate::record::{Fence, LastRun, RECORD_VERSION, Record, RecordError, State, Token};
-use crate::store::{
-    Answer, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest, RenewRequest, StoreError,
-};
+use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
 /// How a state is stored; the SQL files have the same numbers.
 pub(in crate::store) const IN_PROGRESS: i64 = 1;
@@ -201,13 +199,9 @@ fn part<T>(bytes: Option<&[u8]>, decode: impl Fn(&mut &[u8]) -> Option<T>) -> Re
     bytes.map(|mut bytes| decode(&mut bytes).ok_or(RecordError::Foreign)).transpose()
 }
 
-/// A release's doubt as the statements have it: `None` keeps the record's, an empty one ends it.
+/// A release's doubt as the statements have it: `None` keeps the record's.
 pub(in crate::store) fn doubt(request: &ReleaseRequest) -> Option<Vec<u8>> {
-    match request.doubt {
-        DoubtUpdate::Keep => None,
-        DoubtUpdate::Raise(doubt) => Some(doubt.to_bytes().to_vec()),
-        DoubtUpdate::End => Some(Vec::new()),
-    }
+    request.doubt.map(|doubt| doubt.to_bytes().to_vec())
 }
 
 /// A release's last run as the statements have it: `None` keeps the record's.

@@ -224,6 +224,7 @@ impl StoreDialect for Sqlite {
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.lease))
                 .bind(micros(request.retention))
+                .bind(i64::from(request.ends_doubt))
         });
         rows(on, write, &self.stand, batch).await
     }

@@ -10,12 +10,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use idem_core::engine::{LentTransaction, OpenTransaction};
 use idem_core::panics;
-use idem_core::{Doubt, HandlerError, HandlerResult, Happened, Lease};
+use idem_core::{Doubt, HandlerResult, Lease};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failures::ForAll;
 use super::{Batch, BatchCall, BatchHandler, BatchItem, BatchResult};
 use crate::handler::CallContext;
+use crate::handler::doubt::Answered;
 use crate::handler::erased::{Begin, Gathering, Run, Unbegun};
 use crate::state::States;
 
@@ -105,11 +106,7 @@ fn tell(result: BatchResult, messages: Vec<ResultSender>) {
 }
 
 impl<P: Send + 'static> Begin for BatchRun<P> {
-    fn ask(
-        self: Box<Self>,
-        doubt: Doubt,
-        context: CallContext,
-    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)> {
+    fn ask(self: Box<Self>, doubt: Doubt, context: CallContext) -> BoxFuture<'static, Answered<Run>> {
         Box::pin(async move {
             let (message, answer) = self.message.ask(doubt, context).await;
             (Run::new(Self { message, handler: self.handler }), answer)
@@ -125,11 +122,7 @@ impl<P: Send + 'static> Begin for BatchRun<P> {
 
 impl<P: Send + 'static> Begin for Seat<P> {
     /// The call waits for the answer, as it does for every seat.
-    fn ask(
-        self: Box<Self>,
-        doubt: Doubt,
-        context: CallContext,
-    ) -> BoxFuture<'static, (Run, Result<Happened, HandlerError>)> {
+    fn ask(self: Box<Self>, doubt: Doubt, context: CallContext) -> BoxFuture<'static, Answered<Run>> {
         let Self { item: BatchRun { handler, message }, taken, call } = *self;
         Box::pin(async move {
             let (message, answer) = message.ask(doubt, context).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use idem_core::engine::{Checked, ClaimedRun, Finished, RunProgress, Settled};
-use idem_core::{Attempt, HandlerResult, Happened, Lease, Verdict};
+use idem_core::{Attempt, HandlerResult, Lease, Verdict};
 use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span};
 
@@ -65,9 +65,8 @@ impl ReadyRun {
         let span = span.unwrap_or_else(|| handler.span(&delivery, attempt, hash));
         let checking = async move {
             let transaction = claimed.transaction();
-            let mut asked = None;
             let checked = claimed
-                .check(|lease| {
+                .check(|lease, doubt| {
                     let context = CallContext {
                         delivery: delivery.clone(),
                         states: states.clone(),
@@ -75,24 +74,17 @@ impl ReadyRun {
                         attempt,
                         transaction: None,
                     };
-                    let asking = async {
-                        let Some(doubt) = context.lease.doubt() else { return Ok(Happened::No) };
-                        let (run, answer) = run.ask(doubt, context).await;
-                        asked = Some(run);
-                        answer
-                    };
-                    Box::pin(asking)
+                    run.ask(doubt, context)
                 })
                 .await;
-            match (checked, asked) {
-                (Checked::Over(finished), _) => finished,
-                (Checked::Run(claimed), Some(run)) => {
+            match checked {
+                Checked::Over(finished) => finished,
+                Checked::Run(claimed, run) => {
                     let work = move |lease, attempt| {
                         run.call(CallContext { delivery, states, lease, attempt, transaction })
                     };
                     claimed.run(work).await
                 }
-                (Checked::Run(_), None) => unreachable!("a run has a doubt where its check is asked"),
             }
         };
         (checking.instrument(span).boxed(), follow_up)

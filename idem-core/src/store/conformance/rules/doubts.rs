@@ -3,13 +3,13 @@
 use super::super::Harness;
 use super::super::bench::{
     Bench, LONG, PAST_SHORT, SHORT, claim_request, complete_request, expect_after, expect_claimed,
-    release_request,
+    release_request, renew_request,
 };
 use crate::doubt::{Doubt, DoubtCause, MemberId, MessageId};
 use crate::key::RecordKey;
 use crate::outcome::Outcome;
 use crate::record::{Fence, LastRun, Record, State, Token};
-use crate::store::{Answer, Attempts, Claim, ClaimRequest, CompleteRequest, DoubtUpdate, ReleaseRequest};
+use crate::store::{Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
 
 fn member(number: u8) -> MemberId {
     MemberId::from_bytes([number; 8])
@@ -30,7 +30,7 @@ async fn claim_by(
     (token, bench.try_claim(claim).await.expect("a claim's answer"))
 }
 
-async fn release(bench: &Bench<'_>, key: &RecordKey, token: Token, doubt: DoubtUpdate) -> Answer {
+async fn release(bench: &Bench<'_>, key: &RecordKey, token: Token, doubt: Option<Doubt>) -> Answer {
     let release = ReleaseRequest { doubt, ..release_request(key, token) };
     bench.try_release(release).await.expect("a release's answer")
 }
@@ -65,7 +65,7 @@ pub async fn a_run_that_vanished_is_in_doubt(harness: &dyn Harness) {
         "repeated"
     );
     assert_eq!(bench.renew(&key, token, LONG).await, Answer::Done);
-    assert_eq!(release(&bench, &key, token, DoubtUpdate::Keep).await, Answer::Done);
+    assert_eq!(release(&bench, &key, token, None).await, Answer::Done);
     let (_, fourth) = claim_by(&bench, &key, 4, LONG).await;
     assert_eq!(expect_after(&fourth), Some(vanished), "a clear answer says nothing of the run before");
 }
@@ -78,7 +78,7 @@ pub async fn a_doubt_is_told_to_each_claim_until_it_ends(harness: &dyn Harness) 
         let (token, _) = claim_by(&bench, &key, 1, LONG).await;
         let raised = doubt(cause, 1);
         for _ in 0..2 {
-            assert_eq!(release(&bench, &key, token, DoubtUpdate::Raise(raised)).await, Answer::Done);
+            assert_eq!(release(&bench, &key, token, Some(raised)).await, Answer::Done);
         }
         for attempts in [Attempts::Keep, Attempts::Count, Attempts::Reset] {
             let (token, claim) = claim_by(&bench, &key, 2, LONG).await;
@@ -86,25 +86,44 @@ pub async fn a_doubt_is_told_to_each_claim_until_it_ends(harness: &dyn Harness) 
             assert_eq!(bench.release(&key, token, attempts).await, Answer::Done);
         }
         let (token, _) = claim_by(&bench, &key, 3, LONG).await;
-        assert_eq!(release(&bench, &key, token, DoubtUpdate::End).await, Answer::Done);
+        let ends = RenewRequest { ends_doubt: true, ..renew_request(&key, token, LONG) };
+        for _ in 0..2 {
+            assert_eq!(bench.try_renew(ends.clone()).await.expect("an answer"), Answer::Done);
+            assert_eq!(record(&bench, &key).await.doubt, None);
+        }
+        assert_eq!(release(&bench, &key, token, None).await, Answer::Done);
         assert_eq!(record(&bench, &key).await.doubt, None);
         let (_, claim) = claim_by(&bench, &key, 4, LONG).await;
         assert_eq!(expect_after(&claim), None, "{cause:?}");
     }
 }
 
-/// Also where the later one has vanished.
-pub async fn the_last_doubt_replaces_the_one_before(harness: &dyn Harness) {
+/// But for one that has vanished: nobody knows whether its run had begun, and the doubt that was there stays.
+pub async fn a_known_doubt_replaces_the_one_before(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
     let key = bench.key("twice");
     for number in 1..=2 {
         let (token, _) = claim_by(&bench, &key, 1, LONG).await;
-        let raised = DoubtUpdate::Raise(doubt(DoubtCause::TimedOut, number));
+        let raised = Some(doubt(DoubtCause::TimedOut, number));
         assert_eq!(release(&bench, &key, token, raised).await, Answer::Done);
     }
     let (_, claim) = claim_by(&bench, &key, 2, SHORT).await;
     assert_eq!(expect_after(&claim), Some(doubt(DoubtCause::TimedOut, 2)));
+    bench.pass(PAST_SHORT).await;
+    let (_, claim) = claim_by(&bench, &key, 3, LONG).await;
+    assert_eq!(expect_after(&claim), Some(doubt(DoubtCause::TimedOut, 2)));
+}
+
+/// Of a run that vanished after its doubt was ended, the doubt is its own.
+pub async fn a_run_that_vanished_after_a_doubt_has_its_own(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    let key = bench.key("ended");
+    let (token, _) = claim_by(&bench, &key, 1, LONG).await;
+    assert_eq!(release(&bench, &key, token, Some(doubt(DoubtCause::TimedOut, 1))).await, Answer::Done);
+    let (token, claim) = claim_by(&bench, &key, 2, LONG).await;
     let (fence, _) = expect_claimed(&claim);
+    let ends = RenewRequest { ends_doubt: true, ..renew_request(&key, token, SHORT) };
+    assert_eq!(bench.try_renew(ends).await.expect("an answer"), Answer::Done);
     bench.pass(PAST_SHORT).await;
     let (_, claim) = claim_by(&bench, &key, 3, LONG).await;
     let vanished = Doubt { cause: DoubtCause::Vanished, fence, attempt: 1, member: member(2) };
@@ -118,7 +137,7 @@ pub async fn a_completion_ends_doubt_and_last_run(harness: &dyn Harness) {
         let key = bench.key(if reply.is_some() { "reply" } else { "none" });
         let (token, _) = claim_by(&bench, &key, 1, LONG).await;
         let release = ReleaseRequest {
-            doubt: DoubtUpdate::Raise(doubt(DoubtCause::Panicked, 1)),
+            doubt: Some(doubt(DoubtCause::Panicked, 1)),
             last: Some(LastRun::new(Outcome::Panicked, "")),
             ..release_request(&key, token)
         };
@@ -143,9 +162,10 @@ pub async fn a_lost_release_raises_no_doubt(harness: &dyn Harness) {
     bench.pass(PAST_SHORT).await;
     let (_, claim) = claim_by(&bench, &key, 2, LONG).await;
     let before = record(&bench, &key).await;
-    let raised = DoubtUpdate::Raise(doubt(DoubtCause::LeaseLost, 1));
+    let raised = Some(doubt(DoubtCause::LeaseLost, 1));
     assert_eq!(release(&bench, &key, overtaken, raised).await, Answer::Lost);
-    assert_eq!(release(&bench, &key, overtaken, DoubtUpdate::End).await, Answer::Lost);
+    let ends = RenewRequest { ends_doubt: true, ..renew_request(&key, overtaken, LONG) };
+    assert_eq!(bench.try_renew(ends).await.expect("an answer"), Answer::Lost);
     assert_eq!(record(&bench, &key).await, before);
     assert_eq!(before.doubt, expect_after(&claim));
 }
@@ -157,7 +177,7 @@ pub async fn doubts_are_forgotten_after_retention(harness: &dyn Harness) {
     let (token, _) = claim_by(&bench, &key, 1, LONG).await;
     let release = ReleaseRequest {
         retention: SHORT,
-        doubt: DoubtUpdate::Raise(doubt(DoubtCause::Shutdown, 1)),
+        doubt: Some(doubt(DoubtCause::Shutdown, 1)),
         last: Some(LastRun::new(Outcome::Shutdown, "")),
         ..release_request(&key, token)
     };

@@ -15,9 +15,9 @@ ON DUPLICATE KEY UPDATE
             `state` = 1 AND (`lease_end` <= VALUES(`fence`) OR `token` = VALUES(`token`))
             OR `state` = 3 AND `token` <> VALUES(`token`))),
         IF(`expires_at` <= VALUES(`fence`), NULL,
-            -- A run whose lease has run out is in doubt: vanished.
-            IF(`state` = 1 AND `token` <> VALUES(`token`),
-                CONCAT(X'01', UNHEX(LPAD(HEX(`fence`), 16, '0')), UNHEX(LPAD(HEX(`attempts` + 1), 8, '0')), `member`),
+            -- A run whose lease has run out is in doubt: vanished. A doubt that is there stays.
+            IF(`doubt` IS NULL AND `state` = 1 AND `token` <> VALUES(`token`),
+                CONCAT(X'01', UNHEX(LPAD(HEX(`fence`), 16, '0')), UNHEX(LPAD(HEX(LEAST(`attempts`, 2147483646) + 1), 8, '0')), `member`),
                 `doubt`)),
         `doubt`),
     `last` = IF(@idem_takes AND `expires_at` <= VALUES(`fence`), NULL, `last`),

@@ -12,8 +12,7 @@ STRAIGHT_JOIN `idem_records` AS r FORCE INDEX (PRIMARY) ON r.`key` = UNHEX(i.`ke
 SET r.`state` = 3,
     -- 0 keeps the number, 1 counts one, -1 begins anew.
     r.`attempts` = IF(i.`counted` = -1, 0, LEAST(CAST(r.`attempts` AS SIGNED) + i.`counted`, 2147483647)),
-    -- None keeps it, an empty one ends it.
-    r.`doubt` = IF(i.`doubt` IS NULL, r.`doubt`, UNHEX(NULLIF(i.`doubt`, ''))),
+    r.`doubt` = COALESCE(UNHEX(i.`doubt`), r.`doubt`),
     r.`last` = COALESCE(UNHEX(i.`last`), r.`last`),
     r.`expires_at` = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + i.`retention`
 WHERE r.`version` = 1 AND r.`state` = 1 AND r.`token` = UNHEX(i.`token`)

@@ -34,10 +34,10 @@ claimed AS (
                      ELSE greatest(r.fence + 1, excluded.fence,
                          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) END,
         attempts = CASE WHEN r.expires_at <= excluded.fence THEN 0 ELSE r.attempts END,
-        -- A run whose lease has run out is in doubt: vanished.
+        -- A run whose lease has run out is in doubt: vanished. A doubt that is there stays.
         doubt = CASE WHEN r.expires_at <= excluded.fence THEN NULL
-                     WHEN r.state = 1 AND r.token <> excluded.token
-                         THEN '\x01'::bytea || int8send(r.fence) || int4send(r.attempts + 1) || r.member
+                     WHEN r.doubt IS NULL AND r.state = 1 AND r.token <> excluded.token
+                         THEN '\x01'::bytea || int8send(r.fence) || int4send(least(r.attempts, 2147483646) + 1) || r.member
                      ELSE r.doubt END,
         last = CASE WHEN r.expires_at <= excluded.fence THEN NULL ELSE r.last END,
         member = excluded.member,

@@ -8,8 +8,7 @@ released AS (
     SET state = 3,
         -- 0 keeps the number, 1 counts one, -1 begins anew.
         attempts = CASE i.attempts WHEN -1 THEN 0 ELSE least(r.attempts + i.attempts, 2147483647) END,
-        -- None keeps it, an empty one ends it.
-        doubt = CASE WHEN i.doubt IS NULL THEN r.doubt ELSE nullif(i.doubt, '') END,
+        doubt = coalesce(i.doubt, r.doubt),
         last = coalesce(i.last, r.last),
         expires_at = i.now + i.retention
     FROM input i

@@ -27,9 +27,11 @@ local function claim(key, head, tail)
       local numbers = pack('>I8I8I4', now + lease, fence, attempts)
       return store(key, head .. numbers .. sub(value, 39), life, 'N' .. numbers .. doubt)
     end
-    -- The run whose lease has run out is in doubt: vanished, with the fence, attempt and member of its claim.
-    if state == IN_PROGRESS then
-      doubt = '\1' .. sub(value, 27, 34) .. pack('>I4', attempts + 1) .. sub(value, 39, 46)
+    -- The run whose lease has run out is in doubt: vanished, with the fence, attempt and member of its claim. A doubt that is
+    -- there stays.
+    if state == IN_PROGRESS and doubt == '' then
+      local attempt = math.min(attempts, 4294967294) + 1
+      doubt = '\1' .. sub(value, 27, 34) .. pack('>I4', attempt) .. sub(value, 39, 46)
     end
     if fence < now then fence = now else fence = fence + 1 end
   end

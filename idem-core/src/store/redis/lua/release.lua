@@ -1,5 +1,5 @@
 -- For all keys: life in ms. For each: token; one byte for the attempts (K keep, C count, R reset); one for the doubt (K keep, D
--- raise the one that follows, E end); and the last run, where there is one.
+-- take the one that follows); and the last run, where there is one.
 local life = ARGV[1]
 local answers = {}
 for i = 1, #KEYS do
@@ -20,8 +20,8 @@ for i = 1, #KEYS do
         attempts = attempts + 1
       end
       local doubt, last, at = kept(value)
-      local update, behind = byte(id, 18), 19
-      if update == 68 then doubt, behind = sub(id, 19, 39), 40 elseif update == 69 then doubt = '' end
+      local behind = 19
+      if byte(id, 18) == 68 then doubt, behind = sub(id, 19, 39), 40 end
       if #id >= behind then last = sub(id, behind) end
       local released = '\1R' .. sub(value, 3, 34) .. pack('>I4', attempts) .. sub(value, 39, 46)
         .. flagged(byte(value, 47), doubt, last) .. sub(value, at)

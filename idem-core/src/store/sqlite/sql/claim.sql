@@ -12,10 +12,10 @@ ON CONFLICT (key) DO UPDATE SET
     fence = CASE WHEN r.state = 1 AND r.token = excluded.token THEN r.fence
                  ELSE max(r.fence + 1, excluded.fence) END,
     attempts = CASE WHEN r.expires_at <= excluded.fence THEN 0 ELSE r.attempts END,
-    -- A run whose lease has run out is in doubt: vanished.
+    -- A run whose lease has run out is in doubt: vanished. A doubt that is there stays.
     doubt = CASE WHEN r.expires_at <= excluded.fence THEN NULL
-                 WHEN r.state = 1 AND r.token <> excluded.token
-                     THEN unhex('01' || printf('%016x', r.fence) || printf('%08x', r.attempts + 1) || hex(r.member))
+                 WHEN r.doubt IS NULL AND r.state = 1 AND r.token <> excluded.token
+                     THEN unhex('01' || printf('%016x', r.fence) || printf('%08x', min(r.attempts, 4294967294) + 1) || hex(r.member))
                  ELSE r.doubt END,
     last = CASE WHEN r.expires_at <= excluded.fence THEN NULL ELSE r.last END,
     member = excluded.member,

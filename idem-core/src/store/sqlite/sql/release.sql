@@ -4,8 +4,7 @@ UPDATE "idem_records" AS r
 SET state = 3,
     -- 0 keeps the number, 1 counts one, -1 begins anew.
     attempts = CASE counted WHEN -1 THEN 0 ELSE min(attempts + counted, 4294967295) END,
-    -- None keeps it, an empty one ends it.
-    doubt = CASE WHEN input.doubt IS NULL THEN r.doubt ELSE nullif(input.doubt, x'') END,
+    doubt = coalesce(input.doubt, r.doubt),
     last = coalesce(input.last, r.last),
     expires_at = now + retention
 FROM input CROSS JOIN clock
