@@ -4,15 +4,17 @@
 //! No clock, no await and no lock is in here, so that a model can be checked with the code that runs in production. The
 //! engine's steps apply these answers and decide nothing by themselves.
 
+mod doubt;
 #[cfg(test)]
 mod table;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::doubt::{DoubtCause, Happened};
-use crate::handler_error::{Disposition, HandlerError};
+pub use self::doubt::{checked, claim_inside, doubt, unknown};
+use self::doubt::{in_doubt, is_held};
+use crate::doubt::DoubtCause;
+use crate::handler_error::Disposition;
 use crate::key::Fingerprint;
 use crate::outcome::{Decision, Outcome, Verdict};
 use crate::policy::{
@@ -110,26 +112,6 @@ pub fn claim(
             }
         },
     }
-}
-
-/// The answer to a claim inside of a transaction. An earlier run's effect was undone with its transaction, so that only what the
-/// handler said itself is a doubt.
-pub fn claim_inside(answer: Claim) -> Claim {
-    match answer {
-        Claim::Claimed { fence, attempt, after } => {
-            let after = after.filter(|doubt| doubt.cause == DoubtCause::Uncertain);
-            Claim::Claimed { fence, attempt, after }
-        }
-        answer => answer,
-    }
-}
-
-/// The decision for a key of which nobody knows whether its work was done. A person has to find out.
-fn in_doubt(attempt: u32, reason: &str) -> Decision {
-    Decision::new(Verdict::DeadLetter, Outcome::Uncertain).attempt(attempt).because(format!(
-        "{reason}; its effect may be there, so that it is not run again: find out; where it is not, remove the key's record and send the \
-         dead letter again"
-    ))
 }
 
 /// Returns which attempt a run would be, where its record counts `counted`: the record may have expired since the message
@@ -234,24 +216,6 @@ pub enum RunEnd {
     Shutdown,
 }
 
-/// Decides what follows from a check's answer, which is `None` where the check panicked: a run of the handler, or this end.
-pub fn checked(answer: Option<Result<Happened, HandlerError>>) -> ControlFlow<RunEnd> {
-    match answer {
-        Some(Ok(Happened::Yes)) => ControlFlow::Break(RunEnd::Ok),
-        Some(Ok(Happened::No)) => ControlFlow::Continue(()),
-        Some(Ok(Happened::Unknown)) => {
-            ControlFlow::Break(unknown("the check does not know what became of it"))
-        }
-        Some(Err(error)) => ControlFlow::Break(unknown(&error.to_string())),
-        None => ControlFlow::Break(unknown("the check panicked")),
-    }
-}
-
-/// The end of a check that has told nothing.
-pub fn unknown(reason: &str) -> RunEnd {
-    RunEnd::Unknown { reason: reason.into() }
-}
-
 /// The message to the store about a run that ended under a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
@@ -281,19 +245,6 @@ pub fn settlement(policy: &Policy, attempt: u32, end: &RunEnd, doubt: Option<Dou
     }
 }
 
-/// Returns the doubt that a run leaves. `began` says whether the handler was polled, outside of a transaction: what a
-/// transaction did is undone with it.
-pub fn doubt(end: &RunEnd, began: bool) -> Option<DoubtCause> {
-    match end {
-        RunEnd::Failed { is_uncertain: true, .. } => Some(DoubtCause::Uncertain),
-        RunEnd::Panicked if began => Some(DoubtCause::Panicked),
-        RunEnd::TimedOut if began => Some(DoubtCause::TimedOut),
-        RunEnd::LeaseLost if began => Some(DoubtCause::LeaseLost),
-        RunEnd::Shutdown if began => Some(DoubtCause::Shutdown),
-        _ => None,
-    }
-}
-
 /// The end of a run as its key's record keeps it, where it did not complete the key.
 pub fn last_run(end: &RunEnd) -> Option<LastRun> {
     Some(match end {
@@ -308,13 +259,6 @@ pub fn last_run(end: &RunEnd) -> Option<LastRun> {
         RunEnd::Shutdown => LastRun::new(Outcome::Shutdown, ""),
         RunEnd::Ok => return None,
     })
-}
-
-/// Whether the message of a run that left this doubt is a dead letter at once. One that lost its lease or was shut down is
-/// somebody else's, or the broker's, who finds the doubt in the record.
-fn is_held(policy: &Policy, doubt: Option<DoubtCause>) -> bool {
-    policy.uncertain == UncertainRun::Hold
-        && matches!(doubt, Some(DoubtCause::Uncertain | DoubtCause::Panicked | DoubtCause::TimedOut))
 }
 
 const fn is_last(policy: &Policy, attempt: u32) -> bool {

@@ -1,8 +1,10 @@
 //! The rows of the table, one test each.
 #![expect(clippy::unnecessary_wraps, reason = "the answers, payloads and digests are as production has them")]
 
+use std::ops::ControlFlow;
+
 use super::*;
-use crate::doubt::{Doubt, MemberId};
+use crate::doubt::{Doubt, Happened, MemberId};
 use crate::record::Fence;
 use crate::store::StoreError;
 
