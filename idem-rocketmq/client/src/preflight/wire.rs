@@ -26,8 +26,14 @@ use tokio_rustls::TlsConnector;
 use crate::error::{ClientError, ServerKind};
 use crate::tls::LoadedTls;
 
-/// For connecting and each exchange: an error must come within seconds.
-pub(super) const PATIENCE: Duration = Duration::from_millis(2500);
+/// For connecting and each exchange: an error must come within seconds. A name server answers from its memory; a broker writes,
+/// looks rights up and collects garbage, and a start is no moment to be nervous.
+const fn patience(server: ServerKind) -> Duration {
+    match server {
+        ServerKind::Name => Duration::from_millis(2500),
+        ServerKind::Broker => Duration::from_secs(5),
+    }
+}
 
 /// Requests that more than one file of this folder makes.
 pub(super) const QUERY_CONSUMER_OFFSET: i32 = 14;
@@ -79,9 +85,9 @@ impl<'a> Connection<'a> {
         signer: Option<&'a AclClientRPCHook>,
     ) -> Result<Self, ClientError> {
         let address = address.to_owned();
-        let stream = match timeout(PATIENCE, connect(&address, tls)).await {
+        let stream = match timeout(patience(server), connect(&address, tls)).await {
             Ok(stream) => stream,
-            Err(_) => Err(late()),
+            Err(_) => Err(late(server)),
         };
         match stream {
             Ok(stream) => Ok(Self { server, address, tls, signer, stream }),
@@ -105,13 +111,14 @@ impl<'a> Connection<'a> {
             self.stream.flush().await?;
             read(&mut self.stream).await
         };
-        let answer = timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(late()));
+        let answer =
+            timeout(patience(self.server), exchange).await.unwrap_or_else(|_| Err(late(self.server)));
         answer.map_err(|error| explain(self.server, &self.address, self.tls, &error))
     }
 }
 
-fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"))
+fn late(server: ServerKind) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {:?}", patience(server)))
 }
 
 async fn connect(address: &str, tls: Option<&LoadedTls>) -> io::Result<Box<dyn Stream>> {
