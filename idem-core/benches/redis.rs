@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use idem_core::engine::{Admission, Engine, Gate};
-use idem_core::{IdempotencyKey, Job, Namespace, RecordKey, RedisStore, Settings, Token};
+use idem_core::{IdempotencyKey, Job, MessageId, Namespace, RecordKey, RedisStore, Settings, Token};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use rustix::time::{ClockId, clock_gettime};
@@ -32,8 +32,11 @@ const TASKS: usize = 8;
 const ROUNDS: usize = 12;
 /// The connections that `redis-benchmark` is tried with.
 const CONNECTIONS: [usize; 2] = [1, 8];
-/// The bytes of a record without a reply.
-const RECORD: usize = 55;
+/// The bytes of a completed record without a fingerprint and a reply, its message's id included.
+const RECORD: usize = 64;
+/// The bytes of the same record before it told its member and message, and how many more it may have.
+const RECORD_BEFORE: usize = 55;
+const MORE: usize = 40;
 const LEASE_MILLIS: u64 = 30_000;
 const RETENTION_MILLIS: u64 = 4 * 86_400_000;
 /// The least share of what `redis-benchmark` reaches.
@@ -94,6 +97,23 @@ async fn main() -> anyhow::Result<()> {
     let trips = round_trips(&server, &mut connection).await?;
     let kept = if trips == 2 { "kept" } else { "MISSED" };
     println!("round trips for {BATCH} handlers that finish together: {trips} (budget: exactly 2, {kept})");
+    bytes(&server, &mut connection).await
+}
+
+/// The size of a completed record, by the server's own word.
+async fn bytes(server: &Server, connection: &mut MultiplexedConnection) -> anyhow::Result<()> {
+    let gate = gate(server).await?;
+    handle(&gate, ROUNDS + 2, 0).await?;
+    let key = stored(&key(ROUNDS + 2, 0));
+    let value: usize = redis::cmd("STRLEN").arg(&key).query_async(connection).await?;
+    let all: usize = redis::cmd("MEMORY").arg("USAGE").arg(&key).query_async(connection).await?;
+    let kept = if value <= RECORD_BEFORE + MORE { "kept" } else { "MISSED" };
+    anyhow::ensure!(value == RECORD, "a record has {value} bytes, and this benchmark reckons with {RECORD}");
+    println!(
+        "a completed record: {value} bytes, {all} with its key of {} and all that Redis adds (budget: at most {} and {MORE}, {kept})",
+        key.len(),
+        RECORD_BEFORE
+    );
     Ok(())
 }
 
@@ -206,7 +226,8 @@ async fn gate(server: &Server) -> anyhow::Result<Gate> {
 }
 
 async fn handle(gate: &Gate, round: usize, batch: usize) -> anyhow::Result<()> {
-    let job = |i| Job::new(key(round, batch * BATCH + i));
+    let message = Some(MessageId::new("7F00000100002A139A558A43A7E90000"));
+    let job = |i| Job { message, ..Job::new(key(round, batch * BATCH + i)) };
     let enter = |i| gate.enter(job(i)).into_leader().expect("fresh keys lead");
     let mut leaders = (0..BATCH).map(enter).collect();
     let mut finished = Vec::with_capacity(BATCH);
@@ -313,8 +334,8 @@ impl Server {
         connections: usize,
     ) -> anyhow::Result<f64> {
         let (lease, retention) = ((LEASE_MILLIS * 1_000).to_string(), RETENTION_MILLIS.to_string());
-        // As long as a record's head, and as a record.
-        let (head, record) = ("h".repeat(18), "r".repeat(RECORD));
+        // As long as a record without its numbers, and as a record.
+        let (head, record) = ("h".repeat(RECORD - 20), "r".repeat(RECORD));
         let claim = load(connection, CLAIM).await?;
         let complete = load(connection, COMPLETE).await?;
         let claims = self.calls_per_second(connections, &claim, &[&lease, &retention], &head)?;

@@ -63,9 +63,9 @@ async fn postgres(url: &str, keys: Keys, title: &str) -> anyhow::Result<()> {
         let (mut session, builder) = fresh_schema(url, name).await?;
         let (prefix, lives, key) = (hex_prefix(32), micros(RETENTION), keys.expression("i::text"));
         let fill = format!(
-            "INSERT INTO {name}.idem_records (key, version, state, token, fence, attempts, lease_end, expires_at)
+            "INSERT INTO {name}.idem_records (key, version, state, token, fence, attempts, lease_end, expires_at, member)
              SELECT decode('{prefix}', 'hex') || convert_to({key}, 'UTF8'), 1, 2, decode(md5(i::text), 'hex'),
-                 now, 0, now, CASE WHEN i % {EXPIRED} = 0 THEN now - 1 ELSE now + {lives} END
+                 now, 0, now, CASE WHEN i % {EXPIRED} = 0 THEN now - 1 ELSE now + {lives} END, int8send(i)
              FROM generate_series(1, {count}) AS s (i),
                  (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now) AS clock
              ORDER BY 1"
@@ -91,9 +91,9 @@ async fn mariadb(url: &str, keys: Keys, title: &str) -> anyhow::Result<()> {
         builder.migrate().await?;
         let (prefix, lives, key) = (hex_prefix(32), micros(RETENTION), keys.expression("seq"));
         let fill = format!(
-            "INSERT INTO {name}.idem_records (`key`, version, state, token, fence, attempts, lease_end, expires_at)
+            "INSERT INTO {name}.idem_records (`key`, version, state, token, fence, attempts, lease_end, expires_at, member)
              SELECT CONCAT(UNHEX('{prefix}'), {key}), 1, 2, UNHEX(MD5(seq)), now, 0, now,
-                 IF(seq % {EXPIRED} = 0, now - 1, now + {lives})
+                 IF(seq % {EXPIRED} = 0, now - 1, now + {lives}), UNHEX(LPAD(HEX(seq), 16, '0'))
              FROM {name}.seq_1_to_{count},
                  (SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS now) AS clock
              ORDER BY 1"
