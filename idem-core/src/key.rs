@@ -7,6 +7,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128};
 
 pub use self::part::{DisplayKey, KeyPart};
+use crate::netstring;
 
 mod part;
 
@@ -94,7 +95,7 @@ impl IdempotencyKey {
             if len > MAX_KEY_LEN {
                 return Err(KeyError::TooLong { len });
             }
-            push_prefixed(&mut encoded, &bytes);
+            netstring::push(&mut encoded, &bytes);
         }
         Ok(Self(encoded.into()))
     }
@@ -102,19 +103,7 @@ impl IdempotencyKey {
     /// The key as people read it: its parts with ` / ` between them. Not unambiguous, unlike
     /// [`as_bytes`](Self::as_bytes); for an operator's eyes, not for logs.
     pub fn to_string_lossy(&self) -> String {
-        let mut parts = Vec::new();
-        let mut rest = &self.0[..];
-        while let Some(colon) = rest.iter().position(|byte| *byte == b':') {
-            let length = std::str::from_utf8(&rest[..colon]).ok().and_then(|digits| digits.parse().ok());
-            let Some((part, more)) =
-                length.and_then(|length: usize| rest[colon + 1..].split_at_checked(length))
-            else {
-                break;
-            };
-            parts.push(String::from_utf8_lossy(part));
-            rest = more.get(1..).unwrap_or_default();
-        }
-        parts.join(" / ")
+        netstring::read_lossy(&self.0)
     }
 
     /// The encoded key: each part behind its length, as a netstring (`7:order-7,`).
@@ -140,9 +129,19 @@ impl Namespace {
     pub fn new<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut encoded = Vec::with_capacity(64);
         for part in parts {
-            push_prefixed(&mut encoded, part.as_bytes());
+            netstring::push(&mut encoded, part.as_bytes());
         }
         Self(encoded.into())
+    }
+
+    /// The namespace as people read it, as [`IdempotencyKey::to_string_lossy`] has a key.
+    pub fn to_string_lossy(&self) -> String {
+        netstring::read_lossy(&self.0)
+    }
+
+    /// Whether the parts of `outer` are the first ones of this namespace: a group's has all its scopes within it.
+    pub fn is_within(&self, outer: &Self) -> bool {
+        self.0.starts_with(&outer.0)
     }
 
     /// The encoded namespace.
@@ -198,8 +197,34 @@ impl RecordKey {
 
     /// Writes what [`to_bytes`](Self::to_bytes) gives behind `out`.
     pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
-        push_prefixed(out, self.namespace().as_bytes());
+        netstring::push(out, self.namespace().as_bytes());
         out.extend_from_slice(self.key().as_bytes());
+    }
+
+    /// The record's name that [`to_bytes`](Self::to_bytes) gave. `None` where the bytes are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (namespace, key) = netstring::split(bytes)?;
+        if key.is_empty()
+            || netstring::parts(namespace).any(|part| part.is_none())
+            || netstring::parts(key).any(|part| part.is_none())
+        {
+            return None;
+        }
+        Some(Self::new(Namespace(namespace.into()), IdempotencyKey(key.into())))
+    }
+
+    /// The bytes with which those of all keys in this namespace begin.
+    #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    pub(crate) fn prefix(namespace: &Namespace) -> Vec<u8> {
+        let mut prefix = Vec::new();
+        netstring::push(&mut prefix, namespace.as_bytes());
+        prefix
+    }
+
+    /// The namespace in a name that [`to_bytes`](Self::to_bytes) gave, and of which the end may be missing.
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
+    pub(crate) fn namespace_of(bytes: &[u8]) -> Option<Namespace> {
+        netstring::split(bytes).map(|(namespace, _)| Namespace(namespace.into()))
     }
 
     /// A hash of the record's name that is safe to log and equal on every machine and in every version.
@@ -214,21 +239,6 @@ impl Hash for RecordKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash64());
     }
-}
-
-fn push_prefixed(out: &mut Vec<u8>, bytes: &[u8]) {
-    push_digits(out, bytes.len());
-    out.push(b':');
-    out.extend_from_slice(bytes);
-    out.push(b',');
-}
-
-/// Each message has a key: this takes a tenth of what `write!` takes.
-fn push_digits(out: &mut Vec<u8>, number: usize) {
-    if number >= 10 {
-        push_digits(out, number / 10);
-    }
-    out.push(b"0123456789"[number % 10]);
 }
 
 /// A digest of a payload, with which the same key under another payload is noticed.
@@ -289,6 +299,28 @@ mod tests {
     fn a_key_reads_as_its_parts() {
         let key = IdempotencyKey::from_parts(&[&"tenant:1", &7_u8]).unwrap();
         assert_eq!(key.to_string_lossy(), "tenant:1 / 7");
+    }
+
+    #[test]
+    fn a_records_name_survives_its_byte_form() {
+        let key = IdempotencyKey::from_parts(&[&"tenant:1", &"a,b"]).unwrap();
+        let name = RecordKey::new(Namespace::new(["", "campaign", "orders"]), key);
+        let bytes = name.to_bytes();
+        assert_eq!(RecordKey::from_bytes(&bytes), Some(name.clone()));
+        for foreign in [
+            &bytes[..bytes.len() - 1],
+            &bytes[1..],
+            b"",
+            b"3:a,",
+            b"0:,",
+            b"0:,x",
+            b"99999999999999999999:a,",
+        ] {
+            assert_eq!(RecordKey::from_bytes(foreign), None);
+        }
+        assert!(name.namespace().is_within(&Namespace::new(["", "campaign"])));
+        assert!(!name.namespace().is_within(&Namespace::new(["", "camp"])));
+        assert_eq!(name.namespace().to_string_lossy(), " / campaign / orders");
     }
 
     #[test]

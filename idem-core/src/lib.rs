@@ -6,6 +6,7 @@
 // Invariant: no sum of times overflows, whatever a user says; see `clock::Later` and clippy.toml.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod admin;
 mod attempt;
 pub mod clock;
 mod doubt;
@@ -14,6 +15,7 @@ mod handler_error;
 mod key;
 mod keyed;
 mod lease;
+mod netstring;
 pub mod outbox;
 mod outcome;
 pub mod panics;

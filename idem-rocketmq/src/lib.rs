@@ -6,6 +6,7 @@
 #[cfg(test)]
 extern crate self as idem_rocketmq;
 
+pub mod admin;
 pub mod cluster;
 pub mod codec;
 pub mod consumer;

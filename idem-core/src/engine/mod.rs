@@ -11,6 +11,7 @@ mod flights;
 mod fullness;
 mod judge;
 mod lane;
+mod presence;
 mod run;
 mod settle;
 mod ticket;
@@ -168,6 +169,14 @@ impl Engine {
     /// Waits for `pause`, or until no further run may begin. Whether that is so.
     pub async fn closed_within(&self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.0.closing.cancelled()).await.is_ok()
+    }
+
+    /// Says in the store's registry, now and every half minute until the engine is stopped, that this process claims as that group.
+    /// It is remembered for so long behind the last time: `life` is as long as its records may be there.
+    ///
+    /// That the registry does not answer is told, and keeps no message from being handled.
+    pub fn enrol(&self, group: &str, life: Duration) {
+        presence::start(&self.0, group, life);
     }
 
     /// The fault that stops the engine if something that it relies on has panicked.

@@ -8,6 +8,7 @@
 pub mod conformance;
 mod error;
 pub(crate) mod guarded;
+mod list;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "mysql")]
@@ -22,6 +23,7 @@ mod postgres;
 mod probe;
 #[cfg(feature = "redis")]
 mod redis;
+mod registry;
 #[cfg(any(feature = "redis", feature = "postgres", feature = "mysql", feature = "sqlite"))]
 mod remote;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
@@ -46,6 +48,7 @@ use crate::key::{Fingerprint, RecordKey};
 use crate::record::{Fence, LastRun, Record, Token};
 
 pub use self::error::StoreError;
+pub use self::list::{ListedKey, ListedRecord, PageCursor, PageRequest, RecordFilter, RecordPage};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "mysql")]
@@ -56,6 +59,9 @@ pub use self::postgres::{
 };
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisStore, RedisStoreBuilder};
+pub use self::registry::{
+    AuditEntry, AuditPlace, AuditedEntry, Enrolment, MemberEntry, PersonsDecision, Registry,
+};
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "sqlite"))]
 pub use self::sql::Purge;
 #[cfg(feature = "sqlite")]
@@ -185,8 +191,33 @@ pub trait Store: Send + Sync + 'static {
     /// The record of a key, for an operator. `None` where there is none or its retention is over.
     fn read<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<Option<Record>, StoreError>>;
 
-    /// Removes the record of a key, whatever its state, for an operator. Whether there was one.
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>>;
+    /// Removes the record of a key, whatever its state, for an operator; where a claim is said, only if that is the record's last
+    /// one. Whether it was there.
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// The next records, and of them those that the filter takes, for an operator. Whoever goes on from page to page, until there is
+    /// no next one, has seen each record that was there all the time; and once, unless the store's own documentation says
+    /// otherwise. Expired ones are left out.
+    ///
+    /// A page is bounded by the records that are looked at, so it costs the same whatever is found.
+    fn list<'a>(
+        &'a self,
+        filter: &'a RecordFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        let _ = (filter, page);
+        let error = StoreError::config(format!("the store `{}` does not list its records", self.name()));
+        Box::pin(std::future::ready(Err(error)))
+    }
+
+    /// The books beside the records, where the store has them.
+    fn registry(&self) -> Option<Arc<dyn Registry>> {
+        None
+    }
 }
 
 /// Where a store's answers come from.

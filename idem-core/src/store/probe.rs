@@ -79,11 +79,11 @@ pub(super) async fn probe_key(store: &dyn Store, key: &RecordKey) -> Result<(), 
     if store.read(key).await?.is_none() {
         return Err(strange(store));
     }
-    store.remove(key).await?;
+    store.remove(key, None).await?;
     let (token, _) = claim(store, key).await?;
     let release = ReleaseRequest::new(key.clone(), token, LIFE, Attempts::Reset);
     done(store, store.release(&[release]).await)?;
-    store.remove(key).await.map(drop)
+    store.remove(key, None).await.map(drop)
 }
 
 async fn claim(store: &dyn Store, key: &RecordKey) -> Result<(Token, Fence), StoreError> {

@@ -94,7 +94,7 @@ async fn an_expired_record_is_not_seen_though_it_was_not_dropped_yet() {
     tokio::time::advance(Duration::from_secs(3)).await;
     for request in batch.iter().rev().take(100) {
         assert_eq!(store.read(&request.key).await.unwrap(), None);
-        assert!(!store.remove(&request.key).await.unwrap());
+        assert!(!store.remove(&request.key, None).await.unwrap());
     }
     assert!(store.len() > 500, "{} records: they were all dropped at once", store.len());
 }
@@ -183,7 +183,7 @@ async fn that_a_store_is_full_is_said_once_and_that_it_has_room_again() {
     assert_eq!(logs::saying(&["ERROR", "full since now", "all of its 37 records"]).len(), 1);
     assert!(logs::saying(&["crowded"]).is_empty(), "{:?}", logs::saying(&["crowded"]));
     for request in &old {
-        store.remove(&request.key).await.unwrap();
+        store.remove(&request.key, None).await.unwrap();
     }
     for message in waiting {
         message.await.unwrap();
@@ -204,6 +204,6 @@ fn clones_share_their_records() {
     let request = claim("shared", Duration::from_secs(9));
     store.clone().claim(std::slice::from_ref(&request)).now_or_never();
     assert_eq!(store.len(), 1);
-    assert!(store.remove(&request.key).now_or_never().unwrap().unwrap());
+    assert!(store.remove(&request.key, None).now_or_never().unwrap().unwrap());
     assert!(store.is_empty());
 }

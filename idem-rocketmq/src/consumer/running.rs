@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use idem_core::Store;
+use idem_core::clock::Later as _;
 use idem_core::engine::Engine;
 use idem_core::panics;
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use super::named::Named;
 use super::plan::Plan;
 use super::setup::Setup;
 use crate::Error;
+use crate::admin::Admin;
 use crate::client::Client;
 use crate::error::Kind;
 use crate::listener::{Bridge, Broker};
@@ -105,6 +107,7 @@ async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<Runn
     let client: Arc<dyn Broker> =
         Arc::new(Client::start(settings, bridge.clone()).await.map_err(Kind::Client)?);
     bridge.connect(&client);
+    bridge.engine.enrol(&group, records_life(&bridge));
     tracing::info!(
         group,
         handlers = bridge.dispatch.handlers().len(),
@@ -115,6 +118,12 @@ async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<Runn
     let inner = Arc::new(ConsumerCore { group, bridge, client, drain, end, named: Mutex::new(named) });
     inner.clone().stop_without_the_user();
     Ok(RunningConsumer { inner, ended })
+}
+
+/// How long a record of this consumer's may be there after its last sign of life.
+fn records_life(bridge: &Bridge) -> Duration {
+    let policies = bridge.dispatch.handlers().iter().map(|handler| handler.gate.policy());
+    policies.map(|policy| policy.lease.later(policy.retention)).max().unwrap_or_default()
 }
 
 impl RunningConsumer {
@@ -150,6 +159,15 @@ impl RunningConsumer {
         self.inner.bridge.set_paused(false);
         tracing::info!(group = self.inner.group, "consumer resumed");
         self.inner.client.resume()
+    }
+
+    /// A person at this consumer's store, by the name that the trail of decisions is to have: see [`admin`](crate::admin).
+    ///
+    /// Decisions are remembered as long as this consumer's records are.
+    pub fn admin(&self, who: impl Into<Arc<str>>) -> Admin {
+        let policies = self.inner.bridge.dispatch.handlers().iter().map(|handler| handler.gate.policy());
+        let retention = policies.map(|policy| policy.retention).max().unwrap_or_default();
+        Admin::new(self.inner.bridge.engine.store().clone(), who).retention(retention)
     }
 
     /// Stops pulling, lets handlers finish for as long as the shutdown time, cancels the rest, and leaves the

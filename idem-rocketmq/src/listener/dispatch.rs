@@ -128,6 +128,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn namespace<'a>(&'a self, rest: impl IntoIterator<Item = &'a str>) -> Namespace {
+        // As `admin.rs` has it for operators.
         let instance = self.instance.iter().flat_map(|name| ["instance", name.as_str()]);
         Namespace::new([&*self.deployment, &*self.group].into_iter().chain(instance).chain(rest))
     }

@@ -3,9 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::BoxFuture;
 use idem_core::store::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, PageRequest, RecordFilter, RecordPage, Registry,
+    ReleaseRequest, RenewRequest, Store, StoreError,
 };
-use idem_core::{Clock, MemoryStore, Record, RecordKey};
+use idem_core::{Clock, MemoryStore, Record, RecordKey, Token};
 
 /// A store in memory that fails on purpose. Clones share it.
 ///
@@ -95,7 +96,23 @@ impl Store for TestStore {
         self.ask(|store| store.read(key))
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.ask(|store| store.remove(key))
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.ask(|store| store.remove(key, claim))
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a RecordFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        self.ask(|store| store.list(filter, page))
+    }
+
+    fn registry(&self) -> Option<Arc<dyn Registry>> {
+        self.0.store.registry()
     }
 }

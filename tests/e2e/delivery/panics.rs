@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use idem_core::store::{Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest};
-use idem_core::{Record, RecordKey, StoreError};
+use idem_core::{Record, RecordKey, StoreError, Token};
 use idem_rocketmq::prelude::*;
 use idem_rocketmq::store::Store;
 
@@ -86,8 +86,12 @@ impl Store for Breaking {
         self.store.read(key)
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.remove(key, claim)
     }
 }
 

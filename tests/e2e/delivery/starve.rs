@@ -97,8 +97,12 @@ impl idem_rocketmq::store::Store for Away {
         self.0.read(key)
     }
 
-    fn remove<'a>(&'a self, key: &'a idem_core::RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.0.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a idem_core::RecordKey,
+        claim: Option<idem_core::Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.0.remove(key, claim)
     }
 }
 

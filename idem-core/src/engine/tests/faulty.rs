@@ -173,7 +173,11 @@ impl Store for FaultyStore {
         self.inner.read(key)
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.inner.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.inner.remove(key, claim)
     }
 }

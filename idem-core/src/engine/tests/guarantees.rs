@@ -88,7 +88,7 @@ async fn invariant_5_a_completion_that_came_too_late_is_retried_or_acked_as_done
         let decision = handle(&gate, job("a"), |_, _| async {
             // Somebody else takes the key, as after a lease that was lost unseen.
             let token = Token::random();
-            store.remove(&key("a")).await.unwrap();
+            store.remove(&key("a"), None).await.unwrap();
             let claim = ClaimRequest::new(key("a"), token, secs(30), secs(99), crate::MemberId::random());
             let claimed = store.claim(&[claim]).await.unwrap().remove(0).unwrap();
             let crate::store::Claim::Claimed { fence, .. } = claimed else { panic!("{claimed:?}") };

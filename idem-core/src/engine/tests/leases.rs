@@ -77,7 +77,7 @@ async fn a_handler_is_cancelled_when_its_renewal_is_refused() {
     let (engine, store) = engine();
     let gate = gate(&engine, Settings::new());
     let decision = handle(&gate, job("a"), |_, _| async {
-        store.remove(&key("a")).await.unwrap();
+        store.remove(&key("a"), None).await.unwrap();
         std::future::pending().await
     })
     .await

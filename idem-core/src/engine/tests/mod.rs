@@ -9,6 +9,7 @@ mod held;
 mod leases;
 mod panics;
 mod permits;
+mod presence;
 mod settlement;
 mod unpolled;
 mod verdicts;

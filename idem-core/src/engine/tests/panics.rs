@@ -12,7 +12,7 @@ use crate::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
     StoreError,
 };
-use crate::{HandlerError, Record};
+use crate::{HandlerError, Record, Token};
 
 /// A store that panics where it is told to.
 struct ExplosiveStore {
@@ -98,8 +98,12 @@ impl Store for ExplosiveStore {
         self.inner.read(key)
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.inner.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.inner.remove(key, claim)
     }
 }
 

@@ -40,6 +40,10 @@ impl<'a> Bench<'a> {
         Self { harness, store, namespace: Namespace::new(["conformance", &unique]) }
     }
 
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     pub(super) fn key(&self, name: &str) -> RecordKey {
         RecordKey::new(self.namespace.clone(), IdempotencyKey::new(name).expect("a key"))
     }

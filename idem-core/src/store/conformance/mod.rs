@@ -127,6 +127,23 @@ macro_rules! __conformance_rules {
             namespaces_are_kept_apart
             read_shows_the_record_and_remove_takes_it_out
             an_empty_batch_has_no_answers
+            a_listing_has_every_record_of_a_namespace
+            a_listing_takes_states_doubts_and_ages
+            a_listing_leaves_out_what_has_expired
+            a_listing_names_long_keys
+            a_listing_shows_records_that_are_not_understood
+            namespaces_are_listed_apart
+            members_are_there_for_their_life
+            the_trail_of_decisions_is_kept
+            a_decision_ends_a_doubt
+            a_live_lease_is_refused_unless_forced
+            a_completed_key_is_run_again_only_where_that_is_forced
+            a_decision_is_in_the_trail
+            a_report_says_why
+            a_decision_races_with_claims
+            a_decision_races_with_duplicates
+            a_decision_races_with_a_replay
+            a_decision_races_with_a_purge
         }
     };
 }

@@ -1,5 +1,6 @@
 //! The in-process store.
 
+mod books;
 mod rules;
 mod shard;
 
@@ -12,14 +13,16 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
+use self::books::Books;
 use self::shard::{BatchMoment, Shard};
+use super::list::KeyFilter;
 use super::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, Locality, ReleaseRequest, RenewRequest, Store,
-    StoreError,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ListedRecord, Locality, PageCursor, PageRequest,
+    RecordFilter, RecordPage, Registry, ReleaseRequest, RenewRequest, Store, StoreError,
 };
 use crate::clock::Clock;
 use crate::key::RecordKey;
-use crate::record::Record;
+use crate::record::{Record, Token};
 
 const SHARDS: usize = 64;
 
@@ -55,6 +58,7 @@ struct MemoryStoreInner {
     capacity: Option<usize>,
     forgets: bool,
     clock: Clock,
+    books: Books,
 }
 
 impl MemoryStore {
@@ -134,6 +138,34 @@ impl MemoryStore {
         ))
     }
 
+    /// The records of a page: shard by shard, and in each by the hashes of the keys.
+    fn page(&self, filter: &RecordFilter, page: &PageRequest) -> RecordPage {
+        let now = self.now();
+        if let KeyFilter::One(key) = &filter.keys {
+            let shard = self.shard(key.hash64(), now);
+            let found = shard.listed(key, now).filter(|found| filter.takes(found));
+            return RecordPage { records: found.into_iter().collect(), next: None };
+        }
+        let (mut shard, mut after) = place(page.after.as_ref());
+        let (mut records, mut left) = (Vec::new(), usize::try_from(page.rows.max(1)).unwrap_or(usize::MAX));
+        while let Some(held) = self.0.shards.get(shard) {
+            let listed = held.lock().list(after, left, now);
+            left = left.saturating_sub(listed.records.len());
+            let is_taken =
+                |found: &ListedRecord| filter.takes_namespace(found.key.namespace()) && filter.takes(found);
+            records.extend(listed.records.into_iter().filter(is_taken));
+            (shard, after) = match listed.last {
+                Some(last) => (shard, Some(last)),
+                None => (shard.saturating_add(1), None),
+            };
+            if left == 0 {
+                break;
+            }
+        }
+        let next = (shard < SHARDS).then(|| cursor(shard, after));
+        RecordPage { records, next }
+    }
+
     fn forget(&self, records: usize) {
         if records > 0 {
             self.0.records.fetch_sub(records, Ordering::Relaxed);
@@ -206,6 +238,7 @@ impl MemoryStoreBuilder {
             capacity: self.capacity,
             forgets: self.forgets,
             clock: self.clock,
+            books: Books::default(),
         }))
     }
 }
@@ -273,12 +306,42 @@ impl Store for MemoryStore {
         Box::pin(ready(Ok(record)))
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let (hash, now) = (key.hash64(), self.now());
-        let removed = self.shard(hash, now).remove(hash, key);
+        let removed = self.shard(hash, now).remove(hash, key, claim);
         self.forget(usize::from(removed.is_some()));
         Box::pin(ready(Ok(removed.is_some_and(|slot| slot.expires > now.clock))))
     }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a RecordFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        Box::pin(ready(Ok(self.page(filter, page))))
+    }
+
+    fn registry(&self) -> Option<Arc<dyn Registry>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+/// A page's place: the shard, and the hash behind which it begins.
+fn place(cursor: Option<&PageCursor>) -> (usize, Option<u64>) {
+    match cursor.map_or(&[][..], PageCursor::as_bytes).split_first() {
+        Some((shard, hash)) => (usize::from(*shard), hash.try_into().ok().map(u64::from_be_bytes)),
+        None => (0, None),
+    }
+}
+
+fn cursor(shard: usize, after: Option<u64>) -> PageCursor {
+    let mut bytes = vec![u8::try_from(shard).unwrap_or(u8::MAX)];
+    bytes.extend(after.map(u64::to_be_bytes).into_iter().flatten());
+    PageCursor::from_bytes(bytes)
 }
 
 /// The table inside of a shard uses the low and the very highest bits, so the shard takes others.

@@ -8,7 +8,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, OccupiedEntry};
 
 use crate::key::RecordKey;
-use crate::record::{Record, State};
+use crate::record::{Record, State, Token};
+use crate::store::{ListedKey, ListedRecord};
 
 /// How many entries of the heap one operation looks at: with more than one, purging outpaces claiming.
 pub(super) const PURGE_PER_OPERATION: usize = 2;
@@ -20,6 +21,13 @@ pub(super) struct BatchMoment {
     pub(super) clock: Duration,
     /// By the wall clock, for fences.
     pub(super) wall_micros: u64,
+}
+
+/// A part of a listing.
+pub(super) struct ShardPage {
+    pub(super) records: Vec<ListedRecord>,
+    /// The hash behind which it goes on; `None` at the end.
+    pub(super) last: Option<u64>,
 }
 
 /// A record in the table.
@@ -108,6 +116,19 @@ impl VacantSlot<'_> {
 }
 
 impl Slot {
+    fn listed(&self, now: BatchMoment) -> ListedRecord {
+        let remaining = match self.record.state {
+            State::InProgress => self.record.lease_end.saturating_sub(now.clock),
+            State::Completed | State::Released => Duration::ZERO,
+        };
+        ListedRecord {
+            key: ListedKey::Whole(self.key.clone()),
+            record: Ok(self.record.clone()),
+            remaining,
+            now: Duration::from_micros(now.wall_micros),
+        }
+    }
+
     /// A life that ends later is noticed when the heap looks; only one that ends earlier needs a new entry.
     fn expire(&mut self, expires: Duration, heap: &mut Heap) {
         self.expires = expires;
@@ -173,10 +194,30 @@ impl Shard {
         found.ok()
     }
 
-    /// Takes a record out.
-    pub(super) fn remove(&mut self, hash: u64, key: &RecordKey) -> Option<Box<Slot>> {
+    /// Takes a record out, if its last claim is that one where one is said.
+    pub(super) fn remove(&mut self, hash: u64, key: &RecordKey, claim: Option<Token>) -> Option<Box<Slot>> {
         let entry = self.table.find_entry(hash, |slot| slot.key == *key).ok()?;
-        Some(entry.remove().0)
+        claim.is_none_or(|claim| entry.get().record.token == claim).then(|| entry.remove().0)
+    }
+
+    /// The record of a key, as a listing shows it.
+    pub(super) fn listed(&self, key: &RecordKey, now: BatchMoment) -> Option<ListedRecord> {
+        let slot = self.table.find(key.hash64(), |slot| slot.key == *key)?;
+        (slot.expires > now.clock).then(|| slot.listed(now))
+    }
+
+    /// The records that have the next hashes behind one, as many as `most`, and all of the last of these hashes.
+    pub(super) fn list(&self, after: Option<u64>, most: usize, now: BatchMoment) -> ShardPage {
+        let is_next = |slot: &&Slot| slot.expires > now.clock && after.is_none_or(|after| slot.hash > after);
+        let mut slots: Vec<&Slot> = self.table.iter().map(|slot| &**slot).filter(is_next).collect();
+        let mut last = None;
+        if slots.len() > most {
+            let (_, at, _) = slots.select_nth_unstable_by_key(most.saturating_sub(1), |slot| slot.hash);
+            let hash = at.hash;
+            slots.retain(|slot| slot.hash <= hash);
+            last = Some(hash);
+        }
+        ShardPage { records: slots.into_iter().map(|slot| slot.listed(now)).collect(), last }
     }
 
     /// Drops expired records, looking at up to `limit` entries of the heap. How many were dropped.

@@ -1,6 +1,5 @@
 //! The statements of MySQL and MariaDB.
 
-use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use sqlx::{
 
 use super::check::{self, Flavour};
 use super::errors;
+use super::json::{json, quoted_or_null};
 use super::upsert::{MySqlQuery, Upsert, by_keys, fetch};
 use crate::doubt::MessageId;
 use crate::record::Token;
@@ -113,39 +113,6 @@ impl MySql {
             return Ok(batch.iter().map(done).collect());
         }
         fetch::<R>(on, by_keys(&self.stand, batch)).await
-    }
-}
-
-/// A batch as `JSON_TABLE` reads it: an array for each entry, with key and token in hexadecimal digits, and then what is
-/// the operation's own.
-fn json<R>(batch: &[BatchEntry<R>], own: impl Fn(&R) -> (Token, String)) -> String {
-    let mut text = String::from("[");
-    for (index, entry) in batch.iter().enumerate() {
-        let (token, rest) = own(&entry.request);
-        text.push_str(if index == 0 { "[" } else { ",[" });
-        quoted_hex(&mut text, &entry.key);
-        text.push(',');
-        quoted_hex(&mut text, &token.to_bytes());
-        text.push(',');
-        text.push_str(&rest);
-        text.push(']');
-    }
-    text.push(']');
-    text
-}
-
-fn quoted_hex(text: &mut String, bytes: &[u8]) {
-    text.push('"');
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-    }
-    text.push('"');
-}
-
-fn quoted_or_null(text: &mut String, bytes: Option<&[u8]>) {
-    match bytes {
-        None => text.push_str("null"),
-        Some(bytes) => quoted_hex(text, bytes),
     }
 }
 
@@ -304,8 +271,9 @@ impl StoreDialect for MySql {
         query_as(statement).bind(key).fetch_optional(on).await
     }
 
-    async fn remove(&self, on: &mut MySqlConnection, key: &[u8]) -> sqlx::Result<bool> {
-        Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
+    async fn remove(&self, on: &mut MySqlConnection, key: &[u8], claim: Option<&[u8]>) -> sqlx::Result<bool> {
+        Ok(query(self.remove.clone()).bind(key).bind(claim).bind(claim).execute(on).await?.rows_affected()
+            > 0)
     }
 
     fn migrations(&self) -> &'static [&'static str] {

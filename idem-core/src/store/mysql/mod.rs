@@ -4,7 +4,9 @@ mod builder;
 mod check;
 mod dialect;
 mod errors;
+mod json;
 mod outbox;
+mod plain;
 mod upsert;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 
 use super::{MySql, MySqlStore, MySqlStoreBuilder};
 use crate::store::StoreError;
-use crate::store::sql::outbox::{OutboxCore, outbox_builder, outbox_dialect, server_settings, sql_outbox};
+use crate::store::sql::outbox::{OutboxCore, outbox_builder, server_settings, sql_outbox};
 
 /// A producer's outbox in MySQL 8 or MariaDB 10.6 or later: see [`idem_core::outbox`](crate::outbox).
 ///
@@ -52,13 +52,3 @@ impl MySqlOutboxBuilder {
 }
 
 sql_outbox!(MySqlOutbox, MySql, MySqlConnection);
-
-outbox_dialect!(
-    MySql,
-    OutboxSyntax {
-        now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-        upsert: "ON DUPLICATE KEY UPDATE",
-        quote: '`',
-        is_numbered: false,
-    }
-);

@@ -311,8 +311,8 @@ impl StoreDialect for Postgres {
         query_as(self.read.clone()).bind(key).fetch_optional(on).await
     }
 
-    async fn remove(&self, on: &mut PgConnection, key: &[u8]) -> sqlx::Result<bool> {
-        Ok(query(self.remove.clone()).bind(key).execute(on).await?.rows_affected() > 0)
+    async fn remove(&self, on: &mut PgConnection, key: &[u8], claim: Option<&[u8]>) -> sqlx::Result<bool> {
+        Ok(query(self.remove.clone()).bind(key).bind(claim).execute(on).await?.rows_affected() > 0)
     }
 
     fn migrations(&self) -> &'static [&'static str] {

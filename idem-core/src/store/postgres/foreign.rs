@@ -159,7 +159,7 @@ pub(super) async fn probe(
         claimed?;
     }
     let probed = driver.probe(ClaimRequest { token: Token::random(), ..leased.clone() }).await;
-    store.remove(&leased.key).await?;
+    store.remove(&leased.key, None).await?;
     probed
 }
 

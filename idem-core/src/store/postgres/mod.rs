@@ -7,6 +7,7 @@ mod driver;
 mod errors;
 mod foreign;
 mod outbox;
+mod plain;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 
 use super::{Postgres, PostgresStore, PostgresStoreBuilder};
 use crate::store::StoreError;
-use crate::store::sql::outbox::{OutboxCore, outbox_builder, outbox_dialect, server_settings, sql_outbox};
+use crate::store::sql::outbox::{OutboxCore, outbox_builder, server_settings, sql_outbox};
 
 /// A producer's outbox in PostgreSQL 12 or later: see [`idem_core::outbox`](crate::outbox).
 ///
@@ -50,13 +50,3 @@ impl PostgresOutboxBuilder {
 }
 
 sql_outbox!(PostgresOutbox, Postgres, PgConnection);
-
-outbox_dialect!(
-    Postgres,
-    OutboxSyntax {
-        now: "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint",
-        upsert: "ON CONFLICT (id) DO UPDATE SET",
-        quote: '"',
-        is_numbered: true,
-    }
-);

@@ -1,6 +1,6 @@
 //! The checks before a server becomes a store.
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use futures_util::future::join_all;
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
@@ -43,7 +43,7 @@ fn not_valid(error: RedisError) -> StoreError {
 async fn connect_one(target: ServerTarget) -> Result<(ServerLinks, String), StoreError> {
     let name = target.name();
     let connection = connect_and_check(&target, false).await?;
-    Ok((ServerLinks::One(RedisLink::connected(target, connection)), name))
+    Ok((ServerLinks::One(Arc::new(RedisLink::connected(target, connection))), name))
 }
 
 /// A cluster is fit when each node that answers is, and one does.

@@ -89,6 +89,14 @@ impl Cluster {
         self.0.map.lock().owners.of(slot).cloned()
     }
 
+    /// The nodes that have slots, in the order of their addresses.
+    pub(super) fn masters(&self) -> Vec<Arc<RedisLink>> {
+        let mut map = self.0.map.lock();
+        let mut addresses = map.owners.addresses().to_vec();
+        addresses.sort_unstable();
+        addresses.iter().map(|address| self.0.link(&mut map, address)).collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.map.lock().owners.addresses().len()
     }

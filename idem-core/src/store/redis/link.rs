@@ -24,12 +24,14 @@ pub(super) fn deadline(time: Duration) -> Instant {
     Instant::now().later(time)
 }
 
-/// One command, and the command that goes before it.
+/// One command, and the command that goes before it; or several.
 #[derive(Clone, Copy)]
 pub(super) enum LinkCommand<'a> {
     Plain(&'a Cmd),
     /// To a cluster's node that is just taking the key's slot over.
     Asking(&'a Cmd),
+    /// Several, sent together; the answer is all of theirs.
+    Pipeline(&'a Pipeline),
 }
 
 /// The way to the target, connected or being connected.
@@ -124,6 +126,10 @@ async fn send(connection: &mut MultiplexedConnection, message: LinkCommand<'_>) 
             let answers = connection.req_packed_commands(&pipeline, 0, 2).await?;
             let none = || RedisError::from((ErrorKind::UnexpectedReturnType, "no answer behind ASKING"));
             answers.into_iter().next_back().ok_or_else(none)?
+        }
+        LinkCommand::Pipeline(commands) => {
+            // An answer that is an error stays one of them.
+            return Ok(Value::Array(connection.req_packed_commands(commands, 0, commands.len()).await?));
         }
     }
     .extract_error()

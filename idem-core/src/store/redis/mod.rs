@@ -6,7 +6,9 @@ mod check;
 mod cluster;
 mod errors;
 mod link;
+mod list;
 mod probe;
+mod registry;
 mod route;
 mod script;
 mod slot;
@@ -27,11 +29,11 @@ use self::script::{RecordTerms, Script, ScriptBatch};
 use self::target::Topology;
 use super::remote::on_runtime;
 use super::{
-    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store,
-    StoreError,
+    Answer, Answers, Attempts, Claim, ClaimRequest, CompleteRequest, PageRequest, RecordFilter, RecordPage,
+    Registry, ReleaseRequest, RenewRequest, Store, StoreError,
 };
 use crate::key::RecordKey;
-use crate::record::{RECORD_VERSION, Record, RecordTail, State};
+use crate::record::{RECORD_VERSION, Record, RecordTail, State, Token};
 
 #[doc = include_str!("redis.md")]
 #[derive(Clone)]
@@ -187,14 +189,31 @@ impl Store for RedisStore {
         })
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         let mut batch = ScriptBatch::with_capacity(1);
-        batch.push(RecordTerms::default(), |bytes| self.write_key(key, bytes), |_| {});
+        let own = |bytes: &mut Vec<u8>| bytes.extend(claim.map(Token::to_bytes).into_iter().flatten());
+        batch.push(RecordTerms::default(), |bytes| self.write_key(key, bytes), own);
         let removed = self.run(&script::REMOVE, batch, answer::answer);
         Box::pin(async move {
             let answer = removed.await?.pop().unwrap_or(Ok(Answer::Lost))?;
             Ok(answer == Answer::Done)
         })
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a RecordFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        self.page(filter, page)
+    }
+
+    fn registry(&self) -> Option<Arc<dyn Registry>> {
+        Some(Arc::new(self.clone()))
     }
 }
 

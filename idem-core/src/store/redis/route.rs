@@ -1,5 +1,6 @@
 //! From a key to the server that has it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, RedisResult, Value};
@@ -19,7 +20,7 @@ pub(super) struct Route {
 
 /// One server, or the nodes of a cluster.
 pub(super) enum ServerLinks {
-    One(RedisLink),
+    One(Arc<RedisLink>),
     Cluster(Cluster),
 }
 
@@ -29,6 +30,14 @@ impl Route {
         match &self.ways {
             ServerLinks::One(_) => 0,
             ServerLinks::Cluster(_) => slot(key),
+        }
+    }
+
+    /// The servers that have records, always in the same order.
+    pub(super) fn masters(&self) -> Vec<Arc<RedisLink>> {
+        match &self.ways {
+            ServerLinks::One(link) => vec![Arc::clone(link)],
+            ServerLinks::Cluster(cluster) => cluster.masters(),
         }
     }
 

@@ -37,6 +37,7 @@ script!(RENEW, "lua/renew.lua");
 script!(COMPLETE, "lua/complete.lua");
 script!(RELEASE, "lua/release.lua");
 script!(REMOVE, "lua/remove.lua");
+script!(ENROL, "lua/enrol.lua");
 
 /// The keys of a batch with their arguments, all bytes in one place.
 pub(super) struct ScriptBatch {

@@ -158,8 +158,9 @@ pub(in crate::store) trait StoreDialect: Send + Sync + Sized + 'static {
 
     /// The record of a key, unless it has expired.
     fn read(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<Option<RecordRow>>;
-    /// Takes the record of a key out, unless it has expired or is not understood. Whether it was there.
-    fn remove(&self, on: &mut Connection<Self>, key: &[u8]) -> impl Reply<bool>;
+    /// Takes the record of a key out, unless it has expired or is not understood, or is not that claim's where one is said.
+    /// Whether it was there.
+    fn remove(&self, on: &mut Connection<Self>, key: &[u8], claim: Option<&[u8]>) -> impl Reply<bool>;
 
     /// The migrations of the tables that the statements are for. Their number is the version of the schema.
     fn migrations(&self) -> &'static [&'static str];

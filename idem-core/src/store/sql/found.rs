@@ -9,10 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
+use super::key;
 use crate::doubt::{Doubt, MemberId, MessageId};
 use crate::key::Fingerprint;
 use crate::record::{Fence, LastRun, RECORD_VERSION, Record, RecordError, State, Token};
-use crate::store::{Answer, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
+use crate::store::{
+    Answer, Claim, ClaimRequest, CompleteRequest, ListedRecord, ReleaseRequest, RenewRequest, StoreError,
+};
 
 /// How a state is stored; the SQL files have the same numbers.
 pub(in crate::store) const IN_PROGRESS: i64 = 1;
@@ -177,6 +180,22 @@ impl RecordRow {
             last,
             message,
         })
+    }
+
+    /// Whether it has not expired, in a listing that has others, too.
+    pub(in crate::store) fn is_live(&self) -> bool {
+        self.standing.done
+    }
+
+    /// The record as a listing shows it.
+    pub(in crate::store) fn listed(self) -> ListedRecord {
+        let now = micros(self.now);
+        let remaining = if self.standing.state == IN_PROGRESS {
+            micros(self.lease_end.saturating_sub(self.now))
+        } else {
+            Duration::ZERO
+        };
+        ListedRecord { key: key::listed(self.standing.key.clone()), record: self.record(), remaining, now }
     }
 
     fn fence(&self) -> Result<Fence, RecordError> {

@@ -2,7 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::key::RecordKey;
+use crate::key::{Namespace, RecordKey};
+use crate::store::ListedKey;
 
 /// The longest stored key. Every database can have it in an index.
 pub(in crate::store) const LONGEST: usize = 512;
@@ -25,6 +26,35 @@ pub(in crate::store) fn stored(key: &RecordKey) -> Vec<u8> {
     short
 }
 
+/// The name of a record by its stored key.
+pub(in crate::store) fn listed(stored: Vec<u8>) -> ListedKey {
+    if let Some(key) = RecordKey::from_bytes(&stored) {
+        return ListedKey::Whole(key);
+    }
+    let namespace = stored.strip_prefix(&[SHORTENED]).and_then(RecordKey::namespace_of);
+    ListedKey::Shortened { namespace, stored }
+}
+
+/// The ranges that have the stored keys of a namespace, each without its end, in order.
+pub(in crate::store) fn ranges(namespace: &Namespace) -> [(Vec<u8>, Vec<u8>); 2] {
+    let plain = RecordKey::prefix(namespace);
+    let mut short = vec![SHORTENED];
+    short.extend_from_slice(&plain[..plain.len().min(HEAD)]);
+    [short, plain].map(|low| {
+        let mut high = low.clone();
+        // A byte of a length, of a name in UTF-8 or a comma: there is a greater one.
+        if let Some(last) = high.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        (low, high)
+    })
+}
+
+/// The range of all stored keys.
+pub(in crate::store) fn everything() -> (Vec<u8>, Vec<u8>) {
+    (Vec::new(), vec![u8::MAX])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +71,25 @@ mod tests {
         let longest =
             (0..LONGEST).map(|len| key(&"x".repeat(len + 1)).to_bytes().len()).rfind(|len| *len <= LONGEST);
         assert_eq!(longest, Some(LONGEST));
+    }
+
+    #[test]
+    fn a_namespace_has_the_ranges_of_its_keys_alone() {
+        let own = [key("order-7"), key("0"), key(&"x".repeat(600)), key(&"é".repeat(300))];
+        let foreign = [Namespace::new(["grou"]), Namespace::new(["group", ""]), Namespace::new([""])]
+            .map(|namespace| RecordKey::new(namespace, IdempotencyKey::new("order-7").unwrap()));
+        let [short, plain] = ranges(own[0].namespace());
+        assert!(short < plain && short.1 < plain.0);
+        let is_in =
+            |(low, high): &(Vec<u8>, Vec<u8>), key: &[u8]| low.as_slice() <= key && key < high.as_slice();
+        for (key, is_own) in own.iter().map(|key| (key, true)).chain(foreign.iter().map(|key| (key, false))) {
+            let stored = stored(key);
+            assert_eq!(is_in(&short, &stored) || is_in(&plain, &stored), is_own, "{key:?}");
+            assert!(is_in(&everything(), &stored));
+            let listed = listed(stored);
+            assert_eq!(listed.namespace(), Some(key.namespace()));
+        }
+        assert_eq!(listed(stored(&own[0])), ListedKey::Whole(own[0].clone()));
     }
 
     #[test]

@@ -12,11 +12,14 @@ mod errors;
 mod found;
 mod key;
 mod link;
+mod list;
 mod meaning;
 mod names;
 pub(in crate::store) mod outbox;
+pub(in crate::store) mod plain;
 mod pooled;
 mod purge;
+mod registry;
 mod schema;
 mod shape;
 #[cfg(test)]
@@ -38,6 +41,7 @@ use self::link::{ConnectionWork, SqlLink};
 pub(super) use self::meaning::SqlErrorMeaning;
 pub(super) use self::names::Names;
 pub use self::purge::Purge;
+pub(super) use self::registry::{MemberRow, SqlRegistry, TrailRow};
 pub(super) use self::shape::Shapes;
 use self::transactions::HandlerConnections;
 use self::transactions::SqlTransactions;
@@ -47,7 +51,7 @@ use super::remote::on_runtime;
 use super::{Answers, Incarnation, StoreError, Transactions};
 use crate::clock::LONGEST;
 use crate::key::RecordKey;
-use crate::record::Record;
+use crate::record::{Record, Token};
 
 /// The state behind a SQL store's public type.
 pub(super) struct SqlStoreCore<D: StoreDialect> {
@@ -102,11 +106,16 @@ impl<D: StoreDialect> SqlStoreCore<D> {
         on_runtime(async move { core.link.call(&NewEpoch).await }).await?
     }
 
-    pub(super) async fn remove(self: &Arc<Self>, key: &RecordKey) -> Result<bool, StoreError> {
-        let (core, stored) = (Arc::clone(self), RecordRemoval(key::stored(key)));
-        let removed = on_runtime(async move { core.link.call(&stored).await }).await??;
+    pub(super) async fn remove(
+        self: &Arc<Self>,
+        key: &RecordKey,
+        claim: Option<Token>,
+    ) -> Result<bool, StoreError> {
+        let core = Arc::clone(self);
+        let removal = RecordRemoval { key: key::stored(key), claim: claim.map(Token::to_bytes) };
+        let removed = on_runtime(async move { core.link.call(&removal).await }).await??;
         if !removed {
-            // A record that is still there is not understood.
+            // A record that is still there is another claim's, or not understood.
             self.read(key).await?;
         }
         Ok(removed)
@@ -148,13 +157,16 @@ impl<D: StoreDialect> ConnectionWork<D> for NewEpoch {
     }
 }
 
-struct RecordRemoval(Vec<u8>);
+struct RecordRemoval {
+    key: Vec<u8>,
+    claim: Option<[u8; 16]>,
+}
 
 impl<D: StoreDialect> ConnectionWork<D> for RecordRemoval {
     type Output = bool;
 
     fn run(&self, dialect: &D, on: &mut Connection<D>) -> impl dialect::Reply<Self::Output> {
-        dialect.remove(on, &self.0)
+        dialect.remove(on, &self.key, self.claim.as_ref().map(<[u8; 16]>::as_slice))
     }
 }
 
@@ -228,8 +240,22 @@ macro_rules! sql_store {
             fn remove<'a>(
                 &'a self,
                 key: &'a $crate::RecordKey,
+                claim: Option<$crate::Token>,
             ) -> ::futures_util::future::BoxFuture<'a, Result<bool, $crate::StoreError>> {
-                Box::pin(self.0.remove(key))
+                Box::pin(self.0.remove(key, claim))
+            }
+
+            fn list<'a>(
+                &'a self,
+                filter: &'a $crate::store::RecordFilter,
+                page: &'a $crate::store::PageRequest,
+            ) -> ::futures_util::future::BoxFuture<'a, Result<$crate::store::RecordPage, $crate::StoreError>>
+            {
+                Box::pin(self.0.list(filter, page))
+            }
+
+            fn registry(&self) -> Option<::std::sync::Arc<dyn $crate::store::Registry>> {
+                Some(::std::sync::Arc::new($crate::store::sql::SqlRegistry(self.0.clone())))
             }
         }
     };

@@ -4,11 +4,14 @@ use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
 use crate::store::StoreError;
 
-/// PostgreSQL's names have at most 63 bytes, and the second table's has a suffix.
+/// PostgreSQL's names have at most 63 bytes, and those of the tables beside have a suffix.
 const LONGEST: usize = 48;
 const SUFFIX: &str = "_meta";
-/// Of an index that needs a name.
-const INDEX: &str = "_due";
+const MEMBERS: &str = "_members";
+const AUDIT: &str = "_audit";
+/// Of indexes that need a name.
+const DUE: &str = "_due";
+const DOUBT: &str = "_doubt";
 /// The name of a store's tables unless said otherwise, and in the SQL files.
 pub(in crate::store) const DEFAULT_TABLE: &str = "idem_records";
 /// The name of an outbox's tables.
@@ -61,7 +64,7 @@ impl Names {
         let name = |template: String, suffix: &str| {
             template.replace(&format!("{quote}{DEFAULT_TABLE}{suffix}{quote}"), &self.qualified(suffix))
         };
-        [SUFFIX, INDEX, ""].into_iter().fold(template, name)
+        [SUFFIX, MEMBERS, AUDIT, DUE, DOUBT, ""].into_iter().fold(template, name)
     }
 
     /// As [`text`](Self::text), to be prepared.

@@ -303,8 +303,18 @@ impl StoreDialect for Sqlite {
         query_as(statement).bind(now()).bind(key.to_vec()).fetch_optional(on).await
     }
 
-    async fn remove(&self, on: &mut SqliteConnection, key: &[u8]) -> sqlx::Result<bool> {
-        let removed = query(self.remove.clone()).bind(key.to_vec()).bind(now()).execute(on).await?;
+    async fn remove(
+        &self,
+        on: &mut SqliteConnection,
+        key: &[u8],
+        claim: Option<&[u8]>,
+    ) -> sqlx::Result<bool> {
+        let removed = query(self.remove.clone())
+            .bind(key.to_vec())
+            .bind(now())
+            .bind(claim.map(<[u8]>::to_vec))
+            .execute(on)
+            .await?;
         Ok(removed.rows_affected() > 0)
     }
 

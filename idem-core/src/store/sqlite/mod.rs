@@ -4,6 +4,7 @@ mod builder;
 mod dialect;
 mod errors;
 mod outbox;
+mod plain;
 #[cfg(test)]
 mod tests;
 

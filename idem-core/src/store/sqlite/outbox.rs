@@ -7,7 +7,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 
 use super::{Sqlite, SqliteStore, SqliteStoreBuilder};
 use crate::store::StoreError;
-use crate::store::sql::outbox::{OutboxCore, outbox_builder, outbox_dialect, sql_outbox};
+use crate::store::sql::outbox::{OutboxCore, outbox_builder, sql_outbox};
 
 /// A producer's outbox in a file of SQLite: see [`idem_core::outbox`](crate::outbox).
 ///
@@ -46,13 +46,3 @@ impl SqliteOutbox {
 outbox_builder!(SqliteOutboxBuilder of SqliteOutbox: "SQLite", SqliteStoreBuilder, Sqlite, open);
 
 sql_outbox!(SqliteOutbox, Sqlite, SqliteConnection);
-
-outbox_dialect!(
-    Sqlite,
-    OutboxSyntax {
-        now: "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
-        upsert: "ON CONFLICT (id) DO UPDATE SET",
-        quote: '"',
-        is_numbered: false,
-    }
-);

@@ -103,7 +103,7 @@ impl Cache {
     }
 
     pub(super) async fn remove(&self, key: &RecordKey) -> Result<(), StoreError> {
-        self.0.store.remove(key).await.map(drop)
+        self.0.store.remove(key, None).await.map(drop)
     }
 
     fn is_in_memory(&self) -> bool {
@@ -135,7 +135,7 @@ impl CacheInner {
         for (request, answer) in batch.iter().zip(answers) {
             // A record that is there already is of another incarnation, or somebody else's.
             if answer? == Answer::Lost && self.is_replaceable(request).await? {
-                self.store.remove(&request.key).await?;
+                self.store.remove(&request.key, None).await?;
                 again.push(request.clone());
             }
         }

@@ -16,11 +16,11 @@ pub use self::incarnation::Incarnation;
 use self::incarnation::IncarnationKeeper;
 use self::transactions::TieredTransactions;
 use super::{
-    Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
-    Transactions,
+    Answer, Answers, Claim, ClaimRequest, CompleteRequest, PageRequest, RecordFilter, RecordPage, Registry,
+    ReleaseRequest, RenewRequest, Store, StoreError, Transactions,
 };
 use crate::key::RecordKey;
-use crate::record::Record;
+use crate::record::{Record, Token};
 
 #[doc = include_str!("tiered.md")]
 #[derive(Clone)]
@@ -156,12 +156,28 @@ impl Store for TieredStore {
     }
 
     /// Other processes' caches in memory may answer for the key for up to a minute more.
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(async move {
-            let removed = self.0.database.remove(key).await?;
+            let removed = self.0.database.remove(key, claim).await?;
             self.0.cache.remove(key).await?;
             Ok(removed)
         })
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a RecordFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<RecordPage, StoreError>> {
+        self.0.database.list(filter, page)
+    }
+
+    fn registry(&self) -> Option<Arc<dyn Registry>> {
+        self.0.database.registry()
     }
 }
 

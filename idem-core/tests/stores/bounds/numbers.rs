@@ -11,7 +11,7 @@ use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Incarnation, Locality, Purge, ReleaseRequest,
     RenewRequest, Store,
 };
-use idem_core::{MemoryStore, Record, RecordKey, RedisStore, StoreError, TieredStore};
+use idem_core::{MemoryStore, Record, RecordKey, RedisStore, StoreError, TieredStore, Token};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -124,8 +124,12 @@ impl Store for Half {
         self.say(self.records.read(key))
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.records.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.records.remove(key, claim)
     }
 }
 

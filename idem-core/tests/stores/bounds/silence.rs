@@ -52,7 +52,7 @@ async fn store_steps(store: &dyn Store, proxy: &Proxy) {
             "complete" => silent(step, BOUND, store.complete(&[completion(one)])).await,
             "release" => silent(step, BOUND, store.release(&[release(one)])).await,
             "read" => silent(step, BOUND, store.read(&one.key)).await,
-            "remove" => silent(step, BOUND, store.remove(&one.key)).await,
+            "remove" => silent(step, BOUND, store.remove(&one.key, None)).await,
             _ if store.name() == "redis" => {}
             _ => silent(step, BOUND, store.incarnation()).await,
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use idem_core::admin::{Admin, AdminError};
 use idem_core::store::{Answer, Claim, ClaimRequest, CompleteRequest, Purge, Store};
 use idem_core::{Fence, IdempotencyKey, Namespace, RecordKey, Token};
 
@@ -22,6 +23,7 @@ macro_rules! sql_tests {
             expired_records_are_purged_and_live_ones_stay
             another_members_purge_is_left_alone_until_its_lease_is_over
             a_purge_goes_on_where_the_last_one_ended
+            a_purge_never_takes_what_a_person_has_just_decided
             older_and_newer_tables_are_refused
             migrations_can_be_repeated_and_run_side_by_side
             names_are_settable_and_foreign_ones_are_refused
@@ -116,7 +118,7 @@ pub(crate) async fn an_expired_record_is_absent_though_it_was_not_purged(databas
     store.claim(&batch).await.unwrap();
     database.run("UPDATE {table} SET attempts = 7, expires_at = 1000").await;
     assert_eq!(store.read(&batch[0].key).await.unwrap(), None);
-    assert!(!store.remove(&batch[0].key).await.unwrap());
+    assert!(!store.remove(&batch[0].key, None).await.unwrap());
     let again = rival(&batch[1]);
     let answer = store.claim(std::slice::from_ref(&again)).await.unwrap().remove(0).unwrap();
     assert!(matches!(answer, Claim::Claimed { attempt: 1, .. }), "{answer:?}");
@@ -181,6 +183,37 @@ pub(crate) async fn a_purge_goes_on_where_the_last_one_ended(database: &dyn Data
     drop(purger);
 }
 
+/// The records have expired when both come to them, and the purge walks all the time.
+pub(crate) async fn a_purge_never_takes_what_a_person_has_just_decided(database: &dyn Database) {
+    let store = open(database).await;
+    let purge = Purge::default().every(Duration::from_millis(1)).rows(10);
+    let _purger = database.open(None, purge).await.unwrap();
+    let admin = Admin::new(store.clone(), "a person").retention(Duration::from_mins(1));
+    for _ in 0..5 {
+        let batch = claims(20);
+        store.claim(&batch).await.unwrap();
+        let (expire, decide) = tokio::join!(
+            database.run("UPDATE {table} SET expires_at = 1000 WHERE state = 1"),
+            join_all(batch.iter().map(async |claim| loop {
+                match admin.done(&claim.key, "it is done").await {
+                    // The purge has made room, or not yet: the lease is live until the record expires.
+                    Err(AdminError::Live { .. } | AdminError::Overtaken) => {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        database.run("UPDATE {table} SET expires_at = 1000 WHERE state = 1").await;
+                    }
+                    decided => return decided.unwrap(),
+                }
+            })),
+        );
+        let () = expire;
+        assert!(decide.iter().all(|effect| effect.changed));
+        for claim in &batch {
+            let answer = store.claim(&[rival(claim)]).await.unwrap().remove(0).unwrap();
+            assert!(matches!(answer, Claim::Completed { .. }), "{answer:?}");
+        }
+    }
+}
+
 /// With an error that says what to run.
 pub(crate) async fn older_and_newer_tables_are_refused(database: &dyn Database) {
     database.run("UPDATE {meta} SET value = 0 WHERE name = 'schema'").await;
@@ -193,16 +226,18 @@ pub(crate) async fn older_and_newer_tables_are_refused(database: &dyn Database) 
     assert_eq!(database.count("SELECT value FROM {meta} WHERE name = 'schema'").await, 99);
 }
 
+const DROP_ALL: &str = "DROP TABLE {table}; DROP TABLE {meta}; DROP TABLE {members}; DROP TABLE {audit}";
+
 /// By members that start together; and as plain SQL.
 pub(crate) async fn migrations_can_be_repeated_and_run_side_by_side(database: &dyn Database) {
-    database.run("DROP TABLE {table}; DROP TABLE {meta}").await;
+    database.run(DROP_ALL).await;
     for migrated in join_all((0..4).map(|_| database.migrate(None))).await {
         migrated.unwrap();
     }
     open(database).await.claim(&claims(1)).await.unwrap();
     database.migrate(None).await.unwrap();
     assert_eq!(database.count("SELECT count(*) FROM {table}").await, 1);
-    database.run("DROP TABLE {table}; DROP TABLE {meta}").await;
+    database.run(DROP_ALL).await;
     database.run(&database.migrations()).await;
     open(database).await.claim(&claims(1)).await.unwrap();
 }
@@ -216,7 +251,7 @@ pub(crate) async fn names_are_settable_and_foreign_ones_are_refused(database: &d
         for answer in store.claim(&batch).await.unwrap() {
             assert!(matches!(answer.unwrap(), Claim::Claimed { attempt: 1, .. }));
         }
-        assert!(store.remove(&batch[0].key).await.unwrap());
+        assert!(store.remove(&batch[0].key, None).await.unwrap());
     }
     for table in [r#"x"; drop table y; --"#, "x`; drop table y; --", "", "a.b", "x'", "\0"] {
         let error = database.migrate(Some(table)).await.unwrap_err();
@@ -238,7 +273,7 @@ pub(crate) async fn keys_that_are_too_long_for_an_index_are_kept_apart(database:
     let won: Vec<_> =
         answers.into_iter().map(|answer| matches!(answer.unwrap(), Claim::Claimed { .. })).collect();
     assert_eq!(won, [true, true, false]);
-    assert!(store.remove(&batch[0].key).await.unwrap());
+    assert!(store.remove(&batch[0].key, None).await.unwrap());
     assert!(store.read(&batch[1].key).await.unwrap().is_some());
 }
 

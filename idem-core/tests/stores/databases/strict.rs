@@ -17,6 +17,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use crate::support::bank::Bank;
 use crate::support::mysql::{MySql, url as mysql_url};
 use crate::support::postgres::Postgres;
+use crate::support::records::until;
 use crate::support::sql::Server as _;
 use crate::support::sql::unique_name;
 use crate::support::sqlite::Sqlite;
@@ -190,6 +191,9 @@ struct StrictSqlite {
 impl StrictSqlite {
     async fn new() -> Self {
         let inner = Sqlite::with_tables().await;
+        // The last connection that goes takes its log with it, and only then another one can have another kind of log.
+        let log = inner.path().with_extension("db-wal");
+        until("the file is nobody's", async || !log.exists()).await;
         let options =
             SqliteConnectOptions::new().filename(inner.path()).busy_timeout(Duration::from_secs(20));
         let pragmas = [

@@ -43,7 +43,7 @@ async fn a_value_of_another_type_is_a_record_error_and_stays() {
         answer.unwrap();
     }
     assert!(store.read(&batch[1].key).await.unwrap_err().is_record());
-    assert!(store.remove(&batch[1].key).await.unwrap_err().is_record());
+    assert!(store.remove(&batch[1].key, None).await.unwrap_err().is_record());
     let kind = harness.raw.query(redis::cmd("TYPE").arg(&raw_key)).await.unwrap();
     assert_eq!(kind, Value::SimpleString("list".into()));
     harness.raw.query(redis::cmd("DEL").arg(&raw_key)).await.unwrap();
@@ -80,7 +80,7 @@ async fn another_prefix_is_another_store() {
         let store = RedisStore::builder(single_url()).key_prefix(prefix).connect().await.unwrap();
         let answer = store.claim(&batch).await.unwrap().remove(0).unwrap();
         assert!(matches!(answer, Claim::Claimed { .. }));
-        assert!(store.remove(&batch[0].key).await.unwrap());
+        assert!(store.remove(&batch[0].key, None).await.unwrap());
     }
 }
 

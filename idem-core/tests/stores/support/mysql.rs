@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::support::sql::Database;
 use crate::support::sql::Server;
-use crate::support::sql::{Columns, Row, hex, unique_name};
+use crate::support::sql::{Columns, Row, hex, tables, unique_name};
 use crate::support::variable;
 
 pub(crate) fn url() -> String {
@@ -75,7 +75,7 @@ impl MySql {
         MySqlConnection::connect(&self.url).await.unwrap()
     }
 
-    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    /// Runs statements; `{table}` is the table of records; `{meta}`, `{members}` and `{audit}` are those beside it.
     pub(crate) async fn execute(&self, sql: &str) {
         let sql = self.sql(sql);
         self.session().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
@@ -88,7 +88,7 @@ impl MySql {
 
     pub(crate) fn sql(&self, sql: &str) -> String {
         let table = format!("{}.idem_records", self.database);
-        let sql = sql.replace("{table}", &table).replace("{meta}", &format!("{table}_meta"));
+        let sql = tables(sql, &table);
         let sql = sql.replace("(key,", "(`key`,").replace(" key =", " `key` =");
         sql.replace("SELECT key AS", "SELECT `key` AS").replace("BY key ", "BY `key` ")
     }

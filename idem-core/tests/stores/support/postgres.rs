@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 use crate::support::sql::Database;
 use crate::support::sql::Server;
-use crate::support::sql::{Columns, Row, hex, unique_name};
+use crate::support::sql::{Columns, Row, hex, tables, unique_name};
 use crate::support::variable;
 
 pub(crate) fn url() -> String {
@@ -68,7 +68,7 @@ impl Postgres {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
-    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    /// Runs statements; `{table}` is the table of records; `{meta}`, `{members}` and `{audit}` are those beside it.
     pub(crate) async fn execute(&self, sql: &str) {
         let sql = self.sql(sql);
         self.session().await.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
@@ -81,7 +81,7 @@ impl Postgres {
 
     pub(crate) fn sql(&self, sql: &str) -> String {
         let table = format!("{}.idem_records", self.schema);
-        sql.replace("{table}", &table).replace("{meta}", &format!("{table}_meta"))
+        tables(sql, &table)
     }
 }
 

@@ -113,6 +113,13 @@ impl Columns {
     }
 }
 
+/// A statement with the names of idem's tables in it, of which this one has the records.
+pub(crate) fn tables(sql: &str, table: &str) -> String {
+    ["meta", "members", "audit"].into_iter().fold(sql.replace("{table}", table), |sql, name| {
+        sql.replace(&format!("{{{name}}}"), &format!("{table}_{name}"))
+    })
+}
+
 /// A database of a test's own.
 pub(crate) trait Database: Harness {
     /// A store on it, with this table, or idem's usual one.
@@ -123,7 +130,7 @@ pub(crate) trait Database: Harness {
     ) -> BoxFuture<'a, Result<Arc<dyn Store>, StoreError>>;
     fn migrate<'a>(&'a self, table: Option<&'a str>) -> BoxFuture<'a, Result<(), StoreError>>;
     fn migrations(&self) -> String;
-    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    /// Runs statements; `{table}` is the table of records; `{meta}`, `{members}` and `{audit}` are those beside it.
     fn run<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, ()>;
     /// The number that a query gives.
     fn count<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, i64>;

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use tempfile::TempDir;
 
 use crate::support::sql::Database;
-use crate::support::sql::{Columns, Row, hex};
+use crate::support::sql::{Columns, Row, hex, tables};
 
 /// A file of a test's own.
 pub(crate) struct Sqlite(TempDir);
@@ -51,7 +51,7 @@ impl Sqlite {
         options.connect().await.unwrap()
     }
 
-    /// Runs statements; `{table}` is the table of records and `{meta}` the other one.
+    /// Runs statements; `{table}` is the table of records; `{meta}`, `{members}` and `{audit}` are those beside it.
     pub(crate) async fn execute(&self, sql: &str) {
         self.session().await.execute(sqlx::raw_sql(AssertSqlSafe(Self::sql(sql)))).await.unwrap();
     }
@@ -62,7 +62,7 @@ impl Sqlite {
     }
 
     fn sql(sql: &str) -> String {
-        sql.replace("{table}", "idem_records").replace("{meta}", "idem_records_meta")
+        tables(sql, "idem_records")
     }
 }
 

@@ -8,7 +8,7 @@ use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, Incarnation, ReleaseRequest, RenewRequest, Store,
     Transactions,
 };
-use idem_core::{Record, RecordKey, StoreError};
+use idem_core::{Record, RecordKey, StoreError, Token};
 
 use crate::support::records::{claim, until};
 
@@ -99,8 +99,12 @@ impl Store for Watched {
         self.store.read(key)
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.remove(key, claim)
     }
 }
 

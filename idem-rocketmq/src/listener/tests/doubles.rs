@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use idem_core::store::{
     Answer, Answers, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, Store, StoreError,
 };
-use idem_core::{HandlerResult, MemoryStore, Record, RecordKey};
+use idem_core::{HandlerResult, MemoryStore, Record, RecordKey, Token};
 use parking_lot::Mutex;
 
 use super::{TOPIC, bridge, route};
@@ -56,8 +56,12 @@ impl Store for CallNotingStore {
         self.store.read(key)
     }
 
-    fn remove<'a>(&'a self, key: &'a RecordKey) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.store.remove(key)
+    fn remove<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        claim: Option<Token>,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.store.remove(key, claim)
     }
 }
 

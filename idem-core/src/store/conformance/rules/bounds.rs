@@ -37,7 +37,7 @@ pub async fn invariant_3_completed_is_forgotten_after_retention(harness: &dyn Ha
     assert_eq!(bench.complete(&key, token, SHORT).await, Answer::Done);
     bench.pass(PAST_SHORT).await;
     assert_eq!(bench.store.read(&key).await.expect("an answer"), None);
-    assert!(!bench.store.remove(&key).await.expect("an answer"), "there is nothing to remove");
+    assert!(!bench.store.remove(&key, None).await.expect("an answer"), "there is nothing to remove");
     let (_, _, attempt) = bench.claimed(&key, LONG).await;
     assert_eq!(attempt, 1);
 }
@@ -126,7 +126,7 @@ pub async fn invariant_3_bounded_store_fails_when_full(harness: &dyn Harness) {
             );
         }
     }
-    assert!(bench.store.remove(&keys[0]).await.expect("an answer"));
+    assert!(bench.store.remove(&keys[0], None).await.expect("an answer"));
     bench.claimed(&too_many, LONG).await;
 }
 

@@ -76,6 +76,6 @@ async fn refusals(bench: &Bench<'_>, key: &RecordKey, token: Token) -> Vec<Store
         refusals.push(bench.try_release(release_request(key, token)).await.expect_err("release"));
     }
     refusals.push(bench.store.read(key).await.expect_err("read"));
-    refusals.push(bench.store.remove(key).await.expect_err("remove"));
+    refusals.push(bench.store.remove(key, None).await.expect_err("remove"));
     refusals
 }

@@ -76,7 +76,7 @@ pub async fn read_shows_the_record_and_remove_takes_it_out(harness: &dyn Harness
     let key = bench.key("watched");
     let read = async || -> Option<Record> { bench.store.read(&key).await.expect("an answer") };
     assert_eq!(read().await, None);
-    assert!(!bench.store.remove(&key).await.expect("an answer"));
+    assert!(!bench.store.remove(&key, None).await.expect("an answer"));
     let (token, fence, _) = bench.claimed(&key, LONG).await;
     let record = read().await.expect("a record");
     assert_eq!(
@@ -93,8 +93,8 @@ pub async fn read_shows_the_record_and_remove_takes_it_out(harness: &dyn Harness
         (record.state, record.token, record.fence, record.attempts),
         (State::Completed, token, fence, 1)
     );
-    assert!(bench.store.remove(&key).await.expect("an answer"));
-    assert!(!bench.store.remove(&key).await.expect("an answer"));
+    assert!(bench.store.remove(&key, None).await.expect("an answer"));
+    assert!(!bench.store.remove(&key, None).await.expect("an answer"));
     assert_eq!(read().await, None);
     assert_eq!(bench.claimed(&key, LONG).await.2, 1);
 }

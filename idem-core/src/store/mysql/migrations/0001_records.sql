@@ -26,6 +26,29 @@ CREATE TABLE IF NOT EXISTS `idem_records_meta` (
     `position` VARBINARY(512) NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC;
 
+CREATE TABLE IF NOT EXISTS `idem_records_members` (
+    `id`             BINARY(8)    NOT NULL PRIMARY KEY COMMENT 'a record''s member',
+    `host`           VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL,
+    `process`        BIGINT       NOT NULL,
+    `version`        VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL COMMENT 'of idem',
+    `consumer_group` VARCHAR(255) CHARACTER SET utf8mb4 NOT NULL,
+    `started_at`     BIGINT       NOT NULL,
+    `seen_at`        BIGINT       NOT NULL,
+    `expires_at`     BIGINT       NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT 'the processes that claim';
+
+CREATE TABLE IF NOT EXISTS `idem_records_audit` (
+    `id`         BIGINT        NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    `made_at`    BIGINT        NOT NULL,
+    `number`     BIGINT        NOT NULL COMMENT 'equal in the two entries of a decision',
+    `is_end`     BIGINT        NOT NULL COMMENT '0 before it, 1 behind it',
+    `who`        VARCHAR(255)  CHARACTER SET utf8mb4 NOT NULL,
+    `decision`   VARCHAR(16)   CHARACTER SET utf8mb4 NOT NULL,
+    `forced`     BIGINT        NOT NULL,
+    `record_key` BLOB          NOT NULL,
+    `said`       VARCHAR(1024) CHARACTER SET utf8mb4 NOT NULL COMMENT 'why; or how it ended'
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC COMMENT 'the decisions of people about records';
+
 INSERT IGNORE INTO `idem_records_meta` (`name`, `value`) VALUES
     ('epoch', TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))),
     ('purge', 0),

@@ -22,6 +22,9 @@ CREATE TABLE "idem_records" (
     autovacuum_analyze_scale_factor = 0.05
 );
 
+-- Few records are in doubt, and people ask for them.
+CREATE INDEX ON "idem_records" (key) WHERE doubt IS NOT NULL;
+
 -- What is not of one key: the version of this schema, an epoch that an operator raises after a restore, and who purges
 -- until when, and how far the purge has come.
 CREATE TABLE "idem_records_meta" (
@@ -35,3 +38,28 @@ INSERT INTO "idem_records_meta" (name, value) VALUES
     ('schema', 1),
     ('epoch', (extract(epoch FROM clock_timestamp()) * 1000000)::bigint),
     ('purge', 0);
+
+-- The processes that claim, and when they were seen first and last.
+CREATE TABLE "idem_records_members" (
+    id             bytea   NOT NULL PRIMARY KEY,  -- a record's member
+    host           text    NOT NULL,
+    process        bigint  NOT NULL,
+    version        text    NOT NULL,  -- of idem
+    consumer_group text    NOT NULL,
+    started_at     bigint  NOT NULL,
+    seen_at        bigint  NOT NULL,
+    expires_at     bigint  NOT NULL
+);
+
+-- The decisions of people about records: an entry before each, and one behind it.
+CREATE TABLE "idem_records_audit" (
+    id         bigint NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    made_at    bigint NOT NULL,
+    number     bigint NOT NULL,  -- equal in the two entries of a decision
+    is_end     bigint NOT NULL,  -- 0 before it, 1 behind it
+    who        text   NOT NULL,
+    decision   text   NOT NULL,
+    forced     bigint NOT NULL,
+    record_key bytea  NOT NULL,
+    said       text   NOT NULL   -- why; or how it ended
+);

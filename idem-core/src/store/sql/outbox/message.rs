@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 
-use super::value::StatementValue;
 use crate::key::RecordKey;
 use crate::outbox::{OutboxMessage, TransactionId};
-use crate::store::sql::key;
+use crate::store::sql::{key, plain::StatementValue};
 
 /// Between a property's name and value, and behind the value, as RocketMQ has it.
 const NAME_END: u8 = 1;
@@ -36,7 +35,7 @@ impl MessageRow {
 /// The values of `insert.sql` but for the time.
 pub(super) fn values(message: &OutboxMessage, key: &RecordKey) -> Vec<StatementValue> {
     vec![
-        StatementValue::id(message.id),
+        StatementValue::bytes(message.id.to_bytes()),
         StatementValue::Bytes(Some(key::stored(key))),
         StatementValue::Text(Some(message.topic.clone())),
         StatementValue::Text(message.tag.clone()),

@@ -1,13 +1,10 @@
 //! Outboxes in SQL databases: markers of producers' local transactions, in the same database as their work.
 //!
-//! The differences between the databases are in [`OutboxSyntax`] and in the migrations; the rest is the same for all.
+//! The differences between the databases are in [`SqlSyntax`] and in the migrations; the rest is the same for all.
 
 mod builder;
-mod dialect;
 mod message;
-mod statements;
 mod transaction;
-mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +12,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 pub(in crate::store) use self::builder::{outbox_builder, server_settings, sql_outbox};
-use self::dialect::{Blobs, Execute, Messages, Numbers};
-pub(in crate::store) use self::dialect::{OutboxDialect, outbox_dialect};
 pub(in crate::store) use self::message::MessageRow;
-pub(in crate::store) use self::statements::OutboxSyntax;
-use self::statements::{IDS, OutboxStatements};
-pub(in crate::store) use self::value::StatementValue;
 use super::SqlStoreCore;
+use super::plain::{
+    Blobs, Execute, IDS, Messages, Numbers, PlainDialect, StatementValue, statements, with_ids,
+};
 use crate::clock::{OF_A_PAUSE, within};
 use crate::key::IdempotencyKey;
 use crate::outbox::{BeginOutcome, Fate, Outbox, OutboxMessage, TransactionId};
@@ -38,6 +33,8 @@ const BROKERS_ASK: Duration = Duration::from_hours(72);
 
 /// How long a marker stays, unless said otherwise: as long as a consumer remembers its completions.
 const RETENTION: Duration = Duration::from_hours(4 * 24);
+
+statements! { OutboxStatements in "sql": insert finish decide state due postpone sent spent delete own owner }
 
 /// How many messages are read at one time.
 const DUE: i64 = 32;
@@ -82,13 +79,13 @@ impl OutboxTimes {
 }
 
 /// The state behind an outbox's public type.
-pub(in crate::store) struct OutboxCore<D: OutboxDialect> {
+pub(in crate::store) struct OutboxCore<D: PlainDialect> {
     core: Arc<SqlStoreCore<D>>,
     statements: OutboxStatements,
     times: OutboxTimes,
 }
 
-impl<D: OutboxDialect> OutboxCore<D> {
+impl<D: PlainDialect> OutboxCore<D> {
     pub(in crate::store) fn new(core: Arc<SqlStoreCore<D>>, times: OutboxTimes) -> Self {
         if times.retention < BROKERS_ASK {
             tracing::warn!(
@@ -106,12 +103,13 @@ impl<D: OutboxDialect> OutboxCore<D> {
     }
 
     async fn state(&self, id: TransactionId) -> Result<Option<i64>, StoreError> {
-        let states = Numbers { statement: &self.statements.state, values: &[StatementValue::id(id)] };
+        let states =
+            Numbers { statement: &self.statements.state, values: &[StatementValue::bytes(id.to_bytes())] };
         Ok(self.core.link.call(&states).await?.pop())
     }
 
     async fn decide(&self, id: TransactionId) -> Result<Fate, StoreError> {
-        let values = [StatementValue::id(id), StatementValue::time(self.times.retention)];
+        let values = [StatementValue::bytes(id.to_bytes()), StatementValue::time(self.times.retention)];
         self.core.link.call(&Execute { statement: &self.statements.decide, values: &values }).await?;
         match self.state(id).await? {
             Some(COMMITTED | SENT) => Ok(Fate::Committed),
@@ -124,7 +122,7 @@ impl<D: OutboxDialect> OutboxCore<D> {
         for some in ids.chunks(IDS) {
             let values = with_ids(
                 vec![StatementValue::time(self.times.retention)],
-                some.iter().map(|id| StatementValue::id(*id)),
+                some.iter().map(|id| StatementValue::bytes(id.to_bytes())),
             );
             self.core.link.call(&Execute { statement: &self.statements.sent, values: &values }).await?;
         }
@@ -138,7 +136,7 @@ impl<D: OutboxDialect> OutboxCore<D> {
     }
 
     async fn postpone(&self, id: TransactionId) -> Result<(), StoreError> {
-        let values = [StatementValue::time(self.times.resend_after), StatementValue::id(id)];
+        let values = [StatementValue::time(self.times.resend_after), StatementValue::bytes(id.to_bytes())];
         let postpone = Execute { statement: &self.statements.postpone, values: &values };
         self.core.link.call(&postpone).await.map(drop)
     }
@@ -180,7 +178,7 @@ impl<D: OutboxDialect> OutboxCore<D> {
 
 /// Refuses a database in which the outbox cannot do what it does. A file has no rights, and its other writers would be waited
 /// for.
-pub(in crate::store) fn probe<D: OutboxDialect>(desk: &Arc<OutboxCore<D>>) -> StepFuture<'static, ()> {
+pub(in crate::store) fn probe<D: PlainDialect>(desk: &Arc<OutboxCore<D>>) -> StepFuture<'static, ()> {
     if D::IS_FILE {
         return Box::pin(std::future::ready(Ok(())));
     }
@@ -197,18 +195,7 @@ pub(in crate::store) fn probe<D: OutboxDialect>(desk: &Arc<OutboxCore<D>>) -> St
     })
 }
 
-/// The ids fill their places in the statement; the last one is there more than once.
-fn with_ids(
-    mut values: Vec<StatementValue>,
-    ids: impl Iterator<Item = StatementValue>,
-) -> Vec<StatementValue> {
-    let (before, mut last) = (values.len(), None);
-    values.extend(ids.inspect(|id| last = Some(id.clone())));
-    values.resize(before + IDS, last.unwrap_or(StatementValue::Bytes(None)));
-    values
-}
-
-fn strange<D: OutboxDialect>(at: &str) -> StoreError {
+fn strange<D: PlainDialect>(at: &str) -> StoreError {
     StoreError::statement(format!(
         "a message in the outbox in {} at {at} is not as idem writes them; somebody else has changed its row",
         D::TITLE
@@ -216,9 +203,9 @@ fn strange<D: OutboxDialect>(at: &str) -> StoreError {
 }
 
 /// The steps run where the connections live.
-pub(in crate::store) struct SqlOutbox<D: OutboxDialect>(pub(in crate::store) Arc<OutboxCore<D>>);
+pub(in crate::store) struct SqlOutbox<D: PlainDialect>(pub(in crate::store) Arc<OutboxCore<D>>);
 
-impl<D: OutboxDialect> SqlOutbox<D> {
+impl<D: PlainDialect> SqlOutbox<D> {
     /// A step that waits for nobody but the server, and is over in time, however many statements it has.
     fn run<T: Send + 'static, F>(&self, step: impl FnOnce(Arc<OutboxCore<D>>) -> F) -> StepFuture<'_, T>
     where
@@ -238,7 +225,7 @@ fn run_and_wait<'a, T: Send + 'static>(
 
 type StepFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-impl<D: OutboxDialect> Outbox for SqlOutbox<D> {
+impl<D: PlainDialect> Outbox for SqlOutbox<D> {
     fn name(&self) -> &'static str {
         D::NAME
     }

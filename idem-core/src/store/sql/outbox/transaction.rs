@@ -7,16 +7,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sqlx::error::ErrorKind;
 
-use super::dialect::OutboxDialect;
-use super::value::StatementValue;
-use super::{OutboxCore, message, with_ids};
+use super::super::plain::{PlainDialect, StatementValue, with_ids};
+use super::{OutboxCore, message};
 use crate::key::RecordKey;
 use crate::outbox::{BeginOutcome, LocalTransaction, OutboxMessage, TransactionId};
 use crate::store::remote::on_runtime;
 use crate::store::sql::transactions::SqlTransaction;
 use crate::store::{StoreError, Transaction as _, probe};
 
-pub(super) async fn begin<D: OutboxDialect>(
+pub(super) async fn begin<D: PlainDialect>(
     desk: Arc<OutboxCore<D>>,
     message: OutboxMessage,
     key: RecordKey,
@@ -27,7 +26,7 @@ pub(super) async fn begin<D: OutboxDialect>(
     desk.core.link.within(bound.saturating_mul(2), begun).await
 }
 
-async fn insert<D: OutboxDialect>(
+async fn insert<D: PlainDialect>(
     desk: Arc<OutboxCore<D>>,
     message: OutboxMessage,
     key: RecordKey,
@@ -56,7 +55,7 @@ async fn insert<D: OutboxDialect>(
 }
 
 /// Does with a marker of its own what is done with others, and takes it all back.
-pub(super) async fn probe<D: OutboxDialect>(desk: &OutboxCore<D>) -> Result<(), StoreError> {
+pub(super) async fn probe<D: PlainDialect>(desk: &OutboxCore<D>) -> Result<(), StoreError> {
     let mut open = SqlTransaction::begin(Arc::clone(&desk.core)).await?;
     let id = TransactionId::random();
     let (topic, body) = ("idem.probe".to_owned(), Bytes::new());
@@ -64,9 +63,9 @@ pub(super) async fn probe<D: OutboxDialect>(desk: &OutboxCore<D>) -> Result<(), 
     let message = OutboxMessage { id, topic, tag, lookup_keys, order_by, properties, body };
     let mut marker = message::values(&message, &probe::key()?);
     marker.push(StatementValue::time(desk.times.retention));
-    let later = || vec![StatementValue::time(desk.times.resend_after), StatementValue::id(id)];
+    let later = || vec![StatementValue::time(desk.times.resend_after), StatementValue::bytes(id.to_bytes())];
     let (retention, ids) =
-        (StatementValue::time(desk.times.retention), std::iter::once(StatementValue::id(id)));
+        (StatementValue::time(desk.times.retention), std::iter::once(StatementValue::bytes(id.to_bytes())));
     let statements = &desk.statements;
     let steps = [
         (&statements.insert, marker),
@@ -87,15 +86,16 @@ fn has_ended() -> StoreError {
     StoreError::statement("the local work has ended the transaction that it ran in")
 }
 
-struct MarkedTransaction<D: OutboxDialect> {
+struct MarkedTransaction<D: PlainDialect> {
     desk: Arc<OutboxCore<D>>,
     id: TransactionId,
     open: SqlTransaction<D>,
 }
 
-impl<D: OutboxDialect> MarkedTransaction<D> {
+impl<D: PlainDialect> MarkedTransaction<D> {
     async fn finish_and_commit(mut self) -> Result<(), StoreError> {
-        let values = [StatementValue::time(self.desk.times.resend_after), StatementValue::id(self.id)];
+        let values =
+            [StatementValue::time(self.desk.times.resend_after), StatementValue::bytes(self.id.to_bytes())];
         let finished = D::execute(self.open.session(), &self.desk.statements.finish, &values).await;
         // The local work may have ended the transaction, or swallowed the failure of a statement, after which PostgreSQL
         // answers a commit with a rollback.
@@ -110,7 +110,7 @@ impl<D: OutboxDialect> MarkedTransaction<D> {
     }
 }
 
-impl<D: OutboxDialect> LocalTransaction for MarkedTransaction<D> {
+impl<D: PlainDialect> LocalTransaction for MarkedTransaction<D> {
     fn connection(&mut self) -> &mut (dyn Any + Send) {
         self.open.connection()
     }

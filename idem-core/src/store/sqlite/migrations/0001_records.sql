@@ -17,6 +17,9 @@ CREATE TABLE "idem_records" (
     reply       BLOB
 ) STRICT, WITHOUT ROWID;
 
+-- Few records are in doubt, and people ask for them.
+CREATE INDEX "idem_records_doubt" ON "idem_records" (key) WHERE doubt IS NOT NULL;
+
 -- What is not of one key: the version of this schema, an epoch that an operator raises after a restore, and who purges
 -- until when, and how far the purge has come.
 CREATE TABLE "idem_records_meta" (
@@ -30,3 +33,28 @@ INSERT INTO "idem_records_meta" (name, value) VALUES
     ('schema', 1),
     ('epoch', CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)),
     ('purge', 0);
+
+-- The processes that claim, and when they were seen first and last.
+CREATE TABLE "idem_records_members" (
+    id             BLOB    NOT NULL PRIMARY KEY,  -- a record's member
+    host           TEXT    NOT NULL,
+    process        INTEGER NOT NULL,
+    version        TEXT    NOT NULL,  -- of idem
+    consumer_group TEXT    NOT NULL,
+    started_at     INTEGER NOT NULL,
+    seen_at        INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The decisions of people about records: an entry before each, and one behind it.
+CREATE TABLE "idem_records_audit" (
+    id         INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    made_at    INTEGER NOT NULL,
+    number     INTEGER NOT NULL,  -- equal in the two entries of a decision
+    is_end     INTEGER NOT NULL,  -- 0 before it, 1 behind it
+    who        TEXT    NOT NULL,
+    decision   TEXT    NOT NULL,
+    forced     INTEGER NOT NULL,
+    record_key BLOB    NOT NULL,
+    said       TEXT    NOT NULL   -- why; or how it ended
+) STRICT;

@@ -1,16 +1,21 @@
-//! How statements of an outbox are sent. They are few and seldom, so each is a text and its values.
+//! Statements that are few and seldom, and the same for all databases but for some words: each is a text and its values.
+
+mod syntax;
+mod value;
 
 use sqlx::SqlStr;
 
-use super::message::MessageRow;
-use super::statements::OutboxSyntax;
-use super::value::StatementValue;
-use crate::store::sql::dialect::{Connection, Reply, StoreDialect};
-use crate::store::sql::link::ConnectionWork;
+pub(in crate::store) use self::syntax::{IDS, SqlSyntax, statements};
+pub(in crate::store) use self::value::{StatementValue, with_ids};
+use super::dialect::{Connection, Reply, StoreDialect};
+use super::found::RecordRow;
+use super::link::ConnectionWork;
+use super::outbox::MessageRow;
+use super::registry::{MemberRow, TrailRow};
 
-/// A dialect with outboxes.
-pub(in crate::store) trait OutboxDialect: StoreDialect {
-    const SYNTAX: OutboxSyntax;
+/// A dialect that runs them.
+pub(in crate::store) trait PlainDialect: StoreDialect {
+    const SYNTAX: SqlSyntax;
 
     /// How many rows the statement changed.
     fn execute(on: &mut Connection<Self>, statement: &SqlStr, values: &[StatementValue]) -> impl Reply<u64>;
@@ -29,16 +34,31 @@ pub(in crate::store) trait OutboxDialect: StoreDialect {
         statement: &SqlStr,
         values: &[StatementValue],
     ) -> impl Reply<Vec<MessageRow>>;
+    fn records(
+        on: &mut Connection<Self>,
+        statement: &SqlStr,
+        values: &[StatementValue],
+    ) -> impl Reply<Vec<RecordRow>>;
+    fn members(
+        on: &mut Connection<Self>,
+        statement: &SqlStr,
+        values: &[StatementValue],
+    ) -> impl Reply<Vec<MemberRow>>;
+    fn trail(
+        on: &mut Connection<Self>,
+        statement: &SqlStr,
+        values: &[StatementValue],
+    ) -> impl Reply<Vec<TrailRow>>;
 }
 
 macro_rules! works {
     ($($work:ident: $method:ident -> $output:ty;)*) => {$(
-        pub(super) struct $work<'a> {
-            pub(super) statement: &'a SqlStr,
-            pub(super) values: &'a [StatementValue],
+        pub(in crate::store) struct $work<'a> {
+            pub(in crate::store) statement: &'a SqlStr,
+            pub(in crate::store) values: &'a [StatementValue],
         }
 
-        impl<D: OutboxDialect> ConnectionWork<D> for $work<'_> {
+        impl<D: PlainDialect> ConnectionWork<D> for $work<'_> {
             type Output = $output;
 
             fn run(&self, _: &D, on: &mut Connection<D>) -> impl Reply<Self::Output> {
@@ -53,14 +73,18 @@ works! {
     Numbers: numbers -> Vec<i64>;
     Blobs: blobs -> Vec<Option<Vec<u8>>>;
     Messages: messages -> Vec<MessageRow>;
+    Listed: records -> Vec<RecordRow>;
+    Members: members -> Vec<MemberRow>;
+    Trail: trail -> Vec<TrailRow>;
 }
 
-/// Makes an outbox's dialect of a store's: the words are the same, but each database has types of its own for them.
-macro_rules! outbox_dialect {
+/// Makes a dialect one that runs them: the words are the same, but each database has types of its own for them.
+macro_rules! plain_dialect {
     ($dialect:ty, $syntax:expr) => {
         const _: () = {
-            use $crate::store::sql::outbox::{MessageRow, OutboxDialect, OutboxSyntax, StatementValue};
-            use $crate::store::sql::{Connection, StoreDialect};
+            use $crate::store::sql::outbox::MessageRow;
+            use $crate::store::sql::plain::{PlainDialect, SqlSyntax, StatementValue};
+            use $crate::store::sql::{Connection, MemberRow, RecordRow, StoreDialect, TrailRow};
 
             type Db = <$dialect as StoreDialect>::Db;
             type On = Connection<$dialect>;
@@ -89,8 +113,8 @@ macro_rules! outbox_dialect {
                 rows.iter().map(R::from_row).collect()
             }
 
-            impl OutboxDialect for $dialect {
-                const SYNTAX: OutboxSyntax = $syntax;
+            impl PlainDialect for $dialect {
+                const SYNTAX: SqlSyntax = $syntax;
 
                 async fn execute(
                     on: &mut On,
@@ -126,9 +150,35 @@ macro_rules! outbox_dialect {
                     let rows = fetch(on, statement, values).await?;
                     Ok(rows.into_iter().map(MessageRow).collect())
                 }
+
+                async fn records(
+                    on: &mut On,
+                    statement: &::sqlx::SqlStr,
+                    values: &[StatementValue],
+                ) -> ::sqlx::Result<Vec<RecordRow>> {
+                    fetch(on, statement, values).await
+                }
+
+                async fn members(
+                    on: &mut On,
+                    statement: &::sqlx::SqlStr,
+                    values: &[StatementValue],
+                ) -> ::sqlx::Result<Vec<MemberRow>> {
+                    let rows = fetch(on, statement, values).await?;
+                    Ok(rows.into_iter().map(MemberRow).collect())
+                }
+
+                async fn trail(
+                    on: &mut On,
+                    statement: &::sqlx::SqlStr,
+                    values: &[StatementValue],
+                ) -> ::sqlx::Result<Vec<TrailRow>> {
+                    let rows = fetch(on, statement, values).await?;
+                    Ok(rows.into_iter().map(TrailRow).collect())
+                }
             }
         };
     };
 }
 
-pub(in crate::store) use outbox_dialect;
+pub(in crate::store) use plain_dialect;
