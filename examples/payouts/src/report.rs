@@ -1,4 +1,4 @@
-//! The table at the end, from the provider's ledger and the dead letters.
+//! The tables, from the provider's ledger and the dead letters.
 
 use std::fmt;
 
