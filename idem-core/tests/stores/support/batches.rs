@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::{Shared, join_all};
 use idem_core::engine::{Admission, ClaimedRun, Commit, Finished, Gate, Leader, Settled};
-use idem_core::{Backoff, Decision, HandlerError, HandlerResult, Reject, Settings};
+use idem_core::{Backoff, Decision, HandlerError, HandlerResult, Reject, Settings, Uncertain};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -22,6 +22,9 @@ type Shareable = Result<Vec<Result<(), Name>>, Arc<HandlerError>>;
 
 /// A handler's error for a message that is never to be handled.
 pub(crate) const NEVER: Name = "never";
+
+/// The handler does not know whether it has done it.
+pub(crate) const UNKNOWN: Name = "unknown";
 
 /// The handler of one process, and the calls that it was given.
 pub(crate) struct Batches<B> {
@@ -195,6 +198,7 @@ fn result(said: Shareable, seat: usize) -> HandlerResult {
     match said.map_err(ForAll)?[seat] {
         Ok(()) => Ok(()),
         Err(NEVER) => Err(Reject::new(NEVER).into()),
+        Err(UNKNOWN) => Err(Uncertain::because(UNKNOWN).into()),
         Err(text) => Err(text.into()),
     }
 }

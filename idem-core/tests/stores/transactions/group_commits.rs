@@ -6,11 +6,11 @@ use std::future::pending;
 use std::time::Duration;
 
 use idem_core::engine::{Admission, Commit};
-use idem_core::{Outcome, Verdict};
+use idem_core::{DoubtCause, Outcome, Verdict};
 
 use super::together::{batches_that_cross, outcomes};
 use crate::support::bank::{Bank, SECOND};
-use crate::support::batches::{Batches, NEVER, Name, good, settings};
+use crate::support::batches::{Batches, NEVER, Name, UNKNOWN, good, settings};
 
 async fn batches<B: Bank>() -> Batches<B> {
     Batches::open(Commit::Savepoints, settings()).await
@@ -120,4 +120,30 @@ pub(crate) async fn one_that_commits_by_itself_repeats_nothing_of_the_others<B: 
         assert_eq!(outcomes(&decisions), [DONE, (Outcome::Failed, 1), DONE]);
         assert_eq!(batches.bank.paid().await, 2);
     }
+}
+
+/// Its own alone: what was undone with its savepoint leaves none.
+pub(crate) async fn a_run_that_shares_a_transaction_is_told_of_the_handlers_own_doubt<B: Bank>() {
+    let batches = batches::<B>().await;
+    let work = async |_: &mut B::Connection, names: &[Name]| match names[0] {
+        "asked" => Ok(vec![Err(UNKNOWN)]),
+        "panics" => panic!("on purpose"),
+        _ => good(names),
+    };
+    let seen = outcomes(&batches.pay(&["1", "asked", "panics"], work).await);
+    assert_eq!(seen, [DONE, (Outcome::Failed, 1), (Outcome::Panicked, 1)]);
+    let names = ["asked", "panics", "2"];
+    let admissions = batches.claim(&names).await;
+    let doubt = |admission: &Admission| match admission {
+        Admission::Run(claimed) => claimed.lease().doubt(),
+        other => panic!("nobody else has it: {other:?}"),
+    };
+    let found: Vec<_> = admissions
+        .iter()
+        .map(|admission| doubt(admission).map(|doubt| (doubt.cause, doubt.attempt)))
+        .collect();
+    assert_eq!(found, [Some((DoubtCause::Uncertain, 1)), None, None]);
+    let all = async |_: &mut B::Connection, names: &[Name]| good(names);
+    let decisions = batches.settle(&names, admissions, &all).await;
+    assert_eq!(outcomes(&decisions), [(Outcome::Completed, 2), (Outcome::Completed, 2), DONE]);
 }

@@ -65,6 +65,7 @@ macro_rules! transaction_tests {
                 one_that_ends_the_transaction_is_not_acked_and_the_others_are_done
                 batches_that_cross_end_and_do_each_key_once
                 a_run_dropped_in_its_savepoint_commits_nothing
+                a_run_that_shares_a_transaction_is_told_of_the_handlers_own_doubt
             }
         }
     };
