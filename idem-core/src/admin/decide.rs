@@ -167,7 +167,7 @@ impl<'a> PendingDecision<'a> {
             match one(self.admin.store.claim(std::slice::from_ref(&claim)).await)? {
                 Claim::Claimed { fence, .. } => return Ok(Some(fence)),
                 Claim::Completed { .. } => return Ok(None),
-                Claim::InProgress { remaining, .. } if !self.forced && !remaining.is_zero() => {
+                Claim::InProgress { remaining, .. } if !self.forced => {
                     return Err(AdminError::Live { remaining });
                 }
                 Claim::InProgress { .. } => self.end_lease().await?,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::store::StoreError;
 
 /// Why a decision was not carried out, or a question not answered. The record is as it was, but where
-/// [`Store`](Self::Store) says that nobody knows.
+/// [`Storage`](Self::Storage) says that nobody knows.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
@@ -40,5 +40,5 @@ pub enum AdminError {
     /// The store did not answer. Where that was after a decision had begun, nobody knows how far it has come: ask again, or show
     /// the record; a lease that it took is over in ten seconds.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Storage(#[from] StoreError),
 }

@@ -3,6 +3,7 @@
 //! Run alone: `cargo test --workspace --all-features --test e2e -- operations::`
 
 mod admin;
+mod doubts;
 mod extremes;
 mod java_client;
 mod lifecycle;
