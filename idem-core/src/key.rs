@@ -320,7 +320,7 @@ mod tests {
         }
         assert!(name.namespace().is_within(&Namespace::new(["", "campaign"])));
         assert!(!name.namespace().is_within(&Namespace::new(["", "camp"])));
-        assert_eq!(name.namespace().to_string_lossy(), " / campaign / orders");
+        assert_eq!(name.namespace().to_string_lossy(), r#""" / campaign / orders"#);
     }
 
     #[test]

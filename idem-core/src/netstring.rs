@@ -39,7 +39,8 @@ pub(crate) fn parts(mut bytes: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-/// The parts as people read them, with ` / ` between them.
+/// The parts as people read them, with ` / ` between them; an empty one is `""`.
 pub(crate) fn read_lossy(bytes: &[u8]) -> String {
-    parts(bytes).flatten().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" / ")
+    let shown = |part| if part == b"" { r#""""#.into() } else { String::from_utf8_lossy(part) };
+    parts(bytes).flatten().map(shown).collect::<Vec<_>>().join(" / ")
 }

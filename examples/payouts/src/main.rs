@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use idem_rocketmq::embedded::{Bench, EmbeddedBroker, Outgoing};
 
+use crate::person::Decisions;
 use crate::provider::Provider;
 use crate::report::{PolicyReport, Report};
 use crate::teller::{POLICIES, Payout, Setting};
@@ -69,12 +70,13 @@ async fn main() -> Result<ExitCode, Failure> {
     }
     let report = settled(&setting, &bench, &provider, count).await?;
     println!("{report}");
-    let (done, run) = person::decide(&setting, &bench, &provider).await?;
+    println!("\nA person looks into what is held ..");
+    let mut decisions = Decisions::default();
+    let decided = all_paid(&setting, &bench, &provider, count, &mut decisions).await?;
     println!(
-        "A person has looked at the ledger: {done} of those in doubt are paid, {run} were not and are sent again .."
+        "The ledger had {} of them, which are done; {} times one was not there, and was sent again.\n{decided}",
+        decisions.done, decisions.run
     );
-    let decided = all_paid(&provider, count).await;
-    println!("{decided}");
     for teller in &mut tellers {
         let _ = teller.kill();
         teller.wait()?;
@@ -157,10 +159,17 @@ async fn settled(
     }
 }
 
-/// The table of `hold` alone, when what was sent again is paid.
-async fn all_paid(provider: &Provider, count: usize) -> Report {
+/// The table of `hold` alone, when a person has decided until each payout is paid.
+async fn all_paid(
+    setting: &Setting,
+    bench: &Bench,
+    provider: &Provider,
+    count: usize,
+    decisions: &mut Decisions,
+) -> Result<Report, Failure> {
     let begun = Instant::now();
     loop {
+        person::decide(setting, bench, provider, decisions).await?;
         let mut report = PolicyReport { policy: "hold", ..PolicyReport::default() };
         for number in 0..count {
             match provider.paid(&format!("hold-{number}")).await {
@@ -170,9 +179,9 @@ async fn all_paid(provider: &Provider, count: usize) -> Report {
             }
         }
         if report.unpaid == 0 || begun.elapsed() > LONGEST {
-            return Report(vec![report]);
+            return Ok(Report(vec![report]));
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

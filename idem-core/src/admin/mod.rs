@@ -12,7 +12,7 @@
 //! # let store = MemoryStore::new();
 //! let admin = Admin::new(Arc::new(store), "alice");
 //!
-//! // What is in doubt in the group `campaign` of the default deployment?
+//! // All that is in doubt in the group `campaign` of the default deployment.
 //! let group = Namespace::new(["", "campaign"]);
 //! let mut doubts = admin.list(RecordFilter::new().within(group).in_doubt(true));
 //! while let Some(found) = doubts.next().await? {

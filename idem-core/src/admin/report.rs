@@ -58,6 +58,12 @@ impl fmt::Display for RecordReport {
             State::InProgress => {
                 writeln!(f, "  in progress: the lease lasts {:.1} s still", remaining.as_secs_f64())?;
             }
+            State::Released if record.doubt.is_some() => {
+                writeln!(
+                    f,
+                    "  released: the next message of the key is handled as its handler says of doubts"
+                )?;
+            }
             State::Released => writeln!(f, "  released: the next message of the key is handled")?,
         }
         if let Some(doubt) = record.doubt {

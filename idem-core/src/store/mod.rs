@@ -49,6 +49,9 @@ use crate::record::{Fence, LastRun, Record, Token};
 
 pub use self::error::StoreError;
 pub use self::list::{ListedKey, ListedRecord, PageCursor, PageRequest, RecordFilter, RecordPage};
+#[cfg(all(feature = "memory", feature = "conformance"))]
+#[doc(hidden)]
+pub use self::memory::RecordPlace;
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "mysql")]

@@ -1,6 +1,8 @@
 //! The in-process store.
 
 mod books;
+#[cfg(feature = "conformance")]
+mod model;
 mod rules;
 mod shard;
 
@@ -14,6 +16,8 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::books::Books;
+#[cfg(feature = "conformance")]
+pub use self::model::RecordPlace;
 use self::shard::{BatchMoment, Shard};
 use super::list::KeyFilter;
 use super::{

@@ -116,6 +116,12 @@ impl VacantSlot<'_> {
 }
 
 impl Slot {
+    /// The record, and when its life ends.
+    #[cfg(feature = "conformance")]
+    pub(super) fn into_parts(self) -> (Record, Duration) {
+        (self.record, self.expires)
+    }
+
     fn listed(&self, now: BatchMoment) -> ListedRecord {
         let remaining = match self.record.state {
             State::InProgress => self.record.lease_end.saturating_sub(now.clock),
