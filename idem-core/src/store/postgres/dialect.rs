@@ -150,7 +150,7 @@ impl StoreDialect for Postgres {
     async fn prepare(&self, on: &mut PgConnection) -> sqlx::Result<()> {
         let settings = format!(
             "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-             SET enable_mergejoin = off; SET default_transaction_isolation = 'read committed'; SET lock_timeout = 0; \
+             SET enable_mergejoin = off; SET jit = off; SET default_transaction_isolation = 'read committed'; SET lock_timeout = 0; \
              SET statement_timeout = {}",
             self.statement_timeout
         );
