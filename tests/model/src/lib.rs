@@ -1,0 +1,1 @@
+//! The protocol of idem's leases, checked to the end: see `tests/lease/`.
