@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Admin, AdminError};
+use crate::doubt::Doubt;
 use crate::key::RecordKey;
 use crate::record::{Fence, State, Token};
 use crate::store::{
@@ -129,7 +130,7 @@ impl<'a> PendingDecision<'a> {
         use PersonsDecision::{Done, Purge, Release, Run};
         match (self.decision, self.take(token, before).await?) {
             (Done, None) => Ok(false),
-            (Done, Some(fence)) => {
+            (Done, Some((fence, _))) => {
                 let complete = CompleteRequest::new(
                     self.key.clone(),
                     token,
@@ -139,8 +140,10 @@ impl<'a> PendingDecision<'a> {
                 );
                 done(one(self.admin.store.complete(&[complete]).await)?)
             }
-            (Run, Some(_)) => {
-                done(self.renew(token, LEASE, true).await?)?;
+            (Run, Some((_, after))) => {
+                if let Some(doubt) = after {
+                    done(self.renew(token, LEASE, Some(doubt.fence)).await?)?;
+                }
                 done(self.release(token, Attempts::Reset).await?)
             }
             (Release, Some(_)) => done(self.release(token, Attempts::Keep).await?),
@@ -155,8 +158,12 @@ impl<'a> PendingDecision<'a> {
         }
     }
 
-    /// Takes the lease; `None` where the key is completed.
-    async fn take(&self, token: Token, before: Option<&ListedRecord>) -> Result<Option<Fence>, AdminError> {
+    /// Takes the lease, and finds its fence and the doubt about a run before; `None` where the key is completed.
+    async fn take(
+        &self,
+        token: Token,
+        before: Option<&ListedRecord>,
+    ) -> Result<Option<(Fence, Option<Doubt>)>, AdminError> {
         let before = before.and_then(|found| found.record.as_ref().ok());
         let claim = ClaimRequest {
             fingerprint: before.and_then(|record| record.fingerprint),
@@ -165,7 +172,7 @@ impl<'a> PendingDecision<'a> {
         };
         for _ in 0..MOST_ROUNDS {
             match one(self.admin.store.claim(std::slice::from_ref(&claim)).await)? {
-                Claim::Claimed { fence, .. } => return Ok(Some(fence)),
+                Claim::Claimed { fence, after, .. } => return Ok(Some((fence, after))),
                 Claim::Completed { .. } => return Ok(None),
                 Claim::InProgress { remaining, .. } if !self.forced => {
                     return Err(AdminError::Live { remaining });
@@ -180,14 +187,19 @@ impl<'a> PendingDecision<'a> {
     async fn end_lease(&self) -> Result<(), AdminError> {
         match self.admin.store.read(self.key).await? {
             Some(record) if record.state == State::InProgress => {
-                self.renew(record.token, Duration::ZERO, false).await?;
+                self.renew(record.token, Duration::ZERO, None).await?;
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    async fn renew(&self, token: Token, lease: Duration, ends_doubt: bool) -> Result<Answer, StoreError> {
+    async fn renew(
+        &self,
+        token: Token,
+        lease: Duration,
+        ends_doubt: Option<Fence>,
+    ) -> Result<Answer, StoreError> {
         let (key, retention) = (self.key.clone(), self.admin.retention);
         one(self.admin.store.renew(&[RenewRequest { key, token, lease, retention, ends_doubt }]).await)
     }

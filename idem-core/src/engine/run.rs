@@ -197,7 +197,7 @@ impl ClaimedRun {
             if let ControlFlow::Break(end) = checked {
                 return ControlFlow::Break(RunResult::Ended(end));
             }
-            match (self.end_doubt().await, kept) {
+            match (self.end_doubt(doubt).await, kept) {
                 (true, Some(kept)) => ControlFlow::Continue(kept),
                 _ => ControlFlow::Break(RunResult::Ended(RunEnd::LeaseLost)),
             }
@@ -213,16 +213,17 @@ impl ClaimedRun {
         }
     }
 
-    /// Has the key's record say that its doubt is over. Whether it does; else the lease is lost. In a transaction nothing is
+    /// Has the key's record say that this doubt is over. Whether it does; else the lease is lost, or was for a while. In a transaction nothing is
     /// written: the run's own commit ends the doubt, and a rollback leaves it to the next check.
-    async fn end_doubt(&self) -> bool {
+    async fn end_doubt(&self, doubt: Doubt) -> bool {
         let (gate, Some(key)) = (&self.gate, &self.flight.key) else { return false };
         if self.transaction.is_some() {
             return true;
         }
         let (lease, retention) = (gate.policy().lease, gate.policy().retention);
+        let ends_doubt = Some(doubt.fence);
         let request =
-            RenewRequest { key: key.clone(), token: self.flight.token, lease, retention, ends_doubt: true };
+            RenewRequest { key: key.clone(), token: self.flight.token, lease, retention, ends_doubt };
         let asking = gate.ask_until_answered(&gate.0.engine.renewals, &self.flight, request);
         matches!(asking.await, Ok(Answer::Done))
     }

@@ -229,7 +229,7 @@ impl Watched {
             token: self.flight.token,
             lease: self.lease,
             retention: self.retention,
-            ends_doubt: false,
+            ends_doubt: None,
         })
     }
 }

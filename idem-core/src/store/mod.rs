@@ -172,8 +172,8 @@ pub trait Store: Send + Sync + 'static {
     fn claim<'a>(&'a self, batch: &'a [ClaimRequest]) -> BoxFuture<'a, Answers<Claim>>;
 
     /// Moves the lease of each key to now + lease, where the token holds it, also after it has run out while
-    /// nobody has claimed the key since, and ends its doubt where the request says so. [`Answer::Lost`] where it is not in progress
-    /// under this token.
+    /// nobody has claimed the key since, and ends its doubt where the request names it. [`Answer::Lost`] where it is not in progress
+    /// under this token, or in doubt about another run than the named one; nothing changes then.
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>>;
 
     /// Records that the work is done; doubt and last run go. The record lives for the retention from now on and is not overwritten
@@ -297,8 +297,9 @@ pub struct RenewRequest {
     pub lease: Duration,
     /// How long the record lives after the lease.
     pub retention: Duration,
-    /// Whether the key's doubt is over: a check has said that nothing happened.
-    pub ends_doubt: bool,
+    /// The fence of the doubt that is over, where one is: a check has said that nothing happened. One of another run is none that
+    /// the check was asked about.
+    pub ends_doubt: Option<Fence>,
 }
 
 /// One entry of [`Store::complete`].

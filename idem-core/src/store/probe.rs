@@ -61,7 +61,7 @@ pub(super) fn patiently(
 /// As [`probe`], with a key of the caller's.
 pub(super) async fn probe_key(store: &dyn Store, key: &RecordKey) -> Result<(), StoreError> {
     let (token, fence) = claim(store, key).await?;
-    let renewal = RenewRequest { key: key.clone(), token, lease: LIFE, retention: LIFE, ends_doubt: false };
+    let renewal = RenewRequest { key: key.clone(), token, lease: LIFE, retention: LIFE, ends_doubt: None };
     done(store, store.renew(&[renewal]).await)?;
     let (member, fingerprint, message, reply) = (MEMBER, None, None, None);
     let key_again = key.clone();

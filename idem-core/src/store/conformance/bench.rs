@@ -122,7 +122,7 @@ pub(super) fn claim_request(key: &RecordKey, token: Token, lease: Duration) -> C
 }
 
 pub(super) fn renew_request(key: &RecordKey, token: Token, lease: Duration) -> RenewRequest {
-    RenewRequest { key: key.clone(), token, lease, retention: LONG, ends_doubt: false }
+    RenewRequest { key: key.clone(), token, lease, retention: LONG, ends_doubt: None }
 }
 
 pub(super) fn complete_request(key: &RecordKey, token: Token) -> CompleteRequest {

@@ -107,6 +107,7 @@ macro_rules! __conformance_rules {
             attempts_are_forgotten_after_retention
             a_run_that_vanished_is_in_doubt
             a_doubt_is_told_to_each_claim_until_it_ends
+            a_doubt_is_ended_by_its_own_name_alone
             a_known_doubt_replaces_the_one_before
             a_run_that_vanished_after_a_doubt_has_its_own
             a_completion_ends_doubt_and_last_run

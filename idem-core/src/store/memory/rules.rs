@@ -92,11 +92,15 @@ fn fresh(request: &ClaimRequest, fence: Fence, lease_end: Duration) -> Record {
 pub(super) fn renew(place: ShardEntry<'_>, request: &RenewRequest, now: BatchMoment) -> Answer {
     match standing(place, request.token) {
         TokenStanding::Holder(mut held) => {
+            let is_named = |fence| held.record().doubt.is_none_or(|doubt| doubt.fence == fence);
+            if !request.ends_doubt.is_none_or(is_named) {
+                return Answer::Lost;
+            }
             let lease_end = now.clock.saturating_add(request.lease);
             let expires = lease_end.saturating_add(request.retention);
             held.change(expires, |record| {
                 record.lease_end = lease_end;
-                record.doubt = record.doubt.filter(|_| !request.ends_doubt);
+                record.doubt = record.doubt.filter(|_| request.ends_doubt.is_none());
             });
             Answer::Done
         }

@@ -17,7 +17,7 @@ use crate::doubt::MessageId;
 use crate::record::Token;
 use crate::store::sql::{
     BatchEntry, BatchRequest, DurabilityRisk, IN_PROGRESS, KeyRow, KnownCode, Names, PurgedRange, RELEASED,
-    RecordRow, Shapes, StoreDialect, doubt, last, micros,
+    RecordRow, Shapes, StoreDialect, doubt, ended, last, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -35,6 +35,7 @@ pub(in crate::store) struct MySql {
     freshen: SqlStr,
     complete: Upsert,
     renew: SqlStr,
+    renewed: Shapes,
     release: SqlStr,
     read: Shapes,
     stand: Shapes,
@@ -67,6 +68,7 @@ impl MySql {
             freshen: names.statement(&include_str!("sql/freshen.sql").replace("/*now*/", NOW)),
             complete: write(include_str!("sql/complete.sql"), include_str!("sql/complete_returning.sql")),
             renew: names.statement(include_str!("sql/renew.sql")),
+            renewed: Shapes::new(names, include_str!("sql/renewed.sql")),
             release: names.statement(include_str!("sql/release.sql")),
             read: Shapes::new(names, include_str!("sql/read.sql")),
             stand: Shapes::new(names, include_str!("sql/stand.sql")),
@@ -95,12 +97,13 @@ impl MySql {
         self.flavour.get().copied().unwrap_or(Flavour::MySql)
     }
 
-    /// Changes the records that are in progress under their tokens. Mostly all are, and then that is all; else the others
-    /// are read.
+    /// Changes the records that are in progress under their tokens. Mostly all are, and then that is all; else all are read,
+    /// by `others`.
     async fn update<R: BatchRequest<Found = KeyRow>>(
         &self,
         on: &mut MySqlConnection,
         statement: &SqlStr,
+        others: &Shapes,
         batch: &[BatchEntry<R>],
         state: i64,
         own: impl Fn(&R) -> (Token, String),
@@ -112,7 +115,7 @@ impl MySql {
             let done = |entry: &BatchEntry<R>| KeyRow::done(entry.key.clone(), state, own(&entry.request).0);
             return Ok(batch.iter().map(done).collect());
         }
-        fetch::<R>(on, by_keys(&self.stand, batch)).await
+        fetch::<R>(on, by_keys(others, batch)).await
     }
 }
 
@@ -184,9 +187,18 @@ impl StoreDialect for MySql {
     ) -> sqlx::Result<Vec<KeyRow>> {
         let own = |request: &RenewRequest| {
             let (lease, retention) = (micros(request.lease), micros(request.retention));
-            (request.token, format!("{lease},{retention},{}", u8::from(request.ends_doubt)))
+            let mut rest = format!("{lease},{retention},");
+            quoted_or_null(&mut rest, ended(request).as_deref());
+            (request.token, rest)
         };
-        self.update(on, &self.renew, batch, IN_PROGRESS, own).await
+        let mut rows = self.update(on, &self.renew, &self.renewed, batch, IN_PROGRESS, own).await?;
+        for row in &mut rows {
+            let place = batch.binary_search_by(|entry| entry.key.cmp(&row.key));
+            if place.is_ok_and(|place| batch[place].request.ends_doubt.is_none()) {
+                row.is_made();
+            }
+        }
+        Ok(rows)
     }
 
     async fn complete(
@@ -225,7 +237,7 @@ impl StoreDialect for MySql {
             }
             (request.token, rest)
         };
-        self.update(on, &self.release, batch, RELEASED, own).await
+        self.update(on, &self.release, &self.stand, batch, RELEASED, own).await
     }
 
     /// After a deadlock, which ends the whole transaction, what a handler does that has not seen it must not be committed

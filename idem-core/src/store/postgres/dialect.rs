@@ -12,8 +12,8 @@ use sqlx::{
 use super::{check, errors};
 use crate::doubt::MessageId;
 use crate::store::sql::{
-    BatchEntry, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, StoreDialect, doubt, last,
-    micros,
+    BatchEntry, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, StoreDialect, doubt, ended,
+    last, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -213,7 +213,7 @@ impl StoreDialect for Postgres {
             .bind(column(batch, |entry| entry.request.token.to_bytes()))
             .bind(column(batch, |entry| micros(entry.request.lease)))
             .bind(column(batch, |entry| micros(entry.request.retention)))
-            .bind(column(batch, |entry| i64::from(entry.request.ends_doubt)))
+            .bind(column(batch, |entry| ended(&entry.request)))
             .fetch_all(on)
             .await
     }

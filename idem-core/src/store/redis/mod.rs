@@ -138,8 +138,8 @@ impl Store for RedisStore {
     fn renew<'a>(&'a self, batch: &'a [RenewRequest]) -> BoxFuture<'a, Answers<Answer>> {
         let own = |r: &RenewRequest, bytes: &mut Vec<u8>| {
             bytes.extend_from_slice(&r.token.to_bytes());
-            if r.ends_doubt {
-                bytes.push(b'E');
+            if let Some(fence) = r.ends_doubt {
+                bytes.extend_from_slice(&fence.0.to_be_bytes());
             }
         };
         let batch = self.batch(batch, |r| (&r.key, RecordTerms::of_lease(r.lease, r.retention)), own);

@@ -97,6 +97,15 @@ impl KeyRow {
         Self { key, done: true, version: i64::from(RECORD_VERSION), state, token }
     }
 
+    /// Says that the statement has made or left it so.
+    #[cfg_attr(
+        not(feature = "mysql"),
+        allow(dead_code, reason = "the others return the rows that they write")
+    )]
+    pub(in crate::store) fn is_made(&mut self) {
+        self.done = true;
+    }
+
     fn state(&self) -> Result<State, RecordError> {
         match (self.version, self.state) {
             (version, _) if version > i64::from(RECORD_VERSION) => {
@@ -223,6 +232,11 @@ pub(in crate::store) fn doubt(request: &ReleaseRequest) -> Option<Vec<u8>> {
     request.doubt.map(|doubt| doubt.to_bytes().to_vec())
 }
 
+/// The fence of the doubt that a renewal ends, as a doubt's own bytes have it: `None` keeps the record's.
+pub(in crate::store) fn ended(request: &RenewRequest) -> Option<Vec<u8>> {
+    request.ends_doubt.map(|fence| fence.0.to_be_bytes().to_vec())
+}
+
 /// A release's last run as the statements have it: `None` keeps the record's.
 pub(in crate::store) fn last(request: &ReleaseRequest) -> Option<Vec<u8>> {
     request.last.as_ref().map(|last| {
@@ -275,7 +289,9 @@ fn try_claim(request: &ClaimRequest, found: RecordRow) -> Result<Option<Claim>, 
 pub(in crate::store) fn renew(request: &RenewRequest, found: Option<KeyRow>) -> RowAnswer<Answer> {
     let Some(found) = found else { return Some(Ok(Answer::Lost)) };
     row_answer(found.state().map(|state| match state {
-        State::InProgress if found.is_of(request.token) => found.done.then_some(Answer::Done),
+        State::InProgress if found.is_of(request.token) && found.done => Some(Answer::Done),
+        // In doubt about another run, or changed by others meanwhile; a renewal alone is asked again.
+        State::InProgress if found.is_of(request.token) => request.ends_doubt.map(|_| Answer::Lost),
         _ => Some(Answer::Lost),
     }))
 }

@@ -35,7 +35,7 @@ pub(super) use self::codes::{Code, KnownCode, look_up};
 pub(super) use self::dialect::{Connection, DurabilityRisk, PurgedRange, StoreDialect};
 pub(super) use self::entry::BatchEntry;
 pub(super) use self::errors::meaning;
-pub(super) use self::found::{IN_PROGRESS, KeyRow, RELEASED, RecordRow, RowAnswer, doubt, last};
+pub(super) use self::found::{IN_PROGRESS, KeyRow, RELEASED, RecordRow, RowAnswer, doubt, ended, last};
 pub(super) use self::link::ConnectionSource;
 use self::link::{ConnectionWork, SqlLink};
 pub(super) use self::meaning::SqlErrorMeaning;

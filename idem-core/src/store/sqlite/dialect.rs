@@ -12,7 +12,7 @@ use super::errors;
 use crate::doubt::MessageId;
 use crate::store::sql::{
     BatchEntry, BatchRequest, DurabilityRisk, KeyRow, KnownCode, Names, PurgedRange, RecordRow, Shapes,
-    SqlErrorMeaning, StoreDialect, doubt, last, meaning, micros,
+    SqlErrorMeaning, StoreDialect, doubt, ended, last, meaning, micros,
 };
 use crate::store::{Attempts, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest, StoreError};
 
@@ -224,7 +224,7 @@ impl StoreDialect for Sqlite {
                 .bind(request.token.to_bytes().to_vec())
                 .bind(micros(request.lease))
                 .bind(micros(request.retention))
-                .bind(i64::from(request.ends_doubt))
+                .bind(ended(request))
         });
         rows(on, write, &self.stand, batch).await
     }

@@ -26,7 +26,7 @@ pub(crate) fn rival(claim: &ClaimRequest) -> ClaimRequest {
 
 pub(crate) fn renewal(claim: &ClaimRequest) -> RenewRequest {
     let ClaimRequest { key, token, lease, retention, .. } = claim.clone();
-    RenewRequest { key, token, lease, retention, ends_doubt: false }
+    RenewRequest { key, token, lease, retention, ends_doubt: None }
 }
 
 pub(crate) fn completion(claim: &ClaimRequest) -> CompleteRequest {

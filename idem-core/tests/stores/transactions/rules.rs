@@ -223,7 +223,7 @@ pub(crate) async fn an_open_transaction_holds_up_no_lease_of_another_key<B: Bank
             assert!(matches!(claimed, Ok(Claim::Claimed { .. })), "{claimed:?}");
         }
         let to_renew = leased.iter().cloned().map(|ClaimRequest { key, token, lease, retention, .. }| {
-            RenewRequest { key, token, lease, retention, ends_doubt: false }
+            RenewRequest { key, token, lease, retention, ends_doubt: None }
         });
         let to_release = leased.iter().cloned().map(|ClaimRequest { key, token, retention, .. }| {
             ReleaseRequest::new(key, token, retention, Attempts::Keep)

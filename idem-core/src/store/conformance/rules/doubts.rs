@@ -86,7 +86,7 @@ pub async fn a_doubt_is_told_to_each_claim_until_it_ends(harness: &dyn Harness) 
             assert_eq!(bench.release(&key, token, attempts).await, Answer::Done);
         }
         let (token, _) = claim_by(&bench, &key, 3, LONG).await;
-        let ends = RenewRequest { ends_doubt: true, ..renew_request(&key, token, LONG) };
+        let ends = RenewRequest { ends_doubt: Some(raised.fence), ..renew_request(&key, token, LONG) };
         for _ in 0..2 {
             assert_eq!(bench.try_renew(ends.clone()).await.expect("an answer"), Answer::Done);
             assert_eq!(record(&bench, &key).await.doubt, None);
@@ -114,6 +114,32 @@ pub async fn a_known_doubt_replaces_the_one_before(harness: &dyn Harness) {
     assert_eq!(expect_after(&claim), Some(doubt(DoubtCause::TimedOut, 2)));
 }
 
+/// The end of a doubt that comes late, because a copy of its claim has taken the key again behind another member's run, does not
+/// end the doubt about that one; nor those of its neighbours in the batch.
+pub async fn a_doubt_is_ended_by_its_own_name_alone(harness: &dyn Harness) {
+    let bench = Bench::new(harness).await;
+    let keys = bench.keys(3);
+    let named = doubt(DoubtCause::TimedOut, 1);
+    let other = Doubt { fence: Fence(named.fence.0 + 1), ..named };
+    let mut ends = Vec::new();
+    for (key, raised) in keys.iter().zip([named, other, named]) {
+        let (token, _) = claim_by(&bench, key, 1, LONG).await;
+        assert_eq!(release(&bench, key, token, Some(raised)).await, Answer::Done);
+        let (token, _) = claim_by(&bench, key, 2, LONG).await;
+        let ends_doubt = (*key != keys[2]).then_some(named.fence);
+        ends.push(RenewRequest { ends_doubt, ..renew_request(key, token, LONG) });
+    }
+    let before = record(&bench, &keys[1]).await;
+    for _ in 0..2 {
+        let answers = bench.store.renew(&ends).await.expect("answers");
+        let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("an answer")).collect();
+        assert_eq!(answers, [Answer::Done, Answer::Lost, Answer::Done]);
+    }
+    assert_eq!(record(&bench, &keys[0]).await.doubt, None);
+    assert_eq!(record(&bench, &keys[1]).await, before, "a refusal changes nothing");
+    assert_eq!(record(&bench, &keys[2]).await.doubt, Some(named), "a renewal alone ends none");
+}
+
 /// Of a run that vanished after its doubt was ended, the doubt is its own.
 pub async fn a_run_that_vanished_after_a_doubt_has_its_own(harness: &dyn Harness) {
     let bench = Bench::new(harness).await;
@@ -122,7 +148,8 @@ pub async fn a_run_that_vanished_after_a_doubt_has_its_own(harness: &dyn Harness
     assert_eq!(release(&bench, &key, token, Some(doubt(DoubtCause::TimedOut, 1))).await, Answer::Done);
     let (token, claim) = claim_by(&bench, &key, 2, LONG).await;
     let (fence, _) = expect_claimed(&claim);
-    let ends = RenewRequest { ends_doubt: true, ..renew_request(&key, token, SHORT) };
+    let ends_doubt = Some(doubt(DoubtCause::TimedOut, 1).fence);
+    let ends = RenewRequest { ends_doubt, ..renew_request(&key, token, SHORT) };
     assert_eq!(bench.try_renew(ends).await.expect("an answer"), Answer::Done);
     bench.pass(PAST_SHORT).await;
     let (_, claim) = claim_by(&bench, &key, 3, LONG).await;
@@ -164,7 +191,8 @@ pub async fn a_lost_release_raises_no_doubt(harness: &dyn Harness) {
     let before = record(&bench, &key).await;
     let raised = Some(doubt(DoubtCause::LeaseLost, 1));
     assert_eq!(release(&bench, &key, overtaken, raised).await, Answer::Lost);
-    let ends = RenewRequest { ends_doubt: true, ..renew_request(&key, overtaken, LONG) };
+    let ends_doubt = expect_after(&claim).map(|doubt| doubt.fence);
+    let ends = RenewRequest { ends_doubt, ..renew_request(&key, overtaken, LONG) };
     assert_eq!(bench.try_renew(ends).await.expect("an answer"), Answer::Lost);
     assert_eq!(record(&bench, &key).await, before);
     assert_eq!(before.doubt, expect_after(&claim));
