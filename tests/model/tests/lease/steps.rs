@@ -251,7 +251,8 @@ fn deliver(world: &mut World, member: usize, message: usize) {
         is_covered: false,
         began: false,
         end: None,
-        doubt: false,
+        fence: 0,
+        doubt: None,
     };
     let request = Request::Claim { token: work.token };
     send(world, member, work, request);
@@ -286,8 +287,8 @@ fn ask(world: &mut World, request: Request) -> Reply {
             (done(place.renew(now, &renew_request(token, ends_doubt))), token)
         }
         Request::Complete { token } => (done(place.complete(now, &complete_request(token))), token),
-        Request::Release { token, attempts, in_doubt } => {
-            (done(place.release(now, &release_request(token, attempts, in_doubt))), token)
+        Request::Release { token, attempts, doubt } => {
+            (done(place.release(now, &release_request(token, attempts, doubt))), token)
         }
     };
     world.put(place);
@@ -353,9 +354,9 @@ fn read(policy: UncertainRun, world: &mut World, member: usize) {
 
 fn admit(policy: UncertainRun, world: &mut World, member: usize, mut work: Work, reply: Reply) {
     let claim = match reply {
-        Reply::Claimed { attempt, in_doubt } => {
-            work.doubt = in_doubt;
-            Claim::Claimed { fence: Fence(1), attempt, after: in_doubt.then(a_doubt) }
+        Reply::Claimed { attempt, fence, doubt } => {
+            (work.fence, work.doubt) = (fence, doubt);
+            Claim::Claimed { fence: Fence(fence), attempt, after: doubt.map(a_doubt) }
         }
         Reply::InProgress { remaining } => {
             Claim::InProgress { remaining: time(remaining), fingerprint: None }
@@ -369,8 +370,8 @@ fn admit(policy: UncertainRun, world: &mut World, member: usize, mut work: Work,
             work.attempt = attempt;
             if world.now >= work.deadline {
                 work.end = Some(End::TooLate);
-                release(world, member, work, Counting::Keep, false);
-            } else if policy == UncertainRun::Check && work.doubt {
+                release(world, member, work, Counting::Keep, None);
+            } else if policy == UncertainRun::Check && work.doubt.is_some() {
                 world.members[member].phase = Phase::Checking { work };
             } else {
                 start(policy, world, member, work, false);
@@ -380,7 +381,7 @@ fn admit(policy: UncertainRun, world: &mut World, member: usize, mut work: Work,
             // The broker confirms the dead letter first.
             world.messages[work.message] = Place::Dead;
             work.end = Some(End::DeadLetter);
-            release(world, member, work, Counting::Reset, false);
+            release(world, member, work, Counting::Reset, None);
         }
         Admit::Decide(decision) => {
             world.members[member].phase = Phase::Idle;
@@ -393,7 +394,7 @@ fn admit(policy: UncertainRun, world: &mut World, member: usize, mut work: Work,
 fn start(policy: UncertainRun, world: &mut World, member: usize, mut work: Work, is_checked: bool) {
     if world.now >= work.deadline {
         work.end = Some(End::TooLate);
-        return release(world, member, work, Counting::Keep, false);
+        return release(world, member, work, Counting::Keep, None);
     }
     let is_ours = world
         .record()
@@ -433,14 +434,14 @@ fn answer(policy: UncertainRun, world: &mut World, member: usize, says: Option<T
                 .iter_mut()
                 .filter_map(Member::work_mut)
                 .for_each(|work| work.is_covered = work.began);
-            send(world, member, work, Request::Renew { token: work.token, ends_doubt: true });
+            send(world, member, work, Request::Renew { token: work.token, ends_doubt: work.doubt });
         }
     }
 }
 
 fn renew(policy: UncertainRun, world: &mut World, member: usize, is_heard: bool) {
     let Phase::Running { mut work, began } = world.members[member].phase else { return };
-    let reply = ask(world, Request::Renew { token: work.token, ends_doubt: false });
+    let reply = ask(world, Request::Renew { token: work.token, ends_doubt: None });
     match reply {
         _ if !is_heard => world.left.lost = world.left.lost.saturating_sub(1),
         Reply::Done => {
@@ -464,20 +465,20 @@ fn over(policy: UncertainRun, world: &mut World, member: usize, end: End) {
     world.unanswered |= work.began && !work.is_covered && end != End::Failed;
     let run_end = run_end(end);
     let cause = verdict::doubt(&run_end, work.began);
-    let in_doubt = cause.is_some();
+    let doubt = cause.map(|_| work.fence);
     match verdict::settlement(&resolved(policy), work.attempt, &run_end, cause) {
         Settlement::Complete => unreachable!("it has not returned Ok"),
-        Settlement::Release(attempts) => release(world, member, work, counting(attempts), in_doubt),
+        Settlement::Release(attempts) => release(world, member, work, counting(attempts), doubt),
         Settlement::Hold => {
             world.messages[work.message] = Place::Dead;
             work.end = Some(End::DeadLetter);
-            release(world, member, work, Counting::Reset, in_doubt);
+            release(world, member, work, Counting::Reset, doubt);
         }
     }
 }
 
-fn release(world: &mut World, member: usize, work: Work, attempts: Counting, in_doubt: bool) {
-    send(world, member, work, Request::Release { token: work.token, attempts, in_doubt });
+fn release(world: &mut World, member: usize, work: Work, attempts: Counting, doubt: Option<u64>) {
+    send(world, member, work, Request::Release { token: work.token, attempts, doubt });
 }
 
 fn completed(policy: UncertainRun, world: &mut World, member: usize, work: Work, reply: Reply) {
@@ -599,7 +600,8 @@ fn claim_request(number: u8) -> ClaimRequest {
     ClaimRequest::new(key(), token(number), time(LEASE), RETENTION, NOBODY)
 }
 
-fn renew_request(number: u8, ends_doubt: bool) -> RenewRequest {
+fn renew_request(number: u8, ends_doubt: Option<u64>) -> RenewRequest {
+    let ends_doubt = ends_doubt.map(Fence);
     RenewRequest { key: key(), token: token(number), lease: time(LEASE), retention: RETENTION, ends_doubt }
 }
 
@@ -607,25 +609,27 @@ fn complete_request(number: u8) -> CompleteRequest {
     CompleteRequest::new(key(), token(number), Fence(1), RETENTION, NOBODY)
 }
 
-fn release_request(number: u8, attempts: Counting, in_doubt: bool) -> ReleaseRequest {
+fn release_request(number: u8, attempts: Counting, doubt: Option<u64>) -> ReleaseRequest {
     let attempts = match attempts {
         Counting::Keep => Attempts::Keep,
         Counting::Count => Attempts::Count,
         Counting::Reset => Attempts::Reset,
     };
     ReleaseRequest {
-        doubt: in_doubt.then(a_doubt),
+        doubt: doubt.map(a_doubt),
         ..ReleaseRequest::new(key(), token(number), RETENTION, attempts)
     }
 }
 
-fn a_doubt() -> Doubt {
-    Doubt { cause: DoubtCause::Panicked, fence: Fence(1), attempt: 1, member: NOBODY }
+fn a_doubt(fence: u64) -> Doubt {
+    Doubt { cause: DoubtCause::Panicked, fence: Fence(fence), attempt: 1, member: NOBODY }
 }
 
 fn claimed(claim: Claim) -> Reply {
     match claim {
-        Claim::Claimed { attempt, after, .. } => Reply::Claimed { attempt, in_doubt: after.is_some() },
+        Claim::Claimed { fence, attempt, after } => {
+            Reply::Claimed { attempt, fence: fence.0, doubt: after.map(|doubt| doubt.fence.0) }
+        }
         Claim::InProgress { remaining, .. } => {
             Reply::InProgress { remaining: Tick::try_from(remaining.as_secs()).unwrap_or(Tick::MAX) }
         }

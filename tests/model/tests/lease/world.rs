@@ -156,8 +156,10 @@ pub(crate) struct Work {
     pub(crate) began: bool,
     /// How the run has ended.
     pub(crate) end: Option<End>,
-    /// The claim has found a doubt.
-    pub(crate) doubt: bool,
+    /// The number of the claim.
+    pub(crate) fence: u64,
+    /// The fence of the doubt that the claim has found.
+    pub(crate) doubt: Option<u64>,
 }
 
 /// The ends of a run.
@@ -180,13 +182,32 @@ pub(crate) enum End {
 /// A request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Request {
-    Claim { token: u8 },
-    Renew { token: u8, ends_doubt: bool },
-    Complete { token: u8 },
-    Release { token: u8, attempts: Counting, in_doubt: bool },
+    Claim {
+        token: u8,
+    },
+    Renew {
+        token: u8,
+        ends_doubt: Option<u64>,
+    },
+    Complete {
+        token: u8,
+    },
+    /// `doubt` is the fence of the run that leaves one.
+    Release {
+        token: u8,
+        attempts: Counting,
+        doubt: Option<u64>,
+    },
 }
 
 impl Request {
+    fn fence_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::Renew { ends_doubt: fence, .. } | Self::Release { doubt: fence, .. } => fence.as_mut(),
+            Self::Claim { .. } | Self::Complete { .. } => None,
+        }
+    }
+
     fn token_mut(&mut self) -> &mut u8 {
         match self {
             Self::Claim { token }
@@ -208,7 +229,7 @@ pub(crate) enum Counting {
 /// The store's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Reply {
-    Claimed { attempt: u32, in_doubt: bool },
+    Claimed { attempt: u32, fence: u64, doubt: Option<u64> },
     InProgress { remaining: Tick },
     Completed,
     Done,
@@ -312,27 +333,59 @@ impl World {
                 work.deadline = moved(work.deadline);
             }
         }
-        // A fence is compared with the clock and with the one before it.
-        let fence = |fence: u64| {
-            let (now, then) = (u64::from(now) * MICROS, u64::from(NOW) * MICROS);
-            if fence < now { then - 1 } else { fence - now + then }
-        };
-        self.newest.0 = fence(self.newest.0);
         if let Some(mut record) = self.record() {
-            record.fence.0 = fence(record.fence.0);
             record.lease_end = match record.state {
                 State::InProgress => Duration::from_secs(
                     ended(Tick::try_from(record.lease_end.as_secs()).unwrap_or(Tick::MAX)).into(),
                 ),
                 State::Completed | State::Released => Duration::ZERO,
             };
-            // Who is in doubt, and since when, changes nothing.
+            // Which attempt it was changes nothing.
             if let Some(doubt) = &mut record.doubt {
-                (doubt.fence.0, doubt.attempt) = (1, 1);
+                doubt.attempt = 1;
             }
             self.record = Some((record.encode(), Duration::MAX));
         }
+        self.shift_fences(u64::from(now) * MICROS);
         self.now = NOW;
+    }
+
+    /// They are compared with each other and with the clock; those of before it keep their order alone.
+    fn shift_fences(&mut self, now: u64) {
+        let mut older = Vec::new();
+        self.each_fence(&mut |fence| older.extend((*fence < now).then_some(*fence)));
+        older.sort_unstable();
+        older.dedup();
+        let then = u64::from(NOW) * MICROS;
+        self.each_fence(&mut |fence| {
+            *fence = match older.binary_search(fence) {
+                Ok(rank) => then - u64::try_from(older.len() - rank).expect("few fences"),
+                Err(_) => *fence - now + then,
+            };
+        });
+    }
+
+    fn each_fence(&mut self, see: &mut impl FnMut(&mut u64)) {
+        see(&mut self.newest.0);
+        if let Some(mut record) = self.record() {
+            see(&mut record.fence.0);
+            record.doubt.iter_mut().for_each(|doubt| see(&mut doubt.fence.0));
+            self.record = Some((record.encode(), Duration::MAX));
+        }
+        for member in &mut self.members {
+            if let Some(work) = member.work_mut() {
+                see(&mut work.fence);
+                work.doubt.iter_mut().for_each(&mut *see);
+            }
+            if let Phase::Asking { request, answer, .. } = &mut member.phase {
+                request.fence_mut().into_iter().for_each(&mut *see);
+                if let Some(Reply::Claimed { fence, doubt, .. }) = answer {
+                    see(fence);
+                    doubt.iter_mut().for_each(&mut *see);
+                }
+            }
+        }
+        self.late.iter_mut().filter_map(Request::fence_mut).for_each(see);
     }
 
     /// As they are met, from 1 on; tokens that nobody has are forgotten.
