@@ -61,6 +61,26 @@ pub enum State {
     Released,
 }
 
+impl State {
+    /// The state in a record's byte form.
+    const fn code(self) -> u8 {
+        match self {
+            Self::InProgress => b'P',
+            Self::Completed => b'C',
+            Self::Released => b'R',
+        }
+    }
+
+    const fn of_code(code: u8) -> Option<Self> {
+        match code {
+            b'P' => Some(Self::InProgress),
+            b'C' => Some(Self::Completed),
+            b'R' => Some(Self::Released),
+            _ => None,
+        }
+    }
+}
+
 /// The record that a store keeps for one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -127,7 +147,7 @@ impl LastRun {
 pub const RECORD_VERSION: u8 = 1;
 
 /// As far as each record has the same layout, with the flags.
-const HEADER: usize = 1 + 1 + 16 + 8 + 8 + 4 + 8 + 1;
+pub(crate) const HEADER: usize = 1 + 1 + 16 + 8 + 8 + 4 + 8 + 1;
 
 /// The parts of a record that may be absent, each with a flag, in the order of its flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -237,11 +257,7 @@ impl Record {
     /// Writes what [`encode`](Self::encode) gives behind `out`.
     pub(crate) fn encode_to(&self, out: &mut Vec<u8>) {
         out.push(RECORD_VERSION);
-        out.push(match self.state {
-            State::InProgress => b'P',
-            State::Completed => b'C',
-            State::Released => b'R',
-        });
+        out.push(self.state.code());
         out.extend_from_slice(&self.token.to_bytes());
         let micros = u64::try_from(self.lease_end.as_micros()).unwrap_or(u64::MAX);
         out.extend_from_slice(&micros.to_be_bytes());
@@ -258,6 +274,14 @@ impl Record {
         tail.encode_to(out);
     }
 
+    /// The state, and whether the record is in doubt, from as much of it as [`HEADER`] says. `None` where it is no record of this
+    /// version.
+    #[cfg(feature = "redis")]
+    pub(crate) fn head(bytes: &[u8]) -> Option<(State, bool)> {
+        let [RECORD_VERSION, state, .., flags] = bytes.first_chunk::<HEADER>()? else { return None };
+        Some((State::of_code(*state)?, flags & RecordTail::DOUBT != 0))
+    }
+
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
@@ -270,12 +294,8 @@ impl Record {
         if version > RECORD_VERSION {
             return Err(RecordError::NewerVersion(version));
         }
-        let state = match (version, bytes[1]) {
-            (RECORD_VERSION, b'P') => State::InProgress,
-            (RECORD_VERSION, b'C') => State::Completed,
-            (RECORD_VERSION, b'R') => State::Released,
-            _ => return Err(RecordError::Foreign),
-        };
+        let state =
+            State::of_code(bytes[1]).filter(|_| version == RECORD_VERSION).ok_or(RecordError::Foreign)?;
         let tail = RecordTail::decode(&bytes[46..]).ok_or(RecordError::Foreign)?;
         Ok(Self {
             state,
@@ -326,6 +346,8 @@ mod tests {
     fn a_record_survives_its_byte_form() {
         let full = record();
         assert_eq!(Record::decode(&full.encode()), Ok(full.clone()));
+        #[cfg(feature = "redis")]
+        assert_eq!(Record::head(&full.encode()[..HEADER]), Some((full.state, true)));
         let bare = Record { doubt: None, last: None, fingerprint: None, message: None, reply: None, ..full };
         assert_eq!(bare.encode().len(), HEADER);
         assert_eq!(Record::decode(&bare.encode()), Ok(bare));

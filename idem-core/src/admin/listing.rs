@@ -16,7 +16,7 @@ use crate::store::{ListedRecord, PageRequest, RecordFilter, Store};
 /// SQL stores all others, and `PostgreSQL` and `SQLite` find those in doubt without reading the others.
 ///
 /// # Cancel safety
-/// A dropped [`next`](Self::next) loses nothing: the page is asked for again.
+/// A dropped [`next`](Self::next) loses nothing: the page is asked for again. [`all`](Self::all) does.
 pub struct Listing {
     store: Arc<dyn Store>,
     filter: RecordFilter,
@@ -64,13 +64,22 @@ impl Listing {
     /// All records that are left.
     ///
     /// # Errors
-    /// The store does not answer. The records that were found are lost then; [`next`](Self::next) goes on behind them.
+    /// The store does not answer. Asking again has all of them.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has lost the records that it had found.
     pub async fn all(&mut self) -> Result<Vec<ListedRecord>, AdminError> {
         let mut all = Vec::new();
-        while let Some(found) = self.next().await? {
-            all.push(found);
+        loop {
+            match self.next().await {
+                Ok(Some(found)) => all.push(found),
+                Ok(None) => return Ok(all),
+                Err(error) => {
+                    self.found = all.into_iter();
+                    return Err(error);
+                }
+            }
         }
-        Ok(all)
     }
 }
 

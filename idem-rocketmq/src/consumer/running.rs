@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use idem_core::Store;
 use idem_core::clock::Later as _;
 use idem_core::engine::Engine;
 use idem_core::panics;
+use idem_core::{Policy, Store};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -122,8 +122,11 @@ async fn connect(plan: Plan, store: Arc<dyn Store>, user: Handle) -> Result<Runn
 
 /// How long a record of this consumer's may be there after its last sign of life.
 fn records_life(bridge: &Bridge) -> Duration {
-    let policies = bridge.dispatch.handlers().iter().map(|handler| handler.gate.policy());
-    policies.map(|policy| policy.lease.later(policy.retention)).max().unwrap_or_default()
+    policies(bridge).map(|policy| policy.lease.later(policy.retention)).max().unwrap_or_default()
+}
+
+fn policies(bridge: &Bridge) -> impl Iterator<Item = &Policy> {
+    bridge.dispatch.handlers().iter().map(|handler| handler.gate.policy())
 }
 
 impl RunningConsumer {
@@ -165,8 +168,7 @@ impl RunningConsumer {
     ///
     /// Decisions are remembered as long as this consumer's records are.
     pub fn admin(&self, who: impl Into<Arc<str>>) -> Admin {
-        let policies = self.inner.bridge.dispatch.handlers().iter().map(|handler| handler.gate.policy());
-        let retention = policies.map(|policy| policy.retention).max().unwrap_or_default();
+        let retention = policies(&self.inner.bridge).map(|policy| policy.retention).max().unwrap_or_default();
         Admin::new(self.inner.bridge.engine.store().clone(), who).retention(retention)
     }
 

@@ -21,11 +21,6 @@ impl RecordPlace {
         Self { key, record }
     }
 
-    /// The record, and when its life ends; `None` also where that is over.
-    pub fn at(&self, now: Duration) -> Option<&(Record, Duration)> {
-        self.record.as_ref().filter(|(_, expires)| *expires > now)
-    }
-
     /// The record that is left, expired or not.
     pub fn into_record(self) -> Option<(Record, Duration)> {
         self.record

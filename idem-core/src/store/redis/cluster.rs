@@ -101,7 +101,13 @@ impl Cluster {
         self.0.map.lock().owners.addresses().len()
     }
 
-    /// Asks who has which slot now. Past the deadline that goes on for the calls to come.
+    /// Asks who has which slot now.
+    pub(super) async fn look_again(&self, deadline: Instant) {
+        let seen = self.0.map.lock().generation;
+        self.refresh(seen, deadline).await;
+    }
+
+    /// As [`look_again`](Self::look_again), unless somebody has since `seen`. Past the deadline that goes on for the calls to come.
     async fn refresh(&self, seen: u64, deadline: Instant) {
         let nodes = Arc::clone(&self.0);
         let refreshing = async move { nodes.refresh(seen).await };

@@ -100,8 +100,10 @@ impl RedisErrorMeaning {
             }
             Self::Rights => {
                 "does not let its user do what idem does: it needs EVAL, EVALSHA, GET, MGET, SET, SETRANGE, DEL, PEXPIRE and TIME, \
-                 and CLUSTER SLOTS on a cluster, on all keys that begin with the store's prefix; such as `ACL SETUSER name \
-                 ~idem:* +eval +evalsha +get +mget +set +setrange +del +pexpire +time +cluster|slots +info +ping`"
+                 and CLUSTER SLOTS on a cluster, on all keys that begin with the store's prefix, and some more for its registry and \
+                 for operators; such as `ACL SETUSER name \
+                 ~idem:* +eval +evalsha +get +getrange +mget +set +setrange +del +pexpire +time \
+                 +scan +hget +hset +hdel +hgetall +xadd +xrevrange +cluster|slots +info +ping`"
             }
             Self::ReadOnly => {
                 "is a read-only replica: connect to the master, by its address or by `RedisStore::sentinel`"

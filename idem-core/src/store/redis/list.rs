@@ -8,17 +8,15 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::RedisStoreInner;
-use super::errors::store_error;
+use super::errors::{RedisErrorMeaning, store_error};
 use super::link::{LinkCommand, RedisLink};
 use crate::key::RecordKey;
-use crate::record::{Record, State};
+use crate::record::{HEADER, Record, RecordError, State};
 use crate::store::list::KeyFilter;
 use crate::store::{ListedKey, ListedRecord, PageCursor, PageRequest, RecordFilter, RecordPage, StoreError};
 
 /// How many keys one command looks at: a server does nothing else meanwhile.
 const SCANNED: u32 = 500;
-/// As much of a value as says whether it is looked for: as far as its flags.
-const HEAD: &str = "46";
 
 /// A place in a listing.
 struct Place {
@@ -32,8 +30,13 @@ pub(super) async fn page(
     page: &PageRequest,
 ) -> Result<RecordPage, StoreError> {
     let at = &inner.route.name;
-    let wrong = |error| store_error(error, at);
     let deadline = inner.route.deadline();
+    let wrong = |error| store_error(error, at);
+    // Nobody else may be there who asks where the nodes are now.
+    let lost = async |error| {
+        inner.route.look_again(&error, deadline).await;
+        store_error(error, at)
+    };
     if let KeyFilter::One(key) = &filter.keys {
         let found = one(inner, key, deadline).await.map_err(wrong)?;
         return Ok(RecordPage {
@@ -54,9 +57,14 @@ pub(super) async fn page(
     while let Some(node) = nodes.get(place.node).filter(|_| left > 0) {
         let step = left.min(SCANNED);
         left = left.saturating_sub(step);
-        let (cursor, keys) = scan(node, place.cursor, &pattern, step, deadline).await.map_err(wrong)?;
-        let found = read(inner, node, filter, keys, deadline).await.map_err(wrong)?;
-        records.extend(found);
+        let (cursor, keys) = match scan(node, place.cursor, &pattern, step, deadline).await {
+            Ok(scanned) => scanned,
+            Err(error) => return Err(lost(error).await),
+        };
+        match read(inner, node, filter, keys, deadline).await {
+            Ok(found) => records.extend(found),
+            Err(error) => return Err(lost(error).await),
+        }
         place = match cursor {
             0 => Place { node: place.node.saturating_add(1), cursor: 0 },
             cursor => Place { cursor, ..place },
@@ -125,10 +133,14 @@ async fn read(
     };
     let mut named: Vec<_> = keys.into_iter().filter_map(named).collect();
     if filter.is_of_records() {
+        let last = (HEADER - 1).to_string();
         let heads =
-            ask(node, named.iter().map(|(stored, _)| command("GETRANGE", stored, &["0", HEAD])), deadline);
-        let mut heads = heads.await?.into_iter();
-        named.retain(|_| heads.next().is_some_and(|head| may_be_taken(filter, &head)));
+            ask(node, named.iter().map(|(stored, _)| command("GETRANGE", stored, &["0", &last])), deadline);
+        let (heads, mut candidates) = (heads.await?, Vec::new());
+        for (name, head) in named.into_iter().zip(heads) {
+            candidates.extend(may_be_taken(filter, head)?.then_some(name));
+        }
+        named = candidates;
     }
     if named.is_empty() {
         return Ok(Vec::new());
@@ -136,8 +148,18 @@ async fn read(
     let gets = named.iter().map(|(stored, _)| command("GET", stored, &[]));
     let mut answers = ask(node, gets.chain([redis::cmd("TIME")]), deadline).await?;
     let now = time(answers.pop().unwrap_or(Value::Nil))?;
-    let found = named.into_iter().zip(answers).filter_map(|((_, key), value)| listed(key, value, now));
-    Ok(found.filter(|found| filter.takes(found)).collect())
+    let mut records = Vec::new();
+    for ((stored, key), value) in named.into_iter().zip(answers) {
+        let value = match value.extract_error() {
+            // Its slot is just moving: whoever has it by now is asked.
+            Err(error) if RedisErrorMeaning::of(&error) == RedisErrorMeaning::Moving => {
+                inner.route.query(inner.route.group(&stored), &command("GET", &stored, &[]), deadline).await
+            }
+            value => value,
+        };
+        records.extend(listed(key, value, now)?.filter(|found| filter.takes(found)));
+    }
+    Ok(records)
 }
 
 async fn one(
@@ -149,35 +171,44 @@ async fn one(
     key.write_to(&mut stored);
     let group = inner.route.group(&stored);
     let value = inner.route.query(group, &command("GET", &stored, &[]), deadline).await;
-    let value = match value {
-        Err(error) if error.code() == Some("WRONGTYPE") => Value::BulkString(Vec::new()),
-        value => value?,
-    };
     let now = time(inner.route.query(group, &redis::cmd("TIME"), deadline).await?)?;
-    Ok(listed(key.clone(), value, now))
+    listed(key.clone(), value, now)
 }
 
 /// `None` where there is nothing any more.
-fn listed(key: RecordKey, value: Value, now: Duration) -> Option<ListedRecord> {
-    let Value::BulkString(bytes) = value else { return None };
-    let record = Record::decode(&bytes);
+fn listed(key: RecordKey, value: RedisResult<Value>, now: Duration) -> RedisResult<Option<ListedRecord>> {
+    let record = match value {
+        Ok(Value::BulkString(bytes)) => Record::decode(&bytes),
+        Ok(_) => return Ok(None),
+        Err(error) if is_of_another_type(&error) => Err(RecordError::Foreign),
+        Err(error) => return Err(error),
+    };
     let remaining = match &record {
         Ok(record) if record.state == State::InProgress => record.lease_end.saturating_sub(now),
         _ => Duration::ZERO,
     };
-    Some(ListedRecord { key: ListedKey::Whole(key), record, remaining, now })
+    Ok(Some(ListedRecord { key: ListedKey::Whole(key), record, remaining, now }))
 }
 
-/// Whether a record with that head can be one that the filter takes.
-fn may_be_taken(filter: &RecordFilter, head: &Value) -> bool {
-    let Value::BulkString(head) = head else { return false };
-    let Some([_, state, .., flags]) = head.first_chunk::<47>() else { return false };
-    let wanted = filter.state.map(|state| match state {
-        State::InProgress => b'P',
-        State::Completed => b'C',
-        State::Released => b'R',
-    });
-    wanted.is_none_or(|wanted| wanted == *state) && filter.doubt.is_none_or(|doubt| doubt == (flags % 2 == 1))
+/// Whether a record with that head can be one that the filter takes. One that is just moving to another node can.
+fn may_be_taken(filter: &RecordFilter, head: Value) -> RedisResult<bool> {
+    let head = match head.extract_error() {
+        Ok(Value::BulkString(head)) => head,
+        Ok(_) => return Ok(false),
+        Err(error) => match RedisErrorMeaning::of(&error) {
+            RedisErrorMeaning::Moving => return Ok(true),
+            _ if is_of_another_type(&error) => return Ok(false),
+            _ => return Err(error),
+        },
+    };
+    let Some((state, in_doubt)) = Record::head(&head) else { return Ok(false) };
+    Ok(filter.state.is_none_or(|wanted| wanted == state)
+        && filter.doubt.is_none_or(|wanted| wanted == in_doubt))
+}
+
+/// Something else than a string is no record.
+fn is_of_another_type(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
 }
 
 fn command(name: &str, key: &[u8], arguments: &[&str]) -> Cmd {
@@ -189,7 +220,7 @@ fn command(name: &str, key: &[u8], arguments: &[&str]) -> Cmd {
     command
 }
 
-/// The answers to commands that are sent together. An error is an answer of its own, which is nothing here.
+/// The answers to commands that are sent together, in their order. An error of one is its answer.
 async fn ask(
     node: &RedisLink,
     commands: impl Iterator<Item = Cmd>,
@@ -203,7 +234,7 @@ async fn ask(
         return Ok(Vec::new());
     }
     match node.query(LinkCommand::Pipeline(&pipeline), deadline).await? {
-        Value::Array(answers) => Ok(answers),
+        Value::Array(answers) if answers.len() == pipeline.len() => Ok(answers),
         _ => Err(RedisError::from((redis::ErrorKind::UnexpectedReturnType, "no answers to a pipeline"))),
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
+use super::errors::ends_connection;
 use super::link::{LinkCommand, RedisLink, deadline};
 use super::slot::slot;
 
@@ -38,6 +39,15 @@ impl Route {
         match &self.ways {
             ServerLinks::One(link) => vec![Arc::clone(link)],
             ServerLinks::Cluster(cluster) => cluster.masters(),
+        }
+    }
+
+    /// Asks a cluster's nodes who has which slot now, where an error says that one is gone.
+    pub(super) async fn look_again(&self, error: &RedisError, deadline: Instant) {
+        if let ServerLinks::Cluster(cluster) = &self.ways
+            && ends_connection(error)
+        {
+            cluster.look_again(deadline).await;
         }
     }
 

@@ -10,7 +10,7 @@ use idem_core::admin::{Admin, AdminError};
 use idem_core::store::{Answer, Claim, ClaimRequest, CompleteRequest, Purge, Store};
 use idem_core::{Fence, IdempotencyKey, Namespace, RecordKey, Token};
 
-use crate::support::records::{claims, rival};
+use crate::support::records::{claims, rival, until};
 use crate::support::sql::{Database, becomes};
 
 /// Makes a test of each rule for a [`Database`] with tables.
@@ -195,15 +195,13 @@ pub(crate) async fn a_purge_never_takes_what_a_person_has_just_decided(database:
         let batch: Vec<_> = claims(20).into_iter().map(short).collect();
         store.claim(&batch).await.unwrap();
         let decide = batch.iter().map(async |claim| {
-            loop {
-                match admin.done(&claim.key, "it is done").await {
-                    // The lease is live still.
-                    Err(AdminError::Live { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
-                    decided => return decided.unwrap(),
-                }
-            }
+            until("the lease is over", async || match admin.done(&claim.key, "it is done").await {
+                Err(AdminError::Live { .. }) => false,
+                decided => decided.unwrap().changed,
+            })
+            .await;
         });
-        assert!(join_all(decide).await.iter().all(|effect| effect.changed));
+        join_all(decide).await;
         for claim in &batch {
             let answer = store.claim(&[rival(claim)]).await.unwrap().remove(0).unwrap();
             assert!(matches!(answer, Claim::Completed { .. }), "{answer:?}");

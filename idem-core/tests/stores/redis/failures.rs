@@ -2,9 +2,11 @@
 //!
 //! Run alone: `cargo test -p idem-core --features conformance,redis --test stores -- redis::failures::`
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use idem_core::store::Claim;
+use idem_core::admin::Admin;
+use idem_core::store::{Claim, PageRequest, RecordFilter};
 use idem_core::{RedisStore, Store as _, StoreError};
 
 use crate::support::logs;
@@ -77,16 +79,40 @@ async fn a_user_without_the_right_to_run_scripts_is_a_setting() {
 
 #[tokio::test]
 async fn a_user_with_the_rights_that_are_advised_is_let_in() {
-    let advised =
-        "~idem:* +eval +evalsha +get +mget +set +setrange +del +pexpire +time +cluster|slots +info +ping";
+    let advised = "~idem:* +eval +evalsha +get +getrange +mget +set +setrange +del +pexpire +time +scan +hget +hset +hdel \
+                   +hgetall +xadd +xrevrange +cluster|slots +info +ping";
     let user: Vec<_> = ["--user", "poor", "on", ">pw"].into_iter().chain(advised.split(' ')).collect();
     let server = Server::start(&user);
     let store = RedisStore::connect(server.url_with("poor:pw@", "")).await.unwrap();
     for answer in store.claim(&claims(3)).await.unwrap() {
         answer.unwrap();
     }
+    // An operator needs no more.
+    let admin = Admin::new(Arc::new(store.clone()), "a person");
+    admin.done(&claims(1)[0].key, "a test").await.unwrap();
+    assert_eq!(admin.list(RecordFilter::new().in_doubt(false)).all().await.unwrap().len(), 4);
+    assert_eq!((admin.members().await.unwrap().len(), admin.trail(None, 9).await.unwrap().len()), (1, 2));
     let error = RedisStore::builder(server.url_with("poor:pw@", "")).key_prefix("shop:").connect().await;
     assert!(error.unwrap_err().to_string().contains(advised));
+    assert!(include_str!("../../../src/store/redis/redis.md").contains(advised));
+}
+
+/// It does not look as if there were no records.
+#[tokio::test]
+async fn a_listing_that_may_not_read_is_told() {
+    for missing in ["-getrange", "-get", "-scan", "-time"] {
+        let server = Server::start(&["--user", "poor", "on", ">pw", "~*", "+@all"]);
+        let store = RedisStore::connect(server.url_with("poor:pw@", "")).await.unwrap();
+        store.claim(&claims(3)).await.unwrap();
+        let rights = redis::cmd("ACL").arg("SETUSER").arg("poor").arg(missing).to_owned();
+        rights
+            .exec_async(&mut server.client().get_multiplexed_async_connection().await.unwrap())
+            .await
+            .unwrap();
+        let listed = store.list(&RecordFilter::new().in_doubt(false), &PageRequest::default()).await;
+        let error = listed.expect_err(missing);
+        assert!(error.is_config() && error.to_string().contains("+getrange"), "{missing}: {error:?}");
+    }
 }
 
 #[tokio::test]
