@@ -118,8 +118,8 @@ impl<'a> PendingDecision<'a> {
         }
         let token = Token::random();
         let changed = self.change(token, before.as_ref()).await;
-        if changed.is_err() {
-            // As far as that is possible: the lease ends by itself.
+        if matches!(changed, Err(AdminError::Storage(_) | AdminError::Overtaken)) {
+            // It may have the lease. As far as that is possible: the lease ends by itself.
             let _ = self.release(token, Attempts::Keep).await;
         }
         Ok(DecisionEffect { changed: changed?, before })

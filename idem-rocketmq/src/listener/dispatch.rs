@@ -216,3 +216,24 @@ impl RegisteredHandler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin;
+
+    /// An operator names records as a consumer does.
+    #[test]
+    fn operators_and_consumers_have_the_same_names_for_records() {
+        let (deployment, group) = ("staging".to_owned(), "campaign".to_owned());
+        let identity = Identity { deployment, group, instance: None };
+        let by_scope = identity.namespace(["scope", "payments"]);
+        assert_eq!(by_scope, admin::records_of_scope("staging", "campaign", "payments"));
+        let by_topic = by_topic(&identity, "orders", "PAID");
+        assert_eq!(by_topic, admin::records_of_topic("staging", "campaign", "orders", "PAID"));
+        let group = admin::records_of_group("staging", "campaign");
+        let instance = Some("one".to_owned());
+        let broadcast = Identity { instance, ..identity }.namespace(["scope", "payments"]);
+        assert!([by_scope, by_topic, broadcast].iter().all(|namespace| namespace.is_within(&group)));
+    }
+}

@@ -8,7 +8,10 @@
 //! Run alone: `cargo test --manifest-path tests/model/Cargo.toml -- --nocapture`. `IDEM_MODEL=large` checks two faults at a time,
 //! which takes minutes for each pair.
 
+mod normal;
+mod possible;
 mod steps;
+mod store;
 mod world;
 
 use std::time::Instant;
@@ -16,7 +19,7 @@ use std::time::Instant;
 use idem_core::UncertainRun;
 use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
-use self::steps::Step;
+use self::possible::Step;
 use self::world::{Bounds, Place, World};
 
 /// Two members of a group, the messages of one key, and what may go wrong.
@@ -34,7 +37,7 @@ impl Model for Lease {
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        steps::possible(self.policy, world, steps);
+        possible::possible(self.policy, world, steps);
     }
 
     fn next_state(&self, world: &World, step: Step) -> Option<World> {

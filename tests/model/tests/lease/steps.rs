@@ -1,194 +1,19 @@
-//! The steps from one state to the next.
+//! The steps from one state to the next: the verdict table decides.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use idem_core::engine::verdict::{self, Admit, Arrival, Completion, Patience, RunEnd, Settlement};
-use idem_core::store::{
-    Answer, Attempts, Claim, ClaimRequest, CompleteRequest, ReleaseRequest, RenewRequest,
-};
+use idem_core::store::{Attempts, Claim};
 use idem_core::{
-    Backoff, Decision, Disposition, Doubt, DoubtCause, Fence, Happened, MemberId, Policy, Settings, State,
-    UncertainRun, Verdict,
+    Backoff, Decision, Disposition, Fence, Happened, Policy, Settings, State, UncertainRun, Verdict,
 };
 
+use super::possible::{Step, Truth};
+use super::store::{a_doubt, ask, time};
 use super::world::{
-    Counting, End, LEASE, Member, PATIENCE, Phase, Place, Reply, Request, Tick, Work, World, key, token,
+    Counting, End, LEASE, Member, PATIENCE, Phase, Place, Reply, Request, Tick, Work, World, token,
 };
-
-/// A step that can come next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Step {
-    /// A second passes.
-    Tick,
-    /// The broker delivers a message to a member.
-    Deliver {
-        member: usize,
-        message: usize,
-    },
-    /// A member's request comes to the store, and the reply goes off.
-    Arrive {
-        member: usize,
-    },
-    /// The reply is lost; the member asks again.
-    Lose {
-        member: usize,
-    },
-    /// A copy of the request stays on its way.
-    Copy {
-        member: usize,
-    },
-    /// A copy comes to the store.
-    CopyArrives {
-        copy: usize,
-    },
-    /// The member reads the reply.
-    Read {
-        member: usize,
-    },
-    /// The check answers.
-    Answer {
-        member: usize,
-        says: Option<Truth>,
-    },
-    /// The handler makes its effect.
-    Effect {
-        member: usize,
-    },
-    /// The handler ends.
-    Return {
-        member: usize,
-        end: End,
-    },
-    /// The lease is renewed, and the member knows it or not.
-    Renew {
-        member: usize,
-        is_heard: bool,
-    },
-    /// The member sees that its lease is over, and cancels the handler.
-    Cancel {
-        member: usize,
-    },
-    Stall {
-        member: usize,
-    },
-    Wake {
-        member: usize,
-    },
-    Crash {
-        member: usize,
-    },
-}
-
-/// A check that answers says what is true at that moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Truth;
-
-/// All steps that can come next.
-pub(crate) fn possible(policy: UncertainRun, world: &World, steps: &mut Vec<Step>) {
-    if may_tick(world) {
-        steps.push(Step::Tick);
-    }
-    steps.extend((0..world.late.len()).map(|copy| Step::CopyArrives { copy }));
-    for (number, member) in world.members.iter().enumerate() {
-        of_member(policy, world, number, member, steps);
-    }
-}
-
-fn of_member(policy: UncertainRun, world: &World, number: usize, member: &Member, steps: &mut Vec<Step>) {
-    let left = &world.left;
-    let is_awake = member.stalled.is_none();
-    match &member.phase {
-        Phase::Idle => {
-            let due = world
-                .messages
-                .iter()
-                .enumerate()
-                .filter(|(_, place)| matches!(place, Place::Queued { from, .. } if *from <= world.now));
-            steps.extend(due.map(|(message, _)| Step::Deliver { member: number, message }));
-            return;
-        }
-        Phase::Asking { answer: None, .. } => {
-            steps.push(Step::Arrive { member: number });
-            if left.late > 0 {
-                steps.push(Step::Copy { member: number });
-            }
-        }
-        Phase::Asking { answer: Some(_), .. } => {
-            if is_awake {
-                steps.push(Step::Read { member: number });
-            }
-            if left.lost > 0 {
-                steps.push(Step::Lose { member: number });
-            }
-        }
-        Phase::Checking { work } if is_awake => {
-            debug_assert_eq!(policy, UncertainRun::Check);
-            if world.now >= work.deadline {
-                steps.push(Step::Cancel { member: number });
-            } else {
-                steps.push(Step::Answer { member: number, says: Some(Truth) });
-                if left.breaks > 0 {
-                    steps.push(Step::Answer { member: number, says: None });
-                }
-            }
-        }
-        Phase::Checking { .. } => {}
-        Phase::Running { work, .. } => {
-            // Also beyond the lease, and while the process that would cancel it stands still.
-            if !work.did {
-                steps.push(Step::Effect { member: number });
-            }
-            if is_awake {
-                running(world, number, work, steps);
-            }
-        }
-    }
-    if is_awake {
-        if left.stalls > 0 {
-            steps.push(Step::Stall { member: number });
-        }
-    } else {
-        steps.push(Step::Wake { member: number });
-    }
-    if left.crashes > 0 {
-        steps.push(Step::Crash { member: number });
-    }
-}
-
-fn running(world: &World, number: usize, work: &Work, steps: &mut Vec<Step>) {
-    let ended = |end| Step::Return { member: number, end };
-    if work.did {
-        steps.push(ended(End::Ok));
-    }
-    if world.left.breaks > 0 {
-        // A clean error says that nothing was done.
-        steps.extend((!work.did).then(|| ended(End::Failed)));
-        steps.extend([End::Panicked, End::TimedOut].map(ended));
-    }
-    if world.now >= work.deadline {
-        steps.push(Step::Cancel { member: number });
-    } else if world.now.saturating_add(1) >= work.deadline {
-        steps.push(Step::Renew { member: number, is_heard: true });
-        if world.left.lost > 0 {
-            steps.push(Step::Renew { member: number, is_heard: false });
-        }
-    }
-}
-
-/// Whether anything waits for the time. A member takes its time for each thing that it does, and not for ever.
-fn may_tick(world: &World) -> bool {
-    let waits =
-        world.messages.iter().any(|place| matches!(place, Place::Queued { from, .. } if *from > world.now));
-    let is_busy = world.members.iter().any(|member| member.phase != Phase::Idle);
-    let long = |since: Tick| world.now.saturating_sub(since) >= PATIENCE;
-    let is_over = |member: &Member| match (&member.phase, member.stalled) {
-        (_, Some(since)) => long(since),
-        (Phase::Asking { since, .. } | Phase::Running { began: since, .. }, None) => long(*since),
-        (Phase::Checking { work }, None) => world.now > work.deadline,
-        (Phase::Idle, None) => false,
-    };
-    (waits || is_busy) && !world.members.iter().any(is_over)
-}
 
 /// Takes a step.
 pub(crate) fn take(policy: UncertainRun, world: &mut World, step: Step) {
@@ -268,53 +93,6 @@ fn arrive(world: &mut World, member: usize) {
     if let Phase::Asking { answer, .. } = &mut world.members[member].phase {
         *answer = Some(reply);
     }
-}
-
-/// Has the store's rules answer, and watches them.
-fn ask(world: &mut World, request: Request) -> Reply {
-    let (before, now) = (world.record(), time(world.now));
-    let mut place = world.place();
-    let mut granted = None;
-    let (reply, asked) = match request {
-        Request::Claim { token } => {
-            let claim = place.claim(now, &claim_request(token));
-            if let Claim::Claimed { fence, .. } = &claim {
-                granted = Some(fence.0);
-            }
-            (claimed(claim), token)
-        }
-        Request::Renew { token, ends_doubt } => {
-            (done(place.renew(now, &renew_request(token, ends_doubt))), token)
-        }
-        Request::Complete { token } => (done(place.complete(now, &complete_request(token))), token),
-        Request::Release { token, attempts, doubt } => {
-            (done(place.release(now, &release_request(token, attempts, doubt))), token)
-        }
-    };
-    world.put(place);
-    let held_by_another = before.as_ref().is_some_and(|record| {
-        let is_live = record.state == State::InProgress && record.lease_end > now;
-        record.token != token(asked) && (is_live || record.state == State::Completed)
-    });
-    match (request, granted) {
-        (Request::Claim { .. }, Some(fence)) => {
-            world.broken.bad_start |= held_by_another;
-            let (newest, of) = world.newest;
-            if of != asked {
-                world.broken.fence |= fence <= newest;
-                world.newest = (fence, asked);
-            }
-        }
-        (Request::Claim { .. }, _) => world.broken.stale_token |= before != world.record(),
-        _ => {
-            // A claim that is over, or another's.
-            let is_stale = before
-                .as_ref()
-                .is_some_and(|record| record.token != token(asked) || record.state != State::InProgress);
-            world.broken.stale_token |= is_stale && before != world.record();
-        }
-    }
-    reply
 }
 
 /// Goes on with the store's answer.
@@ -424,9 +202,9 @@ fn answer(policy: UncertainRun, world: &mut World, member: usize, says: Option<T
         Some(Truth) => Happened::No,
     };
     match verdict::checked(Some(Ok(happened))) {
-        std::ops::ControlFlow::Break(RunEnd::Ok) => over(policy, world, member, End::FoundDone),
-        std::ops::ControlFlow::Break(_) => over(policy, world, member, End::Unknown),
-        std::ops::ControlFlow::Continue(()) => {
+        ControlFlow::Break(RunEnd::Ok) => over(policy, world, member, End::FoundDone),
+        ControlFlow::Break(_) => over(policy, world, member, End::Unknown),
+        ControlFlow::Continue(()) => {
             world.check_said_no = true;
             world.unanswered = false;
             world
@@ -547,10 +325,6 @@ fn crash(world: &mut World, member: usize) {
     }
 }
 
-fn time(tick: Tick) -> Duration {
-    Duration::from_secs(tick.into())
-}
-
 /// The settings of the handler, in the model's short seconds.
 fn resolved(uncertain: UncertainRun) -> Policy {
     let settings = Settings::new()
@@ -590,56 +364,5 @@ const fn counting(attempts: Attempts) -> Counting {
         Attempts::Keep => Counting::Keep,
         Attempts::Count => Counting::Count,
         Attempts::Reset => Counting::Reset,
-    }
-}
-
-const RETENTION: Duration = Duration::from_hours(1);
-const NOBODY: MemberId = MemberId::from_bytes([0; 8]);
-
-fn claim_request(number: u8) -> ClaimRequest {
-    ClaimRequest::new(key(), token(number), time(LEASE), RETENTION, NOBODY)
-}
-
-fn renew_request(number: u8, ends_doubt: Option<u64>) -> RenewRequest {
-    let ends_doubt = ends_doubt.map(Fence);
-    RenewRequest { key: key(), token: token(number), lease: time(LEASE), retention: RETENTION, ends_doubt }
-}
-
-fn complete_request(number: u8) -> CompleteRequest {
-    CompleteRequest::new(key(), token(number), Fence(1), RETENTION, NOBODY)
-}
-
-fn release_request(number: u8, attempts: Counting, doubt: Option<u64>) -> ReleaseRequest {
-    let attempts = match attempts {
-        Counting::Keep => Attempts::Keep,
-        Counting::Count => Attempts::Count,
-        Counting::Reset => Attempts::Reset,
-    };
-    ReleaseRequest {
-        doubt: doubt.map(a_doubt),
-        ..ReleaseRequest::new(key(), token(number), RETENTION, attempts)
-    }
-}
-
-fn a_doubt(fence: u64) -> Doubt {
-    Doubt { cause: DoubtCause::Panicked, fence: Fence(fence), attempt: 1, member: NOBODY }
-}
-
-fn claimed(claim: Claim) -> Reply {
-    match claim {
-        Claim::Claimed { fence, attempt, after } => {
-            Reply::Claimed { attempt, fence: fence.0, doubt: after.map(|doubt| doubt.fence.0) }
-        }
-        Claim::InProgress { remaining, .. } => {
-            Reply::InProgress { remaining: Tick::try_from(remaining.as_secs()).unwrap_or(Tick::MAX) }
-        }
-        Claim::Completed { .. } => Reply::Completed,
-    }
-}
-
-const fn done(answer: Answer) -> Reply {
-    match answer {
-        Answer::Done => Reply::Done,
-        Answer::Lost => Reply::Lost,
     }
 }

@@ -41,8 +41,8 @@ pub(crate) type Tick = u8;
 
 pub(crate) const LEASE: Tick = 2;
 /// The moment of every state.
-const NOW: Tick = 8;
-const MICROS: u64 = 1_000_000;
+pub(super) const NOW: Tick = 8;
+pub(super) const MICROS: u64 = 1_000_000;
 /// How long a run, a question to the store and a stall last at most.
 pub(crate) const PATIENCE: Tick = 3;
 
@@ -50,7 +50,7 @@ pub(crate) const PATIENCE: Tick = 3;
 pub(crate) struct World {
     pub(crate) now: Tick,
     /// The record's byte form, and when its life ends.
-    record: Option<(Vec<u8>, Duration)>,
+    pub(super) record: Option<(Vec<u8>, Duration)>,
     pub(crate) messages: Vec<Place>,
     pub(crate) members: Vec<Member>,
     /// Requests that are still on their way, though nobody waits for them.
@@ -200,24 +200,6 @@ pub(crate) enum Request {
     },
 }
 
-impl Request {
-    fn fence_mut(&mut self) -> Option<&mut u64> {
-        match self {
-            Self::Renew { ends_doubt: fence, .. } | Self::Release { doubt: fence, .. } => fence.as_mut(),
-            Self::Claim { .. } | Self::Complete { .. } => None,
-        }
-    }
-
-    fn token_mut(&mut self) -> &mut u8 {
-        match self {
-            Self::Claim { token }
-            | Self::Renew { token, .. }
-            | Self::Complete { token }
-            | Self::Release { token, .. } => token,
-        }
-    }
-}
-
 /// [`Attempts`](idem_core::store::Attempts), which has no hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Counting {
@@ -251,19 +233,8 @@ impl Member {
         }
     }
 
-    fn works_on(&self, message: usize) -> bool {
+    pub(super) fn works_on(&self, message: usize) -> bool {
         self.work().is_some_and(|work| work.message == message)
-    }
-
-    /// But for its token and its message's number.
-    fn anonymous(mut self) -> Self {
-        if let Some(work) = self.work_mut() {
-            (work.message, work.token) = (0, 0);
-        }
-        if let Phase::Asking { request, .. } = &mut self.phase {
-            *request.token_mut() = 0;
-        }
-        self
     }
 }
 
@@ -286,135 +257,6 @@ impl World {
             newest: (0, 0),
             broken: Broken::default(),
         }
-    }
-
-    /// Of states that mean the same, one is enough: members are alike, and so are messages and tokens; and of times only the
-    /// distances count, as far back as something looks.
-    pub(crate) fn normal(mut self) -> Self {
-        self.shift_time();
-        let mut order: Vec<usize> = (0..self.messages.len()).collect();
-        let holder = |message: usize| self.members.iter().find(|member| member.works_on(message)).cloned();
-        order
-            .sort_by_cached_key(|message| (self.messages[*message], holder(*message).map(Member::anonymous)));
-        let messages = order.iter().map(|message| self.messages[*message]).collect();
-        for member in &mut self.members {
-            if let Some(work) = member.work_mut() {
-                work.message = order.iter().position(|old| *old == work.message).unwrap_or_default();
-            }
-        }
-        self.messages = messages;
-        self.members.sort_by_cached_key(|member| member.clone().anonymous());
-        self.rename_tokens();
-        self.late.sort_unstable();
-        self
-    }
-
-    /// Has it be [`NOW`]. A time that is over is just over.
-    fn shift_time(&mut self) {
-        let (now, older) = (self.now, self.now.saturating_sub(PATIENCE));
-        let moved = |tick: Tick| tick.max(older).saturating_add(NOW).saturating_sub(now);
-        let ended = |tick: Tick| tick.max(now).saturating_add(NOW).saturating_sub(now);
-        for place in &mut self.messages {
-            if let Place::Queued { from, .. } = place {
-                *from = ended(*from);
-            }
-        }
-        for member in &mut self.members {
-            if let Some(since) = &mut member.stalled {
-                *since = moved(*since);
-            }
-            match &mut member.phase {
-                Phase::Asking { since: begun, .. } | Phase::Running { began: begun, .. } => {
-                    *begun = moved(*begun)
-                }
-                Phase::Idle | Phase::Checking { .. } => {}
-            }
-            if let Some(work) = member.work_mut() {
-                work.deadline = moved(work.deadline);
-            }
-        }
-        if let Some(mut record) = self.record() {
-            record.lease_end = match record.state {
-                State::InProgress => Duration::from_secs(
-                    ended(Tick::try_from(record.lease_end.as_secs()).unwrap_or(Tick::MAX)).into(),
-                ),
-                State::Completed | State::Released => Duration::ZERO,
-            };
-            // Which attempt it was changes nothing.
-            if let Some(doubt) = &mut record.doubt {
-                doubt.attempt = 1;
-            }
-            self.record = Some((record.encode(), Duration::MAX));
-        }
-        self.shift_fences(u64::from(now) * MICROS);
-        self.now = NOW;
-    }
-
-    /// They are compared with each other and with the clock; those of before it keep their order alone.
-    fn shift_fences(&mut self, now: u64) {
-        let mut older = Vec::new();
-        self.each_fence(&mut |fence| older.extend((*fence < now).then_some(*fence)));
-        older.sort_unstable();
-        older.dedup();
-        let then = u64::from(NOW) * MICROS;
-        self.each_fence(&mut |fence| {
-            *fence = match older.binary_search(fence) {
-                Ok(rank) => then - u64::try_from(older.len() - rank).expect("few fences"),
-                Err(_) => *fence - now + then,
-            };
-        });
-    }
-
-    fn each_fence(&mut self, see: &mut impl FnMut(&mut u64)) {
-        see(&mut self.newest.0);
-        if let Some(mut record) = self.record() {
-            see(&mut record.fence.0);
-            record.doubt.iter_mut().for_each(|doubt| see(&mut doubt.fence.0));
-            self.record = Some((record.encode(), Duration::MAX));
-        }
-        for member in &mut self.members {
-            if let Some(work) = member.work_mut() {
-                see(&mut work.fence);
-                work.doubt.iter_mut().for_each(&mut *see);
-            }
-            if let Phase::Asking { request, answer, .. } = &mut member.phase {
-                request.fence_mut().into_iter().for_each(&mut *see);
-                if let Some(Reply::Claimed { fence, doubt, .. }) = answer {
-                    see(fence);
-                    doubt.iter_mut().for_each(&mut *see);
-                }
-            }
-        }
-        self.late.iter_mut().filter_map(Request::fence_mut).for_each(see);
-    }
-
-    /// As they are met, from 1 on; tokens that nobody has are forgotten.
-    fn rename_tokens(&mut self) {
-        let mut known = Vec::new();
-        let mut renamed = |token: &mut u8| {
-            let place = known.iter().position(|old| old == token).unwrap_or_else(|| {
-                known.push(*token);
-                known.len() - 1
-            });
-            *token = u8::try_from(place + 1).expect("few tokens");
-        };
-        if let Some(mut record) = self.record() {
-            let mut number = record.token.to_bytes()[15];
-            renamed(&mut number);
-            record.token = token(number);
-            self.record = Some((record.encode(), Duration::MAX));
-        }
-        for member in &mut self.members {
-            if let Some(work) = member.work_mut() {
-                renamed(&mut work.token);
-            }
-            if let Phase::Asking { request, .. } = &mut member.phase {
-                renamed(request.token_mut());
-            }
-        }
-        self.late.iter_mut().for_each(|request| renamed(request.token_mut()));
-        renamed(&mut self.newest.1);
-        self.tokens = u8::try_from(known.len()).expect("few tokens");
     }
 
     pub(crate) fn record(&self) -> Option<Record> {
